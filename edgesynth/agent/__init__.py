@@ -1,0 +1,1 @@
+"""What runs on the board: standard library only, Python 3.6 and later."""

@@ -1,0 +1,1 @@
+"""Device profiles and the links that reach a device."""

@@ -1,0 +1,1 @@
+"""A network as a graph: trace, coupled dimensions, cost, and surgery."""

@@ -1,0 +1,161 @@
+"""What a figure is: a value, its unit, where it came from, and how sure we are of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+from edgesynth.errors import RequirementError
+
+__all__ = ["METRICS", "Metric", "MetricKind", "Provenance", "metric_kind", "wilson_interval"]
+
+
+class Provenance(StrEnum):
+    """How a value was obtained; printed beside every figure."""
+
+    MEASURED = "measured"
+    SIMULATED = "simulated"
+    PREDICTED = "predicted"
+    COMPUTED = "computed"
+
+
+@dataclass(frozen=True)
+class MetricKind:
+    """The definition of a metric, independent of any value.
+
+    Attributes:
+        name: The key used in requirements, job files, stores and tables.
+        label: The words used in tables and plots.
+        unit: The unit of every value under this name; empty when dimensionless.
+        better: Whether more or less of it is wanted.
+        source: ``task`` (needs data), ``network`` (computed from the graph) or ``device``.
+        energy: Whether it needs a power counter.
+    """
+
+    name: str
+    label: str
+    unit: str
+    better: Literal["higher", "lower"]
+    source: Literal["task", "network", "device"]
+    energy: bool = False
+
+
+METRICS: Final[dict[str, MetricKind]] = {
+    kind.name: kind
+    for kind in (
+        MetricKind("accuracy", "accuracy", "", "higher", "task"),
+        MetricKind("miou", "mean IoU", "", "higher", "task"),
+        MetricKind("map", "mAP", "", "higher", "task"),
+        MetricKind("macs", "MACs", "", "lower", "network"),
+        MetricKind("parameters", "parameters", "", "lower", "network"),
+        MetricKind("bytes", "weight bytes", "B", "lower", "network"),
+        MetricKind("netscore", "NetScore", "", "higher", "task"),
+        MetricKind("information_density", "information density", "%/M", "higher", "task"),
+        MetricKind("latency_ms", "latency (median)", "ms", "lower", "device"),
+        MetricKind("latency_p90_ms", "latency (p90)", "ms", "lower", "device"),
+        MetricKind("latency_p99_ms", "latency (p99)", "ms", "lower", "device"),
+        MetricKind("throughput_ips", "throughput", "1/s", "higher", "device"),
+        MetricKind("inferences_per_joule", "inferences per joule", "1/J", "higher", "device", True),
+        MetricKind(
+            "inferences_per_joule_dynamic",
+            "inferences per joule (dynamic)",
+            "1/J",
+            "higher",
+            "device",
+            True,
+        ),
+        MetricKind("energy_mj", "energy per inference", "mJ", "lower", "device", True),
+        MetricKind("power_mean_mw", "mean power", "mW", "lower", "device", True),
+        MetricKind("power_peak_mw", "peak power", "mW", "lower", "device", True),
+        MetricKind("memory_peak_bytes", "peak memory", "B", "lower", "device"),
+    )
+}
+"""Every metric a requirement may bound, by name."""
+
+
+def metric_kind(name: str) -> MetricKind:
+    """Look a metric up by name.
+
+    Raises:
+        RequirementError: No metric has this name; the nearest one is suggested.
+    """
+    import difflib
+
+    try:
+        return METRICS[name]
+    except KeyError:
+        near = difflib.get_close_matches(name, METRICS, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}?" if near else f"known metrics: {', '.join(METRICS)}"
+        raise RequirementError(f"unknown metric {name!r}; {hint}") from None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One value with its provenance.
+
+    Attributes:
+        name: A key of :data:`METRICS`.
+        value: The value, in the unit of its kind.
+        provenance: How it was obtained.
+        samples: How many independent samples stand behind it; 0 when it is exact or predicted.
+        interval: The 95 % confidence interval (low, high); ``None`` when the value is exact.
+        source: On what it was obtained: a data split, or a device with its clocks.
+    """
+
+    name: str
+    value: float
+    provenance: Provenance
+    samples: int = 0
+    interval: tuple[float, float] | None = None
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse names that no requirement could refer to."""
+        metric_kind(self.name)
+
+    @property
+    def unit(self) -> str:
+        """The unit of :attr:`value`."""
+        return METRICS[self.name].unit
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON form that stores and ``--json`` use."""
+        return {
+            "name": self.name,
+            "value": self.value,
+            "unit": self.unit,
+            "provenance": str(self.provenance),
+            "samples": self.samples,
+            "interval": list(self.interval) if self.interval else None,
+            "source": self.source,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Metric:
+        """Read what :meth:`to_json` wrote."""
+        low_high = data.get("interval")
+        return cls(
+            name=data["name"],
+            value=float(data["value"]),
+            provenance=Provenance(data["provenance"]),
+            samples=int(data.get("samples", 0)),
+            interval=(float(low_high[0]), float(low_high[1])) if low_high else None,
+            source=data.get("source", ""),
+        )
+
+
+def wilson_interval(successes: float, samples: int, z: float = 1.959964) -> tuple[float, float]:
+    """The Wilson score interval of a proportion (E. B. Wilson, JASA 22, 1927).
+
+    Args:
+        successes: How many of the samples succeeded.
+        samples: How many samples were drawn, at least one.
+        z: The quantile of the normal distribution; the default gives 95 %.
+    """
+    share = successes / samples
+    scale = 1.0 + z * z / samples
+    centre = (share + z * z / (2 * samples)) / scale
+    half = z * math.sqrt(share * (1 - share) / samples + z * z / (4 * samples * samples)) / scale
+    return max(0.0, centre - half), min(1.0, centre + half)

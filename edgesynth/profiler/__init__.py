@@ -1,0 +1,1 @@
+"""Measure a network on a device: plan, rails, energy, statistics."""

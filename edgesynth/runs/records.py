@@ -1,0 +1,110 @@
+"""The values a run keeps: one record per network, one per cycle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from edgesynth.metrics import Metric
+from edgesynth.space import Architecture
+
+__all__ = ["CycleRecord", "LayerRecord", "NetworkRecord", "Role", "Status"]
+
+Role = Literal["prototype", "candidate", "generated"]
+Status = Literal["ok", "inconclusive", "failed"]
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """What one layer of a network costs, for one input sample.
+
+    Attributes:
+        name: Qualified module name of the layer, or the graph node when it has none.
+        operator: ATen operator, e.g. ``conv2d``.
+        macs: Multiply-accumulates.
+        parameters: Learned scalars.
+        weight_bytes: Bytes of its weights at 4 bytes a scalar.
+        activation_bytes: Bytes read plus written as activations at 4 bytes a scalar.
+        output_shape: Shape without the batch axis.
+    """
+
+    name: str
+    operator: str
+    macs: int
+    parameters: int
+    weight_bytes: int
+    activation_bytes: int
+    output_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class NetworkRecord:
+    """One network that was evaluated, whatever came of it.
+
+    Attributes:
+        key: ``Space.key`` of its architecture; ``prototype`` for the prototype.
+        role: ``prototype``, ``candidate`` (seen during learning) or ``generated`` (drawn afterwards).
+        architecture: Its choice per dimension.
+        metrics: Values by metric name, selected on validation data.
+        test_metrics: Values by metric name on test data; filled for reported networks only.
+        seed: The generator seed it came from, if any.
+        cycle: The cycle it was evaluated in, if any.
+        status: ``ok``, ``inconclusive`` or ``failed``.
+        reason: Why the status is not ``ok``.
+        verdicts: Verdict text by requirement, e.g. ``{"macs <= 3.1e+06": "satisfied"}``.
+        layers: Cost per layer.
+        files: Paths of its artefacts relative to the run folder, by kind (recipe, weights, onnx).
+    """
+
+    key: str
+    role: Role
+    architecture: Architecture
+    metrics: Mapping[str, Metric]
+    test_metrics: Mapping[str, Metric] = field(default_factory=dict)
+    seed: int | None = None
+    cycle: int | None = None
+    status: Status = "ok"
+    reason: str = ""
+    verdicts: Mapping[str, str] = field(default_factory=dict)
+    layers: tuple[LayerRecord, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CycleRecord:
+    """What one cycle of the pair achieved, over fresh seeds it was never trained on.
+
+    Attributes:
+        cycle: Counted from 0; cycle 0 is the untaught generator.
+        quality: Mean task quality of this cycle's networks on validation data, 0..1.
+        macs: Mean multiply-accumulates.
+        parameters: Mean parameter count.
+        netscore: Mean NetScore.
+        performance: Mean U.
+        feasible_fraction: Share of fresh seeds whose network meets every requirement.
+        distinct_fraction: Share of distinct architectures among fresh seeds.
+        mean_distance: Mean pairwise distance of those architectures, 0..1.
+        latency_ms: Mean median latency, if a device was asked.
+        inferences_per_joule: Mean inferences per joule, if a device was asked.
+        binding: The requirement most often violated or closest to its bound.
+        seconds: Wall time by phase (generate, train, probe, profile, learn).
+        epochs: Passes over the training data spent so far.
+        notes: Anything else worth keeping, JSON-serialisable.
+    """
+
+    cycle: int
+    quality: float
+    macs: float
+    parameters: float
+    netscore: float
+    performance: float
+    feasible_fraction: float
+    distinct_fraction: float
+    mean_distance: float
+    latency_ms: float | None = None
+    inferences_per_joule: float | None = None
+    binding: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    epochs: float = 0.0
+    notes: Mapping[str, Any] = field(default_factory=dict)

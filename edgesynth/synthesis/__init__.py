@@ -1,0 +1,1 @@
+"""The generator-inquisitor pair, and the cycle that teaches it."""

@@ -1,0 +1,1 @@
+"""Prototypes to start from."""
