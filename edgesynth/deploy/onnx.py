@@ -1,0 +1,359 @@
+"""Write a network as ONNX, and prove that the file computes what the network computes.
+
+The scripted exporter of torch (``dynamo=False``) is used on purpose: asked for opset 13, the newer
+one writes opset 18 without an error, which the parser of TensorRT 8.2 on a Jetson TX2 cannot read.
+The opset is therefore checked in the written file, never assumed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from edgesynth.errors import InputError, MissingDependencyError, RunError, TraceError
+
+if TYPE_CHECKING:
+    import onnx as onnx_types
+
+__all__ = ["OnnxExport", "OutputError", "RuntimeComparison", "compare_with_runtime", "export_onnx"]
+
+DEFAULT_OPSET = 13
+"""The newest opset that TensorRT 8.2 (JetPack 4.6, Jetson TX2) parses."""
+
+
+@dataclass(frozen=True)
+class OnnxExport:
+    """A written ONNX file, as read back from disk.
+
+    Attributes:
+        path: Where it is.
+        opset: The version of the default operator set the file declares.
+        bytes: Its size.
+        sha256: Hex digest of its content; engine caches key on it.
+        input_names: Graph inputs in call order.
+        output_names: Graph outputs in return order.
+        dynamic_batch: Whether axis 0 of every input and output is free.
+    """
+
+    path: Path
+    opset: int
+    bytes: int
+    sha256: str
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+    dynamic_batch: bool
+
+
+@dataclass(frozen=True)
+class OutputError:
+    """How far one output of the file is from the network's own.
+
+    Attributes:
+        name: The graph output.
+        max_abs: Largest absolute difference over all values.
+        scale: Largest absolute value of the network's output, to judge ``max_abs`` by.
+    """
+
+    name: str
+    max_abs: float
+    scale: float
+
+
+@dataclass(frozen=True)
+class RuntimeComparison:
+    """The verdict of :func:`compare_with_runtime`; true exactly when every output agrees.
+
+    Attributes:
+        outputs: One entry per graph output.
+        atol: The largest absolute difference that counts as agreement.
+        samples: How many input samples were run.
+        runtime: The runtime and version that executed the file.
+    """
+
+    outputs: tuple[OutputError, ...]
+    atol: float
+    samples: int
+    runtime: str
+
+    @property
+    def max_abs(self) -> float:
+        """The worst difference over all outputs."""
+        return max(output.max_abs for output in self.outputs)
+
+    def __bool__(self) -> bool:
+        # A NaN difference compares false, and so counts as disagreement.
+        return all(output.max_abs <= self.atol for output in self.outputs)
+
+
+def export_onnx(
+    module: nn.Module,
+    example_input: Tensor | Sequence[Tensor],
+    path: str | os.PathLike[str],
+    *,
+    opset: int = DEFAULT_OPSET,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+    dynamic_batch: bool = True,
+) -> OnnxExport:
+    """Write ``module`` as an ONNX file; the file appears whole or not at all.
+
+    The module is exported in evaluation mode and handed back in the mode it came in.
+
+    Args:
+        module: Takes the example input, returns a tensor or any nest of tensors.
+        example_input: One tensor ``[batch, ...]``, or one per argument of ``forward``.
+        path: The file to write; its folder is made when missing.
+        opset: The operator set wanted; checked in the written file.
+        input_names: One per input; ``input`` or ``input_0``, ``input_1``... by default.
+        output_names: One per output tensor; ``output`` or ``output_0``... by default.
+        dynamic_batch: Leave axis 0 of every input and output free.
+
+    Raises:
+        InputError: The names do not match the inputs or outputs, or the opset cannot be written.
+        TraceError: The module cannot run on the example or holds an operator ONNX lacks.
+        RunError: The file cannot be written.
+    """
+    target = Path(path)
+    inputs = (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)
+    with _evaluating(module):
+        leaves, nested = _outputs_of(module, inputs)
+        names_in = _names(input_names, "input", len(inputs))
+        names_out = _names(output_names, "output", len(leaves))
+        axes = {name: {0: "batch"} for name in (*names_in, *names_out)} if dynamic_batch else None
+        with _scratch_file(target) as scratch:
+            try:
+                with _quiet_exporter():
+                    torch.onnx.export(
+                        _Flattened(module) if nested else module,
+                        inputs,
+                        str(scratch),
+                        opset_version=opset,
+                        input_names=list(names_in),
+                        output_names=list(names_out),
+                        dynamic_axes=axes,
+                        dynamo=False,
+                    )
+            except OSError:
+                raise
+            except Exception as error:
+                raise TraceError(
+                    f"{type(module).__name__} cannot be written as ONNX opset {opset}: {_first_line(error)}. "
+                    "Replace the operator it names, or allow a newer opset if your runtime reads one"
+                ) from error
+            model = _checked(scratch, target.name, opset)
+            data = scratch.read_bytes()
+            scratch.replace(target)
+    return OnnxExport(
+        path=target,
+        opset=_default_opset(model),
+        bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        input_names=tuple(value.name for value in model.graph.input),
+        output_names=tuple(value.name for value in model.graph.output),
+        dynamic_batch=dynamic_batch,
+    )
+
+
+def compare_with_runtime(
+    module: nn.Module,
+    path: str | os.PathLike[str],
+    inputs: Tensor | Sequence[Tensor],
+    atol: float = 1e-4,
+) -> RuntimeComparison:
+    """Run the file with ONNX Runtime on the CPU and the network with torch, on the same inputs.
+
+    Args:
+        module: The network the file was written from.
+        path: The ONNX file.
+        inputs: Real samples ``[batch, ...]``, one tensor per graph input; a batch size other than
+            the exported one also proves that the batch axis is really free.
+        atol: The largest absolute difference that counts as agreement.
+
+    Returns:
+        The error of every output; the result is true exactly when all of them are within ``atol``.
+
+    Raises:
+        InputError: The file is missing, cannot be run on these inputs, or its outputs do not match
+            the network's in number or shape.
+        MissingDependencyError: ONNX Runtime is not installed.
+    """
+    runtime = _onnxruntime()
+    source = Path(path)
+    if not source.is_file():
+        raise InputError(f"no ONNX file at {source}; export the network first")
+    tensors = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = runtime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+        feed = {
+            node.name: tensor.detach().cpu().numpy()
+            for node, tensor in zip(session.get_inputs(), tensors, strict=True)
+        }
+        found = session.run(None, feed)
+    except Exception as error:
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
+        raise InputError(
+            f"ONNX Runtime cannot run {source.name} on inputs of shape {shapes}: {_first_line(error)}"
+        ) from error
+    with _evaluating(module):
+        expected, _ = _outputs_of(module, tensors)
+    if len(expected) != len(found):
+        raise InputError(f"{source.name} has {len(found)} outputs, the network has {len(expected)}")
+    errors = []
+    for node, want, got in zip(session.get_outputs(), expected, found, strict=True):
+        have = torch.as_tensor(got)
+        if have.shape != want.shape:
+            raise InputError(
+                f"output {node.name!r} of {source.name} has shape {tuple(have.shape)}, "
+                f"the network's has {tuple(want.shape)}: a shape was fixed while tracing"
+            )
+        reference = want.detach().cpu().double()
+        errors.append(
+            OutputError(
+                name=node.name,
+                max_abs=float((have.double() - reference).abs().max()) if want.numel() else 0.0,
+                scale=float(reference.abs().max()) if want.numel() else 0.0,
+            )
+        )
+    return RuntimeComparison(
+        outputs=tuple(errors),
+        atol=atol,
+        samples=int(tensors[0].shape[0]),
+        runtime=f"onnxruntime {runtime.__version__} (CPU)",
+    )
+
+
+class _Flattened(nn.Module):
+    """Returns the tensors of a nested output as one tuple, which is all ONNX knows."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return _leaves(self.module(*inputs))
+
+
+def _leaves(outputs: object) -> tuple[Tensor, ...]:
+    if isinstance(outputs, Tensor):
+        return (outputs,)
+    if isinstance(outputs, dict):
+        return tuple(leaf for value in outputs.values() for leaf in _leaves(value))
+    if isinstance(outputs, list | tuple):
+        return tuple(leaf for value in outputs for leaf in _leaves(value))
+    raise TraceError(f"forward returned a {type(outputs).__name__}; ONNX outputs must be tensors")
+
+
+def _outputs_of(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], bool]:
+    """Run once; give the output tensors in order, and whether they came nested."""
+    try:
+        with torch.no_grad():
+            outputs = module(*inputs)
+    except Exception as error:
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)
+        raise TraceError(
+            f"{type(module).__name__} fails on inputs of shape {shapes}: {_first_line(error)}"
+        ) from error
+    flat = isinstance(outputs, Tensor) or (
+        type(outputs) is tuple and all(isinstance(item, Tensor) for item in outputs)
+    )
+    return _leaves(outputs), not flat
+
+
+def _names(given: Sequence[str] | None, stem: str, count: int) -> tuple[str, ...]:
+    if given is None:
+        return (stem,) if count == 1 else tuple(f"{stem}_{index}" for index in range(count))
+    if len(given) != count or len(set(given)) != count:
+        raise InputError(f"{count} distinct {stem} names are needed, got {list(given)}")
+    return tuple(given)
+
+
+def _checked(path: Path, name: str, opset: int) -> onnx_types.ModelProto:
+    """Read the written file back: well-formed, and of the opset that was asked for."""
+    import onnx
+
+    model = onnx.load(str(path))
+    onnx.checker.check_model(model, full_check=True)
+    written = _default_opset(model)
+    if written != opset:
+        raise InputError(f"{name} was asked for in opset {opset} but came out as opset {written}; not kept")
+    return model
+
+
+def _default_opset(model: onnx_types.ModelProto) -> int:
+    return next(int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+
+
+@contextlib.contextmanager
+def _scratch_file(target: Path) -> Iterator[Path]:
+    """A file beside ``target`` to be moved over it; gone if that does not happen."""
+    scratch: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, raw = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+        os.close(handle)
+        scratch = Path(raw)
+        # mkstemp makes the file private; an exported network is as readable as any other file.
+        mask = os.umask(0)
+        os.umask(mask)
+        scratch.chmod(0o666 & ~mask)
+        yield scratch
+    except OSError as error:
+        raise RunError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        if scratch is not None:
+            scratch.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; every submodule's own mode afterwards."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+@contextlib.contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Hide the exporter's advice about its own future; errors still come through."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0].rstrip(".") if text else type(error).__name__
+
+
+def _onnxruntime() -> ModuleType:
+    try:
+        return importlib.import_module("onnxruntime")
+    except ImportError as error:
+        raise MissingDependencyError(
+            "ONNX Runtime is not installed; install it with: pip install 'edgesynth[cpu]'"
+        ) from error
