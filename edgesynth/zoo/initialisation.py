@@ -1,0 +1,26 @@
+"""The initial weights every prototype of the zoo starts from."""
+
+from __future__ import annotations
+
+from torch import nn
+
+__all__ = ["initialise_"]
+
+
+def initialise_(module: nn.Module) -> None:
+    """Set the weights of ``module`` in place.
+
+    Convolutions: K. He et al., "Delving Deep into Rectifiers", ICCV 2015, fan-out form. Normalisation starts
+    as the identity. Classifiers start small, so that the first loss is close to ``log(classes)``.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+        elif isinstance(part, nn.BatchNorm2d):
+            nn.init.ones_(part.weight)
+            nn.init.zeros_(part.bias)
+        elif isinstance(part, nn.Linear):
+            nn.init.normal_(part.weight, std=0.01)
+            nn.init.zeros_(part.bias)
