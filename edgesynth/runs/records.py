@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from edgesynth.metrics import Metric
@@ -37,6 +37,15 @@ class LayerRecord:
     activation_bytes: int
     output_shape: tuple[int, ...]
 
+    def to_json(self) -> dict[str, Any]:
+        """The JSON form that stores use."""
+        return {**asdict(self), "output_shape": list(self.output_shape)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> LayerRecord:
+        """Read what :meth:`to_json` wrote."""
+        return cls(**{**data, "output_shape": tuple(data["output_shape"])})
+
 
 @dataclass(frozen=True)
 class NetworkRecord:
@@ -69,6 +78,37 @@ class NetworkRecord:
     verdicts: Mapping[str, str] = field(default_factory=dict)
     layers: tuple[LayerRecord, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON form that stores and ``--json`` use."""
+        return {
+            "key": self.key,
+            "role": self.role,
+            "architecture": dict(self.architecture),
+            "metrics": {name: metric.to_json() for name, metric in self.metrics.items()},
+            "test_metrics": {name: metric.to_json() for name, metric in self.test_metrics.items()},
+            "seed": self.seed,
+            "cycle": self.cycle,
+            "status": self.status,
+            "reason": self.reason,
+            "verdicts": dict(self.verdicts),
+            "layers": [layer.to_json() for layer in self.layers],
+            "files": dict(self.files),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> NetworkRecord:
+        """Read what :meth:`to_json` wrote."""
+        return cls(
+            **{
+                **data,
+                "metrics": {name: Metric.from_json(value) for name, value in data["metrics"].items()},
+                "test_metrics": {
+                    name: Metric.from_json(value) for name, value in data["test_metrics"].items()
+                },
+                "layers": tuple(LayerRecord.from_json(layer) for layer in data["layers"]),
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -108,3 +148,12 @@ class CycleRecord:
     seconds: Mapping[str, float] = field(default_factory=dict)
     epochs: float = 0.0
     notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON form that stores and ``--json`` use."""
+        return {**asdict(self), "seconds": dict(self.seconds), "notes": dict(self.notes)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> CycleRecord:
+        """Read what :meth:`to_json` wrote."""
+        return cls(**data)
