@@ -42,7 +42,13 @@ class WriterLock:
         _HELD.add(self)
 
     def release(self) -> None:
-        """Give the lock back; a second call does nothing."""
+        """Give the lock back, also on behalf of forked children; a second call does nothing."""
+        if self._handle >= 0:
+            fcntl.flock(self._handle, fcntl.LOCK_UN)
+            self.forget()
+
+    def forget(self) -> None:
+        """Close this process's handle without unlocking: another process still holds the lock."""
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
@@ -67,13 +73,13 @@ class WriterLock:
 _HELD: weakref.WeakSet[WriterLock] = weakref.WeakSet()
 
 
-def _release_in_child() -> None:
+def _forget_in_child() -> None:
     # A forked worker shares the lock and would keep it alive after its parent was killed.
     for lock in tuple(_HELD):
-        lock.release()
+        lock.forget()
 
 
-os.register_at_fork(after_in_child=_release_in_child)
+os.register_at_fork(after_in_child=_forget_in_child)
 
 
 def _owner(path: Path) -> str:

@@ -139,7 +139,7 @@ class Run:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r}, {self.status})"
+        return f"Run({str(self.path)!r}, write={self._lock is not None})"
 
     @property
     def manifest(self) -> dict[str, Any]:
