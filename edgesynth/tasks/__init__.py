@@ -1,1 +1,37 @@
 """What a network is trained for: data, loss, metric, training."""
+
+from edgesynth.tasks.augmentation import Augmentation
+from edgesynth.tasks.classification import ClassificationScore, ClassificationTask, Distillation
+from edgesynth.tasks.datasets import dataset_names, load_task
+from edgesynth.tasks.description import DataDescription
+from edgesynth.tasks.normalization import Normalization
+from edgesynth.tasks.plan import EpochRecord, TrainingPlan, TrainingRecord
+from edgesynth.tasks.protocol import Batch, Score, Split, Task
+from edgesynth.tasks.recalibration import recalibrate_
+from edgesynth.tasks.samples import DatasetSamples, LabelledSamples, TensorSamples
+from edgesynth.tasks.torchdata import from_datasets
+from edgesynth.tasks.training import fit
+
+__all__ = [
+    "Augmentation",
+    "Batch",
+    "ClassificationScore",
+    "ClassificationTask",
+    "DataDescription",
+    "DatasetSamples",
+    "Distillation",
+    "EpochRecord",
+    "LabelledSamples",
+    "Normalization",
+    "Score",
+    "Split",
+    "Task",
+    "TensorSamples",
+    "TrainingPlan",
+    "TrainingRecord",
+    "dataset_names",
+    "fit",
+    "from_datasets",
+    "load_task",
+    "recalibrate_",
+]

@@ -1,7 +1,8 @@
 """ShuffleNetV2 for small images.
 
 N. Ma, X. Zhang, H.-T. Zheng, J. Sun, "ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture
-Design", ECCV 2018, table 5. The stem keeps the resolution and there is no max pooling, for images of 28 to 32 pixels.
+Design", ECCV 2018, table 5. The stem keeps the resolution and there is no max pooling, for images of 28 to
+32 pixels.
 """
 
 from __future__ import annotations

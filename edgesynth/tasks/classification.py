@@ -1,0 +1,297 @@
+"""One label per sample: cross-entropy, distillation, top-1 accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgesynth.errors import DataError, InputError
+from edgesynth.metrics import Metric, Provenance, wilson_interval
+from edgesynth.tasks.augmentation import Augmentation
+from edgesynth.tasks.description import DataDescription
+from edgesynth.tasks.normalization import Normalization
+from edgesynth.tasks.protocol import Batch, Score, Split
+from edgesynth.tasks.samples import LabelledSamples, stratified_order
+
+__all__ = ["ClassificationScore", "ClassificationTask", "Distillation"]
+
+_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """How much a student listens to its teacher.
+
+    Attributes:
+        weight: Share of the teacher's term in the loss, 0 to 1; 0 is plain cross-entropy.
+        temperature: Softens both distributions before they are compared.
+    """
+
+    weight: float = 0.7
+    temperature: float = 3.0
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        if not 0 <= self.weight <= 1 or self.temperature <= 0:
+            raise InputError(
+                f"distillation needs a weight in [0, 1] and a positive temperature, "
+                f"got {self.weight} and {self.temperature}"
+            )
+
+
+@dataclass(frozen=True)
+class ClassificationScore(Score):
+    """A :class:`Score` that also knows which classes were confused.
+
+    Attributes:
+        confusion: Counts, int64 ``[classes, classes]``; row is the truth, column the answer.
+        classes: The names of the classes.
+    """
+
+    confusion: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.int64))
+    classes: tuple[str, ...] = ()
+
+    @property
+    def per_class(self) -> dict[str, float]:
+        """The share of right answers per class; classes without samples are left out."""
+        totals = self.confusion.sum(1)
+        right = self.confusion.diagonal()
+        return {
+            name: right[index].item() / totals[index].item()
+            for index, name in enumerate(self.classes)
+            if totals[index] > 0
+        }
+
+
+class ClassificationTask:
+    """Classification of samples in three disjoint splits.
+
+    Args:
+        name: What reports call it.
+        train: The samples to learn from; their statistics normalise all splits.
+        validation: The samples to decide on.
+        test: The samples to report on.
+        classes: The names of the classes, in the order of the labels.
+        augmentation: Random variation of training images; ``None`` for none.
+        label_smoothing: Share of the target spread evenly over all classes
+            (C. Szegedy et al., "Rethinking the Inception Architecture", CVPR 2016).
+        distillation: How much a student listens to its teacher.
+        normalization: Overrides the statistics of ``train``.
+        description: Where the data come from; derived when not given.
+
+    Raises:
+        DataError: A split is empty, shapes differ between splits, labels fall outside the classes, or the
+            training samples show fewer than two classes.
+    """
+
+    metric = "accuracy"
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        train: LabelledSamples,
+        validation: LabelledSamples,
+        test: LabelledSamples,
+        classes: Sequence[str],
+        augmentation: Augmentation | None = None,
+        label_smoothing: float = 0.0,
+        distillation: Distillation | None = None,
+        normalization: Normalization | None = None,
+        description: DataDescription | None = None,
+    ) -> None:
+        if not 0 <= label_smoothing < 1:
+            raise InputError(f"label smoothing is a share in [0, 1), got {label_smoothing}")
+        self.name = name
+        self.classes = tuple(classes)
+        self._samples: Mapping[Split, LabelledSamples] = {
+            "train": train,
+            "validation": validation,
+            "test": test,
+        }
+        _check(name, self._samples, len(self.classes))
+        self.input_shape = train.shape
+        if augmentation is not None and len(self.input_shape) != 3:
+            raise InputError(
+                f"{name}: augmentation varies images [channels, height, width], samples have shape "
+                f"{self.input_shape}; leave it out"
+            )
+        self.augmentation = augmentation
+        self.label_smoothing = label_smoothing
+        self.distillation = distillation or Distillation()
+        self.normalization = normalization or Normalization.of(train)
+        sizes: dict[str, int] = {split: self.size(split) for split in _SPLITS}
+        self.description = description or DataDescription(name, "user", "given in memory", sizes=sizes)
+
+    def size(self, split: Split) -> int:
+        """How many samples the split holds."""
+        return len(self._of(split).labels)
+
+    def batches(
+        self,
+        split: Split,
+        *,
+        batch_size: int,
+        seed: int = 0,
+        shuffle: bool = False,
+        augment: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[Batch]:
+        """One pass over the split; see :meth:`Task.batches`.
+
+        Raises:
+            InputError: The batch size or the limit is not positive.
+        """
+        if batch_size < 1 or (limit is not None and limit < 1):
+            raise InputError(f"batch size and limit are at least 1, got {batch_size} and {limit}")
+        samples = self._of(split)
+        generator = torch.Generator().manual_seed(seed)
+        order = self._order(samples, generator if shuffle else None, limit)
+        return self._read(samples, order, batch_size, generator if augment else None)
+
+    def _read(
+        self,
+        samples: LabelledSamples,
+        order: Tensor,
+        batch_size: int,
+        generator: torch.Generator | None,
+    ) -> Iterator[Batch]:
+        for indices in order.tensor_split(-(-len(order) // batch_size)):
+            inputs = samples.take(indices)
+            if generator is not None and self.augmentation is not None:
+                inputs = self.augmentation(inputs, generator)
+            if self.normalization is not None:
+                inputs = self.normalization(inputs)
+            yield Batch(inputs, samples.labels[indices])
+
+    @staticmethod
+    def _order(samples: LabelledSamples, generator: torch.Generator | None, limit: int | None) -> Tensor:
+        count = len(samples.labels)
+        if generator is not None:
+            return torch.randperm(count, generator=generator)[:limit]
+        if limit is not None and limit < count:
+            return stratified_order(samples.labels, seed=0)[:limit].sort().values
+        return torch.arange(count)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy with label smoothing.
+
+        Args:
+            outputs: Logits ``[batch, classes]``.
+            targets: Class indices ``[batch]``.
+
+        Raises:
+            InputError: The outputs have another shape.
+        """
+        self._check_outputs(outputs, targets)
+        return F.cross_entropy(outputs.float(), targets, label_smoothing=self.label_smoothing)
+
+    def distillation_loss(self, outputs: Tensor, teacher_outputs: Tensor, targets: Tensor) -> Tensor:
+        """``(1 - w) * loss + w * T^2 * KL(softmax(teacher / T) || softmax(student / T))``.
+
+        G. Hinton, O. Vinyals, J. Dean, "Distilling the Knowledge in a Neural Network", arXiv 1503.02531; the
+        factor ``T^2`` keeps the size of the gradient when the temperature changes.
+
+        Args:
+            outputs: The student's logits ``[batch, classes]``.
+            teacher_outputs: The teacher's logits on the same inputs ``[batch, classes]``.
+            targets: Class indices ``[batch]``.
+
+        Raises:
+            InputError: Either output has another shape.
+        """
+        weight, temperature = self.distillation.weight, self.distillation.temperature
+        hard = self.loss(outputs, targets)
+        if weight == 0:
+            return hard
+        self._check_outputs(teacher_outputs, targets)
+        soft = F.kl_div(
+            F.log_softmax(outputs.float() / temperature, dim=1),
+            F.log_softmax(teacher_outputs.float() / temperature, dim=1),
+            reduction="batchmean",
+            log_target=True,
+        )
+        return (1 - weight) * hard + weight * temperature**2 * soft
+
+    def score(
+        self, module: nn.Module, split: Split, *, limit: int | None = None, batch_size: int = 512
+    ) -> ClassificationScore:
+        """Top-1 accuracy with its Wilson interval, and the confusion behind it.
+
+        Raises:
+            InputError: The module's outputs are not logits ``[batch, classes]``.
+        """
+        device = next((p.device for p in module.parameters()), torch.device("cpu"))
+        was_training = module.training
+        losses: list[Tensor] = []
+        answers: list[Tensor] = []
+        truths: list[Tensor] = []
+        module.eval()
+        try:
+            with torch.inference_mode():
+                for batch in self.batches(split, batch_size=batch_size, limit=limit):
+                    targets = batch.targets.to(device)
+                    outputs = module(batch.inputs.to(device))
+                    losses.append(self.loss(outputs, targets).double() * len(targets))
+                    answers.append(outputs.argmax(1).cpu())
+                    truths.append(batch.targets)
+        finally:
+            module.train(was_training)
+        answer, truth = torch.cat(answers), torch.cat(truths)
+        count = len(self.classes)
+        confusion = torch.bincount(truth * count + answer, minlength=count * count).view(count, count)
+        correct = answer == truth
+        right, samples = int(correct.sum()), len(correct)
+        metric = Metric(
+            name=self.metric,
+            value=right / samples,
+            provenance=Provenance.MEASURED,
+            samples=samples,
+            interval=wilson_interval(right, samples),
+            source=f"{self.name} {split}",
+        )
+        loss = float(torch.stack(losses).sum()) / samples
+        return ClassificationScore(metric, loss, correct, confusion, self.classes)
+
+    def _of(self, split: Split) -> LabelledSamples:
+        try:
+            return self._samples[split]
+        except KeyError:
+            raise InputError(f"unknown split {split!r}; there are {', '.join(_SPLITS)}") from None
+
+    def _check_outputs(self, outputs: object, targets: Tensor) -> None:
+        expected = (len(targets), len(self.classes))
+        if isinstance(outputs, Tensor) and tuple(outputs.shape) == expected:
+            return
+        got = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise InputError(
+            f"task {self.name!r} needs logits of shape [batch, {len(self.classes)}] from the network, "
+            f"got {got} for a batch of {len(targets)}; change the last layer or the data set"
+        )
+
+
+def _check(name: str, samples: Mapping[Split, LabelledSamples], classes: int) -> None:
+    shape = samples["train"].shape
+    for split, part in samples.items():
+        if len(part.labels) == 0:
+            raise DataError(f"{name}: the {split} split is empty; give it at least one sample")
+        if part.shape != shape:
+            raise DataError(
+                f"{name}: {split} samples have shape {part.shape}, train samples {shape}; give one shape"
+            )
+        low, high = int(part.labels.min()), int(part.labels.max())
+        if low < 0 or high >= classes:
+            raise DataError(
+                f"{name}: {split} labels run from {low} to {high}, but there are {classes} classes "
+                f"(0 to {classes - 1})"
+            )
+    first = int(samples["train"].labels[0])
+    if bool((samples["train"].labels == first).all()):
+        raise DataError(
+            f"{name}: the training samples all belong to one class (index {first}); "
+            "classification needs at least two"
+        )
