@@ -1,0 +1,144 @@
+"""Where candidates come from: space-filling starts, mutations, and repair towards computed bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgesynth.space import Architecture, Choice
+from edgesynth.synthesis.encoding import Encoding, Indices
+from edgesynth.synthesis.requirements import Requirements
+
+__all__ = ["Costs", "mutate", "repair", "spread_out", "stratified", "unique"]
+
+
+class Costs:
+    """The exact, free metrics of architectures, remembered, and the bounds on them.
+
+    Args:
+        encoding: The space's encoding.
+        function: Exact metrics of one architecture; ``None`` when nothing is free.
+        requirements: Every bound; those on other metrics are left alone.
+    """
+
+    def __init__(
+        self,
+        encoding: Encoding,
+        function: Callable[[Architecture], Mapping[str, float]] | None,
+        requirements: Requirements,
+    ) -> None:
+        self._encoding = encoding
+        self._function = function
+        self._memory: dict[bytes, NDArray[np.float64]] = {}
+        self.names: tuple[str, ...] = ()
+        if function is not None:
+            smallest = function(encoding.space.smallest())
+            requirements.satisfiable_by(smallest)
+            self.names = tuple(smallest)
+        self._bounds = [item for item in requirements if item.metric in self.names]
+
+    @property
+    def bounded(self) -> bool:
+        """Whether any computed metric has a bound."""
+        return bool(self._bounds)
+
+    def __call__(self, indices: Indices) -> dict[str, NDArray[np.float64]]:
+        """Exact metrics of value indices ``[n, D]``, each ``[n]``."""
+        table = np.empty((len(indices), len(self.names)))
+        for row, choice in enumerate(indices):
+            key = choice.tobytes()
+            if key not in self._memory:
+                assert self._function is not None
+                got = self._function(self._encoding.space.decode(choice))
+                self._memory[key] = np.array([float(got[name]) for name in self.names])
+            table[row] = self._memory[key]
+        return {name: table[:, i] for i, name in enumerate(self.names)}
+
+    def margins(self, indices: Indices, requirements: Requirements | None = None) -> NDArray[np.float64]:
+        """The smallest relative margin over the computed bounds, ``[n]``; 0 without bounds."""
+        bounds = self._bounds
+        if requirements is not None:
+            bounds = [item for item in requirements if item.metric in self.names]
+        if not bounds or not len(indices):
+            return np.zeros(len(indices))
+        values = self(indices)
+        table = [[item.margin(value) for value in values[item.metric]] for item in bounds]
+        smallest: NDArray[np.float64] = np.array(table).min(axis=0)
+        return smallest
+
+
+def unique(indices: Indices) -> Indices:
+    """Distinct rows, in order of first appearance."""
+    _, first = np.unique(indices, axis=0, return_index=True)
+    return indices[np.sort(first)]
+
+
+def stratified(encoding: Encoding, count: int, rng: np.random.Generator) -> Indices:
+    """Draw ``[count, D]`` architectures of every size, not only of the middling one.
+
+    Independent uniform draws of many widths all cost about the same; here each draw has its own level,
+    around which the ordered dimensions scatter, so that small and large networks are seen as well.
+    """
+    level = rng.random((count, 1))
+    place = np.clip(level + rng.normal(0.0, 0.25, (count, len(encoding.counts))), 0.0, 1.0 - 1e-9)
+    uniform = rng.random(place.shape)
+    free = np.array([isinstance(dimension, Choice) for dimension in encoding.space])
+    place = np.where(free | (rng.random(place.shape) < 0.1), uniform, place)
+    drawn: Indices = (place * encoding.counts).astype(np.int64)
+    return drawn
+
+
+def spread_out(encoding: Encoding, pool: Indices, taken: Indices, count: int, start: int = 0) -> Indices:
+    """Choose ``count`` rows of the pool, each the farthest from those taken so far (maximin design)."""
+    features = encoding.features(encoding.onehot(pool)).numpy()
+    chosen: list[int] = []
+    if len(taken):
+        known = encoding.features(encoding.onehot(taken)).numpy()
+        near = np.min(((features[:, None, :] - known[None, :, :]) ** 2).sum(2), axis=1)
+    else:
+        chosen.append(start)
+        near = ((features - features[start]) ** 2).sum(1)
+    while len(chosen) < min(count, len(pool)):
+        near[chosen] = -1.0
+        chosen.append(int(near.argmax()))
+        near = np.minimum(near, ((features - features[chosen[-1]]) ** 2).sum(1))
+    return pool[chosen[:count]]
+
+
+def mutate(encoding: Encoding, parents: Indices, count: int, rng: np.random.Generator) -> Indices:
+    """Draw ``[count, D]`` architectures that differ from a parent in one to three dimensions."""
+    child = parents[rng.integers(0, len(parents), count)].copy()
+    dims = len(encoding.counts)
+    changes = rng.random((count, dims)) < rng.choice([1.0, 2.0, 3.0], (count, 1)) / dims
+    changes[np.arange(count), rng.integers(0, dims, count)] = True
+    fresh = (rng.random(child.shape) * encoding.counts).astype(np.int64)
+    return np.where(changes, fresh, child)
+
+
+def repair(
+    encoding: Encoding, costs: Costs, choice: Indices, preferences: Tensor, requirements: Requirements
+) -> Indices:
+    """Move one architecture ``[D]`` into the computed bounds along the policy's own ranking.
+
+    Every step makes the single change that gives up the least preference per margin won, until the
+    bounds hold or no single change helps.
+    """
+    current = choice.copy()
+    logits = preferences.numpy()
+    margin = float(costs.margins(current[None], requirements)[0])
+    while margin < 0:
+        moves = encoding.neighbours(current[None])
+        margins = costs.margins(moves, requirements)
+        gain = np.minimum(margins, 0.0) - margin
+        dims = np.arange(len(current))
+        given_up = (logits[dims, current] - logits[dims[None], moves]).sum(1)
+        better = gain > 1e-12
+        if not better.any():
+            break
+        price = np.where(better, (given_up - given_up.min() + 1e-3) / np.maximum(gain, 1e-12), np.inf)
+        best = int(price.argmin())
+        current, margin = moves[best], float(margins[best])
+    return current

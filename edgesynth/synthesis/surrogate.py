@@ -1,0 +1,286 @@
+"""The regressions inside the inquisitor: a Gaussian process for what is paid for, a net for what is free."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["CostNet", "GaussianProcess", "Warp"]
+
+_JITTER: Final = 1e-6
+_MISSING: Final = 1e6
+_LEAST_NOISE: Final = 1e-5
+
+
+@dataclass(frozen=True)
+class Warp:
+    """A monotone map from a metric to a scale on which a Gaussian fits it.
+
+    Attributes:
+        kind: ``log`` for positive scales (latency, energy, MACs), ``logit`` for fractions, ``raw`` else.
+        shift: Subtracted after the map.
+        scale: Divided by after the shift.
+        floor: The least value the logarithm sees.
+    """
+
+    kind: Literal["log", "logit", "raw"]
+    shift: float = 0.0
+    scale: float = 1.0
+    floor: float = 1e-9
+
+    @classmethod
+    def fit(cls, values: NDArray[np.float64], *, fraction: bool) -> Warp:
+        """Choose the map by the values' range, and standardise by their mean and deviation."""
+        kind: Literal["log", "logit", "raw"] = "raw"
+        floor = 1e-9
+        if fraction and values.min() >= 0 and values.max() <= 1:
+            kind = "logit"
+        elif not fraction and values.min() >= 0 and values.max() > 0:
+            kind, floor = "log", max(1e-3 * float(np.median(values[values > 0])), 1e-300)
+        mapped = cls(kind, floor=floor).forward(torch.from_numpy(values)).numpy()
+        scale = float(mapped.std()) if len(mapped) > 1 else 1.0
+        return cls(kind, float(mapped.mean()), scale if scale > 1e-9 else 1.0, floor)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Metric to model scale."""
+        if self.kind == "log":
+            values = (values + self.floor).clamp_min(self.floor).log()
+        elif self.kind == "logit":
+            values = values.clamp(1e-3, 1 - 1e-4).logit()
+        return (values - self.shift) / self.scale
+
+    def inverse(self, values: Tensor) -> Tensor:
+        """Model scale to metric."""
+        values = values * self.scale + self.shift
+        if self.kind == "log":
+            # The clamp keeps wild extrapolations finite.
+            return values.clamp(-200.0, 200.0).exp() - self.floor
+        return values.sigmoid() if self.kind == "logit" else values
+
+    def slope(self, value: float) -> float:
+        """Model units per metric unit at ``value``."""
+        point = torch.tensor(value, dtype=torch.float64)
+        step = 1e-4 * max(abs(value), 1e-3)
+        return float(self.forward(point + step) - self.forward(point - step)) / (2 * step)
+
+    def to_json(self) -> list[Any]:
+        """The JSON form."""
+        return [self.kind, self.shift, self.scale, self.floor]
+
+
+class GaussianProcess:
+    """Exact Gaussian processes for several outputs at once, with one kernel each.
+
+    The kernel of an output is ``s0 + s1 <x, x'> + s2 Matern52(|x - x'|)`` on features scaled by a
+    learned relevance per group (dimension): the linear part extrapolates additive effects from few
+    points, the Matern part holds interactions. Hyperparameters are the maximum a posteriori under
+    log-normal priors (Adam on the marginal likelihood, warm-started).
+
+    Args:
+        owner: The group of each feature, ``[P]``.
+        outputs: How many outputs there are.
+    """
+
+    def __init__(self, owner: Tensor, outputs: int) -> None:
+        self.owner = owner
+        groups = int(owner.max()) + 1
+        relevance = torch.full((groups,), math.log(2.0 / groups), dtype=torch.float64)
+        rest = torch.tensor([0.0, 0.0, math.log(1e-3)], dtype=torch.float64)
+        self._prior = torch.cat([relevance, rest])
+        self._spread = torch.cat([torch.full((groups,), 1.0), torch.tensor([1.0, 1.0, 2.0])]).to(
+            torch.float64
+        )
+        self.hyper = self._prior.repeat(outputs, 1)
+        self._x = torch.empty(0, len(owner), dtype=torch.float64)
+        self._alpha = torch.empty(outputs, 0, dtype=torch.float64)
+        self._inverse = torch.empty(outputs, 0, 0, dtype=torch.float64)
+
+    def fit(self, x: Tensor, y: Tensor, noise: Tensor, steps: int) -> float:
+        """Learn hyperparameters for ``steps`` steps, then condition on the data.
+
+        Args:
+            x: Features ``[N, P]``.
+            y: Standardised targets ``[B, N]``; not a number where an output was not observed.
+            noise: Relative noise variance per observation, ``[B, N]``: one over the repeats.
+            steps: Steps of Adam; 0 keeps the hyperparameters.
+
+        Returns:
+            The mean negative log posterior per observation at the last step.
+        """
+        seen = ~y.isnan()
+        target = torch.where(seen, y, 0.0)
+        first, second = torch.zeros_like(self.hyper), torch.zeros_like(self.hyper)
+        loss = math.nan
+        for step in range(1, steps + 1):
+            hyper = self.hyper.clone().requires_grad_(True)
+            kernel = self._kernel(hyper, x, x) + torch.diag_embed(self._noise(hyper, noise, seen))
+            with torch.no_grad():
+                factor = torch.linalg.cholesky(kernel)
+                inverse = torch.cholesky_inverse(factor)
+                alpha = (inverse @ target[:, :, None])[:, :, 0]
+                # d(-log p)/dK, so that only the cheap elementwise kernel is differentiated.
+                slope = 0.5 * (inverse - alpha[:, :, None] * alpha[:, None, :])
+                diagonal = factor.diagonal(dim1=1, dim2=2).log()
+                fit = 0.5 * (target * alpha).sum(1) + torch.where(seen, diagonal, 0.0).sum(1)
+            prior = 0.5 * (((hyper - self._prior) / self._spread) ** 2).sum()
+            ((kernel * slope).sum() + prior).backward()  # type: ignore[no-untyped-call]
+            loss = float((fit.sum() + prior.detach()) / seen.sum().clamp_min(1))
+            assert hyper.grad is not None
+            grad = hyper.grad
+            first = 0.9 * first + 0.1 * grad
+            second = 0.95 * second + 0.05 * grad.square()
+            rate = 0.15 * min(1.0, 2.0 * (1 - (step - 1) / steps))
+            move = (first / (1 - 0.9**step)) / ((second / (1 - 0.95**step)).sqrt() + 1e-8)
+            self.hyper = (self.hyper - rate * move).clamp(-9.0, 5.0)
+        self.condition(x, y, noise)
+        return loss
+
+    def condition(self, x: Tensor, y: Tensor, noise: Tensor) -> None:
+        """Condition on data under the present hyperparameters; arguments as for :meth:`fit`."""
+        seen = ~y.isnan()
+        kernel = self._kernel(self.hyper, x, x) + torch.diag_embed(self._noise(self.hyper, noise, seen))
+        self._inverse = torch.cholesky_inverse(torch.linalg.cholesky(kernel))
+        self._alpha = (self._inverse @ torch.where(seen, y, 0.0)[:, :, None])[:, :, 0]
+        self._x = x
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of every output at ``x [C, P]``: each ``[B, C]``."""
+        cross = self._kernel(self.hyper, x, self._x)
+        mean = (cross @ self._alpha[:, :, None])[:, :, 0]
+        variance = self._diagonal(x) - ((cross @ self._inverse) * cross).sum(2)
+        return mean, variance.clamp_min(1e-8).sqrt()
+
+    def covariance(self, x: Tensor, other: Tensor) -> Tensor:
+        """Posterior covariance between ``x [C, P]`` and ``other [E, P]``: ``[B, C, E]``."""
+        left, right = self._kernel(self.hyper, x, self._x), self._kernel(self.hyper, other, self._x)
+        return self._kernel(self.hyper, x, other) - left @ self._inverse @ right.transpose(1, 2)
+
+    def _noise(self, hyper: Tensor, noise: Tensor, seen: Tensor) -> Tensor:
+        variance = (hyper[:, -1:].exp() + _LEAST_NOISE) * noise + _JITTER
+        return torch.where(seen, variance, _MISSING)
+
+    def _kernel(self, hyper: Tensor, x: Tensor, other: Tensor) -> Tensor:
+        scale = (0.5 * hyper[:, self.owner]).exp()[:, None, :]
+        left, right = x * scale, other * scale
+        gram = left @ right.transpose(1, 2)
+        squares = left.square().sum(2)[:, :, None] + right.square().sum(2)[:, None, :]
+        distance = (5.0 * (squares - 2.0 * gram).clamp_min(1e-12)).sqrt()
+        matern = (1.0 + distance + distance.square() / 3.0) * (-distance).exp()
+        linear, local = hyper[:, -3, None, None].exp(), hyper[:, -2, None, None].exp()
+        return 0.5 + linear * gram + local * matern
+
+    def _diagonal(self, x: Tensor) -> Tensor:
+        weight = self.hyper[:, self.owner].exp()
+        return 0.5 + self.hyper[:, -3, None].exp() * (weight @ x.square().T) + self.hyper[:, -2, None].exp()
+
+
+class CostNet:
+    """A small net that learns exact, free metrics (MACs, parameters) from thousands of samples.
+
+    It exists for its gradient: whether a computed bound holds is always asked of the exact function.
+
+    Args:
+        inputs: How many features there are.
+        names: The metrics, one output each.
+        seed: Seed of the initial weights.
+    """
+
+    _HIDDEN: Final = 48
+
+    def __init__(self, inputs: int, names: Sequence[str], seed: int) -> None:
+        self.names = tuple(names)
+        rng = np.random.default_rng(seed)
+        sizes = [
+            (inputs, self._HIDDEN),
+            (self._HIDDEN, self._HIDDEN),
+            (self._HIDDEN, len(names)),
+            (inputs, len(names)),
+        ]
+        self.weights = [
+            torch.from_numpy(rng.standard_normal(size) / math.sqrt(size[0]) * (0.1 if i > 1 else 1.0))
+            for i, size in enumerate(sizes)
+        ] + [torch.zeros(size, dtype=torch.float64) for size in (self._HIDDEN, self._HIDDEN, len(names))]
+        self._moments = [(torch.zeros_like(w), torch.zeros_like(w)) for w in self.weights]
+        self._steps = 0
+        self.warps: tuple[Warp, ...] = ()
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Features ``[n, P]`` to metrics on their warped scales, ``[n, M]``."""
+        return self._forward(self.weights, features)
+
+    def fit(
+        self,
+        features: Tensor,
+        values: Mapping[str, NDArray[np.float64]],
+        steps: int,
+        rng: np.random.Generator,
+    ) -> float:
+        """Train on exact samples; returns the root mean square error on the warped scale.
+
+        Args:
+            features: ``[n, P]``.
+            values: Each metric's exact values, ``[n]``.
+            steps: Steps of Adam on batches of 128.
+            rng: Draws the batches.
+        """
+        if not self.warps:
+            self.warps = tuple(Warp.fit(values[name], fraction=False) for name in self.names)
+        target = torch.stack(
+            [
+                warp.forward(torch.from_numpy(values[name]))
+                for name, warp in zip(self.names, self.warps, strict=True)
+            ],
+            dim=1,
+        )
+        count = len(features)
+        error = math.nan
+        for step in range(steps):
+            batch = torch.from_numpy(rng.integers(0, count, size=min(128, count)))
+            weights = [w.clone().requires_grad_(True) for w in self.weights]
+            loss = (self._forward(weights, features[batch]) - target[batch]).square().mean()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self._steps += 1
+            rate = 1e-2 * (1 - step / steps)
+            moved = []
+            for weight, leaf, (first, second) in zip(self.weights, weights, self._moments, strict=True):
+                assert leaf.grad is not None
+                first.mul_(0.9).add_(leaf.grad, alpha=0.1)
+                second.mul_(0.99).addcmul_(leaf.grad, leaf.grad, value=0.01)
+                unbiased = (second / (1 - 0.99**self._steps)).sqrt() + 1e-8
+                moved.append(weight - rate * first / (1 - 0.9**self._steps) / unbiased)
+            self.weights = moved
+            error = float(loss.detach())
+        return math.sqrt(error)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights and the optimiser's moments."""
+        out = {f"weight{i}": weight for i, weight in enumerate(self.weights)}
+        for i, (first, second) in enumerate(self._moments):
+            out |= {f"first{i}": first, f"second{i}": second}
+        return out
+
+    def to_json(self) -> dict[str, Any]:
+        """Scales and the optimiser's step count."""
+        return {"steps": self._steps, "warps": [warp.to_json() for warp in self.warps]}
+
+    def restore(self, tensors: Mapping[str, Tensor], data: Mapping[str, Any]) -> None:
+        """Read what :meth:`tensors` and :meth:`to_json` gave."""
+        count = len(self.weights)
+        self.weights = [tensors[f"weight{i}"] for i in range(count)]
+        self._moments = [(tensors[f"first{i}"], tensors[f"second{i}"]) for i in range(count)]
+        self._steps = int(data["steps"])
+        self.warps = tuple(Warp(*item) for item in data["warps"])
+
+    @staticmethod
+    def _forward(weights: Sequence[Tensor], x: Tensor) -> Tensor:
+        first, second, last, skip, b1, b2, b3 = weights
+        hidden = torch.nn.functional.silu(x @ first + b1)
+        hidden = torch.nn.functional.silu(hidden @ second + b2)
+        return hidden @ last + x @ skip + b3
