@@ -1,1 +1,44 @@
-"""Device profiles and the links that reach a device."""
+"""Device profiles, the links that reach a device, and the simulated board.
+
+``open_device("jetson-tx2", link="simulated")`` gives a :class:`Device`; what it reports is labelled with
+its provenance wherever it goes. :mod:`edgesynth.profiler` turns a device and a network into figures.
+"""
+
+from edgesynth.devices.bench import BenchRequest, Recording
+from edgesynth.devices.clock import Clock, SystemClock, VirtualClock
+from edgesynth.devices.device import Device, open_device
+from edgesynth.devices.fusion import fuse, workload_from_cost
+from edgesynth.devices.link import Completed, Line, Link, Stream
+from edgesynth.devices.local import LocalLink
+from edgesynth.devices.profile import Mode, Precision, Profile, list_profiles, load_profile
+from edgesynth.devices.roofline import Estimate, Roofline
+from edgesynth.devices.simulated import Faults, SimulatedLink
+from edgesynth.devices.workload import LayerWork, Workload
+
+__all__ = [
+    "BenchRequest",
+    "Clock",
+    "Completed",
+    "Device",
+    "Estimate",
+    "Faults",
+    "LayerWork",
+    "Line",
+    "Link",
+    "LocalLink",
+    "Mode",
+    "Precision",
+    "Profile",
+    "Recording",
+    "Roofline",
+    "SimulatedLink",
+    "Stream",
+    "SystemClock",
+    "VirtualClock",
+    "Workload",
+    "fuse",
+    "list_profiles",
+    "load_profile",
+    "open_device",
+    "workload_from_cost",
+]

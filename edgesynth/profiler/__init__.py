@@ -1,1 +1,12 @@
-"""Measure a network on a device: plan, rails, energy, statistics."""
+"""Measure a network on a device: plan, rails, energy, statistics, judgement.
+
+``profile(network, device, plan)`` gives a :class:`Measurement` whose figures carry their provenance and their
+95 % confidence interval; what cannot be trusted is left out and said.
+"""
+
+from edgesynth.profiler.measurement import Measurement, Status
+from edgesynth.profiler.onnx_workload import workload_from_onnx
+from edgesynth.profiler.plan import MeasurementPlan
+from edgesynth.profiler.profile import profile
+
+__all__ = ["Measurement", "MeasurementPlan", "Status", "profile", "workload_from_onnx"]

@@ -1,0 +1,179 @@
+"""A device: a profile, and an open link to one that follows it."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from edgesynth.devices.bench import BenchRequest, Recording, read_recording
+from edgesynth.devices.clock import Clock
+from edgesynth.devices.link import Link
+from edgesynth.devices.local import LocalLink
+from edgesynth.devices.profile import Mode, Profile, load_profile
+from edgesynth.devices.simulated import BENCH_COMMAND, Faults, SimulatedLink
+from edgesynth.errors import DeviceError, LinkError
+from edgesynth.metrics import Provenance
+
+__all__ = ["Device", "open_device"]
+
+_HOST_BENCH = (sys.executable, "-m", "edgesynth.devices.onnx_bench")
+
+
+class Device:
+    """One device, open for measuring. Use it as a context manager, or call :meth:`close`.
+
+    Args:
+        profile: What is known about it.
+        link: How it is reached; closed with the device.
+        mode: The power mode to measure in.
+        bench_command: The bench program on the other side of the link.
+        runs_files: Whether that program runs ONNX files; otherwise it is given workloads.
+        provenance: What its figures are.
+
+    Attributes:
+        profile: What is known about it.
+        link: How it is reached.
+        mode: The power mode it is measured in.
+        provenance: ``SIMULATED`` or ``MEASURED``; goes with every figure.
+        runs_files: Whether it runs ONNX files rather than workloads.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        link: Link,
+        *,
+        mode: Mode,
+        bench_command: Sequence[str],
+        runs_files: bool,
+        provenance: Provenance,
+    ) -> None:
+        self.profile = profile
+        self.link = link
+        self.mode = mode
+        self.provenance = provenance
+        self.runs_files = runs_files
+        self._bench_command = tuple(bench_command)
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that waiting for this device passes time on."""
+        return self.link.clock
+
+    @property
+    def has_energy(self) -> bool:
+        """Whether it can tell power; requirements on energy need it."""
+        return self.profile.has_energy
+
+    def describe(self) -> str:
+        """One line for tables: what it is, how it is reached, in which mode."""
+        return f"{self.profile.title} ({self.link.name}, {self.mode.name})"
+
+    def source(self, precision: str, batch: int) -> str:
+        """What a figure of this device was obtained on, for ``Metric.source``."""
+        how = "simulated" if self.provenance is Provenance.SIMULATED else self.link.name
+        return f"{self.profile.name} {how}, {self.mode.name}, {precision}, batch {batch}"
+
+    def send(self, model: Path) -> str:
+        """Bring an ONNX file to the device, once per content.
+
+        Returns:
+            The path the bench program opens it by.
+
+        Raises:
+            LinkError: It cannot be read here or written there.
+        """
+        try:
+            digest = hashlib.sha256(Path(model).read_bytes()).hexdigest()[:24]
+        except OSError as error:
+            raise LinkError(f"cannot read {model}: {error.strerror}") from error
+        target = f"models/{digest}.onnx"
+        self.link.put(Path(model), target)
+        return self.link.path(target)
+
+    def bench(self, request: BenchRequest, *, silence_s: float = 60.0) -> Recording:
+        """Run the bench program once.
+
+        Args:
+            request: What to do.
+            silence_s: How long it may say nothing.
+
+        Raises:
+            LinkError: The device hung, the program broke off, or it cannot be started.
+        """
+        with self.link.stream(self._bench_command, stdin=request.to_json(), silence_s=silence_s) as stream:
+            try:
+                return read_recording(stream)
+            except LinkError as error:
+                told = stream.close().stderr.strip().splitlines()
+                raise LinkError(f"{error}; it said: {told[-1]}" if told else str(error)) from error
+
+    def close(self) -> None:
+        """Let go of the device."""
+        self.link.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_device(
+    name: str | Path,
+    link: str | None = None,
+    *,
+    mode: str | None = None,
+    seed: int = 0,
+    faults: Faults | None = None,
+) -> Device:
+    """Open a device.
+
+    Args:
+        name: A profile's name (``jetson-tx2``) or the path of a ``.toml`` file.
+        link: ``simulated`` or ``local``; the profile's default when not given.
+        mode: A power mode of the profile; its first by default.
+        seed: Of a simulated board: same seed, same figures.
+        faults: Of a simulated board: how it misbehaves.
+
+    Raises:
+        InputError: There is no such profile or mode.
+        DeviceError: The device cannot be reached over this link, or the link does not exist.
+    """
+    profile = load_profile(name)
+    chosen = profile.mode(mode)
+    asked = profile.links[0] if link is None else link
+    if asked not in profile.links:
+        raise DeviceError(
+            f"{profile.name} cannot be reached over link {asked!r}; its links are: {', '.join(profile.links)}"
+        )
+    if asked == "simulated":
+        return Device(
+            profile,
+            SimulatedLink(profile, seed=seed, faults=faults),
+            mode=chosen,
+            bench_command=BENCH_COMMAND,
+            runs_files=False,
+            provenance=Provenance.SIMULATED,
+        )
+    if asked == "local" and profile.family == "host":
+        return Device(
+            profile,
+            LocalLink(),
+            mode=chosen,
+            bench_command=_HOST_BENCH,
+            runs_files=True,
+            provenance=Provenance.MEASURED,
+        )
+    raise DeviceError(
+        f"link {asked!r} is not available for {profile.name}; available: simulated, local (host)"
+    )

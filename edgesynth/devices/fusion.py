@@ -1,0 +1,226 @@
+"""Which layers launch a kernel, the way an inference engine fuses them.
+
+The rules are TensorRT's layer fusions in their common core: a convolution or matrix product takes the
+normalisation, one addition and the activation that follow it into its own kernel, runs of pointwise
+layers become one kernel, and layers that only re-interpret memory launch nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final, Literal, Protocol
+
+from edgesynth.devices.workload import LayerWork, Workload
+
+__all__ = ["CostLike", "Kind", "LayerCostLike", "fuse", "kind_of", "workload_from_cost"]
+
+
+class LayerCostLike(Protocol):
+    """What a layer of a cost must have to become work; ``groups`` and ``fused_into`` are optional."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def operator(self) -> str: ...  # noqa: D102
+    @property
+    def macs(self) -> int: ...  # noqa: D102
+    @property
+    def weight_bytes(self) -> int: ...  # noqa: D102
+    @property
+    def activation_bytes(self) -> int: ...  # noqa: D102
+
+
+class CostLike(Protocol):
+    """What the cost of a network must have to become a workload."""
+
+    @property
+    def layers(self) -> Sequence[LayerCostLike]: ...  # noqa: D102
+
+
+Kind = Literal["convolution", "depthwise", "linear", "pool", "pointwise", "view", "other"]
+
+_CONVOLUTIONS: Final = frozenset(
+    [
+        "conv",
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "convolution",
+        "convtranspose",
+        "conv_transpose1d",
+        "conv_transpose2d",
+        "conv_transpose3d",
+        "deconvolution",
+    ]
+)
+_LINEAR: Final = frozenset(
+    ["linear", "gemm", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum", "scaled_dot_product_attention"]
+)
+_POINTWISE: Final = frozenset(
+    [
+        "batch_norm",
+        "batchnormalization",
+        "native_batch_norm",
+        "add",
+        "add_",
+        "sub",
+        "mul",
+        "mul_",
+        "div",
+        "relu",
+        "relu_",
+        "relu6",
+        "leaky_relu",
+        "leakyrelu",
+        "prelu",
+        "hardtanh",
+        "hardtanh_",
+        "clip",
+        "clamp",
+        "sigmoid",
+        "hardsigmoid",
+        "hardswish",
+        "hardswish_",
+        "silu",
+        "silu_",
+        "swish",
+        "gelu",
+        "erf",
+        "elu",
+        "selu",
+        "tanh",
+        "softplus",
+        "exp",
+        "sqrt",
+        "pow",
+        "neg",
+        "abs",
+        "min",
+        "max",
+        "sum_of",
+        "where",
+        "cast",
+    ]
+)
+_VIEWS: Final = frozenset(
+    [
+        "view",
+        "reshape",
+        "flatten",
+        "squeeze",
+        "unsqueeze",
+        "expand",
+        "contiguous",
+        "clone",
+        "dropout",
+        "identity",
+        "detach",
+        "alias",
+        "chunk",
+        "split",
+        "split_with_sizes",
+        "slice",
+        "getitem",
+        "constant",
+        "shape",
+        "to",
+        "unflatten",
+    ]
+)
+_POOLS: Final = frozenset(
+    [
+        "max_pool2d",
+        "maxpool",
+        "avg_pool2d",
+        "averagepool",
+        "adaptive_avg_pool2d",
+        "adaptive_max_pool2d",
+        "globalaveragepool",
+        "globalmaxpool",
+        "mean",
+        "reducemean",
+    ]
+)
+
+
+def _plain(operator: str) -> str:
+    """The bare name: ``aten.relu_.default`` and ``Relu`` are both ``relu``."""
+    parts = operator.lower().split(".")
+    return parts[1] if len(parts) > 1 and parts[0] == "aten" else parts[0]
+
+
+def kind_of(layer: LayerWork) -> Kind:
+    """What sort of kernel computes this layer."""
+    name = _plain(layer.operator)
+    if name in _CONVOLUTIONS:
+        return "depthwise" if layer.groups > 1 else "convolution"
+    if name in _LINEAR:
+        return "linear"
+    if name in _POOLS or "pool" in name:
+        return "pool"
+    if name in _POINTWISE:
+        return "pointwise"
+    if name in _VIEWS:
+        return "view"
+    return "other"
+
+
+def fuse(layers: Sequence[LayerWork]) -> tuple[LayerWork, ...]:
+    """Mark every layer that another layer's kernel computes.
+
+    Args:
+        layers: In the order they run. A layer that already says ``fused_into`` keeps it.
+
+    Returns:
+        The same layers; only ``fused_into`` differs. The order stands in for the edges of the graph: a
+        pointwise layer is taken to consume the kernel just before it, which is how traces are ordered.
+    """
+    out: list[LayerWork] = []
+    first = next((layer.name for layer in layers if kind_of(layer) != "view"), None)
+    host: LayerWork | None = None  # the kernel that may still absorb pointwise layers
+    additions = 0
+    for layer in layers:
+        kind = kind_of(layer)
+        if layer.fused_into is not None:
+            out.append(layer)
+        elif kind == "view" and first is not None:
+            out.append(replace(layer, fused_into=host.name if host else first))
+        elif kind == "pointwise" and host is not None and _absorbs(host, layer, additions):
+            additions += _plain(layer.operator) in {"add", "add_"}
+            out.append(replace(layer, fused_into=host.name))
+        else:
+            out.append(layer)
+            host, additions = layer, 0
+    return tuple(out)
+
+
+def _absorbs(host: LayerWork, layer: LayerWork, additions: int) -> bool:
+    """Whether the kernel of ``host`` can compute ``layer`` as well."""
+    kind = kind_of(host)
+    if kind in {"convolution", "depthwise", "linear"}:
+        return additions == 0 or _plain(layer.operator) not in {"add", "add_"}
+    return kind == "pointwise"
+
+
+def workload_from_cost(name: str, cost: CostLike, input_shape: Sequence[int]) -> Workload:
+    """Turn the per-layer cost of a network into what a device has to do.
+
+    Args:
+        name: For messages and tables.
+        cost: Anything whose ``layers`` have the attributes of :class:`LayerCostLike`, for one sample.
+        input_shape: One sample, without the batch axis.
+    """
+    layers = [
+        LayerWork(
+            name=layer.name,
+            operator=layer.operator,
+            macs=int(layer.macs),
+            weight_bytes=int(layer.weight_bytes),
+            activation_bytes=int(layer.activation_bytes),
+            groups=int(getattr(layer, "groups", 1)),
+            fused_into=getattr(layer, "fused_into", None),
+        )
+        for layer in cost.layers
+    ]
+    return Workload(name=name, layers=fuse(layers), input_shape=tuple(input_shape))

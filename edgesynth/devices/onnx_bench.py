@@ -1,0 +1,103 @@
+"""The bench program of a host: times an ONNX file with ONNX Runtime on this machine's CPU.
+
+Runs as its own process (``python -m edgesynth.devices.onnx_bench``), so that the threads of whoever
+measures do not disturb it. Reads one :class:`~edgesynth.devices.bench.BenchRequest` from its input.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgesynth.devices.bench import BenchRequest
+from edgesynth.errors import EdgesynthError
+
+__all__ = ["main"]
+
+_CHUNK = 50
+_KINDS = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(float16)": np.float16,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(uint8)": np.uint8,
+    "tensor(bool)": np.bool_,
+}
+
+
+def main() -> int:
+    """Serve one request; the exit status is 0 whenever a result was told."""
+    try:
+        request = BenchRequest.from_json(sys.stdin.read())
+    except EdgesynthError as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
+        import onnxruntime
+    except ImportError:
+        print("onnxruntime is not installed; pip install 'edgesynth[cpu]'", file=sys.stderr)
+        return 2
+    onnxruntime.set_default_logger_severity(3)
+    _tell("start", mode=request.mode, onnxruntime=onnxruntime.__version__, cores=os.cpu_count())
+    try:
+        session = onnxruntime.InferenceSession(request.network["model"], providers=["CPUExecutionProvider"])
+        feeds = {value.name: _example(value, request.batch) for value in session.get_inputs()}
+        session.run(None, feeds)
+    except Exception as error:
+        _tell("failed", reason=f"ONNX Runtime cannot run the model: {str(error).splitlines()[0]}")
+        return 0
+    _run_for(session, feeds, request.warm_up_s)
+    _time_calls(session, feeds, request)
+    _tell("end")
+    return 0
+
+
+def _example(value: Any, batch: int) -> NDArray[Any]:
+    """Random data for one input of the model; its first axis is the batch."""
+    shape = [size if isinstance(size, int) and size > 0 else 1 for size in value.shape]
+    if shape:
+        first = value.shape[0]
+        if isinstance(first, int) and first > 0 and first != batch:
+            raise ValueError(f"input {value.name!r} has a fixed batch of {first}, not {batch}")
+        shape[0] = batch
+    if value.type not in _KINDS:
+        raise ValueError(f"input {value.name!r} has type {value.type}, which cannot be filled")
+    return np.random.default_rng(0).random(shape).astype(_KINDS[value.type])
+
+
+def _run_for(session: Any, feeds: dict[str, NDArray[Any]], seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        session.run(None, feeds)
+    _tell("alive")
+
+
+def _time_calls(session: Any, feeds: dict[str, NDArray[Any]], request: BenchRequest) -> None:
+    limit = time.perf_counter() + request.latency_limit_s
+    chunk: list[float] = []
+    for _ in range(request.latency_runs):
+        begin = time.perf_counter()
+        session.run(None, feeds)
+        end = time.perf_counter()
+        chunk.append(1e3 * (end - begin))
+        if len(chunk) == _CHUNK:
+            _tell("latency", ms=chunk)
+            chunk = []
+        if end > limit:
+            break
+    _tell("latency", ms=chunk)
+
+
+def _tell(kind: str, **values: Any) -> None:
+    print(json.dumps({"event": kind, **values}), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""Which power counts: the total of a module from its rails, and whether to believe it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edgesynth.devices.profile import Rails, Sensor
+
+__all__ = ["distrust", "step_mw", "total_mw"]
+
+
+def total_mw(readings: Mapping[str, float], rails: Rails) -> float | None:
+    """Power of the whole module, or ``None`` when a rail of the total is missing.
+
+    Args:
+        readings: Present power per rail, mW.
+        rails: The rule of this module.
+    """
+    if not all(name in readings for name in rails.total):
+        return None
+    return float(sum(readings[name] for name in rails.total))
+
+
+def step_mw(rails: Rails, sensor: Sensor) -> float:
+    """The smallest difference the total can show, mW."""
+    return max(sensor.step_mw[name] for name in rails.total)
+
+
+def distrust(means: Mapping[str, float], rails: Rails, sensor: Sensor) -> str:
+    """Why these mean readings cannot be the module's, or nothing.
+
+    A part that exceeds the total means that a label is wrong (some carrier boards have such) or that a
+    sensor failed; one step of rounding is allowed.
+    """
+    total = total_mw(means, rails)
+    if total is None:
+        missing = ", ".join(name for name in rails.total if name not in means)
+        return f"no power rail {missing}; read it with root rights, or from sysfs"
+    for name in rails.parts:
+        if name in means and means[name] > total + sensor.step_mw[name]:
+            return (
+                f"rail {name} shows {means[name]:.0f} mW, more than the total's {total:.0f} mW: "
+                "the rails of this board are labelled wrongly or a sensor failed"
+            )
+    return ""
