@@ -29,6 +29,7 @@ Record = TypeVar("Record", NetworkRecord, CycleRecord)
 _STORE: Final = "run.sqlite"
 _LOCK: Final = "run.lock"
 _MANIFEST: Final = "manifest.json"
+_PROTOTYPE: Final = "prototype.safetensors"  # may be there first: a prototype is trained before its run
 _CHECKPOINTS: Final = "checkpoints"
 _RECENT: Final = 2  # how many checkpoints are there to resume from, besides the kept ones
 
@@ -105,7 +106,7 @@ class Run:
                 process is writing it.
         """
         path = Path(path)
-        if not (path / _STORE).is_file():
+        if not cls.exists(path):
             state = "is not a run folder" if path.is_dir() else "does not exist"
             raise RunError(
                 f"{path} {state} (no {_STORE} in it); give the folder that `edgesynth synth` wrote"
@@ -120,6 +121,11 @@ class Run:
                 lock.release()
             raise
         return run
+
+    @staticmethod
+    def exists(path: Path | str) -> bool:
+        """Whether the folder holds a run; false for one whose creation was cut short."""
+        return (Path(path) / _STORE).is_file()
 
     def close(self) -> None:
         """Close the store and give the writer lock back."""
@@ -297,7 +303,7 @@ class Run:
 def _refuse_occupied(path: Path) -> None:
     if (path / _STORE).exists():
         raise RunError(f"{path} already holds a run; resume it, or choose another folder")
-    ours = {_LOCK, _MANIFEST}
+    ours = {_LOCK, _MANIFEST, _PROTOTYPE}
     with disk_faults(path):
         entries = [entry.name for entry in path.iterdir()] if path.is_dir() else []
     # Names that begin like ours are what a killed creation leaves behind.
