@@ -4,6 +4,8 @@ from edgesynth.tasks.augmentation import Augmentation
 from edgesynth.tasks.classification import ClassificationScore, ClassificationTask, Distillation
 from edgesynth.tasks.datasets import dataset_names, load_task
 from edgesynth.tasks.description import DataDescription
+from edgesynth.tasks.folder import load_image_folder
+from edgesynth.tasks.images import ImageFormat
 from edgesynth.tasks.normalization import Normalization
 from edgesynth.tasks.plan import EpochRecord, TrainingPlan, TrainingRecord
 from edgesynth.tasks.protocol import Batch, Score, Split, Task
@@ -21,6 +23,7 @@ __all__ = [
     "DatasetSamples",
     "Distillation",
     "EpochRecord",
+    "ImageFormat",
     "LabelledSamples",
     "Normalization",
     "Score",
@@ -32,6 +35,7 @@ __all__ = [
     "dataset_names",
     "fit",
     "from_datasets",
+    "load_image_folder",
     "load_task",
     "recalibrate_",
 ]

@@ -10,9 +10,11 @@ from types import MappingProxyType
 from typing import Final
 
 from edgesynth.errors import InputError
+from edgesynth.tasks.cifar import cifar10
 from edgesynth.tasks.classification import ClassificationTask
 from edgesynth.tasks.digits import digits, mnist_5k
 from edgesynth.tasks.fashion import fashion_mnist, fashion_mnist_subset
+from edgesynth.tasks.glyphs import glyphs
 
 __all__ = ["DATASETS", "NamedDataset", "dataset_names", "load_task"]
 
@@ -47,6 +49,13 @@ DATASETS: Final[Mapping[str, NamedDataset]] = MappingProxyType(
             "real, 8x8 grey digits, 1,197 + 300 + 300, from scikit-learn",
             lambda _root, train_size: digits(train_size),
             takes_root=False,
+        ),
+        "glyphs": NamedDataset(
+            "generated, 32x32 colour digits, 10,000 + 2,000 + 4,000, real fonts on real photographs", glyphs
+        ),
+        "cifar10": NamedDataset(
+            "real, 32x32 colour objects, 45,000 + 5,000 + 10,000, from a local copy of the binary version",
+            cifar10,
         ),
     }
 )
