@@ -8,7 +8,7 @@ Runs on the board: standard library only, Python 3.6 syntax.
 """
 
 import re
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 __all__ = ["CONSTANT_ZONES", "CpuCore", "Record", "parse_line"]
 
@@ -85,8 +85,7 @@ _ZONE, _RAIL, _MEMORY, _CPU, _LOAD, _ENGINE = (
 _CORE = re.compile(r"(\d+)%(?:@(\d+))?$")
 
 
-def parse_line(text):
-    # type: (str) -> Record
+def parse_line(text: str) -> Record:
     """Read one line.
 
     Args:
@@ -97,30 +96,24 @@ def parse_line(text):
         The record. Of pairs and triples of numbers only the first is the present value: the second
         is a mean since the process started, the third (R39) is undocumented.
     """
-    found = {}
-    engines = {}
-    temperatures = {}
-    gated = []
-    rails = {}
-    means = {}
-    unread = []
+    found: Dict[str, Any] = {}
+    engines: Dict[str, Optional[int]] = {}
+    temperatures: Dict[str, float] = {}
+    rails: Dict[str, int] = {}
+    means: Dict[str, int] = {}
+    unread: List[str] = []
     for match in _FIELD.finditer(text):
         kind = match.lastgroup
         if kind == "zone":
             name, degrees = match.group(_ZONE, _ZONE + 1)
-            if float(degrees) < _GATED_BELOW_C:
-                gated.append(name)
-            else:
-                temperatures[name] = float(degrees)
+            temperatures[name] = float(degrees)
         elif kind == "rail":
             name, power, mean = match.group(_RAIL, _RAIL + 1, _RAIL + 2)
-            if name == "NC":  # a channel that is not connected; printed once per such channel
-                continue
             if name in rails:
                 unread.append(match.group().strip())
-                continue
-            rails[name] = int(power)
-            means[name] = int(mean)
+            elif name != "NC":  # a channel that is not connected; printed once per such channel
+                rails[name] = int(power)
+                means[name] = int(mean)
         elif kind == "engine":
             name, clock = match.group(_ENGINE, _ENGINE + 1)
             engines[name] = None if clock is None else int(clock)
@@ -134,10 +127,13 @@ def parse_line(text):
             found["timestamp"] = match.group("date")
         elif kind == "other":
             unread.append(match.group("other"))
+    gated = tuple(zone for zone in temperatures if temperatures[zone] < _GATED_BELOW_C)
+    for zone in gated:
+        del temperatures[zone]
     return Record(
         engines_mhz=engines,
         temperatures_c=temperatures,
-        gated_zones=tuple(gated),
+        gated_zones=gated,
         rails=rails,
         rails_mean=means,
         unread=tuple(unread),
@@ -145,8 +141,7 @@ def parse_line(text):
     )
 
 
-def _read_memory(parts, found):
-    # type: (Tuple[str, ...], Dict[str, Any]) -> None
+def _read_memory(parts: Tuple[str, ...], found: Dict[str, Any]) -> None:
     name, used, size, unit = parts
     if name == "IRAM":  # on-chip memory: nothing that a measurement depends on
         return
@@ -154,9 +149,8 @@ def _read_memory(parts, found):
     found[name.lower() + "_total_mb"] = int(size) * _MEGABYTES[unit]
 
 
-def _read_cores(text, unread):
-    # type: (str, List[str]) -> Tuple[Optional[CpuCore], ...]
-    cores = []  # type: List[Optional[CpuCore]]
+def _read_cores(text: str, unread: List[str]) -> Tuple[Optional[CpuCore], ...]:
+    cores: List[Optional[CpuCore]] = []
     for part in text.split(","):
         core = _CORE.match(part.strip())
         if core:
@@ -169,8 +163,7 @@ def _read_cores(text, unread):
     return tuple(cores)
 
 
-def _read_load(parts, found):
-    # type: (Tuple[Optional[str], ...], Dict[str, Any]) -> None
+def _read_load(parts: Tuple[Optional[str], ...], found: Dict[str, Any]) -> None:
     name, load, clock = parts
     prefix = "gpu" if name == "GR3D" else "emc"
     if load is not None:

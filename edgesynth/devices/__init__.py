@@ -5,14 +5,16 @@ its provenance wherever it goes. :mod:`edgesynth.profiler` turns a device and a 
 """
 
 from edgesynth.devices.bench import BenchRequest, Recording
+from edgesynth.devices.catalog import list_profiles, load_profile
 from edgesynth.devices.clock import Clock, SystemClock, VirtualClock
 from edgesynth.devices.device import Device, open_device
 from edgesynth.devices.fusion import fuse, workload_from_cost
 from edgesynth.devices.link import Completed, Line, Link, Stream
 from edgesynth.devices.local import LocalLink
-from edgesynth.devices.profile import Mode, Precision, Profile, list_profiles, load_profile
+from edgesynth.devices.profile import Mode, Precision, Profile
 from edgesynth.devices.roofline import Estimate, Roofline
-from edgesynth.devices.simulated import Faults, SimulatedLink
+from edgesynth.devices.simulated import SimulatedLink
+from edgesynth.devices.simulated_bench import Faults
 from edgesynth.devices.workload import LayerWork, Workload
 
 __all__ = [

@@ -10,11 +10,13 @@ from types import TracebackType
 from typing import Self
 
 from edgesynth.devices.bench import BenchRequest, Recording, read_recording
+from edgesynth.devices.catalog import load_profile
 from edgesynth.devices.clock import Clock
 from edgesynth.devices.link import Link
 from edgesynth.devices.local import LocalLink
-from edgesynth.devices.profile import Mode, Profile, load_profile
-from edgesynth.devices.simulated import BENCH_COMMAND, Faults, SimulatedLink
+from edgesynth.devices.profile import Mode, Profile
+from edgesynth.devices.simulated import BENCH_COMMAND, SimulatedLink
+from edgesynth.devices.simulated_bench import Faults
 from edgesynth.errors import DeviceError, LinkError
 from edgesynth.metrics import Provenance
 

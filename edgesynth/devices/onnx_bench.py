@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +59,21 @@ def main() -> int:
     return 0
 
 
-def _example(value: Any, batch: int) -> NDArray[Any]:
+class _Input(Protocol):
+    """What ONNX Runtime says of one input of a model."""
+
+    name: str
+    type: str
+    shape: list[int | str | None]
+
+
+class _Session(Protocol):
+    """The part of an inference session that is used here."""
+
+    def run(self, outputs: None, feeds: dict[str, NDArray[Any]]) -> object: ...
+
+
+def _example(value: _Input, batch: int) -> NDArray[Any]:
     """Random data for one input of the model; its first axis is the batch."""
     shape = [size if isinstance(size, int) and size > 0 else 1 for size in value.shape]
     if shape:
@@ -72,14 +86,14 @@ def _example(value: Any, batch: int) -> NDArray[Any]:
     return np.random.default_rng(0).random(shape).astype(_KINDS[value.type])
 
 
-def _run_for(session: Any, feeds: dict[str, NDArray[Any]], seconds: float) -> None:
+def _run_for(session: _Session, feeds: dict[str, NDArray[Any]], seconds: float) -> None:
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         session.run(None, feeds)
     _tell("alive")
 
 
-def _time_calls(session: Any, feeds: dict[str, NDArray[Any]], request: BenchRequest) -> None:
+def _time_calls(session: _Session, feeds: dict[str, NDArray[Any]], request: BenchRequest) -> None:
     limit = time.perf_counter() + request.latency_limit_s
     chunk: list[float] = []
     for _ in range(request.latency_runs):
@@ -95,7 +109,7 @@ def _time_calls(session: Any, feeds: dict[str, NDArray[Any]], request: BenchRequ
     _tell("latency", ms=chunk)
 
 
-def _tell(kind: str, **values: Any) -> None:
+def _tell(kind: str, **values: object) -> None:
     print(json.dumps({"event": kind, **values}), flush=True)
 
 

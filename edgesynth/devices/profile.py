@@ -1,22 +1,16 @@
-"""Device profiles: what is known about a device, one TOML file each.
-
-The dataclasses here are the schema: a profile with an unknown or ill-typed key is refused with the
-nearest known key. Profiles ship with the package; a path to a ``.toml`` file works wherever a name does.
-"""
+"""What is known about a device: the schema of a profile, as validated frozen dataclasses."""
 
 from __future__ import annotations
 
 import difflib
-import tomllib
-from dataclasses import field, fields, is_dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any, Final, Literal, get_args, get_type_hints
+from collections.abc import Iterable
+from dataclasses import field
+from typing import Final, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from edgesynth.errors import DeviceError, InputError
+from edgesynth.errors import InputError
 
 __all__ = [
     "Compiler",
@@ -31,9 +25,7 @@ __all__ = [
     "Sensor",
     "Simulation",
     "Software",
-    "find_profile",
-    "list_profiles",
-    "load_profile",
+    "suggest",
 ]
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -292,7 +284,7 @@ class Profile:
             if mode.name == name:
                 return mode
         known = [mode.name for mode in self.modes]
-        raise InputError(f"{self.name} has no power mode {name!r}; {_suggest(name, known)}")
+        raise InputError(f"{self.name} has no power mode {name!r}; {suggest(name, known)}")
 
     def precision(self, name: str) -> Compute:
         """The precision of this name.
@@ -302,129 +294,15 @@ class Profile:
         """
         found = {str(key): value for key, value in self.precisions.items()}.get(name)
         if found is None:
-            raise InputError(
-                f"{self.name} has no precision {name!r}; {_suggest(name, [str(p) for p in self.precisions])}"
-            )
+            raise InputError(f"{self.name} has no precision {name!r}; {suggest(name, self.precisions)}")
         if not found.supported:
             usable = ", ".join(str(key) for key, value in self.precisions.items() if value.supported)
             raise InputError(f"{self.name} cannot run {name}: {found.reason}; use {usable}")
         return found
 
 
-_ADAPTER: Final = TypeAdapter(Profile)
-
-
-def _suggest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-
-
-def _folder() -> Path:
-    """Where the profiles are: inside an installed package, or at the top of a source checkout."""
-    inside = Path(__file__).parent / "profiles"
-    return inside if inside.is_dir() else Path(__file__).parents[2] / "profiles"
-
-
-def list_profiles() -> list[str]:
-    """Names of the profiles that ship with the package, sorted."""
-    return sorted(path.stem for path in _folder().glob("*.toml"))
-
-
-def find_profile(name: str | Path) -> Path:
-    """The file of a profile: a shipped one by name, or the user's own by its ``.toml`` path.
-
-    Raises:
-        InputError: There is neither; the nearest shipped name is suggested.
-    """
-    text = str(name)
-    path = Path(text) if text.endswith(".toml") else _folder() / f"{text}.toml"
-    if path.is_file() and (text.endswith(".toml") or Path(text).name == text):
-        return path
-    if text.endswith(".toml"):
-        raise InputError(f"no device profile at {text}; give the path of a .toml file that exists")
-    raise InputError(f"no device profile {text!r}; {_suggest(text, list_profiles())}")
-
-
-def load_profile(name: str | Path) -> Profile:
-    """Read a profile.
-
-    Args:
-        name: A shipped name (``jetson-tx2``) or the path of a ``.toml`` file.
-
-    Raises:
-        InputError: There is no such profile, or the file does not follow the schema.
-    """
-    return _read(find_profile(name).resolve())
-
-
-@cache
-def _read(path: Path) -> Profile:
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"device profile {path} cannot be read: {error}") from error
-    try:
-        profile = _ADAPTER.validate_python(data)
-    except ValidationError as error:
-        raise InputError(f"device profile {path}: {_explain(error)}") from error
-    _check(profile, path)
-    return profile
-
-
-def _explain(error: ValidationError) -> str:
-    """The first mistake in words, with the nearest key where a key is unknown."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
-        *parents, key = (str(part) for part in first["loc"])
-        return f"unknown key {where!r}; {_suggest(key, _keys(Profile, parents))}"
-    if first["type"] in {"missing", "missing_argument"}:
-        return f"key {where!r} is missing; add it"
-    return f"key {where!r}: {first['msg']}, got {first.get('input')!r}"
-
-
-def _keys(kind: Any, parents: list[str]) -> list[str]:
-    """Known keys of the table at ``parents``, following fields, mappings and sequences."""
-    if not parents:
-        return [entry.name for entry in fields(kind)] if is_dataclass(kind) else []
-    if is_dataclass(kind) and isinstance(kind, type):
-        inner = get_type_hints(kind).get(parents[0])
-    else:
-        inner = kind
-    candidates = [inner, *get_args(inner)]
-    for candidate in [*candidates, *(arg for c in candidates for arg in get_args(c))]:
-        if is_dataclass(candidate):
-            rest = parents[1:] if candidate is inner or not _is_container(inner) else parents[2:]
-            return _keys(candidate, rest)
-    return []
-
-
-def _is_container(kind: Any) -> bool:
-    return getattr(kind, "__origin__", None) in {dict, tuple, list}
-
-
-def _check(profile: Profile, path: Path) -> None:
-    """Refuse what the types alone cannot: references to rails, modes or steps that do not exist."""
-
-    def refuse(text: str) -> None:
-        raise InputError(f"device profile {path}: {text}")
-
-    if not profile.links:
-        refuse("key 'links' is empty; name at least one")
-    if not profile.modes:
-        refuse("key 'modes' is empty; name at least one")
-    if (profile.rails is None) != (profile.sensor is None):
-        refuse("'rails' and 'sensor' come together; add the other one or remove both")
-    if profile.rails is not None and profile.sensor is not None:
-        rails = profile.rails
-        for key, names in (("total", rails.total), ("parts", rails.parts)):
-            for rail in names:
-                if rail not in rails.names:
-                    refuse(f"rails.{key} names {rail!r}; {_suggest(rail, list(rails.names))}")
-        if not rails.total:
-            refuse("rails.total is empty; without it there is no energy")
-        for rail in rails.names:
-            if profile.sensor.step_mw.get(rail, 0.0) <= 0:
-                refuse(f"sensor.step_mw has no positive step for rail {rail!r}")
-    if "simulated" in profile.links and (profile.simulation is None or profile.gpu is None):
-        raise DeviceError(f"device profile {path}: link 'simulated' needs [simulation] and [gpu]")
+def suggest(name: str, known: Iterable[str]) -> str:
+    """What to say about a name that is not known: the nearest one that is, or all of them."""
+    names = [str(entry) for entry in known]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"

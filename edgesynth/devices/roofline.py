@@ -123,9 +123,14 @@ class Roofline:
             for name, rail in self.parameters.rails.items()
         }
 
-    def total_mw(self, parts_mw: dict[str, float]) -> float:
-        """Power at the input of the module for this power of its parts."""
-        return self.parameters.rest_mw + sum(parts_mw.values()) / self.parameters.conversion_efficiency
+    def all_rails_mw(self, parts_mw: dict[str, float]) -> dict[str, float]:
+        """The parts together with the rails at the input of the module, if it has such."""
+        parameters, rails = self.parameters, self.profile.rails
+        inputs = [] if rails is None else [name for name in rails.total if name not in parts_mw]
+        if not inputs:
+            return dict(parts_mw)
+        total = parameters.rest_mw + sum(parts_mw.values()) / parameters.conversion_efficiency
+        return {**parts_mw, **dict.fromkeys(inputs, total / len(inputs))}
 
     def _efficiency(self, layer: LayerWork) -> float:
         return self.parameters.efficiency.get(kind_of(layer), self.parameters.efficiency["linear"])

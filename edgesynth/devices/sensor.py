@@ -60,6 +60,7 @@ class SimulatedSensor:
         noise_mw: Standard deviation of the noise on a total rail; a part has a third of it.
         seed: Same seed, same noise.
         lost_rail: A rail to leave out of every line.
+        mislabelled_rail: A rail that shows ten times the highest one.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class SimulatedSensor:
         noise_mw: float,
         seed: str,
         lost_rail: str | None = None,
+        mislabelled_rail: str | None = None,
     ) -> None:
         if profile.rails is None or profile.sensor is None:
             raise DeviceError(f"{profile.name} has no power sensor to simulate")
@@ -84,6 +86,7 @@ class SimulatedSensor:
             for name in profile.rails.names
             if name != lost_rail
         ]
+        self._mislabelled = mislabelled_rail
         self._sums = dict.fromkeys(profile.rails.names, 0)
         self._count = 0
 
@@ -91,10 +94,13 @@ class SimulatedSensor:
         """One reading of every rail, in whole milliwatts."""
         mean = self._curve.mean_mw(at_s - self._filter_s, at_s)
         gauss = self._noise.gauss
-        return {
+        readings = {
             name: int(round((mean[name] + gauss(0.0, noise)) / step) * step)
             for name, step, noise in self._rails
         }
+        if self._mislabelled is not None:
+            readings[self._mislabelled] = 10 * max(readings.values())
+        return readings
 
     def line(self, at_s: float, *, busy: bool, gpu_clock_mhz: float, temperature_c: float) -> str:
         """One line of ``tegrastats`` at this instant."""

@@ -7,10 +7,7 @@ judgement) is the code that measures real boards. Time is virtual, and everythin
 
 from __future__ import annotations
 
-import json
-import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -19,51 +16,16 @@ from edgesynth.devices.bench import BenchRequest
 from edgesynth.devices.clock import VirtualClock
 from edgesynth.devices.link import Completed, Line
 from edgesynth.devices.profile import Profile
-from edgesynth.devices.roofline import Estimate, Roofline
+from edgesynth.devices.roofline import Roofline
 from edgesynth.devices.sensor import PowerCurve, SimulatedSensor
-from edgesynth.devices.workload import Workload
+from edgesynth.devices.simulated_bench import Faults, ProgramExit, SimulatedBench
 from edgesynth.errors import EdgesynthError, LinkError
 
-__all__ = ["BENCH_COMMAND", "Faults", "SimulatedLink"]
+__all__ = ["BENCH_COMMAND", "SimulatedLink"]
 
 BENCH_COMMAND = ("edgesynth-bench",)
 
 Program: TypeAlias = Callable[[Sequence[str], str], Iterator[str]]
-
-
-class _ExitError(Exception):
-    """A program of the board ends with a status other than zero."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-@dataclass(frozen=True)
-class Faults:
-    """How the board misbehaves, for trying out what happens then.
-
-    Attributes:
-        lost_rail: A rail that is missing from every line of the sensor.
-        throttle_to_mhz: GPU clock that the board falls to in the middle of the load.
-        drift: Relative growth of the latency over the latency pass.
-        hang: The bench program stops talking when the load begins.
-        crash: The bench program ends there instead.
-        garbage_share: Share of sensor lines that are cut to nonsense.
-        swapped_rails: A part rail reports more than the total.
-        out_of_memory: The network does not fit.
-        benches: How many benches misbehave before the board recovers; ``None`` for all.
-    """
-
-    lost_rail: str | None = None
-    throttle_to_mhz: float | None = None
-    drift: float = 0.0
-    hang: bool = False
-    crash: bool = False
-    garbage_share: float = 0.0
-    swapped_rails: bool = False
-    out_of_memory: bool = False
-    benches: int | None = None
 
 
 class SimulatedStream:
@@ -84,7 +46,7 @@ class SimulatedStream:
                 text = next(self._lines)
             except StopIteration:
                 return
-            except _ExitError as error:
+            except ProgramExit as error:
                 self._ended = Completed(error.status, "", f"{error}\n")
                 return
             if self._clock.monotonic() - before > self._silence_s:
@@ -155,7 +117,7 @@ class SimulatedLink:
                 lines.append(text + "\n")
                 if self.clock.monotonic() - start > timeout_s:
                     break
-        except _ExitError as error:
+        except ProgramExit as error:
             return Completed(error.status, "".join(lines), f"{error}\n")
         if self.clock.monotonic() - start > timeout_s:
             raise LinkError(f"{command[0]} did not end within {timeout_s:g} s on the simulated board")
@@ -207,7 +169,7 @@ class SimulatedLink:
             yield from stdin.splitlines()
         for name in arguments:
             if name not in self._files:
-                raise _ExitError(1, f"cat: {name}: No such file or directory")
+                raise ProgramExit(1, f"cat: {name}: No such file or directory")
             yield from self._files[name].decode(errors="replace").splitlines()
 
     def _sleep(self, arguments: Sequence[str], stdin: str) -> Iterator[str]:
@@ -222,166 +184,31 @@ class SimulatedLink:
         interval_s = int(arguments[arguments.index("--interval") + 1]) / 1000 if arguments else 1.0
         mode = self._profile.mode()
         model = Roofline(self._profile, mode)
-        curve = PowerCurve(self.clock.monotonic(), _all_rails(model, model.idle_mw()))
-        sensor = self._sensor(curve, mode.name, f"{self._seed}:tegrastats")
+        parameters = model.parameters
+        curve = PowerCurve(self.clock.monotonic(), model.all_rails_mw(model.idle_mw()))
+        sensor = SimulatedSensor(
+            self._profile, mode, curve, noise_mw=parameters.noise_mw, seed=f"{self._seed}:tegrastats"
+        )
         while True:
             self.clock.sleep(interval_s)
-            yield self._sensor_line(sensor, self.clock.monotonic(), False, mode.gpu_clock_mhz)
-
-    def _sensor(
-        self, curve: PowerCurve, mode: str, seed: str, lost_rail: str | None = None
-    ) -> SimulatedSensor:
-        parameters = self._profile.simulation
-        return SimulatedSensor(
-            self._profile,
-            self._profile.mode(mode),
-            curve,
-            noise_mw=parameters.noise_mw if parameters else 0.0,
-            seed=seed,
-            lost_rail=lost_rail,
-        )
-
-    def _sensor_line(self, sensor: SimulatedSensor, at_s: float, busy: bool, clock_mhz: float) -> str:
-        parameters = self._profile.simulation
-        warmth = (6.0 if busy else 0.0) + (parameters.temperature_c if parameters else 0.0)
-        return sensor.line(at_s, busy=busy, gpu_clock_mhz=clock_mhz, temperature_c=warmth)
+            yield sensor.line(
+                self.clock.monotonic(),
+                busy=False,
+                gpu_clock_mhz=mode.gpu_clock_mhz,
+                temperature_c=parameters.temperature_c,
+            )
 
     def _bench(self, arguments: Sequence[str], stdin: str) -> Iterator[str]:
-        try:
-            request = BenchRequest.from_json(stdin)
-            workload = Workload.from_json(dict(request.network))
-            mode = self._profile.mode(request.mode)
-            model = Roofline(self._profile, mode)
-            estimate = model.estimate(workload, request.precision, request.batch)
-        except EdgesynthError as error:
-            raise _ExitError(2, str(error)) from error
         faults = self._faults
         if faults.benches is not None and self._benches >= faults.benches:
             faults = Faults()
         self._benches += 1
-        seed = f"{self._seed}:{workload.digest}:{request.precision}:{request.batch}:{mode.name}:{request.attempt}"
-        yield _event(
-            "start", mode=mode.name, gpu_clock_mhz=mode.gpu_clock_mhz, l4t=self._profile.software.l4t
-        )
-        free_bytes = 0.75 * self._profile.memory.size_mb * 2**20
-        if faults.out_of_memory or estimate.memory_bytes > free_bytes:
-            yield _event(
-                "failed", reason=f"out of memory: {workload.name} needs {estimate.memory_bytes} bytes"
-            )
-            return
-        self.clock.sleep(request.warm_up_s)
-        yield _event("alive")
-        yield from self._latency_pass(request, estimate, faults, random.Random(seed))
-        if request.load_s > 0:
-            yield from self._power_pass(request, workload, model, estimate, faults, seed)
-        yield _event("end", memory_bytes=estimate.memory_bytes)
-
-    def _latency_pass(
-        self, request: BenchRequest, estimate: Estimate, faults: Faults, noise: random.Random
-    ) -> Iterator[str]:
-        parameters = Roofline(self._profile, self._profile.mode(request.mode)).parameters
-        runs = min(request.latency_runs, max(1, int(request.latency_limit_s / estimate.seconds)))
-        latencies = []
-        for run in range(runs):
-            factor = 1.0 + noise.gauss(0.0, parameters.jitter)
-            if noise.random() < parameters.outlier_share:
-                factor *= noise.uniform(1.0, parameters.outlier_factor)
-            factor *= 1.0 + faults.drift * run / runs
-            latencies.append(round(1e3 * estimate.seconds * max(0.9, factor), 6))
-        self.clock.sleep(sum(latencies) / 1e3)
-        yield _event("latency", ms=latencies)
-
-    def _power_pass(
-        self,
-        request: BenchRequest,
-        workload: Workload,
-        model: Roofline,
-        estimate: Estimate,
-        faults: Faults,
-        seed: str,
-    ) -> Iterator[str]:
-        clock = self.clock
-        start = clock.monotonic()
-        load, rest, end = (
-            start + request.idle_s,
-            start + request.idle_s + request.load_s,
-            start + 2 * request.idle_s + request.load_s,
-        )
-        idle = _all_rails(model, model.idle_mw())
-        full_mhz = model.mode.gpu_clock_mhz
-        # (from when, GPU clock, seconds per call) of the load
-        pace = [(load, full_mhz, estimate.seconds)]
-        if faults.throttle_to_mhz is not None:
-            slow = model.estimate(workload, request.precision, request.batch, faults.throttle_to_mhz)
-            pace.append((load + request.load_s / 2, faults.throttle_to_mhz, slow.seconds))
-        curve = PowerCurve(start, idle)
-        for begin, _, seconds in pace:
-            curve.change(begin, _all_rails(model, model.busy_mw(estimate, request.precision, seconds)))
-        curve.change(rest, idle)
-        sensor = self._sensor(curve, request.mode, seed, faults.lost_rail)
-        garbage = random.Random(seed + ":garbage")
-
-        yield _event("phase", name="idle_before", at=start)
-        begun = {"idle_before"}
-        next_count = load
-        samples = int((end - start) * request.rate_hz)
-        for index in range(1, samples + 1):
-            at = start + index / request.rate_hz
-            clock.sleep_until(at)
-            if at >= load and "load" not in begun:
-                begun.add("load")
-                yield _event("phase", name="load", at=load)
-                if faults.hang:
-                    clock.sleep(3600.0)
-                    yield _event("alive")
-                if faults.crash:
-                    raise _ExitError(139, "Segmentation fault")
-            if at >= rest and "idle_after" not in begun:
-                begun.add("idle_after")
-                finished, calls = _finished(pace, rest)
-                yield _event("count", at=finished, calls=calls)
-                yield _event("phase", name="idle_after", at=rest)
-            busy = load <= at < rest
-            clock_mhz = next((mhz for begin, mhz, _ in reversed(pace) if begin <= at), full_mhz)
-            line = self._sensor_line(sensor, at, busy, clock_mhz)
-            if faults.swapped_rails:
-                line = line.replace("VDD_SYS_GPU ", "VDD_SYS_GPU 9", 1)
-            if garbage.random() < faults.garbage_share:
-                line = line[: garbage.randrange(len(line) // 4)] + "\N{REPLACEMENT CHARACTER}#"
-            yield _event("sensor", at=at, line=line)
-            if busy and at >= next_count:
-                finished, calls = _finished(pace, at)
-                yield _event("count", at=finished, calls=calls)
-                next_count = at + 0.5
-        yield _event("phase", name="end", at=end)
-
-
-def _finished(pace: list[tuple[float, float, float]], at_s: float) -> tuple[float, int]:
-    """When the last call before ``at_s`` finished, and how many had by then."""
-    begin, calls, carried = pace[0][0], 0, 0.0
-    finished = begin
-    for index, (start, _, seconds) in enumerate(pace):
-        end = min(at_s, pace[index + 1][0]) if index + 1 < len(pace) else at_s
-        done = carried + max(0.0, end - start) / seconds
-        whole = int(done + 1e-9)
-        if whole:
-            finished = start + (whole - carried) * seconds
-        calls += whole
-        carried = done - whole
-    return finished, calls
-
-
-def _all_rails(model: Roofline, parts_mw: dict[str, float]) -> dict[str, float]:
-    """The parts together with the total, whose rails share it evenly when there are several."""
-    rails = model.profile.rails
-    if rails is None:
-        return dict(parts_mw)
-    inputs = [name for name in rails.total if name not in parts_mw]
-    return {**parts_mw, **dict.fromkeys(inputs, model.total_mw(parts_mw) / max(1, len(inputs)))}
-
-
-def _event(kind: str, **values: object) -> str:
-    return json.dumps({"event": kind, **values})
+        try:
+            request = BenchRequest.from_json(stdin)
+            bench = SimulatedBench(self._profile, self.clock, request, seed=self._seed, faults=faults)
+        except EdgesynthError as error:
+            raise ProgramExit(2, str(error)) from error
+        yield from bench.events()
 
 
 def _echo(arguments: Sequence[str], stdin: str) -> Iterator[str]:
@@ -390,4 +217,4 @@ def _echo(arguments: Sequence[str], stdin: str) -> Iterator[str]:
 
 def _false(arguments: Sequence[str], stdin: str) -> Iterator[str]:
     yield from ()
-    raise _ExitError(1, "")
+    raise ProgramExit(1, "")

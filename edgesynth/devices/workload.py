@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
@@ -85,7 +85,7 @@ class Workload:
     @cached_property
     def digest(self) -> str:
         """A hash of the work itself, whatever the workload is called."""
-        body = json.dumps([self.input_shape, [asdict(layer) for layer in self.layers]], sort_keys=True)
+        body = json.dumps({**self.to_json(), "name": None}, sort_keys=True)
         return hashlib.sha256(body.encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
@@ -93,7 +93,7 @@ class Workload:
         return {
             "name": self.name,
             "input_shape": list(self.input_shape),
-            "layers": [asdict(layer) for layer in self.layers],
+            "layers": [vars(layer) for layer in self.layers],
         }
 
     @classmethod

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from edgesynth.devices import LayerWork, Workload, fuse
 from edgesynth.errors import InputError, MissingDependencyError
@@ -33,28 +31,8 @@ def workload_from_onnx(path: str | Path) -> Workload:
         InputError: The file is missing, is no ONNX model, or its shapes cannot be inferred.
         MissingDependencyError: The ``onnx`` package is not installed.
     """
-    model = _load(Path(path))
-    graph = model.graph
-    shapes = _shapes(graph)
-    weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    inputs = [value.name for value in graph.input if value.name not in weights]
-    if not inputs:
-        raise InputError(f"{path} has no input; export the model with an example input")
-    computed = _computed_constants(graph, set(weights))
-    layers = []
-    for index, node in enumerate(graph.node):
-        if node.op_type in _NO_WORK or all(name in computed for name in node.output):
-            continue
-        layers.append(_layer(node, index, shapes, weights, computed, path))
-    if not layers:
-        raise InputError(f"{path} computes nothing from its inputs; export the whole network")
-    batch = shapes[inputs[0]][0] if shapes.get(inputs[0]) else 1
-    if batch > 1:  # exported with a fixed batch: the work of one sample is that share of it
-        layers = [
-            replace(layer, macs=layer.macs // batch, activation_bytes=layer.activation_bytes // batch)
-            for layer in layers
-        ]
-    return Workload(name=Path(path).stem, layers=fuse(layers), input_shape=shapes[inputs[0]][1:])
+    reader = _Reader(Path(path))
+    return Workload(name=Path(path).stem, layers=fuse(reader.layers()), input_shape=reader.input_shape)
 
 
 def _load(path: Path) -> onnx.ModelProto:
@@ -64,7 +42,7 @@ def _load(path: Path) -> onnx.ModelProto:
         raise MissingDependencyError("reading ONNX files needs onnx; pip install onnx") from error
     if not path.is_file():
         raise InputError(f"no ONNX file at {path}; check the path")
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     try:
         model = onnx.load(str(path), load_external_data=False)
@@ -80,73 +58,81 @@ def _load(path: Path) -> onnx.ModelProto:
     return inferred
 
 
-def _shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {}
-    for value in (*graph.input, *graph.value_info, *graph.output):
-        kind = value.type.tensor_type
-        if kind.HasField("shape"):
-            shapes[value.name] = tuple(max(1, dim.dim_value) for dim in kind.shape.dim)
-    return shapes
+class _Reader:
+    """One model: its shapes, its weights, and which of its tensors are known before it runs."""
 
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._graph = _load(path).graph
+        self._weights = {tensor.name: tuple(tensor.dims) for tensor in self._graph.initializer}
+        self._shapes = self._known_shapes()
+        self._folded = self._known_before_running()
+        inputs = [value.name for value in self._graph.input if value.name not in self._weights]
+        if not inputs or not self._shapes.get(inputs[0]):
+            raise InputError(f"{path} has no input with a shape; export the model with an example input")
+        self._batch, *rest = self._shapes[inputs[0]]
+        self.input_shape = tuple(rest)
 
-def _computed_constants(graph: onnx.GraphProto, weights: set[str]) -> set[str]:
-    """Names that follow from weights and constants alone: the engine folds them before it runs."""
-    known = set(weights)
-    for node in graph.node:
-        if node.op_type == "Constant" or (node.input and all(not n or n in known for n in node.input)):
-            known.update(node.output)
-    return known
+    def layers(self) -> list[LayerWork]:
+        """The work of one sample, in the order of the file."""
+        found = [
+            self._layer(node, index)
+            for index, node in enumerate(self._graph.node)
+            if node.op_type not in _NO_WORK and not self._folded.issuperset(node.output)
+        ]
+        if not found:
+            raise InputError(f"{self._path} computes nothing from its inputs; export the whole network")
+        return found
 
+    def _known_shapes(self) -> dict[str, tuple[int, ...]]:
+        shapes = dict(self._weights)
+        for value in (*self._graph.input, *self._graph.value_info, *self._graph.output):
+            kind = value.type.tensor_type
+            if kind.HasField("shape"):
+                shapes[value.name] = tuple(max(1, dim.dim_value) for dim in kind.shape.dim)
+        return shapes
 
-def _layer(
-    node: onnx.NodeProto,
-    index: int,
-    shapes: Mapping[str, tuple[int, ...]],
-    weights: Mapping[str, tuple[int, ...]],
-    computed: set[str],
-    path: str | Path,
-) -> LayerWork:
-    missing = [name for name in node.output if name and name not in shapes]
-    if missing:
-        raise InputError(
-            f"{path}: the shape of {missing[0]!r} ({node.op_type}) cannot be inferred; "
-            "export with fixed input sizes"
+    def _known_before_running(self) -> set[str]:
+        """Tensors that follow from weights and constants alone: the engine folds them when it is built."""
+        known = set(self._weights)
+        for node in self._graph.node:
+            if node.op_type == "Constant" or (node.input and known.issuperset(filter(None, node.input))):
+                known.update(node.output)
+        return known
+
+    def _layer(self, node: onnx.NodeProto, index: int) -> LayerWork:
+        missing = [name for name in node.output if name and name not in self._shapes]
+        if missing:
+            raise InputError(
+                f"{self._path}: the shape of {missing[0]!r} ({node.op_type}) cannot be inferred; "
+                "export with fixed input sizes"
+            )
+        moved = [
+            name for name in (*node.input, *node.output) if name in self._shapes and name not in self._folded
+        ]
+        weights = [name for name in node.input if name in self._weights]
+        groups = next((entry.i for entry in node.attribute if entry.name == "group"), 1)
+        return LayerWork(
+            name=node.name or f"{node.op_type.lower()}_{index}",
+            operator=node.op_type,
+            macs=self._macs(node) // self._batch,
+            weight_bytes=_SCALAR_BYTES * sum(math.prod(self._shapes[name]) for name in weights),
+            activation_bytes=_SCALAR_BYTES
+            * sum(math.prod(self._shapes[name]) for name in moved)
+            // self._batch,
+            groups=groups,
         )
-    attributes = {entry.name: entry for entry in node.attribute}
-    moved = sum(
-        math.prod(shapes[name])
-        for name in [*node.input, *node.output]
-        if name in shapes and name not in computed
-    )
-    groups = int(attributes["group"].i) if "group" in attributes else 1
-    return LayerWork(
-        name=node.name or f"{node.op_type.lower()}_{index}",
-        operator=node.op_type,
-        macs=_macs(node, groups, shapes, weights),
-        weight_bytes=_SCALAR_BYTES * sum(math.prod(weights[name]) for name in node.input if name in weights),
-        activation_bytes=_SCALAR_BYTES * moved,
-        groups=groups,
-    )
 
-
-def _macs(
-    node: onnx.NodeProto,
-    groups: int,
-    shapes: Mapping[str, tuple[int, ...]],
-    weights: Mapping[str, tuple[int, ...]],
-) -> int:
-    def shape(name: str) -> tuple[int, ...]:
-        return weights.get(name) or shapes.get(name, ())
-
-    output: Any = shape(node.output[0])
-    if node.op_type == "Conv":  # weight [out, in / groups, *kernel]
-        return math.prod(output) * math.prod(shape(node.input[1])[1:])
-    if node.op_type == "ConvTranspose":  # weight [in, out / groups, *kernel], once per input element
-        return math.prod(shape(node.input[0])) * math.prod(shape(node.input[1])[1:])
-    if node.op_type == "Gemm":
-        transposed = any(entry.name == "transA" and entry.i for entry in node.attribute)
-        inner = shape(node.input[0])[0 if transposed else 1]
-        return math.prod(output) * inner
-    if node.op_type == "MatMul":
-        return math.prod(output) * shape(node.input[0])[-1]
-    return 0
+    def _macs(self, node: onnx.NodeProto) -> int:
+        shape = self._shapes
+        output = math.prod(shape[node.output[0]])
+        if node.op_type == "Conv":  # weight [out, in / groups, *kernel]
+            return output * math.prod(shape[node.input[1]][1:])
+        if node.op_type == "ConvTranspose":  # weight [in, out / groups, *kernel], once per input element
+            return math.prod(shape[node.input[0]]) * math.prod(shape[node.input[1]][1:])
+        if node.op_type == "Gemm":
+            transposed = any(entry.name == "transA" and entry.i for entry in node.attribute)
+            return output * shape[node.input[0]][0 if transposed else 1]
+        if node.op_type == "MatMul":
+            return output * shape[node.input[0]][-1]
+        return 0

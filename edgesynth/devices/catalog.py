@@ -1,0 +1,126 @@
+"""Find, read and check device profiles, one TOML file each.
+
+Profiles ship with the package; the path of a user's own ``.toml`` file works wherever a name does. A profile
+with an unknown or ill-typed key is refused with the nearest known key.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Final, get_args, get_origin, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from edgesynth.devices.profile import Profile, suggest
+from edgesynth.errors import InputError
+
+__all__ = ["find_profile", "list_profiles", "load_profile"]
+
+_ADAPTER: Final = TypeAdapter(Profile)
+
+
+def _folder() -> Path:
+    """Where the profiles are: inside an installed package, or at the top of a source checkout."""
+    inside = Path(__file__).parent / "profiles"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "profiles"
+
+
+def list_profiles() -> list[str]:
+    """Names of the profiles that ship with the package, sorted."""
+    return sorted(path.stem for path in _folder().glob("*.toml"))
+
+
+def find_profile(name: str | Path) -> Path:
+    """The file of a profile: a shipped one by name, or the user's own by its ``.toml`` path.
+
+    Raises:
+        InputError: There is neither; the nearest shipped name is suggested.
+    """
+    text = str(name)
+    path = Path(text) if text.endswith(".toml") else _folder() / f"{text}.toml"
+    if path.is_file() and (text.endswith(".toml") or Path(text).name == text):
+        return path
+    if text.endswith(".toml"):
+        raise InputError(f"no device profile at {text}; give the path of a .toml file that exists")
+    raise InputError(f"no device profile {text!r}; {suggest(text, list_profiles())}")
+
+
+def load_profile(name: str | Path) -> Profile:
+    """Read a profile.
+
+    Args:
+        name: A shipped name (``jetson-tx2``) or the path of a ``.toml`` file.
+
+    Raises:
+        InputError: There is no such profile, or the file does not follow the schema.
+    """
+    return _read(find_profile(name).resolve())
+
+
+@cache
+def _read(path: Path) -> Profile:
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"device profile {path} cannot be read: {error}") from error
+    try:
+        profile = _ADAPTER.validate_python(data)
+    except ValidationError as error:
+        raise InputError(f"device profile {path}: {_explain(error)}") from error
+    _check(profile, path)
+    return profile
+
+
+def _explain(error: ValidationError) -> str:
+    """The first mistake in words, with the nearest key where a key is unknown."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+        *parents, key = (str(part) for part in first["loc"])
+        return f"unknown key {where!r}; {suggest(key, _keys(Profile, parents))}"
+    if first["type"] in {"missing", "missing_argument"}:
+        return f"key {where!r} is missing; add it"
+    return f"key {where!r}: {first['msg']}, got {first.get('input')!r}"
+
+
+def _keys(kind: object, path: list[str]) -> list[str]:
+    """Known keys of the table at ``path``: names of fields are followed, other parts are entries."""
+    for part in path:
+        if is_dataclass(kind) and isinstance(kind, type):
+            kind = get_type_hints(kind).get(part)
+        else:  # the key of a mapping or the index of a sequence
+            kind = next((inner for inner in get_args(kind) if is_dataclass(inner)), None)
+        if get_origin(kind) is UnionType:
+            kind = next((inner for inner in get_args(kind) if inner is not NoneType), None)
+    return [entry.name for entry in fields(kind)] if is_dataclass(kind) else []
+
+
+def _check(profile: Profile, path: Path) -> None:
+    """Refuse what the types alone cannot: references to rails, modes or steps that do not exist."""
+
+    def refuse(text: str) -> None:
+        raise InputError(f"device profile {path}: {text}")
+
+    if not profile.links:
+        refuse("key 'links' is empty; name at least one")
+    if not profile.modes:
+        refuse("key 'modes' is empty; name at least one")
+    if (profile.rails is None) != (profile.sensor is None):
+        refuse("'rails' and 'sensor' come together; add the other one or remove both")
+    if profile.rails is not None and profile.sensor is not None:
+        rails = profile.rails
+        for key, names in (("total", rails.total), ("parts", rails.parts)):
+            for rail in names:
+                if rail not in rails.names:
+                    refuse(f"rails.{key} names {rail!r}; {suggest(rail, list(rails.names))}")
+        if not rails.total:
+            refuse("rails.total is empty; without it there is no energy")
+        for rail in rails.names:
+            if profile.sensor.step_mw.get(rail, 0.0) <= 0:
+                refuse(f"sensor.step_mw has no positive step for rail {rail!r}")
+    if "simulated" in profile.links and (profile.simulation is None or profile.gpu is None):
+        refuse("link 'simulated' needs [simulation] and [gpu]")

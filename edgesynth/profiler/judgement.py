@@ -1,0 +1,224 @@
+"""From a recording to figures, and every reason not to believe some of them.
+
+A figure that cannot be trusted is left out, never printed with a warning beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from edgesynth.agent.tegrastats import Record, parse_line
+from edgesynth.devices import Recording
+from edgesynth.devices.profile import Mode, Rails, Sensor
+from edgesynth.profiler.energy import Window, mean_power
+from edgesynth.profiler.plan import MeasurementPlan
+from edgesynth.profiler.rails import distrust, step_mw, total_mw
+from edgesynth.profiler.statistics import Figure, drift, mean_interval, quantile
+
+__all__ = ["Findings", "PowerJudge", "judge_latency"]
+
+UNSTEADY: Final = 0.05
+"""Medians of fifths of a latency pass may differ by this share."""
+CLOCK_SHARE: Final = 0.97
+"""Below this share of the clock of its mode the GPU counts as throttled."""
+THROTTLED_SHARE: Final = 0.05
+"""Share of the samples of a window that may be throttled."""
+MISSING_SHARE: Final = 0.1
+"""Share of the samples of a window that may be missing or unreadable."""
+
+_FEWEST_CALLS: Final = 10
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What one pass gave.
+
+    Attributes:
+        figures: Trustworthy figures by metric name.
+        doubt: Why others are missing; empty when none is.
+        rails: Mean power per rail, mW.
+        conditions: What a reader needs to repeat it.
+        throttled: The device was slower than its mode, so figures of other passes are in doubt too.
+    """
+
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    doubt: str = ""
+    rails: Mapping[str, float] = field(default_factory=dict)
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+    throttled: bool = False
+
+
+def judge_latency(latencies_ms: Sequence[float], plan: MeasurementPlan) -> Findings:
+    """Percentiles and throughput of single calls.
+
+    A percentile that so few calls cannot enclose is left out. Throughput counts samples, latency batches.
+    """
+    conditions: dict[str, Any] = {"latency_runs": len(latencies_ms)}
+    if len(latencies_ms) < _FEWEST_CALLS:
+        doubt = f"only {len(latencies_ms)} calls were timed in {plan.latency_limit_s:g} s; allow more time"
+        return Findings(doubt=doubt, conditions=conditions)
+    wander = drift(latencies_ms)
+    conditions["latency_drift"] = round(wander, 4)
+    if wander > UNSTEADY:
+        doubt = (
+            f"latency was not steady: medians within the pass differ by {100 * wander:.1f} %; "
+            "look for other load, throttling, or clocks that still ramp"
+        )
+        return Findings(doubt=doubt, conditions=conditions)
+    figures = {
+        name: figure
+        for name, share in (("latency_ms", 0.5), ("latency_p90_ms", 0.9), ("latency_p99_ms", 0.99))
+        if (figure := quantile(latencies_ms, share)) is not None
+    }
+    figures["throughput_ips"] = mean_interval(latencies_ms).map(lambda ms: 1e3 * plan.batch / ms)
+    return Findings(figures, conditions=conditions)
+
+
+@dataclass(frozen=True)
+class PowerJudge:
+    """Turns the power pass of a recording into figures.
+
+    Attributes:
+        rails: Which rails make the total.
+        sensor: What the sensor can tell.
+        mode: The power mode, for its GPU clock.
+        plan: How the pass was asked for.
+        rate_hz: Samples per second that were asked for.
+    """
+
+    rails: Rails
+    sensor: Sensor
+    mode: Mode
+    plan: MeasurementPlan
+    rate_hz: float
+
+    def judge(self, recording: Recording) -> Findings:
+        """Power, energy and inferences per joule of the window, or why not."""
+        counted = self._window(recording)
+        if counted is None:
+            return Findings(doubt="too few calls finished to integrate power over; use a longer window")
+        window, calls = counted
+        records = [(line.at_s, parse_line(line.text)) for line in recording.sensor]
+        inside = [record for at, record in records if window.begin_s <= at <= window.end_s]
+        readable = [record for record in inside if record.rails]
+        conditions: dict[str, Any] = {
+            "window_s": round(window.seconds, 3),
+            "calls": calls,
+            "power_samples": len(readable),
+            "power_step_mw": step_mw(self.rails, self.sensor),
+            "sensor": self.sensor.name,
+        }
+        means = _mean_rails(readable)
+        rounded = {name: round(mean, 1) for name, mean in means.items()}
+        doubt = self._doubt(inside, readable, means, window)
+        throttled = "" if doubt else self._throttled(readable)
+        if doubt or throttled:
+            return Findings({}, doubt or throttled, rounded, conditions, throttled=bool(throttled))
+        series = [
+            (at, power) for at, record in records if (power := total_mw(record.rails, self.rails)) is not None
+        ]
+        busy = self._mean(series, window)
+        if busy is None or busy.low <= 0:
+            return Findings({}, "mean power cannot be told from zero; check the sensor", rounded, conditions)
+        seconds = window.seconds / (calls * self.plan.batch)  # of load per inference
+        peak = max(power for at, power in series if window.begin_s <= at <= window.end_s)
+        step = step_mw(self.rails, self.sensor)
+        figures = {
+            "power_mean_mw": busy,
+            "power_peak_mw": Figure(peak, peak - step, peak + step, busy.samples),
+            "energy_mj": busy.map(lambda mw: mw * seconds),
+            "inferences_per_joule": busy.map(lambda mw: 1e3 / (mw * seconds)),
+        }
+        idle = self._idle(series, recording.phases)
+        if idle is not None:
+            conditions["power_idle_mw"] = round(idle.value, 1)
+            half = float(np.hypot(busy.high - busy.value, idle.high - idle.value))
+            above = busy.value - idle.value
+            if above > half:
+                dynamic = Figure(above, above - half, above + half, busy.samples)
+                figures["inferences_per_joule_dynamic"] = dynamic.map(lambda mw: 1e3 / (mw * seconds))
+        return Findings(figures, rails=rounded, conditions=conditions)
+
+    def _window(self, recording: Recording) -> tuple[Window, int] | None:
+        """The window and its calls: between two counts, so that both are known exactly."""
+        load = recording.phases.get("load")
+        rest = recording.phases.get("idle_after")
+        if load is None or rest is None:
+            return None
+        counts = [count for count in recording.counts if load + self.plan.settle_s <= count[0] <= rest]
+        if len(counts) < 2 or counts[-1][1] <= counts[0][1] or counts[-1][0] <= counts[0][0]:
+            return None
+        return Window(counts[0][0], counts[-1][0]), counts[-1][1] - counts[0][1]
+
+    def _doubt(
+        self,
+        inside: Sequence[Record],
+        readable: Sequence[Record],
+        means: Mapping[str, float],
+        window: Window,
+    ) -> str:
+        if inside and not readable:
+            return "the power sensor's text holds no rail; read it with root rights"
+        expected = window.seconds * self.rate_hz
+        if len(readable) < (1 - MISSING_SHARE) * expected:
+            return (
+                f"only {len(readable)} of about {expected:.0f} power samples in {window.seconds:.1f} s "
+                "could be read; look at the sensor's own output"
+            )
+        return distrust(means, self.rails, self.sensor)
+
+    def _throttled(self, records: Sequence[Record]) -> str:
+        """That the GPU ran below the clock of its mode, in words, or nothing."""
+        clocks = [record.gpu_clock_mhz for record in records if record.gpu_clock_mhz is not None]
+        slow = [clock for clock in clocks if clock < CLOCK_SHARE * self.mode.gpu_clock_mhz]
+        if len(slow) <= THROTTLED_SHARE * len(clocks):
+            return ""
+        return (
+            f"GPU clock fell to {min(slow)} MHz in {len(slow)} of {len(clocks)} samples where "
+            f"{self.mode.name} has {self.mode.gpu_clock_mhz:.0f} MHz: the board throttles or its clocks are "
+            "not fixed; cool it or run jetson_clocks"
+        )
+
+    def _mean(self, series: Sequence[tuple[float, float]], window: Window) -> Figure | None:
+        times = [at for at, _ in series]
+        powers = [power for _, power in series]
+        step = step_mw(self.rails, self.sensor)
+        return mean_power(times, powers, window, step_mw=step, filter_s=self.sensor.filter_s)
+
+    def _idle(self, series: Sequence[tuple[float, float]], phases: Mapping[str, float]) -> Figure | None:
+        """Mean power at rest before and after the load; the sensor's memory of the load is left out."""
+        lag = self.sensor.filter_s
+        stretches = [
+            (phases.get("idle_before"), phases.get("load")),
+            (phases.get("idle_after"), phases.get("end")),
+        ]
+        rests = [
+            figure
+            for begin, end in stretches
+            if begin is not None and end is not None and end - begin > 3 * lag
+            if (figure := self._mean(series, Window(begin + lag, end))) is not None
+        ]
+        if not rests:
+            return None
+        share = 1 / len(rests)
+        return Figure(
+            share * sum(rest.value for rest in rests),
+            share * sum(rest.low for rest in rests),
+            share * sum(rest.high for rest in rests),
+            sum(rest.samples for rest in rests),
+        )
+
+
+def _mean_rails(records: Sequence[Record]) -> dict[str, float]:
+    """Mean per rail over the records that show it; rails most records lack are left out."""
+    names = sorted({name for record in records for name in record.rails})
+    found = {name: [record.rails[name] for record in records if name in record.rails] for name in names}
+    return {
+        name: float(np.mean(values))
+        for name, values in found.items()
+        if len(values) >= (1 - MISSING_SHARE) * len(records)
+    }
