@@ -1,0 +1,95 @@
+"""``edgesynth bench``: measure one network on one device."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgesynth.cli.options import AsJson, Quiet
+from edgesynth.errors import InputError, MeasurementError
+
+if TYPE_CHECKING:
+    from edgesynth.devices import Device, Precision
+    from edgesynth.profiler import Measurement
+
+__all__ = ["bench"]
+
+
+def bench(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="An ONNX file, a zoo name, or package.module:callable.")
+    ],
+    *,
+    device: Annotated[str, typer.Option("--device", help="A device profile; edgesynth devices lists them.")],
+    link: Annotated[
+        str | None, typer.Option("--link", help="How it is reached; the profile's first link by default.")
+    ] = None,
+    mode: Annotated[str | None, typer.Option("--mode", help="A power mode of the profile.")] = None,
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="fp32, fp16 or int8; fp16 where the device has it.")
+    ] = None,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Samples per call.")] = 1,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option("--input", help="Input shape with the batch axis, e.g. 1x3x32x32; once per input."),
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure latency, power and energy of a network on a device."""
+    from edgesynth.cli.progress import open_progress
+    from edgesynth.devices import open_device
+    from edgesynth.profiler import MeasurementPlan, profile
+
+    with open_device(device, link, mode=mode) as board, tempfile.TemporaryDirectory() as scratch:
+        plan = MeasurementPlan.report(_precision(precision, board), batch)
+        path = _onnx_file(model, shape, Path(scratch), opset=board.profile.compiler.opset)
+        with open_progress(quiet=quiet).phase(f"measure {path.stem} on {board.describe()}"):
+            measurement = profile(path, board, plan)
+        _tell(measurement, board, as_json=as_json)
+    if measurement.status != "ok":
+        raise MeasurementError(f"the measurement is {measurement.status}: {measurement.reason}")
+
+
+def _precision(asked: str | None, device: Device) -> Precision:
+    if asked is None:
+        half = device.profile.precisions.get("fp16")
+        return "fp16" if half is not None and half.supported else "fp32"
+    device.profile.precision(asked)
+    return next(name for name in device.profile.precisions if name == asked)
+
+
+def _onnx_file(model: str, shape: list[str] | None, scratch: Path, *, opset: int) -> Path:
+    """The model as an ONNX file: its own, or one written for this measurement."""
+    if model.endswith(".onnx"):
+        if shape:
+            raise InputError("--input is for modules; an ONNX file has input shapes of its own")
+        if not Path(model).is_file():
+            raise InputError(f"there is no ONNX file {model}; check the path")
+        return Path(model)
+    from edgesynth.cli.models import example_inputs, find_module
+    from edgesynth.deploy.onnx import export_onnx
+
+    inputs = example_inputs(shape)
+    name = model.rpartition(":")[2]
+    return export_onnx(find_module(model, inputs), inputs, scratch / f"{name}.onnx", opset=opset).path
+
+
+def _tell(measurement: Measurement, device: Device, *, as_json: bool) -> None:
+    from edgesynth.cli.output import print_json, print_metrics, write
+
+    if as_json:
+        print_json({"device": device.profile.name, "link": device.link.name, **measurement.to_json()})
+        return
+    write(f"{measurement.network} on {device.describe()}, {device.provenance}")
+    if measurement.metrics:
+        print_metrics(measurement.metrics)
+    if measurement.rails:
+        write(
+            "mean power: " + ", ".join(f"{rail} {value:.0f} mW" for rail, value in measurement.rails.items())
+        )
+    if not device.has_energy:
+        write(f"no energy figures: {device.profile.no_energy_reason or 'the device has no power counter'}")

@@ -1,0 +1,94 @@
+"""``edgesynth generate``: draw networks from a learned generator, without any search."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgesynth.cli.options import AsJson, Quiet
+from edgesynth.errors import RunError
+
+if TYPE_CHECKING:
+    from edgesynth.job import Job
+    from edgesynth.runs import NetworkRecord
+
+__all__ = ["generate"]
+
+
+def generate(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder of edgesynth synth.")],
+    *,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many networks.")] = 10,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The first seed; the next ones follow.")] = 1000,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write recipe, weights and ONNX of each network here.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Keep networks that miss a requirement too, instead of passing on.")
+    ] = False,
+    cycle: Annotated[
+        int | None, typer.Option("--cycle", min=0, help="The generator of this cycle; the last by default.")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw networks from a learned generator; one seed, one network, no search."""
+    from edgesynth.cli.output import print_json, print_networks, record_json, write
+    from edgesynth.cli.progress import open_progress
+    from edgesynth.synthesis import load_generator
+
+    job, prototype_record = _read(run_dir)
+    records: list[NetworkRecord] = []
+    with ExitStack() as stack:
+        task = job.build_task()
+        prototype = job.build_prototype(task, checkpoint=False)
+        device = job.open_device()
+        if device is not None:
+            stack.enter_context(device)
+        generator = load_generator(run_dir, prototype, task, device, cycle=cycle)
+        phase = stack.enter_context(open_progress(quiet=quiet).phase("draw networks", count))
+        for drawn in generator.draw(count, first_seed=seed, reject=not everything):
+            network = generator.tested(drawn)
+            files = {}
+            if out is not None:
+                folder = out / f"{network.seed}-{network.key}"
+                files = {kind: str(folder / name) for kind, name in network.save(folder).items()}
+            records.append(
+                network.evaluation.record(
+                    network.key,
+                    "generated",
+                    generator.requirements,
+                    seed=network.seed,
+                    test_metrics=network.test_metrics,
+                    files=files,
+                )
+            )
+            phase.advance()
+    if as_json:
+        print_json({"run_dir": str(run_dir), "networks": [record_json(record) for record in records]})
+        return
+    print_networks(records, prototype_record, generator.requirements.metrics)
+    if out is not None:
+        write(f"networks: {out}")
+    elif not quiet:
+        sys.stderr.write("nothing was written; add --out DIR to keep the networks\n")
+
+
+def _read(run_dir: Path) -> tuple[Job, NetworkRecord | None]:
+    """The job a run was started with, and its prototype's figures."""
+    from edgesynth.job import Job
+    from edgesynth.runs import Run
+
+    with Run.open(run_dir) as run:
+        job, folder = run.manifest.get("job"), run.manifest.get("job_folder")
+        prototypes = run.networks("prototype")
+    if not isinstance(job, dict) or not isinstance(folder, str):
+        raise RunError(
+            f"the run in {run_dir} was not started from a job file, so its prototype and data are not known "
+            "here; draw from it with edgesynth.load_generator(run_dir, prototype, task)"
+        )
+    return Job.from_json(job, folder), prototypes[0] if prototypes else None

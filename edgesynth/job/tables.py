@@ -1,0 +1,140 @@
+"""The tables of a job file; unknown keys, wrong types and impossible values are refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+__all__ = ["DeviceTable", "JobTables", "PrototypeTable", "SynthesisTable", "Table", "TaskTable"]
+
+Arguments: TypeAlias = dict[str, JsonValue]
+Count: TypeAlias = Annotated[int, Field(ge=1)]
+Amount: TypeAlias = Annotated[float, Field(ge=0)]
+Rate: TypeAlias = Annotated[float, Field(gt=0)]
+Name: TypeAlias = Annotated[str, Field(min_length=1)]
+
+
+class Table(BaseModel):
+    """What every table has in common."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class PrototypeTable(Table):
+    """The network to start from.
+
+    Attributes:
+        name: A zoo name, or ``"package.module:callable"`` that returns an ``nn.Module``.
+        arguments: Keyword arguments for the callable.
+        checkpoint: A safetensors file with its trained weights, relative to the job file.
+        epochs: Passes over the training data that train it first. By default 20 without a
+            checkpoint and 0 with one; 0 takes the weights as they are.
+        learning_rate: Peak learning rate of that training.
+        freeze: Module name patterns that must keep their width, e.g. ``["head.*"]``.
+        align: Widths are multiples of this, which is what the device likes.
+    """
+
+    name: Name
+    arguments: Arguments = {}
+    checkpoint: Name | None = None
+    epochs: Amount | None = None
+    learning_rate: Rate = 0.1
+    freeze: tuple[Name, ...] = ()
+    align: Count = 8
+
+    @property
+    def training_epochs(self) -> float:
+        """Passes over the training data before the synthesis begins."""
+        if self.epochs is not None:
+            return self.epochs
+        return 0.0 if self.checkpoint else 20.0
+
+
+class TaskTable(Table):
+    """The data, and with them the loss and the metric.
+
+    Attributes:
+        data: A data set name, ``"image-folder"``, or ``"package.module:callable"`` that returns a task.
+        arguments: Keyword arguments for the callable.
+        path: Where the data are, relative to the job file: for ``image-folder`` a folder with one
+            folder of images per class.
+        size: For ``image-folder``, the side of the square that images are scaled to, in pixels.
+        colour: For ``image-folder``, how images are read.
+        train_size: Use this many training samples of a named data set; all of them by default.
+    """
+
+    data: Name
+    arguments: Arguments = {}
+    path: Name | None = None
+    size: Annotated[int, Field(ge=8)] | None = None
+    colour: Literal["rgb", "grey"] = "rgb"
+    train_size: Count | None = None
+
+
+class DeviceTable(Table):
+    """Where networks are measured.
+
+    Attributes:
+        name: A device profile; ``edgesynth devices`` lists them.
+        link: How it is reached; the profile's first link by default.
+        mode: The power mode it is measured in; the profile's first mode by default.
+    """
+
+    name: Name
+    link: Name | None = None
+    mode: Name | None = None
+
+
+class SynthesisTable(Table):
+    """Budgets and seeds; the same fields and defaults as ``SynthesisSettings``.
+
+    Attributes:
+        cycles: How often the pair goes round.
+        epochs: Passes over the training data that train the shared weights, over all cycles.
+        networks: How many networks from unseen seeds are reported at the end.
+        polish_epochs: Passes over the training data spent on each reported network alone.
+        seeds_per_cycle: Fresh seeds whose networks are evaluated in every cycle.
+        asked_per_cycle: Architectures the pair asks to have evaluated besides.
+        probes_per_cycle: Networks per cycle whose vertices are stimulated.
+        batch_size: Samples per training step.
+        learning_rate: Peak learning rate of the shared weights.
+        validation_limit: Validation samples per evaluation inside cycles; 0 uses all.
+        calibration_samples: Training samples that re-estimate batch-norm statistics.
+        diversity: Strength of the term that keeps the generator's networks different.
+        performance: The performance function U.
+        seed: Everything random follows from it.
+    """
+
+    cycles: Count = 8
+    epochs: Rate = 20.0
+    networks: Count = 5
+    polish_epochs: Amount = 1.0
+    seeds_per_cycle: Count = 8
+    asked_per_cycle: Count = 8
+    probes_per_cycle: Annotated[int, Field(ge=0)] = 2
+    batch_size: Count = 128
+    learning_rate: Rate = 0.1
+    validation_limit: Annotated[int, Field(ge=0)] = 2000
+    calibration_samples: Count = 1024
+    diversity: Amount = 1.0
+    performance: Literal["netscore", "information_density", "energy_aware"] = "netscore"
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class JobTables(Table):
+    """A whole job file.
+
+    Attributes:
+        prototype: The network to start from.
+        task: Data, loss and metric.
+        requirements: Bounds by metric; ``prototype`` stands for the prototype's own value.
+        device: Where networks are measured; without it nothing is.
+        synthesis: Budgets and seeds.
+    """
+
+    prototype: PrototypeTable
+    task: TaskTable
+    requirements: dict[str, str | list[str]] = {}
+    device: DeviceTable | None = None
+    synthesis: SynthesisTable = SynthesisTable()
