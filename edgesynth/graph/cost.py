@@ -1,0 +1,344 @@
+"""What a network costs, from its widths alone: no module is built and nothing is run.
+
+Every axis size is an affine function of how many units each stratum keeps; the MACs, parameters and
+bytes of a layer are products of axis sizes. So one matrix product prices an architecture.
+
+MACs are multiply-accumulates of convolutions, transposed convolutions, linear layers and matrix
+products: half of what ``torch.utils.flop_counter`` counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import fx
+
+from edgesynth.graph.blocks import ResidualBlock
+from edgesynth.graph.dimensions import Dimensions
+from edgesynth.graph.labels import Labels, bind
+from edgesynth.graph.trace import Trace, operator_name
+
+__all__ = ["BYTES_PER_SCALAR", "Cost", "CostModel", "LayerCost"]
+
+BYTES_PER_SCALAR = 4
+
+# Operators that only describe memory differently: no kernel runs for them.
+_FREE = frozenset(
+    ["view", "reshape", "_unsafe_view", "flatten", "unflatten", "transpose", "permute", "t", "select", "slice", "chunk", "split", "split_with_sizes", "tensor_split", "unbind", "unsqueeze", "squeeze", "expand", "dropout", "feature_dropout", "alpha_dropout", "contiguous", "detach", "alias", "to", "narrow", "view_as", "movedim", "swapaxes", "lift_fresh", "getitem", "expand_as", "numpy_T", "mT", "swapdims", "moveaxis"]
+)
+_ACTIVATIONS = frozenset(
+    ["relu", "relu6", "hardtanh", "clamp", "clamp_min", "sigmoid", "tanh", "leaky_relu", "elu", "hardswish", "hardsigmoid", "silu", "gelu", "prelu", "softplus", "mish", "selu"]
+)
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What one layer costs for one input sample.
+
+    Attributes:
+        name: Qualified module name, or the graph node when it has none; unique in a network.
+        operator: ATen operator without namespace, e.g. ``conv2d``.
+        macs: Multiply-accumulates.
+        parameters: Learned scalars; a shared layer counts them at its first call.
+        weight_bytes: Bytes of the weights read, at 4 bytes a scalar.
+        activation_bytes: Bytes read plus written as activations, at 4 bytes a scalar.
+        output_shape: Shape without the batch axis.
+        fused_into: The layer whose kernel also does this one (batch norm and the activation right
+            after a convolution or linear layer), or None if it launches its own.
+    """
+
+    name: str
+    operator: str
+    macs: int
+    parameters: int
+    weight_bytes: int
+    activation_bytes: int
+    output_shape: tuple[int, ...]
+    fused_into: str | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network costs for one input sample.
+
+    Attributes:
+        macs: Multiply-accumulates.
+        parameters: Learned scalars.
+        bytes: Bytes of the parameters at 4 bytes a scalar.
+        activation_bytes: Activation traffic of all layers.
+        layers: Cost per layer, in execution order.
+    """
+
+    macs: int
+    parameters: int
+    bytes: int
+    activation_bytes: int
+    layers: tuple[LayerCost, ...] = field(repr=False, default=())
+
+
+@dataclass(frozen=True)
+class _Layer:
+    node: fx.Node
+    name: str
+    operator: str
+    output: tuple[int, ...]
+    fused_into: str | None
+
+
+class CostModel:
+    """Prices architectures of one traced network.
+
+    Args:
+        trace: The traced network.
+        labels: Labels of its values.
+        dimensions: Its free dimensions.
+        blocks: Its removable blocks.
+        unused_parameters: Learned scalars that no operator reads.
+    """
+
+    def __init__(
+        self,
+        trace: Trace,
+        labels: Labels,
+        dimensions: Dimensions,
+        blocks: tuple[ResidualBlock, ...],
+        unused_parameters: int = 0,
+    ) -> None:
+        self._axes = _AxisTable(trace, labels, dimensions)
+        self._unused = unused_parameters
+        self._layers = _layers(trace, self._axes)
+        index = {layer.node: i for i, layer in enumerate(self._layers)}
+        self._removal = np.array(
+            [[n in block.interior or n is block.add for n in index] for block in blocks], dtype=np.bool_
+        ).reshape(len(blocks), len(index))
+        macs: list[tuple[int, list[int]]] = []
+        traffic: list[tuple[int, list[int]]] = []
+        weights: list[tuple[int, list[int]]] = []
+        uses: list[tuple[int, int]] = []
+        parameters: dict[fx.Node, int] = {}
+        learned = set(trace.program.graph_signature.inputs_to_parameters)
+        rows: list[list[int]] = []
+        for node, i in index.items():
+            macs.extend((i, product) for product in _mac_products(node, self._axes))
+            for source in dict.fromkeys(node.all_input_nodes):
+                if source in trace.state:
+                    weights.append((i, self._axes.tensor(source)))
+                    if source.name in learned:
+                        if source not in parameters:
+                            parameters[source] = len(rows)
+                            rows.append(self._axes.tensor(source))
+                        uses.append((parameters[source], i))
+                elif trace.shapes[source]:
+                    traffic.extend((i, t) for t in self._axes.tensors(source))
+            traffic.extend((i, t) for t in self._axes.tensors(node))
+        self._macs, self._traffic, self._weights = (_Products(p) for p in (macs, traffic, weights))
+        self._parameters = _Products([(i, row) for i, row in enumerate(rows)])
+        self._uses = np.array(uses[::-1], dtype=np.int64).reshape(-1, 2)
+
+    def price(self, kept: NDArray[np.int64], present: NDArray[np.bool_]) -> Cost:
+        """Price one architecture.
+
+        Args:
+            kept: Kept units per stratum, shape ``[strata]``, strata of all dimensions in order.
+            present: Which blocks are present, shape ``[blocks]``.
+        """
+        sizes = self._axes.sizes(kept)
+        count = len(self._layers)
+        alive = ~self._removal[~present].any(axis=0) if len(present) else np.ones(count, dtype=np.bool_)
+        macs = self._macs.sums(sizes, count)
+        weight_bytes = self._weights.sums(sizes, count) * BYTES_PER_SCALAR
+        traffic = self._traffic.sums(sizes, count) * BYTES_PER_SCALAR
+        per_parameter = self._parameters.sums(sizes, self._parameters.rows)
+        # Uses run from last to first, so the first living layer that uses a parameter owns it.
+        uses = self._uses[alive[self._uses[:, 1]]]
+        owner = np.full(self._parameters.rows, -1, dtype=np.int64)
+        owner[uses[:, 0]] = uses[:, 1]
+        owned = owner >= 0
+        parameters = np.zeros(count, dtype=np.int64)
+        np.add.at(parameters, owner[owned], per_parameter[owned])
+        numbers = sizes.tolist()
+        layers = tuple(
+            LayerCost(
+                layer.name,
+                layer.operator,
+                m,
+                p,
+                w,
+                t,
+                tuple([numbers[a] for a in layer.output]),
+                layer.fused_into,
+            )
+            for layer, m, p, w, t, living in zip(
+                self._layers,
+                macs.tolist(),
+                parameters.tolist(),
+                weight_bytes.tolist(),
+                traffic.tolist(),
+                alive.tolist(),
+                strict=True,
+            )
+            if living
+        )
+        total = int(parameters.sum()) + self._unused
+        return Cost(
+            int(macs[alive].sum()), total, total * BYTES_PER_SCALAR, int(traffic[alive].sum()), layers
+        )
+
+    @property
+    def layers(self) -> dict[fx.Node, str]:
+        """Layer name by node."""
+        return {layer.node: layer.name for layer in self._layers}
+
+
+class _Products:
+    """Sums of products of axis sizes, grouped by owner."""
+
+    def __init__(self, products: list[tuple[int, list[int]]]) -> None:
+        longest = max((len(axes) for _, axes in products), default=0)
+        self.rows = len(products)
+        self._owner = np.array([owner for owner, _ in products], dtype=np.int64)
+        # Axis 0 of the table has size 1 and fills short rows.
+        self._axes = np.array([axes + [0] * (longest - len(axes)) for _, axes in products], dtype=np.int64)
+
+    def sums(self, sizes: NDArray[np.int64], owners: int) -> NDArray[np.int64]:
+        total = np.zeros(owners, dtype=np.int64)
+        if self.rows:
+            np.add.at(total, self._owner, sizes[self._axes].prod(axis=1))
+        return total
+
+
+class _AxisTable:
+    """Every axis of every tensor as an affine function of kept units per stratum."""
+
+    def __init__(self, trace: Trace, labels: Labels, dimensions: Dimensions) -> None:
+        self._trace, self._labels, self._dimensions = trace, labels, dimensions
+        offsets = np.cumsum([0, *(max(d.strata) + 1 for d in dimensions.all)])
+        self._strata = int(offsets[-1])
+        self._stratum = np.full(len(dimensions.dimension_of), -1, dtype=np.int64)
+        for d, dimension in enumerate(dimensions.all):
+            mine = dimensions.dimension_of == d
+            self._stratum[mine] = offsets[d] + np.array(dimension.strata)[dimensions.unit_of[mine]]
+        self._per_stratum = np.array(
+            [d.strata.count(s) for d in dimensions.all for s in range(max(d.strata) + 1)], dtype=np.int64
+        )
+        self._constant: list[int] = [1]
+        self._slopes: list[NDArray[np.int64]] = [np.zeros(self._strata, dtype=np.int64)]
+        self._known: dict[tuple[int, bytes], int] = {(1, self._slopes[0].tobytes()): 0}
+        self._by_node: dict[fx.Node, list[list[int]]] = {}
+        self._table: NDArray[np.int64] | None = None
+
+    def sizes(self, kept: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Size of every axis, shape ``[axes]``."""
+        if self._table is None or len(self._table) != len(self._slopes):
+            self._table = np.stack(self._slopes)
+            self._base = np.array(self._constant, dtype=np.int64)
+        return self._base + self._table @ kept
+
+    def constant(self, size: int) -> int:
+        """Axis of a fixed size."""
+        return self._axis(size, np.zeros(self._strata, dtype=np.int64))
+
+    def tensor(self, node: fx.Node) -> list[int]:
+        """Axes of a node's (first) tensor, the batch counted once."""
+        return self.tensors(node)[0]
+
+    def tensors(self, node: fx.Node) -> list[list[int]]:
+        """Axes of every tensor of a node."""
+        if node not in self._by_node:
+            batch = self._trace.batch
+            self._by_node[node] = [
+                [
+                    self.constant(size // batch)
+                    if axis in self._trace.merged_batch[node] or axis == self._trace.batch_axis[node]
+                    else self._labelled(size, value.labels.get(axis))
+                    for axis, size in enumerate(value.shape)
+                ]
+                for value in self._labels.values.get(node, ())
+            ]
+        return self._by_node[node]
+
+    def _labelled(self, size: int, atoms: NDArray[np.int64] | None) -> int:
+        if atoms is None:
+            return self.constant(size)
+        strata = self._stratum[atoms]
+        counts = np.bincount(strata[strata >= 0], minlength=self._strata).astype(np.int64)
+        # Units of one stratum occur equally often, so the division is exact.
+        return self._axis(int((strata < 0).sum()), counts // np.maximum(self._per_stratum, 1))
+
+    def _axis(self, constant: int, slope: NDArray[np.int64]) -> int:
+        key = (constant, slope.tobytes())
+        if key not in self._known:
+            self._known[key] = len(self._constant)
+            self._constant.append(constant)
+            self._slopes.append(slope)
+        return self._known[key]
+
+
+def _mac_products(node: fx.Node, axes: _AxisTable) -> list[list[int]]:
+    operator = operator_name(node).removeprefix("aten.")
+    arguments = bind(node)
+    out = axes.tensors(node)[0] if axes.tensors(node) else []
+    if operator in ("conv1d", "conv2d", "conv3d"):
+        return [axes.tensor(arguments["weight"]) + out[2:]]
+    if operator.startswith("conv_transpose"):
+        return [axes.tensor(arguments["weight"]) + axes.tensor(arguments["input"])[2:]]
+    if operator == "linear":
+        return [[*out, axes.tensor(arguments["weight"])[1]]]
+    if operator in ("matmul", "mm", "bmm", "mv", "dot"):
+        return [[*out, axes.tensor(node.all_input_nodes[0])[-1]]]
+    if operator in ("addmm", "baddbmm"):
+        return [[*out, axes.tensor(arguments["mat1" if operator == "addmm" else "batch1"])[-1]]]
+    if operator == "scaled_dot_product_attention":
+        query, key = axes.tensor(arguments["query"]), axes.tensor(arguments["key"])
+        return [[*query, key[-2]], [*out, key[-2]]]
+    if operator == "einsum" and len(arguments["tensors"]) == 2:
+        inputs = arguments["equation"].replace(" ", "").partition("->")[0].split(",")
+        letters: dict[str, int] = {}
+        for term, operand in zip(inputs, arguments["tensors"], strict=True):
+            letters.update(zip(term, axes.tensor(operand), strict=True))
+        return [list(letters.values())]
+    return []
+
+
+def _layers(trace: Trace, axes: _AxisTable) -> tuple[_Layer, ...]:
+    layers: list[_Layer] = []
+    names: dict[fx.Node, str] = {}
+    taken: set[str] = set()
+    head: dict[fx.Node, str] = {}
+    for node in trace.calls():
+        operator = operator_name(node).removeprefix("aten.")
+        signal = any(trace.shapes[s] and s not in trace.state for s in node.all_input_nodes)
+        if not trace.shapes[node] or operator in _FREE or not signal:
+            continue
+        name = names[node] = _layer_name(trace, node, taken)
+        source = node.all_input_nodes[0]
+        alone = len(source.users) == 1
+        fused = None
+        if alone and source in head and (operator == "batch_norm" or operator in _ACTIVATIONS):
+            fused = head[source]
+            if operator == "batch_norm":
+                head[node] = fused
+        elif operator.startswith(("conv", "linear")):
+            head[node] = name
+        output = axes.tensors(node)[0]
+        skip = trace.batch_axis[node]
+        layers.append(
+            _Layer(node, name, operator, tuple(a for i, a in enumerate(output) if i != skip), fused)
+        )
+    return tuple(layers)
+
+
+def _layer_name(trace: Trace, node: fx.Node, taken: set[str]) -> str:
+    weights = [trace.state[s] for s in node.all_input_nodes if s in trace.state]
+    module, kind = trace.layers[node]
+    if weights:
+        name = weights[0].rpartition(".")[0] or weights[0]
+    else:
+        name = module if module and kind.startswith("torch.nn.modules") else node.name
+    candidate, i = name, 2
+    while candidate in taken:
+        candidate, i = f"{name}#{i}", i + 1
+    taken.add(candidate)
+    return candidate

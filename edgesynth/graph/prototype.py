@@ -1,0 +1,275 @@
+"""The prototype: one network as a graph, with everything that can be done to it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgesynth.errors import ArchitectureError, InputError
+from edgesynth.graph.blocks import ResidualBlock, find_blocks
+from edgesynth.graph.cost import Cost, CostModel
+from edgesynth.graph.dimensions import CoupledDimension, find_dimensions, freeze_layers
+from edgesynth.graph.gated import GatedNetwork, MaskedNetwork
+from edgesynth.graph.inspection import InspectionReport, inspect
+from edgesynth.graph.propagation import propagate
+from edgesynth.graph.surgery import SlicePlan, plan_slice
+from edgesynth.graph.trace import as_inputs, trace
+from edgesynth.space import Architecture, Space, Switch, Value, Width
+
+__all__ = ["Prototype"]
+
+_PLANS = 16
+
+
+class Prototype:
+    """A traced network whose channels and blocks can be chosen.
+
+    Args:
+        module: Any ``nn.Module`` that ``torch.export`` can follow; it is never changed.
+        example_input: A tensor, or a tuple of tensors for several inputs; axis 0 is the batch.
+        freeze: Glob patterns of layers whose output channels must not change, e.g. ``["head.*"]``.
+        align: Largest step between widths; channel counts a device likes are multiples of it.
+        name: For reports; the class name of the module by default.
+
+    Raises:
+        InputError: The module cannot run on the example input, nothing in it can change, or a
+            freeze pattern matches no layer.
+        TraceError: The module cannot be traced.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        example_input: Tensor | tuple[Tensor, ...],
+        *,
+        freeze: Sequence[str] = (),
+        align: int = 8,
+        name: str | None = None,
+    ) -> None:
+        if align < 1:
+            raise InputError(f"align must be at least 1, got {align}")
+        self.name = name or type(module).__name__
+        self.module = module
+        self.example_input = example_input
+        self._inputs = as_inputs(example_input)
+        self._trace = trace(module, example_input)
+        self._labels = propagate(self._trace)
+        freeze_layers(self._labels, freeze)
+        self._dimensions = find_dimensions(self._trace, self._labels, align)
+        self.dimensions: tuple[CoupledDimension, ...] = self._dimensions.all
+        self.blocks: tuple[ResidualBlock, ...] = find_blocks(
+            self._trace, self._labels, [dimension.name for dimension in self.dimensions]
+        )
+        if not self.dimensions and not self.blocks:
+            raise InputError(
+                f"nothing in {self.name} can change: "
+                + "; ".join(sorted({f"{r.text} ({r.line})" for r in self._labels.reasons.values()}))
+                or "every channel reaches a network output"
+            )
+        self._by_name = {dimension.name: dimension for dimension in self.dimensions}
+        self._cost_model = CostModel(
+            self._trace, self._labels, self._dimensions, self.blocks, self._unused_parameters()
+        )
+        self.space = Space(
+            [
+                *(Width(d.name, d.minimum, d.units, d.step) for d in self.dimensions),
+                *(Switch(block.name) for block in self.blocks),
+            ]
+        )
+        self.ranking: dict[str, Tensor] = {}
+        for dimension in self.dimensions:
+            self.set_ranking(dimension.name, self._magnitude_order(dimension))
+        self._plans: OrderedDict[object, SlicePlan] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"Prototype({self.name}, {len(self.dimensions)} dimensions, {len(self.blocks)} blocks)"
+
+    @property
+    def report(self) -> InspectionReport:
+        """What may change, what is frozen and why."""
+        return inspect(self.name, self._trace, self._labels, self._dimensions, self.blocks, self.cost())
+
+    @property
+    def structure_hash(self) -> str:
+        """SHA-256 of the operators and parameter shapes: two builds of one architecture agree on it."""
+        lines = [f"{name} {tuple(tensor.shape)}" for name, tensor in self.module.state_dict().items()]
+        lines += [f"{node.target} {self._trace.shapes[node]}" for node in self._trace.calls()]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def largest(self) -> Architecture:
+        """The prototype itself: every unit and every block."""
+        return self.space.largest()
+
+    def smallest(self) -> Architecture:
+        """The least of everything."""
+        return self.space.smallest()
+
+    def set_ranking(self, dimension: str, order: Sequence[int] | Tensor) -> None:
+        """Decide which units a width keeps.
+
+        Args:
+            dimension: Name of the dimension.
+            order: Every unit index once, most important first. Strata are interleaved in proportion
+                before it is stored in :attr:`ranking`; width ``w`` keeps ``ranking[:w]``.
+
+        Raises:
+            ArchitectureError: The dimension is unknown, or ``order`` is no permutation of its units.
+        """
+        if dimension not in self._by_name:
+            raise ArchitectureError(f"unknown dimension {dimension!r}; choose from {list(self._by_name)}")
+        indices = [int(unit) for unit in order]
+        units = self._by_name[dimension].units
+        if sorted(indices) != list(range(units)):
+            raise ArchitectureError(
+                f"the ranking of {dimension!r} must name each of units 0..{units - 1} once, got {indices}"
+            )
+        self.ranking[dimension] = torch.tensor(self._by_name[dimension].interleave(indices))
+
+    def keep_sets(
+        self,
+        architecture: Mapping[str, Value] | None = None,
+        keep: Mapping[str, Sequence[int]] | None = None,
+    ) -> dict[str, list[int]]:
+        """Kept unit indices per dimension, ascending.
+
+        Args:
+            architecture: A choice per dimension; None is the prototype itself.
+            keep: Explicit unit indices for some dimensions; they override widths and ranking.
+
+        Raises:
+            ArchitectureError: The architecture does not fit the space, or ``keep`` names an unknown dimension.
+        """
+        chosen = dict(architecture) if architecture is not None else self.largest()
+        self.space.encode(chosen)
+        explicit = keep or {}
+        unknown = sorted(set(explicit) - set(self._by_name))
+        if unknown:
+            raise ArchitectureError(
+                f"keep names unknown dimensions {unknown}; choose from {list(self._by_name)}"
+            )
+        sets: dict[str, list[int]] = {}
+        for name in self._by_name:
+            if name in explicit:
+                sets[name] = sorted(int(unit) for unit in explicit[name])
+            else:
+                sets[name] = sorted(self.ranking[name][: int(chosen[name])].tolist())
+        return sets
+
+    def cost(
+        self,
+        architecture: Mapping[str, Value] | None = None,
+        keep: Mapping[str, Sequence[int]] | None = None,
+    ) -> Cost:
+        """MACs, parameters, bytes and activation traffic for one sample; no module is built.
+
+        Args:
+            architecture: A choice per dimension; None is the prototype itself.
+            keep: Explicit unit indices for some dimensions.
+
+        Raises:
+            ArchitectureError: The architecture does not fit the space.
+        """
+        chosen = dict(architecture) if architecture is not None else self.largest()
+        sets = self.keep_sets(chosen, keep)
+        kept = [
+            np.bincount(np.array(d.strata)[sets[d.name]], minlength=max(d.strata) + 1)
+            for d in self.dimensions
+        ]
+        present = np.array([bool(chosen[block.name]) for block in self.blocks], dtype=np.bool_)
+        return self._cost_model.price(np.concatenate([np.zeros(0, dtype=np.int64), *kept]), present)
+
+    def plan(
+        self,
+        architecture: Mapping[str, Value] | None = None,
+        keep: Mapping[str, Sequence[int]] | None = None,
+    ) -> SlicePlan:
+        """How to cut one sub-network out of shared weights; recent plans are remembered.
+
+        Args:
+            architecture: A choice per dimension; None is the prototype itself.
+            keep: Explicit unit indices for some dimensions.
+
+        Raises:
+            ArchitectureError: The architecture does not fit the space, or ``keep`` is impossible.
+        """
+        chosen = dict(architecture) if architecture is not None else self.largest()
+        sets = self.keep_sets(chosen, keep)
+        removed = [block for block in self.blocks if not chosen[block.name]]
+        key = (tuple(map(tuple, sets.values())), tuple(block.name for block in removed))
+        if key in self._plans:
+            self._plans.move_to_end(key)
+            return self._plans[key]
+        plan = plan_slice(
+            self._trace, self._labels, self._dimensions, self.module, sets, removed, self._inputs
+        )
+        self._plans[key] = plan
+        if len(self._plans) > _PLANS:
+            self._plans.popitem(last=False)
+        return plan
+
+    def slice(
+        self,
+        architecture: Mapping[str, Value] | None = None,
+        keep: Mapping[str, Sequence[int]] | None = None,
+    ) -> nn.Module:
+        """A real, smaller module with its own copies of the kept weights.
+
+        It is the user's own class wherever its ``forward`` takes the smaller layers, else a graph
+        module with the same parameter names.
+
+        Args:
+            architecture: A choice per dimension; None is the prototype itself.
+            keep: Explicit unit indices for some dimensions.
+
+        Raises:
+            ArchitectureError: The architecture does not fit the space, or ``keep`` is impossible.
+        """
+        return self.plan(architecture, keep).extract(self.module)
+
+    def mask(
+        self,
+        architecture: Mapping[str, Value] | None = None,
+        keep: Mapping[str, Sequence[int]] | None = None,
+    ) -> MaskedNetwork:
+        """The full network with dropped channels zeroed: the reference that slices are tested against.
+
+        Args:
+            architecture: A choice per dimension; None is the prototype itself.
+            keep: Explicit unit indices for some dimensions.
+        """
+        chosen = dict(architecture) if architecture is not None else self.largest()
+        sets = self.keep_sets(chosen, keep)
+        removed = [block for block in self.blocks if not chosen[block.name]]
+        return MaskedNetwork(
+            self._trace, self._labels, self._dimensions, self.blocks, self.module, sets, removed
+        )
+
+    def gated(self) -> GatedNetwork:
+        """The full network with a gate on every unit and every block."""
+        return GatedNetwork(self._trace, self._labels, self._dimensions, self.blocks, self.module)
+
+    def _unused_parameters(self) -> int:
+        read = {self._trace.state[node] for node in self._trace.state if node.users}
+        return sum(p.numel() for name, p in self.module.named_parameters() if name not in read)
+
+    def _magnitude_order(self, dimension: CoupledDimension) -> list[int]:
+        """Units by the L2 norm of the weights that make and read them, each layer on equal terms."""
+        score = np.zeros(dimension.units)
+        tensors = dict(self.module.named_parameters())
+        position = self._by_name and list(self._by_name).index(dimension.name)
+        for node, name in self._trace.state.items():
+            if name not in tensors or tensors[name].ndim < 2:
+                continue
+            for value in self._labels.values[node]:
+                for axis, atoms in value.labels.items():
+                    mine = self._dimensions.dimension_of[atoms] == position
+                    if mine.any():
+                        weight = tensors[name].detach().float().movedim(axis, 0).flatten(1)
+                        norm = weight.norm(dim=1).cpu().numpy()[mine]
+                        np.add.at(score, self._dimensions.unit_of[atoms[mine]], norm / (norm.mean() + 1e-12))
+        return np.argsort(-score, kind="stable").tolist()

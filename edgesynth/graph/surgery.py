@@ -1,0 +1,263 @@
+"""Cut smaller networks out of shared weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, fx, nn
+
+from edgesynth.errors import ArchitectureError
+from edgesynth.graph.blocks import ResidualBlock
+from edgesynth.graph.dimensions import Dimensions
+from edgesynth.graph.labels import Labels
+from edgesynth.graph.rebuild import layer_of, rebuild, surviving_state
+from edgesynth.graph.resize import resized
+from edgesynth.graph.rewrites import Kept
+from edgesynth.graph.trace import Trace, operator_name
+
+__all__ = ["SlicePlan", "plan_slice"]
+
+_TOLERANCE = 1e-4
+
+
+class SlicePlan:
+    """One sub-network of a prototype: its empty module, and where its weights are found.
+
+    A training step over shared weights is::
+
+        tensors = plan.gather(dict(shared.named_parameters()) | dict(shared.named_buffers()))
+        outputs = torch.func.functional_call(plan.module_for(), tensors, (inputs,))
+
+    Gradients reach the shared parameters. Buffers are gathered as copies, so running statistics that
+    a step updates stay in the gathered tensors until :meth:`scatter_` writes them back.
+
+    Attributes:
+        keep: Kept unit indices per dimension, ascending.
+        state_names: Names of the parameters and buffers the sub-network has.
+        rebuilt: Whether the module is rebuilt from the trace, not the user's own class.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        keep: Mapping[str, list[int]],
+        indices: Mapping[str, tuple[tuple[int, Tensor], ...]],
+        rebuilt: bool,
+    ) -> None:
+        self._module = module
+        self._indices = dict(indices)
+        self.keep = dict(keep)
+        self.state_names = tuple(indices)
+        self.rebuilt = rebuilt
+
+    def module_for(self) -> nn.Module:
+        """The sub-network's module, made once; its own weights are placeholders for gathered ones."""
+        return self._module
+
+    def gather(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Select the sub-network's part of every tensor, differentiably.
+
+        Args:
+            tensors: Full-size parameters and buffers by name; others are ignored.
+
+        Returns:
+            Sliced tensors by name; a tensor that loses nothing is passed on without a copy.
+        """
+        gathered: dict[str, Tensor] = {}
+        for name, axes in self._indices.items():
+            tensor = tensors.get(name)
+            if tensor is not None:
+                for axis, index in axes:
+                    tensor = tensor.index_select(axis, index.to(tensor.device))
+                gathered[name] = tensor
+        return gathered
+
+    @torch.no_grad()
+    def scatter_(self, shared: Mapping[str, Tensor], sliced: Mapping[str, Tensor]) -> None:
+        """Write the sub-network's tensors back into the full-size ones, in place.
+
+        Args:
+            shared: Full-size parameters and buffers by name.
+            sliced: The sub-network's, by the same names; names the other side lacks are ignored.
+        """
+        for name, axes in self._indices.items():
+            if name not in shared or name not in sliced:
+                continue
+            target, source = shared[name], sliced[name].to(shared[name].device)
+            if not axes:
+                target.copy_(source)
+                continue
+            chosen = dict(axes)
+            index = [
+                chosen[a].to(target.device) if a in chosen else torch.arange(size, device=target.device)
+                for a, size in enumerate(target.shape)
+            ]
+            target[torch.meshgrid(*index, indexing="ij")] = source
+
+    @torch.no_grad()
+    def extract(self, shared: nn.Module) -> nn.Module:
+        """A module of its own, with copies of the sub-network's weights."""
+        tensors = dict(shared.named_parameters()) | dict(shared.named_buffers())
+        gathered = self.gather(tensors)
+        twin = copy.deepcopy(self._module)
+        for name, tensor in (*twin.named_parameters(), *twin.named_buffers()):
+            if name in gathered:
+                tensor.data = gathered[name].detach().clone()
+        for name, module in twin.named_modules():
+            module.training = _mode(shared, name)
+        return twin
+
+
+def _mode(module: nn.Module, name: str) -> bool:
+    for part in name.split(".") if name else []:
+        child = getattr(module, part, None)
+        if not isinstance(child, nn.Module):
+            return module.training
+        module = child
+    return module.training
+
+
+def plan_slice(
+    trace: Trace,
+    labels: Labels,
+    dimensions: Dimensions,
+    module: nn.Module,
+    keep: Mapping[str, Sequence[int]],
+    removed: Sequence[ResidualBlock],
+    example: tuple[Tensor, ...],
+) -> SlicePlan:
+    """Plan one sub-network.
+
+    Args:
+        trace: The traced network.
+        labels: Labels of its values.
+        dimensions: Its free dimensions.
+        module: The full-size module.
+        keep: Kept unit indices for every dimension.
+        removed: Blocks to leave out.
+        example: Input to compare the resized module with the rebuilt one on.
+
+    Raises:
+        ArchitectureError: An index is out of range or repeated, or a stratum would run empty.
+    """
+    masks = _masks(dimensions, keep)
+    kept = Kept(trace, labels, lambda atoms: dimensions.kept(atoms, masks))
+    indices = _indices(trace, labels, kept)
+    tensors = _cut(module, indices)
+    skeleton = resized(module, tensors, _attributes(trace, kept, module))
+    surviving = surviving_state(trace, removed)
+    rebuilt = rebuild(trace, kept, module, skeleton, removed)
+    own = not removed and _agree(skeleton, rebuilt, example)
+    chosen = skeleton if own else rebuilt
+    return SlicePlan(
+        chosen,
+        {name: np.flatnonzero(mask).tolist() for name, mask in masks.items()},
+        {name: axes for name, axes in indices.items() if name in surviving},
+        not own,
+    )
+
+
+def _masks(dimensions: Dimensions, keep: Mapping[str, Sequence[int]]) -> dict[str, NDArray[np.bool_]]:
+    masks: dict[str, NDArray[np.bool_]] = {}
+    for dimension in dimensions.all:
+        chosen = np.asarray(keep[dimension.name], dtype=np.int64)
+        if chosen.size != np.unique(chosen).size or ((chosen < 0) | (chosen >= dimension.units)).any():
+            raise ArchitectureError(
+                f"dimension {dimension.name!r} has units 0..{dimension.units - 1}, each once; got {list(keep[dimension.name])}"
+            )
+        mask = np.zeros(dimension.units, dtype=np.bool_)
+        mask[chosen] = True
+        strata = np.array(dimension.strata)
+        empty = sorted(set(dimension.strata) - set(strata[mask].tolist()))
+        if empty:
+            example = np.flatnonzero(strata == empty[0]).tolist()
+            raise ArchitectureError(
+                f"dimension {dimension.name!r} must keep at least one of units {example}: "
+                "one part of the network reads only those"
+            )
+        masks[dimension.name] = mask
+    return masks
+
+
+def _indices(trace: Trace, labels: Labels, kept: Kept) -> dict[str, tuple[tuple[int, Tensor], ...]]:
+    indices: dict[str, tuple[tuple[int, Tensor], ...]] = {}
+    for node, name in trace.state.items():
+        axes = []
+        for value in labels.values[node]:
+            for axis, atoms in value.labels.items():
+                mask = kept.mask(atoms)
+                if not mask.all():
+                    axes.append((len(mask) / mask.sum(), axis, torch.from_numpy(np.flatnonzero(mask))))
+        # The axis that loses the largest share first: the next selection then copies less.
+        indices[name] = tuple((axis, index) for _, axis, index in sorted(axes, key=lambda a: -a[0]))
+    return indices
+
+
+@torch.no_grad()
+def _cut(module: nn.Module, indices: Mapping[str, tuple[tuple[int, Tensor], ...]]) -> dict[str, Tensor]:
+    cut: dict[str, Tensor] = {}
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        sliced = tensor.detach()
+        for axis, index in indices.get(name, ()):
+            sliced = sliced.index_select(axis, index.to(sliced.device))
+        if sliced.shape != tensor.shape:
+            cut[name] = sliced
+    return cut
+
+
+def _attributes(trace: Trace, kept: Kept, module: nn.Module) -> dict[str, dict[str, object]]:
+    """Attributes of layers that count channels or groups, where they change."""
+    attributes: dict[str, dict[str, object]] = {}
+    for node in trace.calls():
+        name = layer_of(trace, node, module)
+        if not name:
+            continue
+        changes: dict[str, object] = {}
+        operator, groups = operator_name(node), kept.groups(node)
+        if operator == "aten.group_norm":
+            changes["num_channels"] = kept.size(kept.value(node), 1)
+            if groups is not None:
+                changes["num_groups"] = groups
+        elif operator in ("aten.layer_norm", "aten.rms_norm"):
+            value = kept.value(node)
+            trailing = len(node.args[1])  # type: ignore[arg-type]
+            changes["normalized_shape"] = tuple(kept.size(value, a) for a in range(-trailing, 0))
+        elif operator in ("aten.batch_norm", "aten.instance_norm"):
+            changes["num_features"] = kept.size(kept.value(node), 1)
+        elif groups is not None:
+            changes["groups"] = groups
+        if changes:
+            attributes[name] = changes
+    return attributes
+
+
+@torch.no_grad()
+def _agree(own: nn.Module, rebuilt: fx.GraphModule, example: tuple[Tensor, ...]) -> bool:
+    """Whether the user's resized class computes what the rebuilt graph computes."""
+    modes = [(m, m.training) for m in (*own.modules(), *rebuilt.modules())]
+    try:
+        for module, _ in modes:
+            module.training = False
+        expected = rebuilt(*example)
+        try:
+            actual = own(*example)
+        except Exception:  # a forward with sizes written out: the rebuilt graph stands in for it
+            return False
+        pairs = zip(_leaves(actual), _leaves(expected), strict=True)
+        return all(
+            a.shape == e.shape and torch.allclose(a, e, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True)
+            for a, e in pairs
+        )
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _leaves(outputs: object) -> list[Tensor]:
+    from torch.utils import _pytree as pytree
+
+    return [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
