@@ -37,6 +37,7 @@ PROVENANCES = {
     Provenance.PREDICTED: "estimated by the learned inquisitor; never counts as meeting a requirement",
     Provenance.COMPUTED: "exact: counted on the network itself",
 }
+_ORIGINS = {"real": "real data", "generated": "generated data, not recorded", "user": "the user's own data"}
 _PARETO = ("macs", "latency_ms", "inferences_per_joule")
 
 
@@ -165,12 +166,12 @@ def _answer(generated: Sequence[NetworkRecord], status: str) -> str:
     if not judged:
         return f"{len(generated)} networks were generated; no requirement was judged."
     met = sum(judged)
-    simulated = any("simulated" in verdict for record in generated for verdict in record.verdicts.values())
-    how = ", device figures being simulated" if simulated else ""
-    prefix = "Yes" if met == len(judged) else "Partly" if met else "No"
-    partial = "" if status == "finished" else " so far"
-    noun = "network" if len(judged) == 1 else "networks"
-    return f"{prefix}{partial}: {met} of {len(judged)} {noun} generated from unseen seeds meet every requirement{how}."
+    verdicts = [verdict for record in generated for verdict in record.verdicts.values()]
+    how = ", device figures being simulated" if any("simulated" in text for text in verdicts) else ""
+    word = "Yes" if met == len(judged) else "Partly" if met else "No"
+    so_far = "" if status == "finished" else " so far"
+    of_all = f"{met} of {len(judged)} {'network' if len(judged) == 1 else 'networks'}"
+    return f"{word}{so_far}: {of_all} generated from unseen seeds meet every requirement{how}."
 
 
 def _bounds(manifest: Mapping[str, Any]) -> list[str]:
@@ -237,8 +238,7 @@ def _data(value: object) -> str:
         return value
     about = _mapping(value)
     sizes = ", ".join(f"{formatting.count(n)} {split}" for split, n in _mapping(about.get("sizes")).items())
-    kinds = {"real": "real data", "generated": "generated data, not recorded", "user": "the user's own data"}
-    origin = kinds.get(str(about.get("origin", "")), "")
+    origin = _ORIGINS.get(str(about.get("origin", "")), "")
     parts = [
         about.get("name") or about.get("data"),
         origin,

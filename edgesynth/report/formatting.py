@@ -152,7 +152,7 @@ def requirement(text: str) -> str:
         value = shorter(figure(name, float(bound)))
     except ValueError:
         return text
-    return f"{METRICS[name].label} {'≥' if sense == '>=' else '≤'} {value}"
+    return f"{METRICS[name].label} {'≥' if sense == '>=' else '≤'}{_SPACE}{value}"
 
 
 def _words(name: str) -> tuple[str, str]:

@@ -47,7 +47,8 @@ def layer_bars(pairs: Sequence[LayerPair], network: str) -> Figure | None:
         largest = sorted(rows, key=lambda row: -max(row[1], row[2]))[:_MOST]
         rows = [row for row in rows if row in largest]
     before, after = sum(row[1] for row in rows), sum(row[2] for row in rows)
-    label = f"Bars of multiply-accumulates in {len(rows)} layers: prototype {formatting.human(before)}, {network} {formatting.human(after)}."
+    totals = f"prototype {formatting.human(before)}, {network} {formatting.human(after)}"
+    label = f"Bars of multiply-accumulates in {len(rows)} layers: {totals}."
     with axes("layers", label, 7.6, 0.62 + 0.21 * len(rows)) as sheet:
         ax = sheet.axes
         places = list(range(len(rows)))
