@@ -82,7 +82,6 @@ _FIELD = re.compile(
 _ZONE, _RAIL, _MEMORY, _CPU, _LOAD, _ENGINE = (
     _FIELD.groupindex[name] + 1 for name in ("zone", "rail", "memory", "cpu", "load", "engine")
 )
-_CORE = re.compile(r"(\d+)%(?:@(\d+))?$")
 
 
 def parse_line(text: str) -> Record:
@@ -152,13 +151,12 @@ def _read_memory(parts: Tuple[str, ...], found: Dict[str, Any]) -> None:
 def _read_cores(text: str, unread: List[str]) -> Tuple[Optional[CpuCore], ...]:
     cores: List[Optional[CpuCore]] = []
     for part in text.split(","):
-        core = _CORE.match(part.strip())
-        if core:
-            load, clock = core.groups()
-            cores.append(CpuCore(int(load), None if clock is None else int(clock)))
+        load, _, clock = part.strip().partition("%")
+        if load.isdigit() and (not clock or clock[1:].isdigit()):
+            cores.append(CpuCore(int(load), int(clock[1:]) if clock else None))
         else:
             cores.append(None)
-            if part.strip() != "off":
+            if load != "off":
                 unread.append("CPU " + part)
     return tuple(cores)
 

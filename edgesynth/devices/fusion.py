@@ -7,7 +7,8 @@ layers become one kernel, and layers that only re-interpret memory launch nothin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Literal, Protocol
 
@@ -54,6 +55,7 @@ _CONVOLUTIONS: Final = frozenset(
         "deconvolution",
     ]
 )
+_ADDITIONS: Final = frozenset({"add", "add_"})
 _LINEAR: Final = frozenset(
     ["linear", "gemm", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum", "scaled_dot_product_attention"]
 )
@@ -166,40 +168,58 @@ def kind_of(layer: LayerWork) -> Kind:
     return "other"
 
 
-def fuse(layers: Sequence[LayerWork]) -> tuple[LayerWork, ...]:
+def fuse(
+    layers: Sequence[LayerWork], inputs: Mapping[str, Sequence[str]] | None = None
+) -> tuple[LayerWork, ...]:
     """Mark every layer that another layer's kernel computes.
 
     Args:
-        layers: In the order they run. A layer that already says ``fused_into`` keeps it.
+        layers: In the order they run, names unique. A layer that already says ``fused_into`` keeps it.
+        inputs: Which layers each layer reads, by name. A layer joins a kernel only as the single reader of
+            its result. Without it the order stands in for the edges: a layer is taken to read the one
+            before it.
 
     Returns:
-        The same layers; only ``fused_into`` differs. The order stands in for the edges of the graph: a
-        pointwise layer is taken to consume the kernel just before it, which is how traces are ordered.
+        The same layers; only ``fused_into`` differs.
     """
-    out: list[LayerWork] = []
+    if inputs is None:
+        names = [layer.name for layer in layers]
+        inputs = {name: names[max(0, index - 1) : index] for index, name in enumerate(names)}
+    readers = Counter(source for sources in inputs.values() for source in set(sources))
     first = next((layer.name for layer in layers if kind_of(layer) != "view"), None)
-    host: LayerWork | None = None  # the kernel that may still absorb pointwise layers
-    additions = 0
+    out: list[LayerWork] = []
+    host_of: dict[str, LayerWork] = {}  # the kernel that computes a layer
+    added: set[str] = set()  # kernels that already take one addition
     for layer in layers:
+        sources = [host_of[name] for name in inputs.get(layer.name, ()) if name in host_of]
+        hosts = [
+            host_of[name] for name in inputs.get(layer.name, ()) if name in host_of and readers[name] == 1
+        ]
         kind = kind_of(layer)
+        fused = layer
         if layer.fused_into is not None:
-            out.append(layer)
+            host = next((entry for entry in layers if entry.name == layer.fused_into), layer)
         elif kind == "view" and first is not None:
-            out.append(replace(layer, fused_into=host.name if host else first))
-        elif kind == "pointwise" and host is not None and _absorbs(host, layer, additions):
-            additions += _plain(layer.operator) in {"add", "add_"}
-            out.append(replace(layer, fused_into=host.name))
+            host = sources[-1] if sources else next(entry for entry in layers if entry.name == first)
+            fused = replace(layer, fused_into=host.name)
         else:
-            out.append(layer)
-            host, additions = layer, 0
+            host = next((entry for entry in reversed(hosts) if _absorbs(entry, layer, added)), layer)
+            if host is not layer:
+                fused = replace(layer, fused_into=host.name)
+                if _plain(layer.operator) in _ADDITIONS:
+                    added.add(host.name)
+        host_of[layer.name] = host
+        out.append(fused)
     return tuple(out)
 
 
-def _absorbs(host: LayerWork, layer: LayerWork, additions: int) -> bool:
+def _absorbs(host: LayerWork, layer: LayerWork, added: set[str]) -> bool:
     """Whether the kernel of ``host`` can compute ``layer`` as well."""
+    if kind_of(layer) != "pointwise":
+        return False
     kind = kind_of(host)
     if kind in {"convolution", "depthwise", "linear"}:
-        return additions == 0 or _plain(layer.operator) not in {"add", "add_"}
+        return host.name not in added or _plain(layer.operator) not in _ADDITIONS
     return kind == "pointwise"
 
 

@@ -32,7 +32,7 @@ def workload_from_onnx(path: str | Path) -> Workload:
         MissingDependencyError: The ``onnx`` package is not installed.
     """
     reader = _Reader(Path(path))
-    return Workload(name=Path(path).stem, layers=fuse(reader.layers()), input_shape=reader.input_shape)
+    return Workload(name=Path(path).stem, layers=reader.layers(), input_shape=reader.input_shape)
 
 
 def _load(path: Path) -> onnx.ModelProto:
@@ -73,16 +73,21 @@ class _Reader:
         self._batch, *rest = self._shapes[inputs[0]]
         self.input_shape = tuple(rest)
 
-    def layers(self) -> list[LayerWork]:
-        """The work of one sample, in the order of the file."""
-        found = [
-            self._layer(node, index)
-            for index, node in enumerate(self._graph.node)
-            if node.op_type not in _NO_WORK and not self._folded.issuperset(node.output)
-        ]
+    def layers(self) -> tuple[LayerWork, ...]:
+        """The work of one sample, in the order of the file, fused along the edges of the graph."""
+        found: list[LayerWork] = []
+        producer: dict[str, str] = {}
+        inputs: dict[str, list[str]] = {}
+        for index, node in enumerate(self._graph.node):
+            if node.op_type in _NO_WORK or self._folded.issuperset(node.output):
+                continue
+            layer = self._layer(node, index)
+            found.append(layer)
+            producer.update(dict.fromkeys(node.output, layer.name))
+            inputs[layer.name] = [producer[name] for name in node.input if name in producer]
         if not found:
             raise InputError(f"{self._path} computes nothing from its inputs; export the whole network")
-        return found
+        return fuse(found, inputs)
 
     def _known_shapes(self) -> dict[str, tuple[int, ...]]:
         shapes = dict(self._weights)

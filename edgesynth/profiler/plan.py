@@ -26,7 +26,8 @@ class MeasurementPlan:
         idle_s: Rest before and after the load, for the dynamic figure.
         window_s: How long power is integrated; the load runs ``settle_s`` longer.
         settle_s: Start of the load that is not integrated: the sensor still averages the rest before it.
-        rate_hz: Power samples per second; the device's own rate is the limit.
+        rate_hz: Power samples per second; the device's own rate is the limit. More of them than the sensor's
+            averaging window holds apart say nothing new.
         cool_down_s: Rest before a measurement is repeated.
         attempts: How often to try before the measurement stays inconclusive.
     """
@@ -39,7 +40,7 @@ class MeasurementPlan:
     idle_s: float = 2.0
     window_s: float = 10.0
     settle_s: float = 1.0
-    rate_hz: float = 10.0
+    rate_hz: float = 5.0
     cool_down_s: float = 5.0
     attempts: int = 2
 
@@ -73,4 +74,5 @@ class MeasurementPlan:
             latency_limit_s=60.0,
             idle_s=10.0,
             window_s=30.0,
+            rate_hz=10.0,
         )
