@@ -12,6 +12,7 @@ from edgesynth.graph.gated import GatedNetwork, MaskedNetwork
 from edgesynth.graph.inspection import FreeRow, FrozenRow, InspectionReport
 from edgesynth.graph.labels import register_rule
 from edgesynth.graph.prototype import Prototype
+from edgesynth.graph.recipe import Recipe, load, save_network
 from edgesynth.graph.surgery import SlicePlan
 
 __all__ = [
@@ -25,7 +26,10 @@ __all__ = [
     "MaskedNetwork",
     "ParameterAxis",
     "Prototype",
+    "Recipe",
     "ResidualBlock",
     "SlicePlan",
+    "load",
     "register_rule",
+    "save_network",
 ]

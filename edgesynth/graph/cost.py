@@ -26,10 +26,65 @@ BYTES_PER_SCALAR = 4
 
 # Operators that only describe memory differently: no kernel runs for them.
 _FREE = frozenset(
-    ["view", "reshape", "_unsafe_view", "flatten", "unflatten", "transpose", "permute", "t", "select", "slice", "chunk", "split", "split_with_sizes", "tensor_split", "unbind", "unsqueeze", "squeeze", "expand", "dropout", "feature_dropout", "alpha_dropout", "contiguous", "detach", "alias", "to", "narrow", "view_as", "movedim", "swapaxes", "lift_fresh", "getitem", "expand_as", "numpy_T", "mT", "swapdims", "moveaxis"]
+    [
+        "view",
+        "reshape",
+        "_unsafe_view",
+        "flatten",
+        "unflatten",
+        "transpose",
+        "permute",
+        "t",
+        "select",
+        "slice",
+        "chunk",
+        "split",
+        "split_with_sizes",
+        "tensor_split",
+        "unbind",
+        "unsqueeze",
+        "squeeze",
+        "expand",
+        "dropout",
+        "feature_dropout",
+        "alpha_dropout",
+        "contiguous",
+        "detach",
+        "alias",
+        "to",
+        "narrow",
+        "view_as",
+        "movedim",
+        "swapaxes",
+        "lift_fresh",
+        "getitem",
+        "expand_as",
+        "numpy_T",
+        "mT",
+        "swapdims",
+        "moveaxis",
+    ]
 )
 _ACTIVATIONS = frozenset(
-    ["relu", "relu6", "hardtanh", "clamp", "clamp_min", "sigmoid", "tanh", "leaky_relu", "elu", "hardswish", "hardsigmoid", "silu", "gelu", "prelu", "softplus", "mish", "selu"]
+    [
+        "relu",
+        "relu6",
+        "hardtanh",
+        "clamp",
+        "clamp_min",
+        "sigmoid",
+        "tanh",
+        "leaky_relu",
+        "elu",
+        "hardswish",
+        "hardsigmoid",
+        "silu",
+        "gelu",
+        "prelu",
+        "softplus",
+        "mish",
+        "selu",
+    ]
 )
 
 

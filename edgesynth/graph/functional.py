@@ -13,7 +13,37 @@ __all__ = ["functionalise"]
 
 # Operators whose result may share memory with their first argument.
 _ALIASES = frozenset(
-    ["view", "reshape", "flatten", "unflatten", "transpose", "permute", "t", "slice", "select", "chunk", "split", "split_with_sizes", "tensor_split", "unbind", "unsqueeze", "squeeze", "expand", "dropout", "contiguous", "detach", "alias", "to", "narrow", "view_as", "feature_dropout", "movedim", "swapaxes", "lift_fresh", "getitem"]
+    [
+        "view",
+        "reshape",
+        "flatten",
+        "unflatten",
+        "transpose",
+        "permute",
+        "t",
+        "slice",
+        "select",
+        "chunk",
+        "split",
+        "split_with_sizes",
+        "tensor_split",
+        "unbind",
+        "unsqueeze",
+        "squeeze",
+        "expand",
+        "dropout",
+        "contiguous",
+        "detach",
+        "alias",
+        "to",
+        "narrow",
+        "view_as",
+        "feature_dropout",
+        "movedim",
+        "swapaxes",
+        "lift_fresh",
+        "getitem",
+    ]
 )
 
 

@@ -20,6 +20,7 @@ from edgesynth.graph.atoms import Indices
 from edgesynth.graph.blocks import ResidualBlock
 from edgesynth.graph.dimensions import Dimensions
 from edgesynth.graph.labels import Labels, bind
+from edgesynth.graph.modules import attach
 from edgesynth.graph.norms import masked_group_norm, masked_layer_norm
 from edgesynth.graph.trace import Trace, operator_name
 
@@ -27,7 +28,19 @@ __all__ = ["GatedNetwork", "MaskedNetwork"]
 
 _MOVES = frozenset(
     f"aten.{name}"
-    for name in ["view", "reshape", "_unsafe_view", "flatten", "unflatten", "transpose", "permute", "t", "contiguous", "unsqueeze", "squeeze"]
+    for name in [
+        "view",
+        "reshape",
+        "_unsafe_view",
+        "flatten",
+        "unflatten",
+        "transpose",
+        "permute",
+        "t",
+        "contiguous",
+        "unsqueeze",
+        "squeeze",
+    ]
 )
 
 
@@ -66,8 +79,11 @@ class GatedNetwork(nn.Module):
         module: nn.Module,
     ) -> None:
         super().__init__()
-        # Kept out of the module tree: the weights belong to the prototype.
-        self.__dict__["_weights"] = module
+        # The prototype's own tensors under their own names, so functional_call can replace them.
+        tensors = (*module.named_parameters(), *module.named_buffers())
+        persistent = set(module.state_dict())
+        for name, tensor in tensors:
+            attach(self, name, tensor, persistent=name in persistent)
         self._trace, self._labels, self._dimensions = trace, labels, dimensions
         self._blocks = {block.add: block for block in blocks}
         self._offsets = np.cumsum([1, *(d.units for d in dimensions.all)])
@@ -91,7 +107,7 @@ class GatedNetwork(nn.Module):
         values = inputs if isinstance(inputs, tuple) else (inputs,)
         gate, block_gates = self._check(gates or {}, watch, values[0])
         seen: dict[str, list[Tensor]] = {name: [] for name in watch}
-        tensors = dict(self._weights.named_parameters()) | dict(self._weights.named_buffers())
+        tensors = dict([*self.named_parameters(), *self.named_buffers()])
         env: dict[fx.Node, Any] = dict(zip(self._trace.inputs, values, strict=True))
         for node in self._trace.graph.nodes:
             if node in self._trace.state:

@@ -55,8 +55,8 @@ class Prototype:
             raise InputError(f"align must be at least 1, got {align}")
         self.name = name or type(module).__name__
         self.module = module
-        self.example_input = example_input
-        self._inputs = as_inputs(example_input)
+        self.example_input: tuple[Tensor, ...] = as_inputs(example_input)
+        self.freeze, self.align = tuple(freeze), align
         self._trace = trace(module, example_input)
         self._labels = propagate(self._trace)
         freeze_layers(self._labels, freeze)
@@ -96,9 +96,10 @@ class Prototype:
 
     @property
     def structure_hash(self) -> str:
-        """SHA-256 of the operators and parameter shapes: two builds of one architecture agree on it."""
+        """SHA-256 of parameter shapes and dimensions: two builds of one model agree on it."""
         lines = [f"{name} {tuple(tensor.shape)}" for name, tensor in self.module.state_dict().items()]
-        lines += [f"{node.target} {self._trace.shapes[node]}" for node in self._trace.calls()]
+        lines += [f"{d.name} {d.units} {d.strata} {d.axes}" for d in self.dimensions]
+        lines += [f"{block.name} {block.layers}" for block in self.blocks]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def largest(self) -> Architecture:
@@ -205,7 +206,7 @@ class Prototype:
             self._plans.move_to_end(key)
             return self._plans[key]
         plan = plan_slice(
-            self._trace, self._labels, self._dimensions, self.module, sets, removed, self._inputs
+            self._trace, self._labels, self._dimensions, self.module, sets, removed, self.example_input
         )
         self._plans[key] = plan
         if len(self._plans) > _PLANS:
@@ -261,7 +262,7 @@ class Prototype:
         """Units by the L2 norm of the weights that make and read them, each layer on equal terms."""
         score = np.zeros(dimension.units)
         tensors = dict(self.module.named_parameters())
-        position = self._by_name and list(self._by_name).index(dimension.name)
+        position = list(self._by_name).index(dimension.name)
         for node, name in self._trace.state.items():
             if name not in tensors or tensors[name].ndim < 2:
                 continue
@@ -272,4 +273,5 @@ class Prototype:
                         weight = tensors[name].detach().float().movedim(axis, 0).flatten(1)
                         norm = weight.norm(dim=1).cpu().numpy()[mine]
                         np.add.at(score, self._dimensions.unit_of[atoms[mine]], norm / (norm.mean() + 1e-12))
-        return np.argsort(-score, kind="stable").tolist()
+        order: list[int] = np.argsort(-score, kind="stable").tolist()
+        return order

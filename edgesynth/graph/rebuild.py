@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from edgesynth.graph.blocks import ResidualBlock
+from edgesynth.graph.modules import BatchNormInMode, attach, tensor_at
 from edgesynth.graph.rewrites import Kept, rewrite
 from edgesynth.graph.trace import Trace, operator_name
 
@@ -34,21 +35,6 @@ _LAYERS: dict[str, tuple[type[nn.Module], ...]] = {
 }
 
 
-class _BatchNormInMode(nn.Module):
-    """A functional batch norm that obeys the mode of the network it is in."""
-
-    def __init__(self, momentum: float, eps: float) -> None:
-        super().__init__()
-        self.momentum, self.eps = momentum, eps
-
-    def forward(
-        self, x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, variance: Tensor
-    ) -> Tensor:
-        return nn.functional.batch_norm(
-            x, mean, variance, weight, bias, self.training, self.momentum, self.eps
-        )
-
-
 def layer_of(trace: Trace, node: fx.Node, module: nn.Module) -> str:
     """Qualified name of the layer that is exactly this operator call, or the empty string."""
     kinds = _LAYERS.get(operator_name(node))
@@ -63,14 +49,8 @@ def layer_of(trace: Trace, node: fx.Node, module: nn.Module) -> str:
     # A layer that does more than this one operator (circular padding) is rebuilt from its operators.
     others = {operator_name(n) for n in trace.calls() if trace.layers[n][0] == name}
     own = {id(t) for t in (*layer.parameters(recurse=False), *layer.buffers(recurse=False))}
-    used = {id(_tensor(module, trace.state[s])) for s in node.all_input_nodes if s in trace.state}
+    used = {id(tensor_at(module, trace.state[s])) for s in node.all_input_nodes if s in trace.state}
     return name if others == {operator_name(node)} and used <= own else ""
-
-
-def _tensor(module: nn.Module, name: str) -> Tensor:
-    parent, _, leaf = name.rpartition(".")
-    tensor: Tensor = getattr(module.get_submodule(parent), leaf)
-    return tensor
 
 
 def live_nodes(trace: Trace, removed: Sequence[ResidualBlock]) -> tuple[set[fx.Node], dict[fx.Node, fx.Node]]:
@@ -135,6 +115,7 @@ class _Builder:
         self._graph = fx.Graph()
         self._attributes: dict[str, Any] = {}
         self._skeleton = skeleton
+        self._persistent = set(skeleton.state_dict())
         self._new: dict[fx.Node, Any] = {}
 
     def alias(self, node: fx.Node, other: fx.Node) -> None:
@@ -157,7 +138,8 @@ class _Builder:
         self._graph.output(pytree.tree_unflatten(outputs, spec))
         root = nn.Module()
         for path, attribute in self._attributes.items():
-            _attach(root, path, attribute)
+            persistent = path in self._persistent
+            attach(root, path, attribute, persistent=persistent)
         return fx.GraphModule(root, self._graph, class_name=name)
 
     def _call(self, node: fx.Node) -> fx.Node:
@@ -171,7 +153,7 @@ class _Builder:
             return self._module(kind(float(node.args[1])), (self._signal(node),))
         if operator == "aten.batch_norm" and node.args[3] is not None and not node.args[5]:
             arguments = tuple(self._argument(a) for a in node.args[:5])
-            return self._module(_BatchNormInMode(node.args[6], node.args[7]), arguments)
+            return self._module(BatchNormInMode(node.args[6], node.args[7]), arguments)
         if operator == "aten.sym_size":
             # Unlike the operator, the method keeps the batch size free when traced again.
             return self._graph.call_method("size", tuple(self._argument(a) for a in node.args))
@@ -199,7 +181,7 @@ class _Builder:
     def _attribute(self, node: fx.Node) -> fx.Node:
         if node in self._trace.state:
             name = self._trace.state[node]
-            self._attributes[name] = _tensor(self._skeleton, name)
+            self._attributes[name] = tensor_at(self._skeleton, name)
         elif node in self._trace.constants:
             name = f"_constant_{len(self._attributes)}"
             self._attributes[name] = self._trace.constants[node]
@@ -207,20 +189,6 @@ class _Builder:
             name = str(node.target)
             self._attributes[name] = getattr(self._trace.program.graph_module, name)
         return self._graph.get_attr(name)
-
-
-def _attach(root: nn.Module, path: str, attribute: Any) -> None:
-    *parents, leaf = path.split(".")
-    for parent in parents:
-        if not isinstance(getattr(root, parent, None), nn.Module):
-            root.add_module(parent, nn.Module())
-        root = getattr(root, parent)
-    if isinstance(attribute, nn.Parameter):
-        root.register_parameter(leaf, attribute)
-    elif isinstance(attribute, Tensor):
-        root.register_buffer(leaf, attribute, persistent=not leaf.startswith("_constant_"))
-    else:
-        setattr(root, leaf, attribute)
 
 
 def _complete(module: nn.Module, skeleton: nn.Module, names: Iterable[str]) -> None:
@@ -233,4 +201,4 @@ def _complete(module: nn.Module, skeleton: nn.Module, names: Iterable[str]) -> N
     for name, tensor in tensors.items():
         first = canonical.setdefault(id(tensor), name)
         if first in names and name in persistent and name not in module.state_dict():
-            _attach(module, name, tensor)
+            attach(module, name, tensor)

@@ -50,6 +50,7 @@ class SlicePlan:
     ) -> None:
         self._module = module
         self._indices = dict(indices)
+        self._placed: dict[torch.device, dict[str, tuple[tuple[int, Tensor], ...]]] = {}
         self.keep = dict(keep)
         self.state_names = tuple(indices)
         self.rebuilt = rebuilt
@@ -68,12 +69,19 @@ class SlicePlan:
             Sliced tensors by name; a tensor that loses nothing is passed on without a copy.
         """
         gathered: dict[str, Tensor] = {}
-        for name, axes in self._indices.items():
-            tensor = tensors.get(name)
-            if tensor is not None:
-                for axis, index in axes:
-                    tensor = tensor.index_select(axis, index.to(tensor.device))
-                gathered[name] = tensor
+        done: dict[int, Tensor] = {}
+        for name in self.state_names:
+            full = tensors.get(name)
+            if full is None:
+                continue
+            sliced = done.get(id(full))
+            if sliced is None:
+                sliced = full
+                for axis, index in self._on(full.device)[name]:
+                    sliced = sliced.index_select(axis, index)
+                # Tied names stay tied: functional_call refuses two tensors for one.
+                done[id(full)] = sliced
+            gathered[name] = sliced
         return gathered
 
     @torch.no_grad()
@@ -97,6 +105,15 @@ class SlicePlan:
                 for a, size in enumerate(target.shape)
             ]
             target[torch.meshgrid(*index, indexing="ij")] = source
+
+    def _on(self, device: torch.device) -> dict[str, tuple[tuple[int, Tensor], ...]]:
+        """The indices on a device, moved there once."""
+        if device not in self._placed:
+            self._placed[device] = {
+                name: tuple((axis, index.to(device)) for axis, index in axes)
+                for name, axes in self._indices.items()
+            }
+        return self._placed[device]
 
     @torch.no_grad()
     def extract(self, shared: nn.Module) -> nn.Module:
@@ -156,7 +173,7 @@ def plan_slice(
     return SlicePlan(
         chosen,
         {name: np.flatnonzero(mask).tolist() for name, mask in masks.items()},
-        {name: axes for name, axes in indices.items() if name in surviving},
+        _named(module, {name: axes for name, axes in indices.items() if name in surviving}),
         not own,
     )
 
@@ -195,6 +212,20 @@ def _indices(trace: Trace, labels: Labels, kept: Kept) -> dict[str, tuple[tuple[
         # The axis that loses the largest share first: the next selection then copies less.
         indices[name] = tuple((axis, index) for _, axis, index in sorted(axes, key=lambda a: -a[0]))
     return indices
+
+
+def _named(
+    module: nn.Module, indices: Mapping[str, tuple[tuple[int, Tensor], ...]]
+) -> dict[str, tuple[tuple[int, Tensor], ...]]:
+    """Indices under every name a tensor goes by."""
+    first: dict[int, str] = {}
+    named: dict[str, tuple[tuple[int, Tensor], ...]] = {}
+    for kind in (module.named_parameters, module.named_buffers):
+        for name, tensor in kind(remove_duplicate=False):
+            canonical = first.setdefault(id(tensor), name)
+            if canonical in indices:
+                named[name] = indices[canonical]
+    return named
 
 
 @torch.no_grad()
