@@ -114,6 +114,7 @@ class ClassificationTask:
             "test": test,
         }
         _check(name, self._samples, len(self.classes))
+        self._representative: dict[Split, Tensor] = {}
         self.input_shape = train.shape
         if augmentation is not None and len(self.input_shape) != 3:
             raise InputError(
@@ -150,7 +151,7 @@ class ClassificationTask:
             raise InputError(f"batch size and limit are at least 1, got {batch_size} and {limit}")
         samples = self._of(split)
         generator = torch.Generator().manual_seed(seed)
-        order = self._order(samples, generator if shuffle else None, limit)
+        order = self._order(split, generator if shuffle else None, limit)
         return self._read(samples, order, batch_size, generator if augment else None)
 
     def _read(
@@ -168,14 +169,15 @@ class ClassificationTask:
                 inputs = self.normalization(inputs)
             yield Batch(inputs, samples.labels[indices])
 
-    @staticmethod
-    def _order(samples: LabelledSamples, generator: torch.Generator | None, limit: int | None) -> Tensor:
-        count = len(samples.labels)
+    def _order(self, split: Split, generator: torch.Generator | None, limit: int | None) -> Tensor:
+        labels = self._of(split).labels
         if generator is not None:
-            return torch.randperm(count, generator=generator)[:limit]
-        if limit is not None and limit < count:
-            return stratified_order(samples.labels, seed=0)[:limit].sort().values
-        return torch.arange(count)
+            return torch.randperm(len(labels), generator=generator)[:limit]
+        if limit is None or limit >= len(labels):
+            return torch.arange(len(labels))
+        if split not in self._representative:
+            self._representative[split] = stratified_order(labels, seed=0)
+        return self._representative[split][:limit].sort().values
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy with label smoothing.
@@ -275,10 +277,17 @@ class ClassificationTask:
 
 
 def _check(name: str, samples: Mapping[Split, LabelledSamples], classes: int) -> None:
-    shape = samples["train"].shape
     for split, part in samples.items():
         if len(part.labels) == 0:
             raise DataError(f"{name}: the {split} split is empty; give it at least one sample")
+    first = int(samples["train"].labels[0])
+    if bool((samples["train"].labels == first).all()):
+        raise DataError(
+            f"{name}: the training samples all belong to one class (index {first}); "
+            "classification needs at least two"
+        )
+    shape = samples["train"].shape
+    for split, part in samples.items():
         if part.shape != shape:
             raise DataError(
                 f"{name}: {split} samples have shape {part.shape}, train samples {shape}; give one shape"
@@ -289,9 +298,3 @@ def _check(name: str, samples: Mapping[Split, LabelledSamples], classes: int) ->
                 f"{name}: {split} labels run from {low} to {high}, but there are {classes} classes "
                 f"(0 to {classes - 1})"
             )
-    first = int(samples["train"].labels[0])
-    if bool((samples["train"].labels == first).all()):
-        raise DataError(
-            f"{name}: the training samples all belong to one class (index {first}); "
-            "classification needs at least two"
-        )

@@ -198,16 +198,18 @@ def _files(folder: Path) -> list[_File]:
 
 
 def _check_classes(folder: Path, divided: dict[Split, list[_File]], classes: Sequence[str]) -> None:
+    empty = [split for split, files in divided.items() if not files]
+    if empty:
+        raise DataError(
+            f"{folder} leaves no picture for {empty[0]}; add pictures, or directories train, validation and "
+            "test of your own"
+        )
     if len(classes) < 2:
         raise DataError(
-            f"{folder} shows {f'one class ({classes[0]})' if classes else 'no class'} to train on; "
+            f"{folder} shows one class ({classes[0]}) to train on; "
             "classification needs at least two directories of pictures"
         )
     for split, files in divided.items():
-        if not files:
-            raise DataError(
-                f"{folder} leaves no picture for {split}; add pictures, or a {split} directory of your own"
-            )
         unknown = sorted({file.label for file in files} - set(classes))
         if unknown:
             raise DataError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,7 +27,7 @@ from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.fonts import MASK_SIDE, FontFamily, find_families, system_font_folders
 from edgesynth.tasks.samples import TensorSamples
 
-__all__ = ["find_photographs", "glyphs", "render"]
+__all__ = ["compose", "find_photographs", "glyphs", "render"]
 
 SIDE = 32
 SIZES = {"train": 10_000, "validation": 2_000, "test": 4_000}
@@ -77,9 +77,6 @@ def glyphs(root: Path | None = None, train_size: int | None = None) -> Classific
         DataError: Fewer than six font families or five photographs are found, or ``train_size`` is out of
             range.
     """
-    size = SIZES["train"] if train_size is None else train_size
-    if not 2 <= size <= 1_000_000:
-        raise DataError(f"train_size must lie between 2 and 1,000,000, got {size}")
     folders = system_font_folders() if root is None else (root,)
     families = find_families(folders)
     photographs = find_photographs()
@@ -95,6 +92,25 @@ def glyphs(root: Path | None = None, train_size: int | None = None) -> Classific
             f"found {len(photographs)} photographs, need {_LEAST_PHOTOGRAPHS}; they come with scikit-image "
             "and scikit-learn: pip install scikit-image scikit-learn"
         )
+    return compose(families, photographs, train_size)
+
+
+def compose(
+    families: Sequence[FontFamily], photographs: Mapping[str, Tensor], train_size: int | None = None
+) -> ClassificationTask:
+    """Divide families and photographs into three groups each, and draw every split from its own.
+
+    Args:
+        families: At least six.
+        photographs: At least five, uint8 ``[3, h, w]`` by name.
+        train_size: Training pictures; 10,000 when not given.
+
+    Raises:
+        DataError: ``train_size`` is out of range.
+    """
+    size = SIZES["train"] if train_size is None else train_size
+    if not 2 <= size <= 1_000_000:
+        raise DataError(f"train_size must lie between 2 and 1,000,000, got {size}")
     family_parts = _parted([(family.name, family) for family in families], least=(3, 1, 2))
     photograph_parts = _parted(list(photographs.items()), least=(3, 1, 1))
     sizes = {**SIZES, "train": size}
@@ -168,7 +184,8 @@ def _render_batch(
     # Ink differs from its ground in brightness, on whichever side there is more room.
     brightness = mean.mean(1, keepdim=True)
     step = torch.where(brightness > 0.5, -1.0, 1.0) * uniform(0.2, 0.6, 1, 1, 1)
-    ink = (brightness + step + uniform(-0.25, 0.25, 3, 1, 1)).clamp(0, 1)
+    tint = uniform(-0.25, 0.25, 3, 1, 1)
+    ink = (brightness + step + tint - tint.mean(1, keepdim=True)).clamp(0, 1)
     cover = _digits(families, labels, generator)
     picture = ground + (ink - ground) * cover
     soft = F.avg_pool2d(F.pad(picture, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
@@ -248,7 +265,7 @@ def _parted(
     return order[validation + test :], order[:validation], order[validation : validation + test]
 
 
-def _fingerprint(families: Sequence[FontFamily], photographs: dict[str, Tensor]) -> str:
+def _fingerprint(families: Sequence[FontFamily], photographs: Mapping[str, Tensor]) -> str:
     """Changes whenever a font or a photograph does."""
     digest = hashlib.sha256()
     for family in families:
