@@ -11,6 +11,7 @@ Results go to stdout, progress and errors to stderr.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import tempfile
@@ -86,6 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that lacks a character gets a question mark instead of a traceback.
+            stream.reconfigure(errors="replace")
     try:
         code = app(
             args=list(sys.argv[1:] if arguments is None else arguments),

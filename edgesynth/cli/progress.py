@@ -15,8 +15,9 @@ from rich.progress import BarColumn, SpinnerColumn, TaskID, TaskProgressColumn, 
 from rich.progress import Progress as Live
 
 from edgesynth.progress import NullProgress, Phase, Progress
+from edgesynth.report.formatting import duration
 
-__all__ = ["PlainProgress", "RichProgress", "duration", "open_progress"]
+__all__ = ["PlainProgress", "RichProgress", "open_progress"]
 
 _EVERY_S: Final = 10.0
 """Plain lines about running phases come at most this often."""
@@ -28,18 +29,6 @@ def open_progress(*, quiet: bool = False, stream: TextIO | None = None) -> Progr
     if quiet:
         return NullProgress()
     return RichProgress(Console(file=stream)) if stream.isatty() else PlainProgress(stream)
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: ``8.3 s``, ``2 min 05 s``, ``1 h 02 min``."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 @dataclass

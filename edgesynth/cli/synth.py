@@ -128,7 +128,8 @@ def _prepare_prototype(
     job: Job, task: Task, device: Device | None, folder: Path, progress: Progress
 ) -> tuple[Prototype, dict[str, Metric]]:
     """The prototype with trained weights, and the figures that requirements may refer to."""
-    from edgesynth.profiler import MeasurementPlan, profile, workload_from_cost
+    from edgesynth.devices import workload_from_cost
+    from edgesynth.profiler import MeasurementPlan, profile
     from edgesynth.synthesis.evaluation import computed_metrics, derived_metrics
     from edgesynth.synthesis.synthesize import check_satisfiable, train_prototype
 
@@ -146,7 +147,7 @@ def _prepare_prototype(
     figures |= {quality.name: quality, **derived_metrics(quality, figures)}
     if device is not None:
         plan = MeasurementPlan.report()
-        figures |= profile(workload_from_cost(cost, name="prototype"), device, plan).metrics
+        figures |= profile(workload_from_cost("prototype", cost, task.input_shape), device, plan).metrics
     return prototype, figures
 
 

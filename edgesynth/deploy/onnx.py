@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from edgesynth.errors import InputError, MissingDependencyError, RunError, TraceError
+from edgesynth.errors import InputError, MissingDependencyError, TraceError
+from edgesynth.runs.atomic import write_atomic
+from edgesynth.runs.faults import disk_faults
 
 if TYPE_CHECKING:
     import onnx as onnx_types
@@ -133,7 +135,8 @@ def export_onnx(
         names_in = _names(input_names, "input", len(inputs))
         names_out = _names(output_names, "output", len(leaves))
         axes = {name: {0: "batch"} for name in (*names_in, *names_out)} if dynamic_batch else None
-        with _scratch_file(target) as scratch:
+        with disk_faults(target), tempfile.TemporaryDirectory() as folder:
+            scratch = Path(folder) / target.name
             try:
                 with _quiet_exporter():
                     torch.onnx.export(
@@ -153,9 +156,11 @@ def export_onnx(
                     f"{type(module).__name__} cannot be written as ONNX opset {opset}: {_first_line(error)}. "
                     "Replace the operator it names, or allow a newer opset if your runtime reads one"
                 ) from error
-            model = _checked(scratch, target.name, opset)
             data = scratch.read_bytes()
-            scratch.replace(target)
+    model = _checked(data, target.name, opset)
+    with disk_faults(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(target, data)
     return OnnxExport(
         path=target,
         opset=_default_opset(model),
@@ -282,11 +287,11 @@ def _names(given: Sequence[str] | None, stem: str, count: int) -> tuple[str, ...
     return tuple(given)
 
 
-def _checked(path: Path, name: str, opset: int) -> onnx_types.ModelProto:
-    """Read the written file back: well-formed, and of the opset that was asked for."""
+def _checked(data: bytes, name: str, opset: int) -> onnx_types.ModelProto:
+    """Read the file back before it is kept: well-formed, and of the opset that was asked for."""
     import onnx
 
-    model = onnx.load(str(path))
+    model = onnx.load_model_from_string(data)
     onnx.checker.check_model(model, full_check=True)
     written = _default_opset(model)
     if written != opset:
@@ -296,27 +301,6 @@ def _checked(path: Path, name: str, opset: int) -> onnx_types.ModelProto:
 
 def _default_opset(model: onnx_types.ModelProto) -> int:
     return next(int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-
-
-@contextlib.contextmanager
-def _scratch_file(target: Path) -> Iterator[Path]:
-    """A file beside ``target`` to be moved over it; gone if that does not happen."""
-    scratch: Path | None = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, raw = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-        os.close(handle)
-        scratch = Path(raw)
-        # mkstemp makes the file private; an exported network is as readable as any other file.
-        mask = os.umask(0)
-        os.umask(mask)
-        scratch.chmod(0o666 & ~mask)
-        yield scratch
-    except OSError as error:
-        raise RunError(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        if scratch is not None:
-            scratch.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -264,7 +264,7 @@ def make_module(
         try:
             return zoo.build(name, **offered)
         except InputError as error:
-            raise JobError(f'{error}; your own network is named "package.module:callable"') from error
+            raise JobError(f'{error} (your own network is named "package.module:callable")') from error
     module = call(load_reference(name, folder), name, arguments, offered)
     if not isinstance(module, nn.Module):
         raise JobError(f"{name!r} returned a {type(module).__name__}, not a torch.nn.Module")

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Any
+from typing import Any, cast
 
 from edgesynth.errors import EdgesynthError, JobError
 
@@ -48,7 +48,7 @@ def load_reference(reference: str, folder: Path) -> Callable[..., Any]:
         found = getattr(found, part)
     if not callable(found):
         raise JobError(f"{reference!r} is a {type(found).__name__}, not a callable; name a function or class")
-    return found
+    return cast("Callable[..., Any]", found)
 
 
 def call(

@@ -16,7 +16,7 @@ from edgesynth.metrics import Metric, metric_kind
 __all__ = ["check", "is_relative", "resolve"]
 
 _SUFFIXES: Final = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "%": 1e-2}
-_NUMBER: Final = r"[+-]?(?:\d+(?:_\d+)*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?[ ]?[kKMG%]?"
+_NUMBER: Final = r"[+-]?(?:\d+(?:_\d+)*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?:[ ]?[kKMG%])?"
 _UNSIGNED: Final = _NUMBER.removeprefix("[+-]?")
 _TERM: Final = (
     rf"(?:(?P<factor>{_UNSIGNED})\s*\*\s*)?prototype(?:\s*(?P<sign>[*/+-])\s*(?P<operand>{_UNSIGNED}))?"
@@ -75,9 +75,10 @@ def resolve(
                 if metric not in prototype:
                     if partial:
                         continue
+                    there = ", ".join(sorted(prototype)) or "nothing"
                     raise RequirementError(
-                        f"the requirement {metric} {condition} refers to the prototype's {metric}, which is "
-                        f"not known (known: {', '.join(sorted(prototype)) or 'nothing'}); write a number instead"
+                        f"{metric} {condition} refers to the prototype's {metric}, which was not obtained "
+                        f"(known: {there}); write a number instead"
                     )
                 known = prototype[metric]
                 text = _substituted(metric, condition, known.value if isinstance(known, Metric) else known)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from edgesynth.synthesis.settings import SynthesisSettings
 
 __all__ = ["DeviceTable", "JobTables", "PrototypeTable", "SynthesisTable", "Table", "TaskTable"]
 
 Arguments: TypeAlias = dict[str, JsonValue]
+_SETTINGS: Final = SynthesisSettings()
+
 Count: TypeAlias = Annotated[int, Field(ge=1)]
 Amount: TypeAlias = Annotated[float, Field(ge=0)]
 Rate: TypeAlias = Annotated[float, Field(gt=0)]
@@ -106,20 +110,20 @@ class SynthesisTable(Table):
         seed: Everything random follows from it.
     """
 
-    cycles: Count = 8
-    epochs: Rate = 20.0
-    networks: Count = 5
-    polish_epochs: Amount = 1.0
-    seeds_per_cycle: Count = 8
-    asked_per_cycle: Count = 8
-    probes_per_cycle: Annotated[int, Field(ge=0)] = 2
-    batch_size: Count = 128
-    learning_rate: Rate = 0.1
-    validation_limit: Annotated[int, Field(ge=0)] = 2000
-    calibration_samples: Count = 1024
-    diversity: Amount = 1.0
+    cycles: Count = _SETTINGS.cycles
+    epochs: Rate = _SETTINGS.epochs
+    networks: Count = _SETTINGS.networks
+    polish_epochs: Amount = _SETTINGS.polish_epochs
+    seeds_per_cycle: Count = _SETTINGS.seeds_per_cycle
+    asked_per_cycle: Count = _SETTINGS.asked_per_cycle
+    probes_per_cycle: Annotated[int, Field(ge=0)] = _SETTINGS.probes_per_cycle
+    batch_size: Count = _SETTINGS.batch_size
+    learning_rate: Rate = _SETTINGS.learning_rate
+    validation_limit: Annotated[int, Field(ge=0)] = _SETTINGS.validation_limit or 0
+    calibration_samples: Count = _SETTINGS.calibration_samples
+    diversity: Amount = _SETTINGS.diversity
     performance: Literal["netscore", "information_density", "energy_aware"] = "netscore"
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0)] = _SETTINGS.seed
 
 
 class JobTables(Table):

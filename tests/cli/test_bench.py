@@ -1,0 +1,60 @@
+"""A network is measured on a device by one command, and every figure says what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from edgesynth.deploy.onnx import export_onnx
+
+
+def test_a_zoo_network_on_the_simulated_board_is_labelled_simulated(edgesynth: Callable[..., Any]) -> None:
+    shown = edgesynth("bench", "resnet8", "--device", "jetson-tx2", "--json").json
+    assert shown["status"] == "ok"
+    assert {metric["provenance"] for metric in shown["metrics"].values()} <= {"simulated", "computed"}
+    assert shown["metrics"]["inferences_per_joule"]["value"] > 0
+
+
+def test_an_onnx_file_is_measured_as_it_is(edgesynth: Callable[..., Any], folder: Path) -> None:
+    export_onnx(nn.Conv2d(1, 4, 3), torch.randn(1, 1, 8, 8), folder / "own.onnx")
+    outcome = edgesynth("bench", "own.onnx", "--device", "jetson-tx2")
+    assert outcome.code == 0
+    assert "own on NVIDIA Jetson TX2 (simulated, MAXN), simulated" in outcome.out
+    assert "inferences per joule" in outcome.out
+
+
+def test_measuring_twice_gives_the_same_simulated_figures(edgesynth: Callable[..., Any]) -> None:
+    command = ("bench", "resnet8", "--device", "jetson-tx2", "--json")
+    assert edgesynth(*command).out == edgesynth(*command).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["absent.onnx", "--device", "jetson-tx2"], 2, "no ONNX file absent.onnx"),
+        (["resnet8", "--device", "jetson-tx3"], 2, "did you mean 'jetson-tx2'"),
+        (["resnet8", "--device", "jetson-tx2", "--precision", "int8"], 2, "cannot run int8"),
+        (["resnet8", "--device", "jetson-tx2", "--mode", "MAXX"], 2, "did you mean"),
+        (["resnet8", "--device", "jetson-tx2", "--link", "carrier-pigeon"], 3, "cannot be reached"),
+        (["a.onnx", "--device", "jetson-tx2", "--input", "1x1"], 2, "--input is for modules"),
+    ],
+)
+def test_what_cannot_be_measured_says_why(
+    edgesynth: Callable[..., Any], folder: Path, arguments: list[str], code: int, said: str
+) -> None:
+    outcome = edgesynth("bench", *arguments, "--quiet")
+    assert outcome.code == code
+    assert said in outcome.err
+    assert outcome.out == ""
+
+
+def test_a_file_that_is_no_onnx_model_is_refused(edgesynth: Callable[..., Any], folder: Path) -> None:
+    (folder / "junk.onnx").write_text("this is not a model")
+    outcome = edgesynth("bench", "junk.onnx", "--device", "jetson-tx2")
+    assert outcome.code == 2
+    assert "junk.onnx" in outcome.err

@@ -1,0 +1,19 @@
+"""What every test shares."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+# Tests compare figures, so they must not depend on how many cores happen to be free.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Errors are checked as users see them.
+os.environ.pop("EDGESYNTH_DEBUG", None)
+
+
+@pytest.fixture(autouse=True)
+def _wide_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages wrap at the width of the terminal; tests read them unwrapped and without colours."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("NO_COLOR", "1")

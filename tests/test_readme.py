@@ -1,0 +1,94 @@
+"""What the README tells people to type works."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import edgesynth
+from edgesynth.cli.app import INTERNAL_ERROR, INTERRUPTED
+from edgesynth.job.reader import parse_job
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
+CHEAP = [line for line in COMMANDS if line.startswith("edgesynth ")]
+EXPENSIVE = [line for line in COMMANDS if line.startswith("make ")]
+# It is what `make` does into .venv, and the packaging test into a fresh environment.
+INSTALLATION = [line for line in COMMANDS if line.startswith("python3 -m venv")]
+
+
+def test_every_command_is_run_somewhere() -> None:
+    assert {*CHEAP, *EXPENSIVE, *INSTALLATION} == set(COMMANDS)
+    assert len(INSTALLATION) == 1
+
+
+@pytest.mark.parametrize("command", CHEAP)
+def test_a_cheap_command_works_in_an_empty_folder(command: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(edgesynth.__file__).parents[1])}
+    done = subprocess.run(
+        command.replace("edgesynth ", f"{sys.executable} -m edgesynth ", 1),
+        shell=True,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+@pytest.mark.parametrize("command", EXPENSIVE)
+def test_an_expensive_command_is_run_by_the_ci_and_known_to_make(command: str) -> None:
+    assert re.search(rf"^{command}$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    target = command.split()[1]
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_every_job_file_shown_is_valid(tmp_path: Path) -> None:
+    shown = blocks("toml")
+    assert shown
+    for text in shown:
+        assert parse_job(text, folder=tmp_path).prototype.name
+
+
+def test_the_demo_job_is_valid() -> None:
+    text = (ROOT / "benchmarks" / "demo" / "job.toml").read_text()
+    assert tomllib.loads(text)
+    assert parse_job(text, folder=ROOT).device is not None
+
+
+def test_every_python_snippet_compiles_and_names_what_exists() -> None:
+    for text in blocks("python"):
+        compile(text, "README.md", "exec")
+        for name in re.findall(r"\bes\.(\w+)", text):
+            assert name in edgesynth.__all__
+
+
+def test_every_exit_code_is_explained() -> None:
+    told = set(re.findall(r"^\| (\d+) \|", README, re.MULTILINE))
+    assert told == {"0", "1", "2", "3", str(INTERNAL_ERROR), str(INTERRUPTED)}
+
+
+def test_every_relative_link_leads_somewhere() -> None:
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_house_in_the_readme_is_the_house_that_stands() -> None:
+    drawn = set(re.findall(r"^      (\w+)/ ", README, re.MULTILINE))
+    standing = {path.parent.name for path in (ROOT / "edgesynth").glob("*/__init__.py")}
+    assert drawn == standing
