@@ -160,25 +160,27 @@ def _question(manifest: Mapping[str, Any], prototype: NetworkRecord | None) -> s
 
 
 def _answer(generated: Sequence[NetworkRecord], status: str) -> str:
-    judged = [feasible for record in generated if (feasible := is_feasible(record)) is not None]
     if not generated:
         return "Not known yet: no network has been generated so far."
-    if not judged:
-        return f"{len(generated)} networks were generated; no requirement was judged."
-    met = sum(judged)
+    if not any(record.verdicts for record in generated):
+        return f"Not known: no requirement was judged on the {len(generated)} generated networks."
+    met, drawn = sum(bool(is_feasible(record)) for record in generated), len(generated)
     verdicts = [verdict for record in generated for verdict in record.verdicts.values()]
     how = ", device figures being simulated" if any("simulated" in text for text in verdicts) else ""
-    word = "Yes" if met == len(judged) else "Partly" if met else "No"
+    word = "Yes" if met == drawn else "Partly" if met else "No"
     so_far = "" if status == "finished" else " so far"
-    of_all = f"{met} of {len(judged)} {'network' if len(judged) == 1 else 'networks'}"
+    of_all = f"{met} of {drawn} {'network' if drawn == 1 else 'networks'}"
     return f"{word}{so_far}: {of_all} generated from unseen seeds meet every requirement{how}."
 
 
 def _bounds(manifest: Mapping[str, Any]) -> list[str]:
-    out = []
-    for name, bounds in _mapping(manifest.get("requirements")).items():
-        out += [f"{name} {bound}" for bound in ([bounds] if isinstance(bounds, str) else bounds)]
-    return out
+    """The requirements a manifest asks for, in the text form of verdicts."""
+    asked = _mapping(manifest.get("requirements"))
+    return [
+        f"{name} {bound}"
+        for name, bounds in asked.items()
+        for bound in (bounds if isinstance(bounds, list) else [bounds])
+    ]
 
 
 def _family(generated: Sequence[NetworkRecord], manifest: Mapping[str, Any]) -> plots.Figure | None:

@@ -9,6 +9,7 @@ from edgesynth.metrics import METRICS, Metric
 
 __all__ = [
     "FRACTIONS",
+    "bound",
     "change",
     "compare",
     "count",
@@ -18,14 +19,15 @@ __all__ = [
     "human",
     "improvement",
     "interval",
+    "parse_requirement",
     "requirement",
     "shorter",
 ]
 
-FRACTIONS: Final = frozenset({"accuracy", "miou", "map"})
+FRACTIONS: Final = ("accuracy", "miou", "map")
 """Metrics between 0 and 1 that are shown in percent and compared in points."""
 
-_SCORES: Final = frozenset({"netscore"})  # logarithmic: differences mean something, ratios do not
+_SCORES: Final = ("netscore",)  # logarithmic: differences mean something, ratios do not
 _SPACE: Final = "\N{NARROW NO-BREAK SPACE}"
 _MINUS: Final = "\N{MINUS SIGN}"
 _DASH: Final = "\N{EN DASH}"
@@ -107,7 +109,7 @@ def interval(metric: Metric) -> str:
 
 def improvement(metric: Metric, reference: Metric) -> float | None:
     """How many times better than the reference, above 1 when better; ``None`` where a ratio means nothing."""
-    if metric.name in FRACTIONS | _SCORES or not (metric.value > 0 and reference.value > 0):
+    if metric.name in FRACTIONS + _SCORES or not (metric.value > 0 and reference.value > 0):
         return None
     ratio = metric.value / reference.value
     return ratio if METRICS[metric.name].better == "higher" else 1 / ratio
@@ -120,6 +122,8 @@ def change(metric: Metric, reference: Metric) -> tuple[str, str]:
         ``("10.3×", "fewer")``, ``("-0.42", "points")``, ``("+18.2", "")``, or two empty texts where
         nothing can be said.
     """
+    if not (math.isfinite(metric.value) and math.isfinite(reference.value)):
+        return "", ""
     if metric.name in FRACTIONS:
         return _signed(f"{100 * (metric.value - reference.value):+.2f}"), "points"
     if metric.name in _SCORES:
@@ -142,17 +146,30 @@ def compare(metric: Metric, reference: Metric) -> str:
     return " ".join(part for part in change(metric, reference) if part)
 
 
+def parse_requirement(text: str) -> tuple[str, str, float] | None:
+    """Metric, sense and bound of a requirement such as ``macs <= 4e+06``; ``None`` for other texts."""
+    name, sense, bound = (*text.split(maxsplit=2), "", "", "")[:3]
+    if name not in METRICS or sense not in {">=", "<="}:
+        return None
+    try:
+        return name, sense, float(bound)
+    except ValueError:
+        return None
+
+
+def bound(text: str) -> str:
+    """The bound of a requirement for people: ``macs <= 4e+06`` becomes ``≤ 4 M``."""
+    parsed = parse_requirement(text)
+    if parsed is None:
+        return text
+    name, sense, value = parsed
+    return f"{'≥' if sense == '>=' else '≤'}{_SPACE}{shorter(figure(name, value))}"
+
+
 def requirement(text: str) -> str:
     """A requirement for people: ``macs <= 4e+06`` becomes ``MACs ≤ 4 M``."""
-    name, _, rest = text.partition(" ")
-    sense, _, bound = rest.partition(" ")
-    if name not in METRICS or sense not in {">=", "<="}:
-        return text
-    try:
-        value = shorter(figure(name, float(bound)))
-    except ValueError:
-        return text
-    return f"{METRICS[name].label} {'≥' if sense == '>=' else '≤'}{_SPACE}{value}"
+    parsed = parse_requirement(text)
+    return f"{METRICS[parsed[0]].label} {bound(text)}" if parsed else text
 
 
 def _words(name: str) -> tuple[str, str]:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from edgesynth.errors import ArchitectureError
 from edgesynth.report.plots.canvas import GENERATED, INK, MUTED, PAPER, Figure, axes
 from edgesynth.runs.records import NetworkRecord
-from edgesynth.space import Space, Value
+from edgesynth.space import Architecture, Space, Value
 
 if TYPE_CHECKING:
     from matplotlib.patches import Rectangle
@@ -26,19 +27,11 @@ def family_strip(records: Sequence[NetworkRecord], space: Space) -> Figure | Non
         records: Generated networks.
         space: The space their architectures are of.
     """
-    rows = [record for record in records if set(record.architecture) == set(space.names)]
+    rows = [record for record in records if _fits(space, record.architecture)]
     if not rows:
         return None
-    shade = np.array(
-        [
-            [
-                dimension.values.index(record.architecture[dimension.name])
-                / max(1, len(dimension.values) - 1)
-                for dimension in space
-            ]
-            for record in rows
-        ]
-    )
+    most = np.maximum(1, np.array(space.cardinalities) - 1)
+    shade = np.stack([space.encode(record.architecture) for record in rows]) / most
     label = (
         f"Heat strip of {len(rows)} generated networks over {len(space)} dimensions; "
         f"mean share of the range kept: {shade.mean():.2f}."
@@ -76,6 +69,14 @@ def family_strip(records: Sequence[NetworkRecord], space: Space) -> Figure | Non
         "The fuller the colour, the more of the range is kept.",
         sheet.svg,
     )
+
+
+def _fits(space: Space, architecture: Architecture) -> bool:
+    try:
+        space.encode(architecture)
+    except ArchitectureError:
+        return False
+    return True
 
 
 def _cell(x: int, y: int, share: float) -> Rectangle:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from edgesynth.metrics import METRICS, Metric, Provenance
-from edgesynth.report.formatting import FRACTIONS, requirement
+from edgesynth.report.formatting import FRACTIONS, bound, parse_requirement
 from edgesynth.report.plots.canvas import (
     CANDIDATE,
     GENERATED,
@@ -138,36 +138,22 @@ def _scale(ax: Axes, costs: Sequence[float]) -> None:
 
 
 def _bounds(ax: Axes, records: Sequence[NetworkRecord], quality: str, cost: str) -> None:
-    texts = dict.fromkeys(text for record in records for text in record.verdicts)
-    for text in texts:
-        name, _, rest = text.partition(" ")
-        _, _, bound = rest.partition(" ")
-        words = requirement(text).removeprefix(METRICS[name].label).strip() if name in METRICS else ""
-        line: dict[str, Any] = {"color": INK, "linewidth": 0.8, "linestyle": (0, (4, 3)), "zorder": 1.5}
+    """Draw the requirements on either axis."""
+    line: dict[str, Any] = {"color": INK, "linewidth": 0.8, "linestyle": (0, (4, 3)), "zorder": 1.5}
+    words: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7, "color": MUTED}
+    for text in dict.fromkeys(text for record in records for text in record.verdicts):
+        name, _, value = parse_requirement(text) or ("", "", 0.0)
         if name == quality:
-            scale = 100.0 if name in FRACTIONS else 1.0
-            ax.axhline(scale * float(bound), **line)
+            level = value * (100.0 if name in FRACTIONS else 1.0)
+            ax.axhline(level, **line)
+            place = (1.0, level)
             ax.annotate(
-                words,
-                (1.0, scale * float(bound)),
-                xycoords=("axes fraction", "data"),
-                textcoords="offset points",
-                xytext=(0, 3),
-                ha="right",
-                fontsize=7,
-                color=MUTED,
+                bound(text), place, xycoords=("axes fraction", "data"), xytext=(0, 3), ha="right", **words
             )
         elif name == cost:
-            ax.axvline(float(bound), **line)
-            ax.annotate(
-                words,
-                (float(bound), 0.0),
-                xycoords=("data", "axes fraction"),
-                textcoords="offset points",
-                xytext=(3, 4),
-                fontsize=7,
-                color=MUTED,
-            )
+            ax.axvline(value, **line)
+            place = (value, 0.0)
+            ax.annotate(bound(text), place, xycoords=("data", "axes fraction"), xytext=(3, 4), **words)
 
 
 def _error_bars(ax: Axes, points: Sequence[_Point]) -> None:

@@ -1,0 +1,270 @@
+"""The report holds what the run holds, in any state of the run, and nothing from outside."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from sample_runs import MANIFEST, SPACE, build, network
+
+from edgesynth.metrics import Metric, Provenance
+from edgesynth.report import headlines, summary_table, write_report
+from edgesynth.report.job_text import job_text
+from edgesynth.runs import CycleRecord, NetworkRecord, Run
+
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+LOADING = {"src", "href", "srcset", "data", "poster", "action", "xlink:href"}
+
+
+class Page(HTMLParser):
+    """Collects what a page says and refuses tags that do not nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in {"style", "script"}:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+def report(folder: Path) -> tuple[str, Page]:
+    with Run.open(folder) as run:
+        text = write_report(run).read_text()
+    return text, Page(text)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    return build(tmp_path_factory.mktemp("runs") / "fashion")
+
+
+@pytest.fixture(scope="module")
+def text(finished) -> str:
+    return report(finished)[0]
+
+
+@pytest.fixture(scope="module")
+def page(text) -> Page:
+    return Page(text)
+
+
+def test_every_figure_of_the_headline_table_is_on_the_page(finished, page):
+    with Run.open(finished) as run:
+        rows = summary_table(run)
+    assert [row.label for row in rows] == ["prototype", *(f"seed {seed}" for seed in range(1000, 1005))]
+    for row in rows:
+        for cell in row.cells.values():
+            for part in (cell.text, cell.comparison, cell.interval):
+                assert re.sub(r"\s", " ", part) in page.text
+
+
+def test_quality_is_reported_on_test_data_and_compared_with_the_prototype(finished):
+    with Run.open(finished) as run:
+        rows = summary_table(run)
+        prototype, network = run.networks("prototype")[0], run.networks("generated")[0]
+    cell = rows[1].cells["macs"]
+    assert cell.improvement == prototype.metrics["macs"].value / network.metrics["macs"].value
+    assert rows[1].cells["accuracy"].metric == network.test_metrics["accuracy"]
+    assert rows[0].cells["accuracy"].comparison == ""
+    assert rows[1].to_json()["metrics"]["latency_ms"]["provenance"] == "simulated"
+    assert rows[1].feasible is True
+
+
+def test_headlines_give_the_median_and_the_range_from_worst_to_best(finished):
+    with Run.open(finished) as run:
+        rows = summary_table(run)
+    ratios = sorted(row.cells["macs"].improvement for row in rows[1:])
+    macs = next(item for item in headlines(rows) if item.name == "macs")
+    assert macs.amount == f"{ratios[2]:.1f}×"
+    assert macs.spread == f"{ratios[0]:.1f}× to {ratios[-1]:.1f}×"
+    assert (macs.words, macs.networks, macs.provenance) == ("fewer MACs", 5, Provenance.COMPUTED)
+
+
+def test_the_page_explains_every_provenance_and_says_that_simulated_is_not_measured(page):
+    for kind in Provenance:
+        assert ("span", "class", f"provenance {kind}") in page.attributes
+    assert "marked “simulated” are not measurements" in page.text
+    assert "jetson-tx2, simulated, MAXN 1.30 GHz" in page.text
+
+
+def test_the_page_says_how_to_reproduce_it(page):
+    assert "edgesynth generate fashion -n 5 --seed 1000" in page.text
+    assert "torch 2.13.0" in page.text
+    assert "54 000 train" in page.text.replace("\N{NARROW NO-BREAK SPACE}", " ")
+
+
+def test_failed_and_inconclusive_networks_are_listed_with_their_reason(page):
+    assert "engine build ran out of memory: 7.8 GB asked" in page.text
+    assert "clock changed from 1.30 to 0.85 GHz" in page.text
+
+
+def test_nothing_is_loaded_and_nothing_is_run(page):
+    assert "script" not in page.tags
+    for tag, name, value in page.attributes:
+        assert not name.startswith("on")
+        if name in LOADING:
+            assert value.startswith(("#", "data:,")), (tag, name, value)
+        assert "http" not in value.lower()
+
+
+def test_the_style_sheet_and_the_figures_load_nothing_either(text):
+    assert "@import" not in text
+    assert "@font-face" not in text
+    assert set(re.findall(r"url\(([^)]{1,3})", text)) <= {"#pa", "#hi", "#la", "#fa"}
+
+
+def test_figures_and_tables_can_be_read_without_eyes(page):
+    labels = [value for tag, name, value in page.attributes if (tag, name) == ("svg", "aria-label")]
+    assert len(labels) == page.tags.count("svg") == 3 + 9 + 1 + 1
+    assert all(len(label) > 20 for label in labels)
+    assert page.tags.count("table") == page.tags.count("caption") == 6
+    assert ("html", "lang", "en") in page.attributes
+    ids = [value for _, name, value in page.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+
+
+def test_figures_take_their_colours_from_the_page(text):
+    figures = "".join(re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL))
+    assert set(re.findall(r"#[0-9a-f]{6}\b", figures)) <= {"#000000", "#ffffff"}
+    assert "var(--prototype)" in figures
+    assert "DejaVu" not in figures
+
+
+def test_the_same_run_gives_the_same_bytes_in_another_process_and_time_zone(finished, text, tmp_path):
+    script = (
+        "import sys; from edgesynth.runs import Run; from edgesynth.report import write_report\n"
+        "write_report(Run.open(sys.argv[1]), sys.argv[2])"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
+    again = tmp_path / "again.html"
+    subprocess.run([sys.executable, "-c", script, finished, again], check=True, env=environment)
+    assert again.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        ({"cycles": 0, "generated": 0, "prototype": False, "trouble": False}, "before its first cycle ended"),
+        ({"cycles": 0, "generated": 0, "trouble": False}, "before its first cycle ended"),
+        ({"cycles": 1, "generated": 0}, "interrupted after cycle 0"),
+        ({"cycles": 3, "generated": 0, "prototype": False}, "interrupted after cycle 2"),
+        ({"cycles": 1, "generated": 1, "trouble": False}, "Yes: 1 of 1 network generated"),
+        ({"cycles": 0, "generated": 2, "prototype": False, "trouble": False}, "2 distinct architectures"),
+        ({"cycles": 2, "generated": 1, "manifest": {}}, "edgesynth generate run -n 1"),
+    ],
+)
+def test_a_run_in_any_state_has_a_report(tmp_path, state, says):
+    _, page = report(build(tmp_path / "run", **state))
+    assert says in page.text
+
+
+def test_a_run_that_is_still_going_says_so(tmp_path):
+    with Run.create(tmp_path / "run", MANIFEST) as run:
+        page = Page(write_report(run).read_text())
+    assert "This run is still going" in page.text
+    assert "Nothing has been judged yet" in page.text
+    assert "latency (median) ≤ 1.5 ms" in page.text.replace("\N{NARROW NO-BREAK SPACE}", " ")
+
+
+def test_unmet_requirements_are_never_smoothed_over(tmp_path):
+    folder = build(tmp_path / "run", cycles=1, generated=2)
+    with Run.open(folder, write=True) as run:
+        good, bad = run.networks("generated")
+        run.record_network(replace(good, verdicts=dict.fromkeys(good.verdicts, "inconclusive")))
+        run.record_network(
+            replace(bad, metrics={}, test_metrics={}, verdicts={}, status="failed", reason="lost")
+        )
+    _, page = report(folder)
+    assert "No: 0 of 2 networks generated" in page.text
+    assert "inconclusive" in page.text
+    assert "lost" in page.text
+
+
+def test_hostile_text_stays_text(tmp_path):
+    nasty = "</script><script>alert(1)</script>$x^2$<b>\"'&"
+    architecture = SPACE.smallest()
+    manifest = {
+        **MANIFEST,
+        "job": {"prototype": {"name": nasty}, nasty: {nasty: nasty}},
+        "data": nasty,
+        "versions": {nasty: nasty},
+        "requirements": {nasty: nasty},
+    }
+    with Run.create(tmp_path / "run", manifest) as run:
+        for role in ("prototype", "candidate", "generated"):
+            record = network(role, architecture, 0.9, seed=3, verdicts={nasty: nasty}, files={nasty: nasty})
+            layers = tuple(replace(layer, name=f"{nasty}{i}") for i, layer in enumerate(record.layers))
+            run.record_network(replace(record, layers=layers, key=nasty, reason=nasty))
+        run.record_network(replace(record, key=nasty * 2, status="failed", reason=nasty))
+        run.record_cycle(CycleRecord(0, 0.9, 1, 1, 1, 1, 1, 1, 1, binding=nasty, seconds={nasty: 1.0}))
+        run.event(nasty)
+        page = Page(write_report(run).read_text())
+    assert "script" not in page.tags
+    assert "b" not in page.tags
+    assert page.text.count(nasty) >= 10
+
+
+def test_figures_that_are_not_numbers_do_not_stop_the_report(tmp_path):
+    nan = float("nan")
+    metrics = {name: Metric(name, nan, Provenance.PREDICTED) for name in ("accuracy", "macs", "latency_ms")}
+    with Run.create(tmp_path / "run", MANIFEST) as run:
+        for role in ("prototype", "generated"):
+            run.record_network(
+                NetworkRecord(role, role, {}, metrics, seed=1, verdicts={"macs <= 4e+06": "unknown"})
+            )
+        run.record_cycle(CycleRecord(0, nan, nan, nan, nan, float("-inf"), nan, nan, nan))
+        page = Page(write_report(run).read_text())
+    assert "not a number" in page.text
+
+
+def test_values_that_were_only_predicted_are_drawn_apart(tmp_path):
+    folder = build(tmp_path / "run", cycles=1, generated=0)
+    with Run.open(folder, write=True) as run:
+        record = run.networks("candidate")[0]
+        guess = replace(record.metrics["latency_ms"], provenance=Provenance.PREDICTED)
+        run.record_network(replace(record, metrics={**record.metrics, "latency_ms": guess}))
+    _, page = report(folder)
+    assert "cost predicted" in page.text
+    assert "latency (median) in ms, predicted" in page.text
+
+
+def test_the_job_can_be_copied_out_of_the_report():
+    job = {
+        "seed": 1,
+        "synthesis": {"cycles": 8, "odd key": [1, "é\n", {"deep": True}], "none": None, "rate": 0.1},
+    }
+    back = tomllib.loads(job_text(job))
+    assert back == {"seed": 1, "synthesis": {"cycles": 8, "odd key": [1, "é\n", {"deep": True}], "rate": 0.1}}
+    assert tomllib.loads(job_text(MANIFEST["job"])) == MANIFEST["job"]
+    assert job_text({}) == ""
