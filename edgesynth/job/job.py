@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from edgesynth.devices import Device
     from edgesynth.graph import Prototype
-    from edgesynth.synthesis import Requirements, SynthesisSettings
+    from edgesynth.synthesis.requirements import Requirements
+    from edgesynth.synthesis.settings import SynthesisSettings
     from edgesynth.tasks import Task, TrainingPlan
 
 __all__ = ["Job", "load_checkpoint", "make_module"]
@@ -68,7 +69,7 @@ class Job:
     @property
     def settings(self) -> SynthesisSettings:
         """The budgets in the form the synthesis takes."""
-        from edgesynth.synthesis import SynthesisSettings
+        from edgesynth.synthesis.settings import SynthesisSettings
 
         values = self.synthesis.model_dump()
         values["validation_limit"] = values["validation_limit"] or None
@@ -192,7 +193,7 @@ class Job:
             RequirementError: A bound refers to a value the prototype does not have, or bounds
                 contradict each other.
         """
-        from edgesynth.synthesis import Requirements
+        from edgesynth.synthesis.requirements import Requirements
 
         return Requirements(relative.resolve(self.requirements, prototype, partial=partial))
 
