@@ -68,8 +68,11 @@ class CheckpointFolder:
         folder = self.path / f"{self._next_number():06d}-cycle-{cycle}{'-kept' if keep else ''}"
         temporary = folder.with_name(folder.name + TEMPORARY)
         with disk_faults(folder):
+            if not self.path.is_dir():
+                self.path.mkdir()
+                sync_folder(self.path.parent)
             try:
-                temporary.mkdir(parents=True)
+                temporary.mkdir()
                 for name, data in contents.items():
                     write_synced(temporary / name, data)
                 sync_folder(temporary)

@@ -68,9 +68,14 @@ class Run:
                 ``versions``, ``seeds``, ``prototype``.
 
         Raises:
-            RunError: The folder is already a run, holds other files, is in use, or cannot be written.
+            RunError: The folder is already a run, holds other files, is in use, or cannot be written;
+                or the manifest is not JSON.
         """
         path = Path(path)
+        try:
+            meta = {"manifest": dump_json(manifest), "status": "running", "created": repr(time.time())}
+        except TypeError as error:
+            raise RunError(f"the manifest of a run must be JSON: {error}") from error
         if path.exists() and not path.is_dir():
             raise RunError(f"{path} is a file; a run needs a folder of its own")
         _refuse_occupied(path)
@@ -83,7 +88,6 @@ class Run:
             write_json_atomic(path / _MANIFEST, manifest)
             half = path / f".{_STORE}{TEMPORARY}"
             half.unlink(missing_ok=True)
-            meta = {"manifest": dump_json(manifest), "status": "running", "created": repr(time.time())}
             Store.build(half, meta)
             with disk_faults(path):
                 half.rename(path / _STORE)

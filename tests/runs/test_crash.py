@@ -90,14 +90,14 @@ def check(folder: Path) -> int:
 def processes():
     # The fork server imports torch once; each child is then a cheap, real process to kill.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "safetensors.torch", "edgesynth.runs.run"])
+    context.set_forkserver_preload(["torch", "safetensors.torch", "pytest", "edgesynth.runs.run", __name__])
     return context
 
 
 def test_sigkill_at_any_moment_leaves_a_run_that_resumes(processes, tmp_path):
     rng = random.Random(0)
     held = 0
-    for _ in range(12):
+    for _ in range(15):
         writer = processes.Process(target=write_until_killed, args=(tmp_path,))
         writer.start()
         deadline = time.monotonic() + 30
@@ -121,7 +121,7 @@ def has_more_than(folder: Path, cycles: int) -> bool:
 
 def test_sigkill_between_any_two_lines_of_creation_and_two_cycles_is_harmless(processes, tmp_path):
     held = set()
-    for line in range(5, 1500, 47):
+    for line in range(5, 1500, 23):
         folder = tmp_path / str(line)
         writer = processes.Process(target=write_and_die_at_line, args=(folder, line))
         writer.start()

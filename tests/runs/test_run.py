@@ -241,6 +241,20 @@ def test_a_folder_with_other_files_is_never_touched(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_a_manifest_that_is_not_json_makes_no_folder(tmp_path):
+    with pytest.raises(RunError, match="manifest of a run must be JSON"):
+        Run.create(tmp_path / "run", {"job": object()})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_prototype_trained_before_its_run_began_stays_where_it_is(tmp_path):
+    (tmp_path / "prototype.safetensors").write_bytes(b"weights")
+    assert not Run.exists(tmp_path)
+    with Run.create(tmp_path, MANIFEST):
+        assert Run.exists(tmp_path)
+    assert (tmp_path / "prototype.safetensors").read_bytes() == b"weights"
+
+
 def test_an_existing_run_is_never_started_over(run):
     run.record_cycle(cycle(0))
     with pytest.raises(RunError, match="already holds a run; resume it"):
