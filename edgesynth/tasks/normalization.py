@@ -66,7 +66,7 @@ class Normalization:
         shape = (1, -1) + (1,) * (stored.ndim - 2) if stored.ndim > 1 else (-1,)
         std = torch.tensor(self.std, device=stored.device)
         mean = torch.tensor(self.mean, device=stored.device)
-        return stored.float().mul_((self.scale / std).view(shape)).sub_((mean / std).view(shape))
+        return (stored * (self.scale / std).view(shape)).float().sub_((mean / std).view(shape))
 
     def to_json(self) -> dict[str, Any]:
         """The JSON form that bundles and reports use."""

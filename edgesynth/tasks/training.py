@@ -110,7 +110,7 @@ class _Loop:
         """Take ``count`` steps, the first of which is step ``first`` of all."""
         started = time.perf_counter()
         self.module.train()
-        total, rate = 0.0, 0.0
+        total, rate, done = 0.0, 0.0, 0
         batches = self.task.batches(
             "train",
             batch_size=self.plan.batch_size,
@@ -127,8 +127,11 @@ class _Loop:
                     f"rate {rate:.4g}; lower the learning rate, set clip_norm, or look for NaN in the data"
                 )
             total += loss
+            done += 1
             advance(1, loss=loss)
-        return EpochRecord(epoch, count, total / count, rate, time.perf_counter() - started)
+        if done == 0:
+            raise InputError(f"task {self.task.name!r} gave no training batch in epoch {epoch}")
+        return EpochRecord(epoch, done, total / done, rate, time.perf_counter() - started)
 
     def _step(self, batch: Batch, rate: float) -> float:
         inputs = batch.inputs.to(self.device, non_blocking=True)

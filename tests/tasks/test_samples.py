@@ -80,6 +80,7 @@ def test_a_constant_channel_is_centred_and_not_divided_by_zero():
     normalization = Normalization.of(samples)
     assert normalization.std == (1.0,)
     assert torch.equal(normalization(samples.inputs), torch.zeros(4, 1, 2, 2))
+    assert torch.equal(samples.inputs, torch.full((4, 1, 2, 2), 7.0))
 
 
 def test_indices_are_left_as_they_are():
