@@ -4,17 +4,18 @@
 
 Sources of the published rows:
 
-* HW-NAS-Bench (Li et al., ICLR 2021, arXiv 2103.10584), device "EdgeGPU": TensorRT through torch2trt in FP32,
-  batch 1, each call synchronised, power of one INA3221 rail of the module. Its FBNet figures are sums over a
-  table of blocks that were measured one at a time, so every block carries the fixed time of a call of its own;
-  they are rebuilt here the same way.
+* HW-NAS-Bench (Li et al., ICLR 2021, arXiv 2103.10584), device "EdgeGPU": TensorRT through torch2trt in
+  FP32, batch 1, each call synchronised, power of one INA3221 rail of the module. Its FBNet figures are sums
+  over a table of blocks that were measured one at a time, so every block carries the fixed time of a call of
+  its own; they are rebuilt here the same way.
 * Once-for-All (Cai et al., ICLR 2020), README: latency of a batch of 16 on a TX2. Neither the stack nor the
   subnets are published in full; the rows are rebuilt as MobileNetV3 subnets of about the same MACs, in FP32.
 
-Three errors stand beside each row: of the shipped profile, which was fitted to all rows; with the row left out
-of the fit; and with its whole family left out, which is the one to judge by, since rows of a family are alike.
-The fit starts from beliefs about each parameter. The belief about a call was narrowed once after a first look,
-from 500 us within half to 400 us within a third; before that the worst error of a left-out family was 49 %.
+Three errors stand beside each row: of the shipped profile, which was fitted to all rows; with the row left
+out of the fit; and with its whole family left out, which is the one to judge by, since rows of a family are
+alike. The fit starts from beliefs about each parameter. The belief about a call was narrowed once after a
+first look, from 500 us within half to 400 us within a third; before that the worst error of a left-out
+family was 49 %.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ class Builder:
 
 
 def nas_bench_201(index: int, size: int) -> Workload:
-    """A network of NAS-Bench-201 (Dong and Yang, ICLR 2020): three stages of five cells, 16/32/64 channels."""
+    """A network of NAS-Bench-201 (Dong and Yang, ICLR 2020): stages of five cells, 16, 32, 64 channels."""
     cell = {  # node -> ((operation, from node), ...)
         0: ((("pool", 0),), (("conv1", 0), ("skip", 1)), (("conv1", 0), ("skip", 1), ("skip", 2))),
         1: ((("conv3", 0),), (("conv3", 0), ("pool", 1)), (("skip", 0), ("conv3", 1), ("skip", 2))),

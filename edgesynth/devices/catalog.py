@@ -76,10 +76,11 @@ def _read(path: Path) -> Profile:
 
 
 def _explain(error: ValidationError) -> str:
-    """The first mistake in words, with the nearest key where a key is unknown."""
-    first = error.errors()[0]
+    """One mistake in words; an unknown key comes first, since it is often the one that is missing."""
+    unknown = {"unexpected_keyword_argument", "extra_forbidden"}
+    first = min(error.errors(), key=lambda mistake: mistake["type"] not in unknown)
     where = ".".join(str(part) for part in first["loc"])
-    if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+    if first["type"] in unknown:
         *parents, key = (str(part) for part in first["loc"])
         return f"unknown key {where!r}; {suggest(key, _keys(Profile, parents))}"
     if first["type"] in {"missing", "missing_argument"}:

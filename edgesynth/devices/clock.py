@@ -49,7 +49,3 @@ class VirtualClock:
     def sleep(self, seconds: float) -> None:
         """Move the clock forward."""
         self._now += max(0.0, seconds)
-
-    def sleep_until(self, instant: float) -> None:
-        """Move the clock forward to ``instant``; an instant in the past changes nothing."""
-        self._now = max(self._now, instant)

@@ -17,7 +17,7 @@ from edgesynth.devices.local import LocalLink
 from edgesynth.devices.profile import Mode, Profile
 from edgesynth.devices.simulated import BENCH_COMMAND, SimulatedLink
 from edgesynth.devices.simulated_bench import Faults
-from edgesynth.errors import DeviceError, LinkError
+from edgesynth.errors import DeviceError, LinkError, MeasurementError
 from edgesynth.metrics import Provenance
 
 __all__ = ["Device", "open_device"]
@@ -105,14 +105,15 @@ class Device:
             silence_s: How long it may say nothing.
 
         Raises:
-            LinkError: The device hung, the program broke off, or it cannot be started.
+            LinkError: The device cannot be reached, or has no bench program.
+            MeasurementError: The device hung, or the program broke off without a result.
         """
         with self.link.stream(self._bench_command, stdin=request.to_json(), silence_s=silence_s) as stream:
             try:
                 return read_recording(stream)
             except LinkError as error:
                 told = stream.close().stderr.strip().splitlines()
-                raise LinkError(f"{error}; it said: {told[-1]}" if told else str(error)) from error
+                raise MeasurementError(f"{error}; it said: {told[-1]}" if told else str(error)) from error
 
     def close(self) -> None:
         """Let go of the device."""

@@ -187,6 +187,7 @@ def fuse(
         inputs = {name: names[max(0, index - 1) : index] for index, name in enumerate(names)}
     readers = Counter(source for sources in inputs.values() for source in set(sources))
     first = next((layer.name for layer in layers if kind_of(layer) != "view"), None)
+    by_name = {layer.name: layer for layer in layers}
     out: list[LayerWork] = []
     host_of: dict[str, LayerWork] = {}  # the kernel that computes a layer
     added: set[str] = set()  # kernels that already take one addition
@@ -198,9 +199,11 @@ def fuse(
         kind = kind_of(layer)
         fused = layer
         if layer.fused_into is not None:
-            host = next((entry for entry in layers if entry.name == layer.fused_into), layer)
+            host = by_name.get(layer.fused_into, layer)
+            if _plain(layer.operator) in _ADDITIONS:
+                added.add(host.name)
         elif kind == "view" and first is not None:
-            host = sources[-1] if sources else next(entry for entry in layers if entry.name == first)
+            host = sources[-1] if sources else by_name[first]
             fused = replace(layer, fused_into=host.name)
         else:
             host = next((entry for entry in reversed(hosts) if _absorbs(entry, layer, added)), layer)

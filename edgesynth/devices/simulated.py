@@ -42,20 +42,26 @@ class SimulatedStream:
         """Yield lines; the board's clock moves while they are made."""
         while not self._closed:
             before = self._clock.monotonic()
-            try:
-                text = next(self._lines)
-            except StopIteration:
-                return
-            except ProgramExit as error:
-                self._ended = Completed(error.status, "", f"{error}\n")
-                return
+            text = self._next()
             if self._clock.monotonic() - before > self._silence_s:
                 self.close()
                 raise LinkError(
                     f"the device printed nothing for {self._silence_s:g} s; "
                     "check that it is not busy or hung, then repeat"
                 )
+            if text is None:
+                return
             yield Line(self._clock.monotonic(), text)
+
+    def _next(self) -> str | None:
+        """The program's next line, or ``None`` when it has ended."""
+        try:
+            return next(self._lines)
+        except StopIteration:
+            return None
+        except ProgramExit as error:
+            self._ended = Completed(error.status, "", f"{error}\n")
+            return None
 
     def close(self) -> Completed:
         """End the program."""

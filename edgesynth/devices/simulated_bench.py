@@ -101,7 +101,7 @@ class SimulatedBench:
         self._call = self._model.estimate(self._workload, request.precision, request.batch)
         work = (self._workload.digest, request.precision, request.batch, request.mode, request.attempt)
         self._seed = f"{seed}:{work}"
-        self._origin_s = clock.monotonic()
+        self._elapsed_s = 0.0  # of this program; the board's own clock differs in its last digits
 
     def events(self) -> Iterator[str]:
         """The lines the program prints."""
@@ -113,7 +113,7 @@ class SimulatedBench:
             needed = f"{self._call.memory_bytes / 2**20:.0f} MB of device memory"
             yield _event("failed", reason=f"out of memory: {self._workload.name} needs {needed}")
             return
-        self._clock.sleep(self._request.warm_up_s)
+        self._wait(self._request.warm_up_s)
         yield _event("alive")
         yield self._latency_pass()
         if self._request.load_s > 0:
@@ -131,12 +131,12 @@ class SimulatedBench:
                 factor *= noise.uniform(1.0, parameters.outlier_factor)
             factor *= 1.0 + self._faults.drift * run / runs
             latencies_ms.append(round(1e3 * typical_s * factor, 6))
-        self._clock.sleep(sum(latencies_ms) / 1e3)
+        self._wait(sum(latencies_ms) / 1e3)
         return _event("latency", ms=latencies_ms)
 
     def _power_pass(self) -> Iterator[str]:
         request = self._request
-        begin_s = self._clock.monotonic() - self._origin_s
+        begin_s = self._elapsed_s
         load_s = begin_s + request.idle_s
         rest_s = load_s + request.load_s
         end_s = rest_s + request.idle_s
@@ -148,7 +148,7 @@ class SimulatedBench:
         yield _event("phase", name="idle_before", at=begin_s)
         for index in range(1, int((end_s - begin_s) * request.rate_hz) + 1):
             at_s = begin_s + index / request.rate_hz
-            self._clock.sleep_until(self._origin_s + at_s)
+            self._wait(at_s - self._elapsed_s)
             while pending and at_s >= pending[0][0]:
                 phase_s, name = pending.pop(0)
                 if name == "idle_after":
@@ -198,6 +198,10 @@ class SimulatedBench:
             lost_rail=self._faults.lost_rail,
             mislabelled_rail=self._faults.mislabelled_rail,
         )
+
+    def _wait(self, seconds: float) -> None:
+        self._elapsed_s += seconds
+        self._clock.sleep(seconds)
 
     def _misbehave(self) -> None:
         if self._faults.hang:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgesynth.devices import BenchRequest, Device, Recording, Workload
-from edgesynth.errors import InputError, LinkError
+from edgesynth.errors import InputError, MeasurementError
 from edgesynth.metrics import Metric
 from edgesynth.profiler.judgement import Findings, PowerJudge, judge_latency
 from edgesynth.profiler.measurement import Measurement
@@ -84,7 +84,7 @@ def _request(body: dict[str, Any], device: Device, plan: MeasurementPlan) -> Ben
 def _once(name: str, device: Device, plan: MeasurementPlan, request: BenchRequest) -> Measurement:
     try:
         recording = device.bench(request)
-    except LinkError as error:
+    except MeasurementError as error:
         return Measurement(name, "inconclusive", reason=str(error))
     conditions = {**recording.conditions, "precision": plan.precision, "batch": plan.batch}
     if recording.failure:

@@ -1,0 +1,53 @@
+"""The CPU of this machine is a real target: measured latency, and no energy that it cannot tell."""
+
+import pytest
+
+from edgesynth.devices import open_device
+from edgesynth.errors import InputError
+from edgesynth.metrics import METRICS, Provenance
+from edgesynth.profiler import MeasurementPlan, profile
+
+pytest.importorskip("onnxruntime", reason="host-cpu runs ONNX Runtime")
+
+PLAN = MeasurementPlan("fp32", warm_up_s=0.1, latency_runs=50, latency_limit_s=2.0, cool_down_s=0.0)
+
+
+def test_latency_of_this_machine_is_measured(onnx_file):
+    with open_device("host-cpu") as device:
+        assert not device.has_energy
+        result = profile(onnx_file, device, PLAN)
+
+    assert result.status in {"ok", "inconclusive"}, result.reason  # other work on this machine may disturb it
+    assert result.conditions["latency_runs"] == 50
+    assert not any(METRICS[name].energy for name in result.metrics)
+    if result.status == "ok":
+        assert result.metrics["latency_ms"].provenance is Provenance.MEASURED
+        assert 0.001 < result.metrics["latency_ms"].value < 1000
+    else:
+        assert "not steady" in result.reason
+
+
+def test_a_dynamic_batch_can_be_measured_and_a_fixed_one_is_said(onnx_file, onnx_model, tmp_path):
+    import onnx
+    from onnx import helper
+
+    fixed = tmp_path / "fixed.onnx"
+    node = helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=[1, 1])
+    onnx.save(onnx_model([node], {"w": (8, 3, 1, 1)}, shape=(1, 3, 8, 8)), fixed)
+    plan = MeasurementPlan("fp32", batch=4, warm_up_s=0.0, latency_runs=20, cool_down_s=0.0)
+    with open_device("host-cpu") as device:
+        assert profile(onnx_file, device, plan).status != "failed"
+        result = profile(fixed, device, plan)
+
+    assert result.status == "failed"
+    assert "fixed batch of 1" in result.reason
+
+
+def test_workloads_cannot_run_on_a_real_machine(workload):
+    with open_device("host-cpu") as device, pytest.raises(InputError, match="export 'net' to ONNX"):
+        profile(workload, device, PLAN)
+
+
+def test_fp16_is_refused_with_the_reason(onnx_file):
+    with open_device("host-cpu") as device, pytest.raises(InputError, match="compute in FP32"):
+        profile(onnx_file, device, MeasurementPlan("fp16"))

@@ -1,0 +1,114 @@
+"""An ONNX file as work: the right multiply-accumulates, traffic and kernels, or a clear refusal."""
+
+import onnx
+import pytest
+from onnx import helper
+
+from edgesynth.errors import InputError
+from edgesynth.profiler import workload_from_onnx
+
+
+def test_the_work_of_every_layer_is_counted(onnx_file):
+    net = workload_from_onnx(onnx_file)
+    layers = {layer.name: layer for layer in net.layers}
+
+    assert net.name == "small"
+    assert net.input_shape == (3, 32, 32)
+    assert layers["first"].macs == 16 * 32 * 32 * 27
+    assert layers["first"].weight_bytes == 4 * (16 * 27 + 16)
+    assert layers["first"].activation_bytes == 4 * (3 + 16) * 32 * 32
+    assert layers["depthwise"].macs == 16 * 32 * 32 * 9
+    assert layers["depthwise"].groups == 16
+    assert layers["head"].macs == 160
+    assert [kernel.name for kernel in net.kernels] == ["first", "depthwise", "pool", "head"]
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_fixed_batch_counts_one_sample(onnx_model, tmp_path, batch):
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=[1, 1])]
+    path = tmp_path / "m.onnx"
+    onnx.save(onnx_model(nodes, {"w": (8, 3, 1, 1)}, shape=(batch, 3, 5, 5)), path)
+
+    layer = workload_from_onnx(path).layers[0]
+
+    assert (layer.macs, layer.activation_bytes) == (8 * 3 * 25, 4 * (3 + 8) * 25)
+
+
+def test_transposed_convolution_and_matrix_products_are_counted(onnx_model, tmp_path):
+    nodes = [
+        helper.make_node("ConvTranspose", ["x", "w"], ["t"], kernel_shape=[2, 2], strides=[2, 2], name="up"),
+        helper.make_node("MatMul", ["t", "m"], ["y"], name="product"),
+    ]
+    path = tmp_path / "m.onnx"
+    onnx.save(onnx_model(nodes, {"w": (3, 6, 2, 2), "m": (8, 5)}, shape=(1, 3, 4, 4)), path)
+
+    macs = {layer.name: layer.macs for layer in workload_from_onnx(path).layers}
+
+    assert macs == {"up": 3 * 16 * 6 * 4, "product": 6 * 8 * 5 * 8}
+
+
+def test_what_the_engine_folds_is_no_work(onnx_model, tmp_path):
+    nodes = [
+        helper.make_node("Relu", ["w"], ["folded"]),
+        helper.make_node("Conv", ["x", "folded"], ["y"], kernel_shape=[1, 1], name="conv"),
+    ]
+    path = tmp_path / "m.onnx"
+    onnx.save(onnx_model(nodes, {"w": (8, 3, 1, 1)}), path)
+
+    assert [layer.name for layer in workload_from_onnx(path).layers] == ["conv"]
+
+
+def test_a_skip_connection_keeps_its_activation_apart(onnx_model, tmp_path):
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], kernel_shape=[1, 1], name="conv"),
+        helper.make_node("Relu", ["c"], ["r"], name="relu"),
+        helper.make_node("Add", ["r", "c"], ["y"], name="add"),
+    ]
+    path = tmp_path / "m.onnx"
+    onnx.save(onnx_model(nodes, {"w": (3, 3, 1, 1)}), path)
+
+    assert [kernel.name for kernel in workload_from_onnx(path).kernels] == ["conv", "relu"]
+
+
+@pytest.mark.parametrize("opset", [11, 13, 17])
+def test_the_operator_set_does_not_matter(onnx_model, tmp_path, opset):
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=[1, 1])]
+    path = tmp_path / "m.onnx"
+    onnx.save(onnx_model(nodes, {"w": (8, 3, 1, 1)}, opset=opset), path)
+
+    assert workload_from_onnx(path).macs == 8 * 3 * 32 * 32
+
+
+def test_a_missing_file_is_said(tmp_path):
+    with pytest.raises(InputError, match="no ONNX file"):
+        workload_from_onnx(tmp_path / "absent.onnx")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x00\xff" * 500, b"\x08\x07"])
+def test_a_file_that_is_no_model_is_refused(tmp_path, content):
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(content)
+
+    with pytest.raises(InputError, match=r"bad\.onnx"):
+        workload_from_onnx(path)
+
+
+def test_shapes_that_do_not_fit_are_refused(onnx_model, tmp_path):
+    path = tmp_path / "m.onnx"
+    onnx.save(onnx_model([helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": (31, 7)}), path)
+
+    with pytest.raises(InputError, match="not a valid ONNX model"):
+        workload_from_onnx(path)
+
+
+def test_a_model_without_inputs_is_refused(tmp_path):
+    from onnx import TensorProto
+
+    node = helper.make_node("Constant", [], ["y"], value_float=1.0)
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, [])
+    model = helper.make_model(helper.make_graph([node], "g", [], [output]), ir_version=7)
+    path = tmp_path / "m.onnx"
+    onnx.save(model, path)
+
+    with pytest.raises(InputError, match="no input"):
+        workload_from_onnx(path)
