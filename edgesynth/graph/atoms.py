@@ -85,8 +85,13 @@ class Atoms:
         differ = np.flatnonzero(a != b)
         if not differ.size:
             return
-        pairs = np.unique(np.stack([a[differ], b[differ]]), axis=1)
-        for first, second in pairs.T.tolist():
+        keep, gone = np.minimum(a, b)[differ], np.maximum(a, b)[differ]
+        simple = len(np.unique(gone)) == len(gone) and keep.min() > FIXED and not np.isin(keep, gone).any()
+        if simple and not np.isin(gone, self._fixed()).any():
+            # Every class on one side is merged once, and none of them holds a reason: no order matters.
+            self._parent[gone] = keep
+            return
+        for first, second in sorted({*zip(keep.tolist(), gone.tolist(), strict=True)}):
             self._merge(first, second, reason)
 
     def fix(self, atoms: Indices, reason: Reason) -> None:
@@ -100,8 +105,10 @@ class Atoms:
 
     def free(self, atoms: Indices) -> NDArray[np.bool_]:
         """Which atoms belong to classes that may be dropped."""
-        fixed = np.fromiter(self._reasons, dtype=np.int64, count=len(self._reasons))
-        return ~np.isin(self.find(atoms), fixed)
+        return ~np.isin(self.find(atoms), self._fixed())
+
+    def _fixed(self) -> Indices:
+        return np.fromiter(self._reasons, dtype=np.int64, count=len(self._reasons))
 
     def _merge(self, first: int, second: int, reason: Reason) -> None:
         a, b = self._root(first), self._root(second)

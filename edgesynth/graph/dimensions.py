@@ -136,28 +136,58 @@ def find_dimensions(trace: Trace, labels: Labels, align: int) -> Dimensions:
     roots = labels.atoms.find(atoms)
     free = labels.atoms.free(atoms)
     producers = _occurrences(len(atoms), roots, [a for axes in labels.produced.values() for a in axes])
-    places = _occurrences(
-        len(atoms),
-        roots,
-        [a for values in labels.values.values() for value in values for a in value.labels.values()],
-    )
+    everywhere = [a for values in labels.values.values() for value in values for a in value.labels.values()]
+    places = _occurrences(len(atoms), roots, everywhere)
     dimension_of = np.full(len(atoms), -1, dtype=np.int64)
     unit_of = np.full(len(atoms), -1, dtype=np.int64)
-    found: list[CoupledDimension] = []
+    found: list[tuple[str, Indices, int]] = []
     taken: set[str] = set()
     for producer, axes in labels.produced.items():
         for axis in axes:
-            first_roots = roots[axis]
-            open_ = free[axis] & (dimension_of[first_roots] < 0)
-            for signature in _in_order(producers[first_roots[open_]]):
-                members = _in_order(first_roots[open_ & (producers[first_roots] == signature)])
-                if len(members) < 2:
-                    continue
-                dimension_of[members] = len(found)
-                unit_of[members] = np.arange(len(members))
-                name = _unique(producer, taken)
-                found.append(_dimension(name, members, roots, places, axis, labels, trace, align))
-    return Dimensions(tuple(found), dimension_of[roots], unit_of[roots])
+            heads = roots[axis]
+            unclaimed = free[axis] & (dimension_of[heads] < 0)
+            for signature in _in_order(producers[heads[unclaimed]]):
+                members = _in_order(heads[unclaimed & (producers[heads] == signature)])
+                if len(members) > 1:
+                    dimension_of[members], unit_of[members] = len(found), np.arange(len(members))
+                    channels = int(np.isin(heads, members).sum())
+                    found.append((_unique(producer, taken), members, channels // len(members)))
+    dimension_of, unit_of = dimension_of[roots], unit_of[roots]
+    layers, states = _whereabouts(trace, labels, dimension_of, len(found))
+    return Dimensions(
+        tuple(
+            _dimension(name, _strata(places[members]), per_unit, layers[d], states[d], align)
+            for d, (name, members, per_unit) in enumerate(found)
+        ),
+        dimension_of,
+        unit_of,
+    )
+
+
+def _whereabouts(
+    trace: Trace, labels: Labels, dimension_of: Indices, count: int
+) -> tuple[list[list[str]], list[list[ParameterAxis]]]:
+    """Layers and parameter axes of every dimension."""
+    layers: list[dict[str, None]] = [{} for _ in range(count)]
+    states: list[set[ParameterAxis]] = [set() for _ in range(count)]
+
+    def present(atoms: Indices) -> list[int]:
+        return [d for d in np.unique(dimension_of[atoms]).tolist() if d >= 0]
+
+    for layer in dict.fromkeys((*labels.produced, *labels.consumed)):
+        for axis in (*labels.produced.get(layer, ()), *labels.consumed.get(layer, ())):
+            for d in present(axis):
+                layers[d][layer] = None
+    for node in trace.state:
+        for value in labels.values[node]:
+            for axis, atoms in value.labels.items():
+                for d in present(atoms):
+                    states[d].add(ParameterAxis(value.state, axis))
+    return [list(found) for found in layers], [sorted(found, key=_by_name) for found in states]
+
+
+def _by_name(axis: ParameterAxis) -> tuple[str, int]:
+    return axis.state, axis.axis
 
 
 def _occurrences(count: int, roots: Indices, axes: list[Indices]) -> NDArray[np.uint64]:
@@ -189,42 +219,29 @@ def _unique(name: str, taken: set[str]) -> str:
     return candidate
 
 
+def _strata(places: NDArray[np.uint64]) -> tuple[int, ...]:
+    """Number the distinct places in order of their first unit."""
+    _, first, inverse = np.unique(places, return_index=True, return_inverse=True)
+    rank = np.argsort(np.argsort(first))
+    return tuple(rank[inverse].tolist())
+
+
 def _dimension(
     name: str,
-    members: Indices,
-    roots: Indices,
-    places: NDArray[np.uint64],
-    axis: Indices,
-    labels: Labels,
-    trace: Trace,
+    strata: tuple[int, ...],
+    channels_per_unit: int,
+    layers: list[str],
+    axes: list[ParameterAxis],
     align: int,
 ) -> CoupledDimension:
-    strata = np.unique(places[members], return_inverse=True)[1]
-    first = {int(s): int(np.flatnonzero(strata == s)[0]) for s in np.unique(strata)}
-    rank = {s: i for i, s in enumerate(sorted(first, key=first.__getitem__))}
-    inside = np.zeros(len(roots), dtype=np.bool_)
-    inside[members] = True
-    touching: dict[str, None] = {}
-    for table in (labels.produced, labels.consumed):
-        for layer, layer_axes in table.items():
-            if any(inside[roots[a]].any() for a in layer_axes):
-                touching[layer] = None
-    order = {layer: i for i, layer in enumerate(labels.produced)}
-    axes = {
-        ParameterAxis(value.state, a)
-        for node in trace.state
-        for value in labels.values[node]
-        for a, atoms in value.labels.items()
-        if inside[roots[atoms]].any()
-    }
-    units = len(members)
+    units = len(strata)
     return CoupledDimension(
         name,
         units,
-        tuple(rank[int(s)] for s in strata),
-        max(1, units // 8, len(rank)),
+        strata,
+        max(1, units // 8, max(strata) + 1),
         max(1, min(align, units // 8)),
-        tuple(sorted(touching, key=lambda layer: order.get(layer, len(order)))),
-        tuple(sorted(axes, key=lambda a: (a.state, a.axis))),
-        int(inside[roots[axis]].sum()) // units,
+        tuple(layers),
+        tuple(axes),
+        channels_per_unit,
     )

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgesynth.errors import ArchitectureError, InputError
@@ -82,8 +83,9 @@ class Prototype:
             ]
         )
         self.ranking: dict[str, Tensor] = {}
-        for dimension in self.dimensions:
-            self.set_ranking(dimension.name, self._magnitude_order(dimension))
+        for dimension, score in zip(self.dimensions, self._magnitudes(), strict=True):
+            self.set_ranking(dimension.name, np.argsort(-score, kind="stable").tolist())
+        self._kept_cache: dict[tuple[str, int], NDArray[np.int64]] = {}
         self._plans: OrderedDict[object, SlicePlan] = OrderedDict()
 
     def __repr__(self) -> str:
@@ -176,13 +178,21 @@ class Prototype:
             ArchitectureError: The architecture does not fit the space.
         """
         chosen = dict(architecture) if architecture is not None else self.largest()
-        sets = self.keep_sets(chosen, keep)
-        kept = [
-            np.bincount(np.array(d.strata)[sets[d.name]], minlength=max(d.strata) + 1)
-            for d in self.dimensions
-        ]
+        if keep:
+            sets = self.keep_sets(chosen, keep)
+            kept = [_per_stratum(dimension, sets[dimension.name]) for dimension in self.dimensions]
+        else:
+            self.space.encode(chosen)
+            kept = [self._kept(dimension, int(chosen[dimension.name])) for dimension in self.dimensions]
         present = np.array([bool(chosen[block.name]) for block in self.blocks], dtype=np.bool_)
         return self._cost_model.price(np.concatenate([np.zeros(0, dtype=np.int64), *kept]), present)
+
+    def _kept(self, dimension: CoupledDimension, width: int) -> NDArray[np.int64]:
+        # A ranking shares every width out among the strata in the same way, whatever its order.
+        key = (dimension.name, width)
+        if key not in self._kept_cache:
+            self._kept_cache[key] = _per_stratum(dimension, self.ranking[dimension.name][:width].tolist())
+        return self._kept_cache[key]
 
     def plan(
         self,
@@ -258,20 +268,27 @@ class Prototype:
         read = {self._trace.state[node] for node in self._trace.state if node.users}
         return sum(p.numel() for name, p in self.module.named_parameters() if name not in read)
 
-    def _magnitude_order(self, dimension: CoupledDimension) -> list[int]:
-        """Units by the L2 norm of the weights that make and read them, each layer on equal terms."""
-        score = np.zeros(dimension.units)
+    def _magnitudes(self) -> list[NDArray[np.float64]]:
+        """Score of every unit: L2 norms of the weights that make and read it, layers on equal terms."""
+        scores = [np.zeros(dimension.units) for dimension in self.dimensions]
         tensors = dict(self.module.named_parameters())
-        position = list(self._by_name).index(dimension.name)
         for node, name in self._trace.state.items():
             if name not in tensors or tensors[name].ndim < 2:
                 continue
+            squares = tensors[name].detach().float().square()
             for value in self._labels.values[node]:
                 for axis, atoms in value.labels.items():
-                    mine = self._dimensions.dimension_of[atoms] == position
-                    if mine.any():
-                        weight = tensors[name].detach().float().movedim(axis, 0).flatten(1)
-                        norm = weight.norm(dim=1).cpu().numpy()[mine]
-                        np.add.at(score, self._dimensions.unit_of[atoms[mine]], norm / (norm.mean() + 1e-12))
-        order: list[int] = np.argsort(-score, kind="stable").tolist()
-        return order
+                    owner, unit = self._dimensions.dimension_of[atoms], self._dimensions.unit_of[atoms]
+                    present = [d for d in np.unique(owner).tolist() if d >= 0]
+                    if not present:
+                        continue
+                    others = [a for a in range(squares.ndim) if a != axis]
+                    norm = squares.sum(others).sqrt().cpu().numpy()
+                    for d in present:
+                        mine = owner == d
+                        np.add.at(scores[d], unit[mine], norm[mine] / (norm[mine].mean() + 1e-12))
+        return scores
+
+
+def _per_stratum(dimension: CoupledDimension, units: Sequence[int]) -> NDArray[np.int64]:
+    return np.bincount(np.array(dimension.strata)[list(units)], minlength=max(dimension.strata) + 1)

@@ -193,12 +193,12 @@ class _Builder:
 
 def _complete(module: nn.Module, skeleton: nn.Module, names: Iterable[str]) -> None:
     """Attach what survives but is read by no operator, so that state dicts keep their keys."""
-    persistent = set(skeleton.state_dict())
+    persistent, present = set(skeleton.state_dict()), set(module.state_dict())
     tensors: Mapping[str, Tensor] = dict(
         [*skeleton.named_parameters(remove_duplicate=False), *skeleton.named_buffers(remove_duplicate=False)]
     )
     canonical: dict[int, str] = {}
     for name, tensor in tensors.items():
         first = canonical.setdefault(id(tensor), name)
-        if first in names and name in persistent and name not in module.state_dict():
+        if first in names and name in persistent and name not in present:
             attach(module, name, tensor)

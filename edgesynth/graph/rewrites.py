@@ -182,9 +182,10 @@ def _layer_norm(node: fx.Node, arguments: dict[str, Any], kept: Kept) -> Rewritt
 def _attention(node: fx.Node, arguments: dict[str, Any], kept: Kept) -> Rewritten:
     query = arguments["query"]
     scale = arguments["scale"]
-    if scale is None:
+    features = kept.value(query).shape[-1]
+    if scale is None and kept.size(kept.value(query), -1) != features:
         # The default would follow the kept features, the original network's does not.
-        scale = 1 / math.sqrt(kept.value(query).shape[-1])
+        scale = 1 / math.sqrt(features)
     names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
     function = torch.nn.functional.scaled_dot_product_attention
     return function, tuple(arguments[name] for name in names), {"scale": scale}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from edgesynth.errors import ArchitectureError
+from edgesynth.graph.agreement import agree
 from edgesynth.graph.blocks import ResidualBlock
 from edgesynth.graph.dimensions import Dimensions
 from edgesynth.graph.labels import Labels
@@ -20,8 +21,6 @@ from edgesynth.graph.rewrites import Kept
 from edgesynth.graph.trace import Trace, operator_name
 
 __all__ = ["SlicePlan", "plan_slice"]
-
-_TOLERANCE = 1e-4
 
 
 class SlicePlan:
@@ -56,7 +55,7 @@ class SlicePlan:
         self.rebuilt = rebuilt
 
     def module_for(self) -> nn.Module:
-        """The sub-network's module, made once; its own weights are placeholders for gathered ones."""
+        """The sub-network's module, made once; its parameters are placeholders without memory."""
         return self._module
 
     def gather(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -118,12 +117,17 @@ class SlicePlan:
     @torch.no_grad()
     def extract(self, shared: nn.Module) -> nn.Module:
         """A module of its own, with copies of the sub-network's weights."""
-        tensors = dict(shared.named_parameters()) | dict(shared.named_buffers())
-        gathered = self.gather(tensors)
-        twin = copy.deepcopy(self._module)
-        for name, tensor in (*twin.named_parameters(), *twin.named_buffers()):
+        gathered = self.gather(dict(shared.named_parameters()) | dict(shared.named_buffers()))
+        # deepcopy takes what the memo holds for a tensor instead of copying the placeholder.
+        memo: dict[int, object] = {}
+        for name, parameter in self._module.named_parameters():
+            memo[id(parameter)] = nn.Parameter(gathered[name].detach().clone(), parameter.requires_grad)
+        for name, buffer in self._module.named_buffers():
             if name in gathered:
-                tensor.data = gathered[name].detach().clone()
+                memo[id(buffer)] = gathered[name].detach().clone()
+        if isinstance(self._module, fx.GraphModule):
+            memo[id(self._module.graph)] = self._module.graph
+        twin = copy.deepcopy(self._module, memo)
         for name, module in twin.named_modules():
             module.training = _mode(shared, name)
         return twin
@@ -164,18 +168,17 @@ def plan_slice(
     masks = _masks(dimensions, keep)
     kept = Kept(trace, labels, lambda atoms: dimensions.kept(atoms, masks))
     indices = _indices(trace, labels, kept)
-    tensors = _cut(module, indices)
-    skeleton = resized(module, tensors, _attributes(trace, kept, module))
+    skeleton = resized(module, _placeholders(module, indices), _attributes(trace, kept, module))
     surviving = surviving_state(trace, removed)
     rebuilt = rebuild(trace, kept, module, skeleton, removed)
-    own = not removed and _agree(skeleton, rebuilt, example)
-    chosen = skeleton if own else rebuilt
-    return SlicePlan(
-        chosen,
-        {name: np.flatnonzero(mask).tolist() for name, mask in masks.items()},
-        _named(module, {name: axes for name, axes in indices.items() if name in surviving}),
-        not own,
-    )
+    kept_units = {name: np.flatnonzero(mask).tolist() for name, mask in masks.items()}
+    named = _named(module, {name: axes for name, axes in indices.items() if name in surviving})
+    plan = SlicePlan(rebuilt, kept_units, named, rebuilt=True)
+    if not removed:
+        tensors = plan.gather(dict(module.named_parameters()) | dict(module.named_buffers()))
+        if agree(skeleton, rebuilt, tensors, example):
+            return SlicePlan(skeleton, kept_units, named, rebuilt=False)
+    return plan
 
 
 def _masks(dimensions: Dimensions, keep: Mapping[str, Sequence[int]]) -> dict[str, NDArray[np.bool_]]:
@@ -229,15 +232,20 @@ def _named(
 
 
 @torch.no_grad()
-def _cut(module: nn.Module, indices: Mapping[str, tuple[tuple[int, Tensor], ...]]) -> dict[str, Tensor]:
-    cut: dict[str, Tensor] = {}
-    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        sliced = tensor.detach()
+def _placeholders(
+    module: nn.Module, indices: Mapping[str, tuple[tuple[int, Tensor], ...]]
+) -> dict[str, Tensor]:
+    """Tensors of the new shapes: parameters without memory, buffers with their kept entries."""
+    made: dict[str, Tensor] = {}
+    for name, parameter in module.named_parameters():
+        shape = list(parameter.shape)
         for axis, index in indices.get(name, ()):
-            sliced = sliced.index_select(axis, index.to(sliced.device))
-        if sliced.shape != tensor.shape:
-            cut[name] = sliced
-    return cut
+            shape[axis] = len(index)
+        made[name] = torch.empty(shape, dtype=parameter.dtype, device="meta")
+    for name, buffer in module.named_buffers():
+        for axis, index in indices.get(name, ()):
+            made[name] = made.get(name, buffer).index_select(axis, index.to(buffer.device))
+    return made
 
 
 def _attributes(trace: Trace, kept: Kept, module: nn.Module) -> dict[str, dict[str, object]]:
@@ -264,31 +272,3 @@ def _attributes(trace: Trace, kept: Kept, module: nn.Module) -> dict[str, dict[s
         if changes:
             attributes[name] = changes
     return attributes
-
-
-@torch.no_grad()
-def _agree(own: nn.Module, rebuilt: fx.GraphModule, example: tuple[Tensor, ...]) -> bool:
-    """Whether the user's resized class computes what the rebuilt graph computes."""
-    modes = [(m, m.training) for m in (*own.modules(), *rebuilt.modules())]
-    try:
-        for module, _ in modes:
-            module.training = False
-        expected = rebuilt(*example)
-        try:
-            actual = own(*example)
-        except Exception:  # a forward with sizes written out: the rebuilt graph stands in for it
-            return False
-        pairs = zip(_leaves(actual), _leaves(expected), strict=True)
-        return all(
-            a.shape == e.shape and torch.allclose(a, e, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True)
-            for a, e in pairs
-        )
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-def _leaves(outputs: object) -> list[Tensor]:
-    from torch.utils import _pytree as pytree
-
-    return [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
