@@ -39,7 +39,7 @@ def generate(
     """Draw networks from a learned generator; one seed, one network, no search."""
     from edgesynth.cli.output import print_json, print_networks, record_json, write
     from edgesynth.cli.progress import open_progress
-    from edgesynth.synthesis import load_generator
+    from edgesynth.synthesis.synthesize import load_generator
 
     job, prototype_record = _read(run_dir)
     records: list[NetworkRecord] = []

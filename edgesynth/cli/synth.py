@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edgesynth.job import Job
     from edgesynth.metrics import Metric
     from edgesynth.progress import Progress
-    from edgesynth.synthesis import Result
+    from edgesynth.synthesis.synthesize import Result
     from edgesynth.tasks import Task
 
 __all__ = ["synth"]
@@ -104,7 +104,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
 
 
 def _synthesize(job: Job, folder: Path, progress: Progress) -> Result:
-    from edgesynth.synthesis import synthesize
+    from edgesynth.synthesis.synthesize import synthesize
 
     with ExitStack() as stack:
         task = job.build_task()
@@ -130,9 +130,11 @@ def _prepare_prototype(
     """The prototype with trained weights, and the figures that requirements may refer to."""
     from edgesynth.devices import workload_from_cost
     from edgesynth.profiler import MeasurementPlan, profile
+    from edgesynth.runs.faults import disk_faults
     from edgesynth.synthesis.evaluation import computed_metrics, derived_metrics
     from edgesynth.synthesis.synthesize import check_satisfiable, train_prototype
 
+    job.check_obtainable(task, device)
     module = job.build_module(task)
     prototype = job.trace(module, task)
     cost = prototype.cost()
@@ -140,6 +142,9 @@ def _prepare_prototype(
     # What can be refused without training is refused before it.
     check_satisfiable(prototype, job.resolve(figures, partial=True), device)
     if job.prototype.training_epochs:
+        # A folder that cannot be written is found out before the training, not after it.
+        with disk_faults(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         train_prototype(module, task, job.training_plan, folder, progress)
         # Channels are ranked by their weights, which training has changed.
         prototype = job.trace(module, task)

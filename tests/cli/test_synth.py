@@ -1,0 +1,152 @@
+"""One command learns a generator; what cannot work is refused before any time is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgesynth.job import load_job
+from edgesynth.runs import Run
+
+TINY = """
+[prototype]
+name = "resnet8"
+epochs = 2
+[task]
+data = "digits"
+[requirements]
+macs = "<= prototype / 2"
+accuracy = ">= 0.2"
+[device]
+name = "jetson-tx2"
+[synthesis]
+cycles = 1
+epochs = 1
+networks = 2
+seeds_per_cycle = 2
+asked_per_cycle = 2
+probes_per_cycle = 1
+validation_limit = 100
+calibration_samples = 128
+polish_epochs = 0
+"""
+
+
+@pytest.fixture
+def job(folder: Path) -> Path:
+    path = folder / "job.toml"
+    path.write_text(TINY)
+    return path
+
+
+def changed(path: Path, old: str, new: str) -> Path:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("<= prototype / 2", "<= 10", "the smallest network has"),
+        ("<= prototype / 2", "<= prototype / 100000", "cannot be met"),
+        ('macs = "<= prototype / 2"', 'miou = ">= 0.5"', "miou"),
+        ('name = "jetson-tx2"', 'name = "jetson-tx3"', "did you mean 'jetson-tx2'"),
+        ('data = "digits"', 'data = "digit"', "did you mean 'digits'"),
+        ('name = "resnet8"', 'name = "resnet7"', "did you mean 'resnet8'"),
+        ("cycles = 1", "cylces = 1", "did you mean 'cycles'"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_any_training(
+    edgesynth: Callable[..., Any], job: Path, old: str, new: str, said: str
+) -> None:
+    outcome = edgesynth("synth", changed(job, old, new))
+    assert outcome.code == 2
+    assert said in outcome.err
+    assert outcome.out == ""
+    assert not (job.parent / "runs").exists()
+
+
+def test_a_bound_on_energy_needs_a_power_counter(edgesynth: Callable[..., Any], job: Path) -> None:
+    changed(job, 'macs = "<= prototype / 2"', 'inferences_per_joule = ">= 10"')
+    counterless = edgesynth("synth", changed(job, "jetson-tx2", "host-cpu"))
+    assert counterless.code == 2
+    assert "power counter" in counterless.err
+
+
+def test_a_bound_on_a_device_needs_a_device(edgesynth: Callable[..., Any], job: Path) -> None:
+    changed(job, 'macs = "<= prototype / 2"', 'latency_ms = "<= 1"')
+    outcome = edgesynth("synth", changed(job, '[device]\nname = "jetson-tx2"\n', ""))
+    assert outcome.code == 2
+    assert "needs a device" in outcome.err
+
+
+def test_a_folder_that_cannot_be_made_is_found_out_before_the_training(
+    edgesynth: Callable[..., Any], job: Path
+) -> None:
+    (job.parent / "taken").write_text("a file")
+    outcome = edgesynth("synth", job, "--run-dir", "taken")
+    assert outcome.code == 2
+    assert "taken" in outcome.err
+    assert "epoch" not in outcome.err
+
+
+def test_going_on_needs_a_run(edgesynth: Callable[..., Any], job: Path) -> None:
+    outcome = edgesynth("synth", job, "--resume")
+    assert outcome.code == 2
+    assert "there is no run" in outcome.err
+
+
+def test_the_run_of_another_job_is_not_gone_on_with(edgesynth: Callable[..., Any], job: Path) -> None:
+    manifest = {"job": load_job(job).to_json(), "job_folder": str(job.parent)}
+    Run.create(job.parent / "kept", manifest).close()
+    outcome = edgesynth(
+        "synth", changed(job, "networks = 2", "networks = 3"), "--run-dir", "kept", "--seed", 4
+    )
+    assert outcome.code == 2
+    assert "synthesis.networks, synthesis.seed" in outcome.err
+    assert "--fresh" in outcome.err
+
+
+def test_a_run_that_is_being_written_is_not_replaced(edgesynth: Callable[..., Any], job: Path) -> None:
+    with Run.create(job.parent / "busy", {"job": load_job(job).to_json()}):
+        outcome = edgesynth("synth", job, "--run-dir", "busy", "--fresh")
+    assert outcome.code == 2
+    assert (job.parent / "busy" / "run.sqlite").exists()
+
+
+def test_a_folder_with_other_files_is_left_alone(edgesynth: Callable[..., Any], job: Path) -> None:
+    (job.parent / "mine").mkdir()
+    (job.parent / "mine" / "thesis.txt").write_text("years of work")
+    outcome = edgesynth("synth", job, "--run-dir", "mine", "--fresh")
+    assert outcome.code == 2
+    assert "epoch" not in outcome.err
+    assert (job.parent / "mine" / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("verb", ["generate", "report"])
+def test_a_folder_without_a_run_is_refused(edgesynth: Callable[..., Any], folder: Path, verb: str) -> None:
+    outcome = edgesynth(verb, "nowhere")
+    assert outcome.code == 2
+    assert "nowhere does not exist" in outcome.err
+
+
+def test_a_run_that_no_job_file_began_says_how_to_draw_from_it(
+    edgesynth: Callable[..., Any], folder: Path
+) -> None:
+    Run.create(folder / "library", {"requirements": {}}).close()
+    outcome = edgesynth("generate", "library")
+    assert outcome.code == 2
+    assert "load_generator" in outcome.err
+
+
+def test_a_run_that_has_hardly_begun_can_be_reported(edgesynth: Callable[..., Any], job: Path) -> None:
+    Run.create(job.parent / "young", {"job": load_job(job).to_json()}).close()
+    outcome = edgesynth("report", "young", "--out", "page.html")
+    assert outcome.code == 0
+    assert outcome.out == "page.html\n"
+    assert "<html" in Path("page.html").read_text()
