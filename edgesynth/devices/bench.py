@@ -16,12 +16,14 @@ end      ``memory_bytes``                  done
 failed   ``reason``                        the network cannot run here: a result, not a fault
 ======== ================================= ==================================================
 
-``at`` is the device's monotonic clock in seconds. Other lines are counted and skipped: boards print warnings.
+``at`` is the device's monotonic clock in seconds. Other lines, and events with impossible values, are counted
+and skipped: boards print warnings, and a damaged line must not become a figure.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self
@@ -129,13 +131,13 @@ def read_recording(lines: Iterable[Line]) -> Recording:
             event = json.loads(line.text)
             kind = event["event"]
             if kind == "sensor":
-                sensor.append(Line(float(event["at"]), str(event["line"])))
+                sensor.append(Line(_instant(event, sensor[-1].at_s if sensor else 0.0), str(event["line"])))
             elif kind == "latency":
-                latencies.extend(float(value) for value in event["ms"])
+                latencies.extend([_positive(value) for value in event["ms"]])
             elif kind == "count":
-                counts.append((float(event["at"]), int(event["calls"])))
+                counts.append((_instant(event, counts[-1][0] if counts else 0.0), int(event["calls"])))
             elif kind == "phase" and event["name"] in _PHASES:
-                phases[event["name"]] = float(event["at"])
+                phases[event["name"]] = _instant(event, max(phases.values(), default=0.0))
             elif kind == "start":
                 conditions.update({key: value for key, value in event.items() if key != "event"})
             elif kind == "end":
@@ -163,3 +165,18 @@ def read_recording(lines: Iterable[Line]) -> Recording:
         failure=failure,
         skipped_lines=skipped,
     )
+
+
+def _instant(event: Mapping[str, Any], earliest_s: float) -> float:
+    """The event's time stamp; one that went back cannot be integrated over."""
+    at_s = float(event["at"])
+    if not earliest_s <= at_s < math.inf:
+        raise ValueError(f"time stamp {at_s} before {earliest_s}")
+    return at_s
+
+
+def _positive(value: float) -> float:
+    number = float(value)
+    if not 0 < number < math.inf:
+        raise ValueError(f"{number} is no duration")
+    return number

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Final, Literal, Protocol
 
 from edgesynth.devices.workload import LayerWork, Workload
@@ -154,9 +155,15 @@ def _plain(operator: str) -> str:
 
 def kind_of(layer: LayerWork) -> Kind:
     """What sort of kernel computes this layer."""
-    name = _plain(layer.operator)
+    kind = _kind(layer.operator)
+    return "depthwise" if kind == "convolution" and layer.groups > 1 else kind
+
+
+@cache
+def _kind(operator: str) -> Kind:
+    name = _plain(operator)
     if name in _CONVOLUTIONS:
-        return "depthwise" if layer.groups > 1 else "convolution"
+        return "convolution"
     if name in _LINEAR:
         return "linear"
     if name in _POOLS or "pool" in name:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import queue
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -90,11 +93,11 @@ class LocalStream:
             try:
                 self._process.wait(timeout=0.05)
             except subprocess.TimeoutExpired:
-                self._process.terminate()
+                self._signal(signal.SIGTERM)
         try:
             self._process.wait(timeout=_GRACE_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self._signal(signal.SIGKILL)
             self._process.wait()
         for thread in self._threads:
             thread.join(timeout=_GRACE_S)
@@ -109,6 +112,11 @@ class LocalStream:
         return Completed(
             self._process.returncode, "".join(rest), b"".join(self._errors).decode(errors="replace")
         )
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Tell the program and whatever it started."""
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself meanwhile
+            os.killpg(self._process.pid, number)
 
     def __enter__(self) -> Self:
         return self
@@ -158,7 +166,11 @@ class LocalLink:
         self._refuse_when_closed()
         try:
             process = subprocess.Popen(
-                list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                list(command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # its children are ended with it
             )
         except OSError as error:
             raise LinkError(f"cannot run {command[0]!r} here: {error.strerror}") from error

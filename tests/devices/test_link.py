@@ -134,3 +134,19 @@ def test_local_link_refuses_endless_lines():
     with link.stream([sys.executable, "-c", code]) as stream, pytest.raises(LinkError, match="longer than"):
         list(stream)
     link.close()
+
+
+def test_local_link_ends_what_the_program_started(tmp_path):
+    mark = tmp_path / "alive"
+    child = f"import time, pathlib; time.sleep(1.0); pathlib.Path({str(mark)!r}).touch()"
+    code = (
+        "import subprocess, sys, time; "
+        f"subprocess.Popen([sys.executable, '-c', {child!r}]); print('up', flush=True); time.sleep(30)"
+    )
+    link = LocalLink()
+    with link.stream([sys.executable, "-c", code]) as stream:
+        assert next(iter(stream)).text == "up"
+    link.close()
+    link.clock.sleep(1.5)
+
+    assert not mark.exists()

@@ -1,5 +1,6 @@
 """The simulated board behaves like a board: its physics, its sensor, its text, its moods."""
 
+import dataclasses
 import json
 
 import pytest
@@ -11,6 +12,7 @@ from edgesynth.devices import (
     BenchRequest,
     Faults,
     LayerWork,
+    Line,
     Roofline,
     SimulatedLink,
     Workload,
@@ -20,7 +22,7 @@ from edgesynth.devices import (
 )
 from edgesynth.devices.bench import read_recording
 from edgesynth.devices.sensor import PowerCurve, SimulatedSensor
-from edgesynth.errors import DeviceError, InputError, MeasurementError
+from edgesynth.errors import DeviceError, InputError, LinkError, MeasurementError
 from edgesynth.metrics import Provenance
 
 
@@ -237,18 +239,50 @@ def test_faults_can_pass(workload):
         assert board.bench(request(workload)).latencies_ms
 
 
+NONSENSE = [
+    "NVPM WARN: fan mode is not set!",
+    "[]",
+    "null",
+    '{"event": "news"}',
+    '{"event": "latency"}',
+    '{"event": "latency", "ms": [5.0, NaN]}',
+    '{"event": "latency", "ms": [-1]}',
+    '{"event": "count", "at": -5, "calls": 3}',
+    '{"event": "sensor", "at": "soon", "line": ""}',
+    '{"event": "phase", "name": "lunch", "at": 1}',
+    '{"event": "phase", "name": "load", "at": Infinity}',
+]
+
+
 def test_nonsense_between_events_is_skipped_and_counted(workload):
     link = SimulatedLink(load_profile("jetson-tx2"))
     with link.stream(["edgesynth-bench"], stdin=request(workload).to_json()) as stream:
         lines = list(stream)
-    noise = [
-        type(lines[0])(0.0, text) for text in ("NVPM WARN", "[]", '{"event": "news"}', '{"event": "latency"}')
+    clean = read_recording(lines)
+
+    disturbed = read_recording([lines[0], *(Line(0.0, text) for text in NONSENSE), *lines[1:]])
+
+    assert disturbed == dataclasses.replace(clean, skipped_lines=len(NONSENSE))
+
+
+def test_samples_that_go_back_in_time_are_skipped():
+    texts = [
+        '{"event": "sensor", "at": 5.0, "line": "a"}',
+        '{"event": "sensor", "at": 4.0, "line": "b"}',
+        '{"event": "sensor", "at": 6.0, "line": "c"}',
+        '{"event": "end"}',
     ]
 
-    recording = read_recording([*noise, *lines])
+    recording = read_recording(Line(0.0, text) for text in texts)
 
-    assert recording.skipped_lines == 4
-    assert recording == read_recording(lines).__class__(**{**vars(read_recording(lines)), "skipped_lines": 4})
+    assert [line.text for line in recording.sensor] == ["a", "c"]
+    assert recording.skipped_lines == 1
+
+
+@given(st.lists(st.text(max_size=60), max_size=10))
+def test_output_without_a_result_is_a_broken_bench(texts):
+    with pytest.raises(LinkError, match="without a result"):
+        read_recording(Line(0.0, text) for text in texts)
 
 
 def test_every_event_of_a_bench_is_one_json_line(workload):
