@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgesynth.cli.options import AsJson, Quiet
-from edgesynth.errors import RunError
+from edgesynth.errors import RequirementsNotMet, RunError
 
 if TYPE_CHECKING:
     from edgesynth.job import Job
     from edgesynth.runs import NetworkRecord
+    from edgesynth.synthesis.family import GeneratedNetwork
+    from edgesynth.synthesis.requirements import Requirements
 
 __all__ = ["generate"]
 
@@ -43,6 +45,7 @@ def generate(
 
     job, prototype_record = _read(run_dir)
     records: list[NetworkRecord] = []
+    shortfall: RequirementsNotMet | None = None
     with ExitStack() as stack:
         task = job.build_task()
         prototype = job.build_prototype(task, checkpoint=False)
@@ -51,31 +54,46 @@ def generate(
             stack.enter_context(device)
         generator = load_generator(run_dir, prototype, task, device, cycle=cycle)
         phase = stack.enter_context(open_progress(quiet=quiet).phase("draw networks", count))
-        for drawn in generator.draw(count, first_seed=seed, reject=not everything):
-            network = generator.tested(drawn)
-            files = {}
-            if out is not None:
-                folder = out / f"{network.seed}-{network.key}"
-                files = {kind: str(folder / name) for kind, name in network.save(folder).items()}
-            records.append(
-                network.evaluation.record(
-                    network.key,
-                    "generated",
-                    generator.requirements,
-                    seed=network.seed,
-                    test_metrics=network.test_metrics,
-                    files=files,
-                )
-            )
-            phase.advance()
+        try:
+            for drawn in generator.draw(count, first_seed=seed, reject=not everything):
+                network = generator.tested(drawn)
+                records.append(_record(network, generator.requirements, out))
+                phase.advance()
+        except RequirementsNotMet as error:
+            shortfall = error
     if as_json:
-        print_json({"run_dir": str(run_dir), "networks": [record_json(record) for record in records]})
-        return
-    print_networks(records, prototype_record, generator.requirements.metrics)
+        print_json(
+            {
+                "run_dir": str(run_dir),
+                "met": shortfall is None,
+                "shortfall": str(shortfall or ""),
+                "networks": [record_json(record) for record in records],
+            }
+        )
+    elif records:
+        print_networks(records, prototype_record, generator.requirements.metrics)
+        if out is not None:
+            write(f"networks: {out}")
+        elif not quiet:
+            sys.stderr.write("nothing was written; add --out DIR to keep the networks\n")
+    if shortfall is not None:
+        raise shortfall
+
+
+def _record(network: GeneratedNetwork, requirements: Requirements, out: Path | None) -> NetworkRecord:
+    """The network's record, with its files if it is to be kept."""
+    files = {}
     if out is not None:
-        write(f"networks: {out}")
-    elif not quiet:
-        sys.stderr.write("nothing was written; add --out DIR to keep the networks\n")
+        folder = out / f"{network.seed}-{network.key}"
+        files = {kind: str(folder / name) for kind, name in network.save(folder).items()}
+    return network.evaluation.record(
+        network.key,
+        "generated",
+        requirements,
+        seed=network.seed,
+        test_metrics=network.test_metrics,
+        files=files,
+    )
 
 
 def _read(run_dir: Path) -> tuple[Job, NetworkRecord | None]:

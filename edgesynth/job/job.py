@@ -204,8 +204,8 @@ class Job:
                 )
             if kind.energy and device is not None and not device.has_energy:
                 raise RequirementError(
-                    f"[requirements] {name} needs a power counter, and {device.profile.name} has none that can "
-                    "be read; choose another device, or bound latency_ms or macs instead"
+                    f"[requirements] {name} needs a power counter, and {device.profile.name} has none; "
+                    "choose another device, or bound latency_ms or macs instead"
                 )
 
     def resolve(self, prototype: Mapping[str, float | Metric], *, partial: bool = False) -> Requirements:
