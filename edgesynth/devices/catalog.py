@@ -21,6 +21,7 @@ from edgesynth.errors import InputError
 __all__ = ["find_profile", "list_profiles", "load_profile"]
 
 _ADAPTER: Final = TypeAdapter(Profile)
+_KERNELS: Final = ("convolution", "depthwise", "linear")
 
 
 def _folder() -> Path:
@@ -102,26 +103,64 @@ def _keys(kind: object, path: list[str]) -> list[str]:
 
 def _check(profile: Profile, path: Path) -> None:
     """Refuse what the types alone cannot: references to rails, modes or steps that do not exist."""
+    for fault in (_fault(profile), _sensor_fault(profile), _simulation_fault(profile)):
+        if fault:
+            raise InputError(f"device profile {path}: {fault}")
 
-    def refuse(text: str) -> None:
-        raise InputError(f"device profile {path}: {text}")
 
+def _fault(profile: Profile) -> str:
     if not profile.links:
-        refuse("key 'links' is empty; name at least one")
+        return "key 'links' is empty; name at least one"
     if not profile.modes:
-        refuse("key 'modes' is empty; name at least one")
-    if (profile.rails is None) != (profile.sensor is None):
-        refuse("'rails' and 'sensor' come together; add the other one or remove both")
-    if profile.rails is not None and profile.sensor is not None:
-        rails = profile.rails
-        for key, names in (("total", rails.total), ("parts", rails.parts)):
-            for rail in names:
-                if rail not in rails.names:
-                    refuse(f"rails.{key} names {rail!r}; {suggest(rail, list(rails.names))}")
-        if not rails.total:
-            refuse("rails.total is empty; without it there is no energy")
-        for rail in rails.names:
-            if profile.sensor.step_mw.get(rail, 0.0) <= 0:
-                refuse(f"sensor.step_mw has no positive step for rail {rail!r}")
-    if "simulated" in profile.links and (profile.simulation is None or profile.gpu is None):
-        refuse("link 'simulated' needs [simulation] and [gpu]")
+        return "key 'modes' is empty; name at least one"
+    if not any(compute.supported for compute in profile.precisions.values()):
+        return "no precision is supported; at least fp32 must be"
+    for name, compute in profile.precisions.items():
+        if not compute.supported and not compute.reason:
+            return f"precisions.{name} is not supported and gives no reason; say why in key 'reason'"
+    return ""
+
+
+def _sensor_fault(profile: Profile) -> str:
+    rails, sensor = profile.rails, profile.sensor
+    if rails is None or sensor is None:
+        apart = (rails is None) != (sensor is None)
+        return "'rails' and 'sensor' come together; add the other one or remove both" if apart else ""
+    for key, names in (("total", rails.total), ("parts", rails.parts)):
+        for rail in names:
+            if rail not in rails.names:
+                return f"rails.{key} names {rail!r}; {suggest(rail, rails.names)}"
+    if not rails.total:
+        return "rails.total is empty; without it there is no energy"
+    for rail in rails.names:
+        if sensor.step_mw.get(rail, 0.0) <= 0:
+            return f"sensor.step_mw has no positive step for rail {rail!r}"
+    return ""
+
+
+def _simulation_fault(profile: Profile) -> str:
+    simulation = profile.simulation
+    if simulation is None or profile.gpu is None:
+        return "link 'simulated' needs [simulation] and [gpu]" if "simulated" in profile.links else ""
+    shares = {f"efficiency.{kind}": simulation.efficiency.get(kind, 0.0) for kind in _KERNELS}
+    for key, share in {**shares, "memory_efficiency": simulation.memory_efficiency}.items():
+        if not 0 < share <= 1:
+            return f"simulation.{key} must be above 0 and at most 1"
+    for name, compute in profile.precisions.items():
+        if compute.supported and name not in simulation.mac_pj:
+            return f"simulation.mac_pj has no energy for {name}; add it"
+    rails = profile.rails
+    for rail in rails.names if rails else ():
+        if rail not in simulation.rails and (rails is None or rail not in rails.total):
+            return f"simulation.rails has no power for rail {rail!r}; add it"
+    return _clock_fault(profile)
+
+
+def _clock_fault(profile: Profile) -> str:
+    for mode in profile.modes:
+        clocks = (mode.gpu_clock_mhz, mode.cpu_clock_mhz, mode.memory_clock_mhz)
+        if min(clocks) <= 0 or not any(mode.cpu_online):
+            return f"mode {mode.name!r} needs clocks above 0 and a core that is on to be simulated"
+    if min(profile.memory.bandwidth_gb_s, profile.memory.max_clock_mhz) <= 0:
+        return "memory bandwidth and clock must be above 0 to be simulated"
+    return ""

@@ -85,6 +85,13 @@ def test_a_users_own_file_is_a_profile(tmp_path):
         ("speedup = 2.0", "speed_up = 2.0", "did you mean 'speedup'"),
         ('name = "MAXQ"\ngpu_clock_mhz', 'name = "MAXQ"\ngpu_clok_mhz', "did you mean 'gpu_clock_mhz'"),
         ("[gpu]", "[gpu", "cannot be read"),
+        ("linear = 0.24", "", "efficiency.linear"),
+        ("fp16 = 15", "", "no energy for fp16"),
+        ("[simulation.rails.VDD_4V0_WIFI]", "[simulation.rails.VDD_4V0]", "no power for rail 'VDD_4V0_WIFI'"),
+        ("gpu_clock_mhz = 850", "gpu_clock_mhz = 0", "'MAXQ' needs clocks above 0"),
+        ("bandwidth_gb_s = 59.7", "bandwidth_gb_s = 0", "must be above 0"),
+        ('total = ["VDD_IN"]', "total = []", "rails.total is empty"),
+        ("[simulation]\n", "[gpu2]\n", "did you mean 'gpu'"),
     ],
 )
 def test_a_mistake_is_named_with_what_was_meant(tmp_path, old, new, message):
@@ -98,6 +105,19 @@ def test_a_rail_without_a_sensor_is_refused(tmp_path):
 
     with pytest.raises(InputError, match="come together"):
         load_profile(written(tmp_path, TX2[:start] + TX2[end:]))
+
+
+def test_a_simulated_board_needs_parameters(tmp_path):
+    with pytest.raises(InputError, match="needs \\[simulation\\]"):
+        load_profile(written(tmp_path, TX2[: TX2.index("[simulation]")]))
+
+
+def test_a_precision_is_refused_only_with_a_reason(tmp_path):
+    start = TX2.index("reason =")
+    text = TX2[:start] + TX2[TX2.index("\n", start) :]
+
+    with pytest.raises(InputError, match="gives no reason"):
+        load_profile(written(tmp_path, text))
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path):
