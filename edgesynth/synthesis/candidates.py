@@ -12,7 +12,7 @@ from edgesynth.space import Architecture, Choice
 from edgesynth.synthesis.encoding import Encoding, Indices
 from edgesynth.synthesis.requirements import Requirements
 
-__all__ = ["Costs", "mutate", "repair", "spread_out", "stratified", "unique"]
+__all__ = ["Costs", "repair", "spread_out", "stratified", "unique"]
 
 
 class Costs:
@@ -106,16 +106,6 @@ def spread_out(encoding: Encoding, pool: Indices, taken: Indices, count: int, st
         chosen.append(int(near.argmax()))
         near = np.minimum(near, ((features - features[chosen[-1]]) ** 2).sum(1))
     return pool[chosen[:count]]
-
-
-def mutate(encoding: Encoding, parents: Indices, count: int, rng: np.random.Generator) -> Indices:
-    """Draw ``[count, D]`` architectures that differ from a parent in one to three dimensions."""
-    child = parents[rng.integers(0, len(parents), count)].copy()
-    dims = len(encoding.counts)
-    changes = rng.random((count, dims)) < rng.choice([1.0, 2.0, 3.0], (count, 1)) / dims
-    changes[np.arange(count), rng.integers(0, dims, count)] = True
-    fresh = (rng.random(child.shape) * encoding.counts).astype(np.int64)
-    return np.where(changes, fresh, child)
 
 
 def repair(

@@ -7,6 +7,7 @@ relaxed architecture.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from edgesynth.space import Architecture, Choice, Space, Switch, Value, Width
 
-__all__ = ["Encoding", "Indices"]
+__all__ = ["Encoding", "Indices", "mutate"]
 
 Indices = NDArray[np.int64]
 
@@ -35,6 +36,7 @@ class Encoding:
             per option, an ordered one its place on a linear and on a logarithmic scale; any two
             extremes of one dimension are at squared distance 1.
         owner: The dimension each feature belongs to, ``[P]``.
+        centre: The mean features of the space, ``[P]``; subtracted from every feature.
         basis: Policy outputs to padded logits, ``[Q, D * V]``. A dimension of many ordered values has
             three outputs (slope, curvature, skew over its range), so that what is learned of one
             width holds for its neighbours; any other has one output per choice.
@@ -60,16 +62,17 @@ class Encoding:
         self.owner = torch.tensor(owners)
         self.basis = torch.stack(outputs)
         centre = (self.legal / self.legal.sum(1, keepdim=True)).to(torch.float64)
-        self._centre = centre.flatten() @ self.projection
+        self.centre = centre.flatten() @ self.projection
 
     def onehot(self, indices: Indices | Tensor) -> Tensor:
         """Value indices ``[n, D]`` to padded one-hot ``[n, D, V]``."""
         chosen = torch.as_tensor(indices)
-        return torch.nn.functional.one_hot(chosen, self.legal.shape[1]).to(torch.float64)
+        onehot: Tensor = torch.nn.functional.one_hot(chosen, self.legal.shape[1]).to(torch.float64)
+        return onehot
 
     def features(self, onehot: Tensor) -> Tensor:
         """Padded one-hot or probabilities ``[n, D, V]`` to features ``[n, P]``, centred over the space."""
-        return onehot.flatten(1) @ self.projection - self._centre
+        return onehot.flatten(1) @ self.projection - self.centre
 
     def indices(self, architectures: Sequence[Mapping[str, Value]]) -> Indices:
         """Architectures to value indices ``[n, D]``."""
@@ -105,17 +108,27 @@ class Encoding:
         return np.concatenate(out) if out else indices[:0]
 
 
+def mutate(encoding: Encoding, parents: Indices, rng: np.random.Generator) -> Indices:
+    """Change each parent ``[n, D]`` in one dimension, or a few: half the time by one step."""
+    count, dims = parents.shape
+    changes = rng.random((count, dims)) < rng.choice([0.0, 1.0, 2.0], (count, 1)) / dims
+    changes[np.arange(count), rng.integers(0, dims, count)] = True
+    fresh = (rng.random(parents.shape) * encoding.counts).astype(np.int64)
+    step = (parents + rng.choice([-1, 1], parents.shape)) % encoding.counts
+    return np.where(changes, np.where(rng.random(parents.shape) < 0.5, fresh, step), parents)
+
+
 def _features(dimension: Width | Switch | Choice) -> Tensor:
     count = len(dimension.values)
     if isinstance(dimension, Choice):
-        return torch.eye(count, dtype=torch.float64) * 0.5**0.5
+        return torch.eye(count, dtype=torch.float64) * math.sqrt(0.5)
     if count == 1:
         return torch.zeros(1, 1, dtype=torch.float64)
     if isinstance(dimension, Switch):
         return torch.tensor([[0.0], [1.0]], dtype=torch.float64)
     values = torch.tensor([float(value) for value in dimension.values], dtype=torch.float64)
     scales = [(scale - scale[0]) / (scale[-1] - scale[0]) for scale in (values, values.log())]
-    return torch.stack(scales, dim=1) * 0.5**0.5
+    return torch.stack(scales, dim=1) * math.sqrt(0.5)
 
 
 def _logits(dimension: Width | Switch | Choice) -> Tensor:

@@ -1,9 +1,9 @@
 """The policy of the generator ``G(s; theta_G)`` (arXiv 1809.05989, eq. 1): seeds in, architectures out.
 
-A seed is hashed to a Gaussian latent and to Gumbel noise; a small net turns the latent and the
-requirement vector into logits over the choices of every dimension; the choice is their noisy argmax.
-The latent moves all dimensions *together*, so that a family can trade one width for another and stay
-inside a budget; the noise moves each alone and is annealed away as the generator learns.
+A seed is hashed to noise. A small masked net (M. Germain et al., "MADE", arXiv 1502.03509) turns the
+requirement vector and the choices made so far into logits over the next dimension's choices, and the
+seed's Gumbel noise settles each choice. Because every choice sees the earlier ones, a family can trade
+one width for another and still stay inside a budget, which independent choices cannot.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from edgesynth.synthesis.encoding import Encoding, Indices
 
 __all__ = ["Generator"]
 
-_LATENT: Final = 12
-_HIDDEN: Final = 48
+_HIDDEN: Final = 128
 _ILLEGAL: Final = -1e9
 
 
@@ -33,7 +32,7 @@ class Generator:
 
     Attributes:
         theta: All parameters as one vector, so that learning reads ``theta = theta + delta``.
-        noise: The temperature of the Gumbel noise: 1 samples the logits, 0 is their argmax.
+        noise: The temperature of the choices: 1 samples the policy, 0 takes its likeliest choices.
 
     Args:
         encoding: The space's encoding.
@@ -44,66 +43,87 @@ class Generator:
     def __init__(self, encoding: Encoding, bounds: int, seed: int = 0) -> None:
         self.encoding = encoding
         self.bounds = bounds
-        self.noise = 1.0
-        outputs = encoding.basis.shape[0]
-        self._shapes = [
-            (_LATENT + bounds, _HIDDEN),
-            (_HIDDEN,),
-            (_HIDDEN, _HIDDEN),
-            (_HIDDEN,),
-            (_HIDDEN, outputs),
-            (outputs,),
-        ]
-        rng = np.random.default_rng([seed, 1])
-        parts = [
-            rng.standard_normal(shape) / math.sqrt(shape[0]) if len(shape) == 2 else np.zeros(shape)
-            for shape in self._shapes
-        ]
-        self.theta = torch.from_numpy(np.concatenate([part.ravel() for part in parts]))
-
-    def logits(self, latent: Tensor, bounds: Tensor, theta: Tensor | None = None) -> Tensor:
-        """Latents ``[n, Z]`` and requirement vectors ``[n, R]`` to padded logits ``[n, D, V]``."""
-        theta = self.theta if theta is None else theta
-        first, b1, second, b2, last, b3 = (
-            part.view(shape)
-            for part, shape in zip(
-                theta.split([math.prod(s) for s in self._shapes]), self._shapes, strict=True
-            )
+        self.noise = 0.8
+        dims, slots = encoding.legal.shape
+        features, outputs = len(encoding.owner), len(encoding.basis)
+        # An output moves the logits of one dimension; a hidden unit of degree d sees the first d.
+        settles = (encoding.basis.view(outputs, dims, slots).abs().sum(2) > 0).to(torch.int64).argmax(1)
+        degree = torch.arange(_HIDDEN) % max(1, dims - 1) + 1
+        self._settles = settles
+        self._masks = (
+            (encoding.owner[:, None] < degree[None, :]).to(torch.float64),
+            (degree[:, None] <= settles[None, :]).to(torch.float64),
+            (encoding.owner[:, None] < settles[None, :]).to(torch.float64),
         )
-        hidden = torch.tanh(torch.cat([latent, bounds], dim=1) @ first + b1)
-        hidden = torch.tanh(hidden @ second + b2)
-        legal = self.encoding.legal
-        padded = ((hidden @ last + b3) @ self.encoding.basis).view(-1, *legal.shape)
-        return padded.masked_fill(~legal, _ILLEGAL)
+        self._shapes = (
+            (features, _HIDDEN),
+            (_HIDDEN, outputs),
+            (features, outputs),
+            (bounds, _HIDDEN),
+            (bounds, outputs),
+            (_HIDDEN,),
+            (outputs,),
+        )
+        rng = np.random.default_rng([seed, 1])
+        scales = (1.0, 0.1 / math.sqrt(_HIDDEN), 0.0, 0.3, 0.0, 1.0, 0.0)
+        parts = [
+            s * rng.standard_normal(shape).ravel() for s, shape in zip(scales, self._shapes, strict=True)
+        ]
+        self.theta = torch.from_numpy(np.concatenate(parts))
 
-    def relaxed(
-        self, latent: Tensor, gumbel: Tensor, bounds: Tensor, theta: Tensor, softness: float = 1.0
-    ) -> tuple[Tensor, Tensor]:
-        """Straight-through choices (E. Jang et al., arXiv 1611.01144): hard forward, soft backward.
+    def log_probability(self, indices: Indices, bounds: Tensor, theta: Tensor) -> Tensor:
+        """Logarithm of the policy's probability of choices ``[n, D]`` at temperature 1: ``[n]``.
 
         Args:
-            latent: ``[n, Z]``.
-            gumbel: Standard Gumbel noise ``[n, D, V]``.
+            indices: Value indices.
             bounds: Requirement vectors ``[n, R]``.
             theta: The parameters to differentiate in.
-            softness: Temperature of the backward pass.
+        """
+        onehot = self.encoding.onehot(indices)
+        features = self.encoding.features(onehot)
+        w1, w2, skip, bound1, bound2, b1, b2 = self._unpack(theta)
+        hidden = torch.nn.functional.silu(features @ w1 + bounds @ bound1 + b1)
+        logits = self._padded(hidden @ w2 + features @ skip + bounds @ bound2 + b2)
+        return (logits.log_softmax(2) * onehot).sum((1, 2))
+
+    @torch.no_grad()
+    def draw(self, gumbel: Tensor, bounds: Tensor, theta: Tensor | None = None) -> tuple[Indices, Tensor]:
+        """Settle one dimension after another.
+
+        Args:
+            gumbel: Standard Gumbel noise ``[n, D, V]``.
+            bounds: Requirement vectors ``[n, R]``.
+            theta: Other parameters than the present ones.
 
         Returns:
-            One-hot choices ``[n, D, V]`` that carry gradients, and the probabilities behind them.
+            Value indices ``[n, D]``, and the noisy logits ``[n, D, V]`` that settled them.
         """
-        logits = self.logits(latent, bounds, theta)
-        noisy = logits + self.noise * gumbel
-        soft = (noisy / softness).softmax(dim=2)
-        hard = self.encoding.onehot(noisy.argmax(dim=2))
-        return hard + (soft - soft.detach()), soft
+        w1, w2, skip, bound1, bound2, b1, b2 = self._unpack(self.theta if theta is None else theta)
+        encoding = self.encoding
+        dims, slots = encoding.legal.shape
+        before = bounds @ bound1 + b1 - (encoding.centre @ w1)
+        direct = bounds @ bound2 + b2 - (encoding.centre @ skip)
+        table = encoding.projection.view(dims, slots, -1)
+        basis = encoding.basis.view(-1, dims, slots)
+        chosen = torch.zeros(len(gumbel), dims, dtype=torch.int64)
+        noisy = torch.full_like(gumbel, _ILLEGAL)
+        for d in range(dims):
+            mine = self._settles == d
+            out = torch.nn.functional.silu(before) @ w2[:, mine] + direct[:, mine]
+            logits = (out @ basis[mine, d]).masked_fill(~encoding.legal[d], _ILLEGAL)
+            noisy[:, d] = logits + self.noise * gumbel[:, d]
+            chosen[:, d] = noisy[:, d].argmax(1)
+            seen = table[d, chosen[:, d]]
+            before = before + seen @ w1
+            direct = direct + seen @ skip
+        return chosen.numpy(), noisy
 
-    def imagine(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Draw latents ``[n, Z]`` and Gumbel noise ``[n, D, V]`` distributed as those of real seeds."""
-        uniform = rng.random((count, *self.encoding.legal.shape))
-        return torch.from_numpy(rng.standard_normal((count, _LATENT))), torch.from_numpy(_gumbel(uniform))
+    def imagine(self, count: int, rng: np.random.Generator) -> Tensor:
+        """Gumbel noise ``[n, D, V]`` distributed as that of real seeds."""
+        return _gumbel(rng.random((count, *self.encoding.legal.shape)))
 
-    def seeded(self, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """The latents ``[n, Z]`` and Gumbel noise ``[n, D, V]`` of real seeds.
+    def seeded(self, seeds: Sequence[int]) -> Tensor:
+        """The Gumbel noise ``[n, D, V]`` of real seeds.
 
         Each seed keys its own counter-based stream (Philox), so a seed means the same on every
         machine, alone or in any batch.
@@ -111,47 +131,34 @@ class Generator:
         Raises:
             InputError: A seed is negative or does not fit 64 bits.
         """
-        shape = self.encoding.legal.shape
-        latent = np.empty((len(seeds), _LATENT))
-        uniform = np.empty((len(seeds), *shape))
+        uniform = np.empty((len(seeds), *self.encoding.legal.shape))
         for row, seed in enumerate(seeds):
             if not 0 <= seed < 2**64:
                 raise InputError(f"a generator seed must lie in 0 .. 2**64 - 1, got {seed}")
-            rng = np.random.Generator(np.random.Philox(key=int(seed)))
-            latent[row] = rng.standard_normal(_LATENT)
-            uniform[row] = rng.random(shape)
-        return torch.from_numpy(latent), torch.from_numpy(_gumbel(uniform))
+            uniform[row] = np.random.Generator(np.random.Philox(key=int(seed))).random(uniform.shape[1:])
+        return _gumbel(uniform)
 
-    @torch.no_grad()
-    def choose(self, seeds: Sequence[int], bounds: Sequence[float]) -> Indices:
-        """The value indices ``[n, D]`` that these seeds stand for under one requirement vector."""
-        latent, gumbel = self.seeded(seeds)
-        return self.pick(
-            latent, gumbel, torch.tensor([list(bounds)], dtype=torch.float64).expand(len(seeds), -1)
-        )
-
-    @torch.no_grad()
-    def pick(self, latent: Tensor, gumbel: Tensor, bounds: Tensor) -> Indices:
-        """The hard choices ``[n, D]`` of latents under requirement vectors."""
-        noisy = self.logits(latent, bounds) + self.noise * gumbel
-        chosen: Indices = noisy.argmax(dim=2).numpy()
-        return chosen
-
-    @torch.no_grad()
-    def preferences(self, seed: int, bounds: Sequence[float]) -> Tensor:
-        """The noisy logits ``[D, V]`` of one seed: the policy's own ranking of every choice."""
-        latent, gumbel = self.seeded([seed])
-        return (self.logits(latent, torch.tensor([list(bounds)], dtype=torch.float64)) + self.noise * gumbel)[
-            0
-        ]
+    def choose(self, seeds: Sequence[int], bounds: Sequence[float]) -> tuple[Indices, Tensor]:
+        """Value indices ``[n, D]`` of these seeds under one requirement vector, and their noisy logits."""
+        rows = torch.tensor([list(bounds)], dtype=torch.float64).expand(len(seeds), -1)
+        return self.draw(self.seeded(seeds), rows)
 
     def architectures(
         self, seeds: Sequence[int], bounds: Sequence[float] | None = None
     ) -> list[Architecture]:
         """The architectures these seeds stand for; by default under the requirements it was taught."""
-        return self.encoding.architectures(self.choose(seeds, bounds or [0.0] * self.bounds))
+        chosen, _ = self.choose(seeds, [0.0] * self.bounds if bounds is None else bounds)
+        return self.encoding.architectures(chosen)
+
+    def _unpack(self, theta: Tensor) -> list[Tensor]:
+        parts = torch.split(theta, [math.prod(shape) for shape in self._shapes])
+        tensors = [part.view(shape) for part, shape in zip(parts, self._shapes, strict=True)]
+        return [t * mask for t, mask in zip(tensors, self._masks, strict=False)] + tensors[len(self._masks) :]
+
+    def _padded(self, outputs: Tensor) -> Tensor:
+        legal = self.encoding.legal
+        return (outputs @ self.encoding.basis).view(-1, *legal.shape).masked_fill(~legal, _ILLEGAL)
 
 
-def _gumbel(uniform: NDArray[np.float64]) -> NDArray[np.float64]:
-    noise: NDArray[np.float64] = -np.log(-np.log(np.clip(uniform, 1e-300, 1 - 1e-16)))
-    return noise
+def _gumbel(uniform: NDArray[np.float64]) -> Tensor:
+    return torch.from_numpy(-np.log(-np.log(np.clip(uniform, 1e-300, 1 - 1e-16))))

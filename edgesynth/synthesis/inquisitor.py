@@ -16,24 +16,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgesynth.synthesis.encoding import Encoding, Indices
+from edgesynth.synthesis.encoding import Encoding, Indices, mutate
 from edgesynth.synthesis.generator import Generator
-from edgesynth.synthesis.performance import Performance
+from edgesynth.synthesis.performance import Differentiable, Performance
+from edgesynth.synthesis.population import Ascent, Population, Weights
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.surrogate import CostNet, GaussianProcess, Warp
 
-__all__ = ["Belief", "Inquisitor", "Observations", "Update"]
+__all__ = ["FRACTIONS", "Belief", "Inquisitor", "Observations", "Update"]
 
-_FRACTIONS: Final = frozenset({"accuracy", "miou", "map"})
+FRACTIONS: Final = frozenset({"accuracy", "miou", "map"})
 _UTILITY: Final = "performance"
 _FAILURE: Final = "failure"
 _RESPONSES: Final = 2
 _DRAWS: Final = 16
-_RHO: Final = 4.0
-_MOST: Final = 50.0
+_POPULATION: Final = 256
 _RATE: Final = 1e-2
-_LEAST_NOISE: Final = 0.05
-_DISTINCT: Final = 0.95
+_GLOBAL: Final = 3
+_FRESH: Final = 128
+_CAUTION: Final = 1.5
+_LEAST_CAUTION: Final = 0.75
 
 
 @dataclass(frozen=True)
@@ -82,12 +84,14 @@ class Belief:
     def log_feasible(self) -> Tensor:
         """Logarithm of the probability that every requirement holds and the evaluation succeeds."""
         chance = torch.special.log_ndtr(self.margin / self.margin_std.clamp_min(1e-6)).sum(0)
-        return chance + self.success.clamp_min(1e-3).log()
+        total: Tensor = chance + self.success.clamp_min(1e-12).log()
+        return total
 
     @property
     def feasible(self) -> Tensor:
         """Whether the means hold every requirement, ``[n]`` bool."""
-        return (self.margin >= 0).all(0)
+        inside: Tensor = (self.margin >= 0).all(0)
+        return inside
 
 
 @dataclass(frozen=True)
@@ -96,12 +100,10 @@ class Update:
 
     Attributes:
         delta: To be added to ``theta_G``.
-        noise: The generator's next noise temperature.
         record: Figures for the cycle's record.
     """
 
     delta: Tensor
-    noise: float
     record: Mapping[str, Any]
 
 
@@ -137,8 +139,9 @@ class Inquisitor:
         if self.score is None:
             self.names.append(_UTILITY)
         self.outputs = list(self.names)
-        self.multipliers = torch.zeros(len(requirements), dtype=torch.float64)
-        self.spread = 0.0
+        self.temperature = 1.0
+        self.caution = _CAUTION
+        self._members = np.empty((0, len(encoding.space)), dtype=np.int64)
         self._warps: dict[str, Warp] = {}
         self._slack: Mapping[str, tuple[float, float]] = {}
         self._model: GaussianProcess | None = None
@@ -179,14 +182,13 @@ class Inquisitor:
             if name == _FAILURE:
                 warp = Warp("raw", 0.0, 0.5)
             else:
-                warp = Warp.fit(known, fraction=name in _FRACTIONS) if len(known) else Warp("raw")
+                warp = Warp.fit(known, fraction=name in FRACTIONS) if len(known) else Warp("raw")
             self._warps[name] = warp
             finite = torch.from_numpy(np.where(np.isfinite(values), values, np.nan))
             targets.append(warp.forward(finite))
             noises.append(torch.from_numpy(seen.noise.get(name, np.ones(len(values)))))
-        finite_utility = seen.utility[np.isfinite(seen.utility)]
-        self._utility_scale = float(finite_utility.std()) if len(finite_utility) > 1 else 1.0
-        self._utility_scale = self._utility_scale or 1.0
+        better = np.sort(seen.utility[np.isfinite(seen.utility)])[-max(2, len(seen.utility) // 2) :]
+        self._utility_scale = (float(better.std()) if len(better) > 1 else 0.0) or 1.0
         x = self._features(onehot)
         self._model = self._process("metrics", x.shape[1], self.outputs)
         self._model.fit(x, torch.stack(targets), torch.stack(noises), steps)
@@ -313,7 +315,7 @@ class Inquisitor:
         success = torch.ones(count, dtype=torch.float64)
         if _FAILURE in row and self._model is not None:
             i = row[_FAILURE]
-            success = torch.special.ndtr((1.0 - mean[i]) / (std[i].square() + 0.25).sqrt())
+            success = torch.special.ndtr((1.0 - mean[i]) / (std[i].square() + 0.04).sqrt())
         return Belief(
             utility,
             utility_std,
@@ -359,7 +361,7 @@ class Inquisitor:
     def tensors(self) -> dict[str, Tensor]:
         """Everything learned that is a tensor; what observations determine is left out."""
         out = {f"hyper.{name}": value for name, value in self._hyper.items()}
-        out["multipliers"] = self.multipliers
+        out["population"] = torch.from_numpy(self._members)
         if self.cost is not None:
             out |= {f"cost.{name}": value for name, value in self.cost.tensors().items()}
         return out
@@ -367,13 +369,19 @@ class Inquisitor:
     def to_json(self) -> dict[str, Any]:
         """Everything learned that is a number."""
         cost = None if self.cost is None else self.cost.to_json()
-        return {"spread": self.spread, "cost": cost, "cost_error": self.cost_error}
+        return {
+            "temperature": self.temperature,
+            "caution": self.caution,
+            "cost": cost,
+            "cost_error": self.cost_error,
+        }
 
     def restore(self, tensors: Mapping[str, Tensor], data: Mapping[str, Any]) -> None:
         """Read what :meth:`tensors` and :meth:`to_json` gave; observations are to be learned again."""
         self._hyper = {k.removeprefix("hyper."): v for k, v in tensors.items() if k.startswith("hyper.")}
-        self.multipliers = tensors["multipliers"]
-        self.spread, self.cost_error = float(data["spread"]), float(data["cost_error"])
+        self._members = tensors["population"].numpy()
+        self.temperature, self.caution = float(data["temperature"]), float(data["caution"])
+        self.cost_error = float(data["cost_error"])
         self._model = None
         if self.cost is not None:
             own = {k.removeprefix("cost."): v for k, v in tensors.items() if k.startswith("cost.")}
@@ -386,85 +394,92 @@ class Inquisitor:
         generator: Generator,
         rng: np.random.Generator,
         *,
-        steps: int = 30,
-        batch: int = 48,
-        caution: float = 1.0,
+        steps: int = 40,
         diversity: float = 0.1,
         span: float = 0.0,
+        start: Indices | None = None,
     ) -> Update:
         """``delta theta_G``: teach the generator on imagined seeds (arXiv 1809.05989, eq. 3).
 
-        Each step draws fresh imagined seeds, lets the generator choose (straight-through), predicts
-        the choices, and follows the gradient of::
+        The generator that maximises ``E[U] + T H`` (mean performance, and entropy at temperature ``T``)
+        under ``1_r`` is known in closed form::
 
-            U / scale  -  sum_j [ lambda_j v_j + rho/2 v_j^2 ]  +  (diversity + mu) * distance
+            p*(N)  ~  1_r(N) exp(U(N) / T)
 
-        where ``v_j`` is the predicted violation of requirement ``j`` with ``caution`` standard
-        deviations in hand. ``lambda`` (one per requirement) rises while its requirement is violated
-        and ``mu`` while the imagined architectures repeat: both are duals, not weights to tune.
+        so the inquisitor keeps a population of imagined architectures that walks towards ``p*`` as
+        ``theta_I`` believes it (Metropolis-Hastings, proposed by small changes and by the generator
+        itself). ``delta`` is gradient ascent on the generator's likelihood of that population, less the
+        likelihood of its own draws that fall outside. A requirement is a wall, not a price: a member
+        inside never leaves, and one outside only moves closer. ``T`` falls to ``diversity`` and rises
+        only as far as members of the population repeat. Margins are held with up to 1.5 standard
+        deviations in hand, fewer where that leaves no room for a varied family.
 
         Args:
             generator: Read, never changed.
             rng: Draws the imagined seeds.
-            steps: Gradient steps.
-            batch: Imagined seeds per step.
-            caution: Standard deviations that a margin must hold.
-            diversity: Weight of the mean pairwise distance.
-            span: Half of each batch imagines bounds up to ``exp(span)`` times looser or tighter.
+            steps: Population sweeps, and as many gradient steps.
+            diversity: The least temperature, in units of the spread of the better observations.
+            span: Half of the population imagines bounds up to ``exp(span)`` times looser or tighter.
+            start: Architectures ``[n, D]`` to seed the population with.
         """
-        theta = generator.theta.clone()
-        first, second = torch.zeros_like(theta), torch.zeros_like(theta)
         count = len(self.requirements)
-        violations = torch.zeros(count, dtype=torch.float64)
-        utility = distance = feasible = 0.0
-        for step in range(1, steps + 1):
-            latent, gumbel = generator.imagine(batch, rng)
-            bounds = torch.zeros(batch, count, dtype=torch.float64)
-            if span > 0:
-                bounds[batch // 2 :] = torch.from_numpy(rng.uniform(-span, span, (batch - batch // 2, count)))
-            leaf = theta.clone().requires_grad_(True)
-            onehot, soft = generator.relaxed(latent, gumbel, bounds, leaf)
-            belief = self.believe(onehot, bounds=bounds)
-            short = (caution * belief.margin_std - belief.margin).clamp_min(0.0)
-            penalty = (self.multipliers[:, None] * short + 0.5 * _RHO * short.square()).sum(0).mean()
-            apart = _distance(soft)
-            risk = -belief.success.clamp_min(1e-3).log().mean()
-            loss = (
-                penalty
-                + risk
-                - belief.utility.mean() / self._utility_scale
-                - (diversity + self.spread) * apart
-            )
+        bounds = torch.zeros(_POPULATION, count, dtype=torch.float64)
+        if span > 0:
+            half = _POPULATION // 2
+            bounds[half:] = torch.from_numpy(rng.uniform(-span, span, (_POPULATION - half, count)))
+        members = self._members
+        if not len(members):
+            members, _ = generator.draw(generator.imagine(_POPULATION, rng), bounds)
+        if start is not None:
+            members = np.concatenate([start, members[len(start) :]])
+        caution = self.caution
+
+        def weigh(indices: Indices) -> Weights:
+            return self._weigh(indices, bounds, caution)
+
+        walk = Population(self.encoding, members, weigh, self.temperature, diversity)
+        ascent = Ascent(generator.theta, _RATE)
+        for step in range(steps):
+            leaf = ascent.theta.clone().requires_grad_(True)
+            warning = torch.zeros((), dtype=torch.float64)
+            if step % _GLOBAL == 0:
+                drawn, _ = generator.draw(generator.imagine(_POPULATION, rng), bounds, ascent.theta)
+                log_p = generator.log_probability(drawn, bounds, leaf)
+                own = generator.log_probability(walk.members, bounds, ascent.theta)
+                outside = torch.from_numpy(walk.propose(drawn, rng, (own - log_p.detach()).numpy()))
+                warning = _GLOBAL * ((outside - outside.mean()) * log_p).mean()
+            else:
+                walk.propose(mutate(self.encoding, walk.members, rng), rng)
+            loss = warning - generator.log_probability(walk.lesson(rng), bounds, leaf).mean()
             loss.backward()  # type: ignore[no-untyped-call]
             assert leaf.grad is not None
-            first = 0.9 * first + 0.1 * leaf.grad
-            second = 0.99 * second + 0.01 * leaf.grad.square()
-            theta = theta - _RATE * (first / (1 - 0.9**step)) / ((second / (1 - 0.99**step)).sqrt() + 1e-8)
-            weight = 1.0 / steps
-            violations += weight * short.detach().mean(1)
-            utility += weight * float(belief.utility.detach().mean())
-            distance += weight * float(apart.detach())
-            feasible += weight * float(belief.feasible.to(torch.float64).mean())
-        self.multipliers = (self.multipliers + _RHO * (violations - 0.005)).clamp(0.0, _MOST)
-        noise = max(_LEAST_NOISE, 0.9 * generator.noise)
-        latent, gumbel = generator.imagine(128, rng)
-        chosen = generator.pick(latent, gumbel, torch.zeros(128, count, dtype=torch.float64))
-        distinct = len(np.unique(chosen, axis=0)) / 128
-        self.spread = min(2.0, self.spread * 1.5 + 0.02) if distinct < _DISTINCT else self.spread * 0.8
+            ascent.step(leaf.grad)
+        self._members, self.temperature = walk.members, walk.temperature
+        # A region too small for a varied family is one that caution has cut too close.
+        cramped = self.temperature >= 0.9 * Population.HOTTEST
+        self.caution = max(_LEAST_CAUTION, 0.8 * caution) if cramped else min(_CAUTION, 1.1 * caution)
+        none = torch.zeros(_FRESH, count, dtype=torch.float64)
+        fresh, _ = generator.draw(generator.imagine(_FRESH, rng), none, ascent.theta)
+        short, utility = self._weigh(fresh, none, 0.0)
+        inside = short <= 0
         record = {
-            "utility": utility,
-            "loss": float(loss.detach()),
-            "feasible": feasible,
-            "distance": distance,
-            "distinct": distinct,
-            "multipliers": {
-                item.text: float(value)
-                for item, value in zip(self.requirements, self.multipliers, strict=True)
-            },
-            "spread": self.spread,
-            "noise": noise,
+            "loss": float(loss.detach()) if steps else None,
+            "utility": float(utility[inside].mean() * self._utility_scale) if inside.any() else None,
+            "feasible": float(inside.mean()),
+            "population_feasible": float((walk.short <= 0).mean()),
+            "distinct": len(np.unique(fresh, axis=0)) / _FRESH,
+            "temperature": self.temperature,
+            "caution": caution,
         }
-        return Update(theta - generator.theta, noise, record)
+        return Update(ascent.theta - generator.theta, record)
+
+    def _weigh(self, indices: Indices, bounds: Tensor, caution: float) -> Weights:
+        """Total predicted violation with caution, and performance in units of its spread: each ``[n]``."""
+        with torch.no_grad():
+            belief = self.believe(self.encoding.onehot(indices), bounds=bounds)
+            short = (caution * belief.margin_std - belief.margin).clamp_min(0.0).sum(0)
+            utility = belief.utility / self._utility_scale + belief.success.clamp_min(1e-3).log()
+            return short.numpy(), utility.numpy()
 
 
 def _bound(bound: float, ratio: Tensor) -> Tensor:
@@ -472,19 +487,11 @@ def _bound(bound: float, ratio: Tensor) -> Tensor:
     return bound * ratio.exp() if bound > 0 else bound + ratio * (abs(bound) or 1.0)
 
 
-def _distance(soft: Tensor) -> Tensor:
-    """Mean over dimensions and pairs of the chance that two imagined architectures differ."""
-    pairs = soft.shape[0] * (soft.shape[0] - 1)
-    same = soft.sum(0).square().sum(1) - soft.square().sum((0, 2))
-    return 1.0 - same.mean() / pairs
-
-
 def _tensor_form(performance: Performance) -> Callable[[Mapping[str, Tensor]], Tensor] | None:
     """The performance function on tensors, if it has one or happens to accept them."""
-    form = getattr(performance, "tensor", None)
-    if form is not None:
-        return form  # type: ignore[no-any-return]
-    function = getattr(performance, "function", performance)
+    if isinstance(performance, Differentiable):
+        return performance.tensor
+    function: Callable[[Any], Any] = getattr(performance, "function", performance)
     trial = {name: torch.tensor([0.3, 0.7, 0.9], dtype=torch.float64) for name in performance.needs}
     try:
         got = function(trial)

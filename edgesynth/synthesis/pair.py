@@ -27,11 +27,11 @@ from edgesynth.errors import InputError, RunError
 from edgesynth.metrics import Metric, Provenance, metric_kind
 from edgesynth.space import Architecture, Space, Value
 from edgesynth.synthesis.acquisition import rank, select
-from edgesynth.synthesis.candidates import Costs, mutate, spread_out, stratified, unique
+from edgesynth.synthesis.candidates import Costs, spread_out, stratified, unique
 from edgesynth.synthesis.candidates import repair as move_inside
-from edgesynth.synthesis.encoding import Encoding, Indices
+from edgesynth.synthesis.encoding import Encoding, Indices, mutate
 from edgesynth.synthesis.generator import Generator
-from edgesynth.synthesis.inquisitor import Inquisitor, Observations, Update
+from edgesynth.synthesis.inquisitor import FRACTIONS, Inquisitor, Observations, Update
 from edgesynth.synthesis.performance import Performance, as_performance
 from edgesynth.synthesis.requirements import Requirements
 
@@ -184,6 +184,25 @@ class GeneratorInquisitor:
                 self._pending.pop(key, None)
             self._stale = True
 
+    def drift(self, metric: str, offset: float) -> None:
+        """Shift every value of a metric told so far, because the evaluation itself has moved on.
+
+        Shared weights improve while architectures are compared on them; a client that measures by how
+        much keeps old observations comparable with new ones.
+
+        Args:
+            metric: Whose values move.
+            offset: Added to each of them; the result stays within 0..1 for a fraction.
+        """
+        with self._lock:
+            for known in self._known.values():
+                if metric in known.values:
+                    moved = [value + offset for value in known.values[metric]]
+                    if metric in FRACTIONS:
+                        moved = [min(1.0, max(0.0, value)) for value in moved]
+                    known.values[metric] = moved
+            self._stale = True
+
     # --- the learned generator ---
 
     def generate(
@@ -201,10 +220,10 @@ class GeneratorInquisitor:
             self._prepare()
             wanted = requirements or self.requirements
             bounds = wanted.vector(self.requirements)
-            choice = self.generator.choose([seed], bounds)[0]
+            chosen, preferences = self.generator.choose([seed], bounds)
+            choice = chosen[0]
             if repair:
-                preferences = self.generator.preferences(seed, bounds)
-                choice = move_inside(self._encoding, self._costs, choice, preferences, wanted)
+                choice = move_inside(self._encoding, self._costs, choice, preferences[0], wanted)
             return self.space.decode(choice)
 
     def update(self, steps: int = 60) -> Mapping[str, Any]:
@@ -377,7 +396,7 @@ class GeneratorInquisitor:
         if not count:
             return
         if self._stale:
-            due = count >= 1.15 * self._fitted + 1 or not self.inquisitor.ready
+            due = count >= 1.15 * self._fitted + 1
             self.inquisitor.learn(self._observations(), 0 if not due else 40 if self._fitted == 0 else 15)
             self._fitted = count if due else self._fitted
             self._stale = False
@@ -388,11 +407,16 @@ class GeneratorInquisitor:
     def _teach(self, steps: int) -> Mapping[str, Any]:
         """``theta_G,k+1 = theta_G,k + delta theta_G,k``."""
         rng = self._rng("teach")
+        rows, utility, feasible = self._standing()
         update: Update = self.inquisitor.delta(
-            self.generator, rng, steps=steps, diversity=self.diversity, span=self.span
+            self.generator,
+            rng,
+            steps=steps,
+            diversity=self.diversity,
+            span=self.span,
+            start=rows[np.argsort(-np.where(feasible, utility, -np.inf), kind="stable")[:8]],
         )
         self.generator.theta = self.generator.theta + update.delta
-        self.generator.noise = update.noise
         self.cycles += 1
         return update.record
 
@@ -418,14 +442,14 @@ class GeneratorInquisitor:
         taken = np.concatenate([self._space_indices(list(self._known)), pending])
         rows, utility, feasible = self._standing()
         best = float(utility[feasible].max()) if feasible.any() else None
-        latent, gumbel = self.generator.imagine(_POOL // 2, rng)
-        zeros = torch.zeros(len(latent), len(self.requirements), dtype=torch.float64)
-        parts = [self.generator.pick(latent, gumbel, zeros), stratified(self._encoding, _POOL // 4, rng)]
+        zeros = torch.zeros(_POOL // 2, len(self.requirements), dtype=torch.float64)
+        drawn, _ = self.generator.draw(self.generator.imagine(_POOL // 2, rng), zeros)
+        parts = [drawn, stratified(self._encoding, _POOL // 4, rng)]
         if len(rows):
             order = np.argsort(-np.where(feasible, utility, -np.inf), kind="stable")[:4]
             parts += [
                 self._encoding.neighbours(rows[order]),
-                mutate(self._encoding, rows[order], _POOL // 4, rng),
+                mutate(self._encoding, np.repeat(rows[order], 32, axis=0), rng),
             ]
         pool = _without(unique(np.concatenate(parts)), taken)
         for _ in range(2):

@@ -171,9 +171,9 @@ class GaussianProcess:
         left, right = x * scale, other * scale
         gram = left @ right.transpose(1, 2)
         squares = left.square().sum(2)[:, :, None] + right.square().sum(2)[:, None, :]
-        distance = (5.0 * (squares - 2.0 * gram).clamp_min(1e-12)).sqrt()
-        matern = (1.0 + distance + distance.square() / 3.0) * (-distance).exp()
         linear, local = hyper[:, -3, None, None].exp(), hyper[:, -2, None, None].exp()
+        distance = torch.sub(squares, gram, alpha=2.0).mul_(5.0).clamp_min(1e-12).sqrt()
+        matern = (1.0 + distance + distance.square() / 3.0) * (-distance).exp()
         return 0.5 + linear * gram + local * matern
 
     def _diagonal(self, x: Tensor) -> Tensor:

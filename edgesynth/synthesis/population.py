@@ -1,0 +1,115 @@
+"""The population of imagined architectures that the generator is taught to draw from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgesynth.synthesis.encoding import Encoding, Indices
+
+__all__ = ["Ascent", "Population", "Weights"]
+
+Weights: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Predicted violation and predicted performance of ``n`` architectures, each ``[n]``."""
+
+
+class Population:
+    """Metropolis-Hastings chains on ``1_r(N) exp(U(N) / T)``, one imagined architecture each.
+
+    A member inside the requirements never leaves them, and one outside only moves closer. The
+    temperature falls to its least value, and rises only while too many members are the same.
+
+    Attributes:
+        members: Value indices ``[n, D]``.
+        short: Predicted violation of each member, ``[n]``; 0 inside.
+        temperature: ``T``, in units of the performance that ``weigh`` gives.
+
+    Args:
+        encoding: The space's encoding.
+        members: Where the chains start.
+        weigh: Predicts violation and performance.
+        temperature: Where ``T`` starts.
+        coldest: The least ``T``.
+    """
+
+    HOTTEST: ClassVar[float] = 3.0
+    VARIED: ClassVar[float] = 0.88
+    _MEMORY: ClassVar[int] = 8
+
+    def __init__(
+        self,
+        encoding: Encoding,
+        members: Indices,
+        weigh: Callable[[Indices], Weights],
+        temperature: float,
+        coldest: float,
+    ) -> None:
+        self.encoding = encoding
+        self.members = members
+        self.temperature = temperature
+        self._weigh = weigh
+        self._coldest = coldest
+        self.short, self._utility = weigh(members)
+        self._visited: list[Indices] = [members]
+
+    def propose(
+        self, proposal: Indices, rng: np.random.Generator, log_odds: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """Offer every member one move.
+
+        Args:
+            proposal: Value indices ``[n, D]``.
+            rng: Decides.
+            log_odds: Log ratio of the chances of the reverse and the forward proposal, ``[n]``; zeros
+                for symmetric proposals.
+
+        Returns:
+            1 where a proposal lies outside the requirements, else 0: ``[n]``.
+        """
+        short, utility = self._weigh(proposal)
+        odds = (utility - self._utility) / self.temperature + (0.0 if log_odds is None else log_odds)
+        both_inside = (short <= 0) & (self.short <= 0)
+        accept = (short < self.short) | (both_inside & (np.log(rng.random(len(odds))) < odds))
+        self.members = np.where(accept[:, None], proposal, self.members)
+        self.short = np.where(accept, short, self.short)
+        self._utility = np.where(accept, utility, self._utility)
+        varied = len(np.unique(self.members, axis=0)) / len(self.members)
+        self.temperature *= 1.05 if varied < self.VARIED else 0.97
+        self.temperature = min(max(self.temperature, self._coldest), self.HOTTEST)
+        self._visited = [*self._visited[1 - self._MEMORY :], self.members]
+        return (short > 0).astype(np.float64)
+
+    def lesson(self, rng: np.random.Generator) -> Indices:
+        """One recent state of every chain, ``[n, D]``."""
+        count = len(self.members)
+        at = rng.integers(0, len(self._visited), count)
+        return np.stack(self._visited)[at, np.arange(count)]
+
+
+class Ascent:
+    """Adam (D. Kingma and J. Ba, arXiv 1412.6980) on one vector.
+
+    Args:
+        theta: Where it starts; never changed in place.
+        rate: Step size.
+    """
+
+    def __init__(self, theta: Tensor, rate: float) -> None:
+        self.theta = theta
+        self._rate = rate
+        self._first, self._second = torch.zeros_like(theta), torch.zeros_like(theta)
+        self._steps = 0
+
+    def step(self, gradient: Tensor) -> None:
+        """Move against the gradient of a loss."""
+        self._steps += 1
+        self._first = 0.9 * self._first + 0.1 * gradient
+        self._second = 0.99 * self._second + 0.01 * gradient.square()
+        mean = self._first / (1 - 0.9**self._steps)
+        spread = (self._second / (1 - 0.99**self._steps)).sqrt() + 1e-8
+        self.theta = self.theta - self._rate * mean / spread

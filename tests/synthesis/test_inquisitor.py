@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+import torch
+
+from edgesynth.space import Choice, Space, Width
+from edgesynth.synthesis.encoding import Encoding
+from edgesynth.synthesis.generator import Generator
+from edgesynth.synthesis.inquisitor import Inquisitor, Observations
+from edgesynth.synthesis.performance import as_performance
+from edgesynth.synthesis.requirements import Requirements
+
+SPACE = Space([Width(f"w{i}", 8, 64, 8) for i in range(4)] + [Choice("op", ["a", "b", "c"])])
+ENCODING = Encoding(SPACE)
+
+
+def truth(indices):
+    w = indices[:, :4] / 7
+    quality = 0.95 - 0.3 * np.exp(-2 * w).mean(1) - 0.05 * (indices[:, 4] == 1) * w[:, 0]
+    return {"accuracy": quality, "latency_ms": 1 + (w[:, :3] * w[:, 1:]).sum(1) + 0.5 * indices[:, 4]}
+
+
+def draw(count, seed):
+    return np.random.default_rng(seed).integers(0, SPACE.cardinalities, (count, 5))
+
+
+def observe(indices, failed=None, responses=None, values=None):
+    values = values or truth(indices)
+    count = len(indices)
+    return Observations(
+        indices,
+        values,
+        {name: np.ones(count) for name in values},
+        values["accuracy"],
+        np.zeros(count) if failed is None else failed,
+        np.empty((count, 0)) if responses is None else responses,
+    )
+
+
+def make():
+    performance = as_performance(lambda m: m["accuracy"])
+    return Inquisitor(ENCODING, Requirements({"latency_ms": "<= 2"}), performance)
+
+
+def test_forty_points_predict_unseen_architectures_with_honest_uncertainty():
+    inquisitor = make()
+    inquisitor.learn(observe(draw(40, 0)), 40)
+    unseen = draw(200, 1)
+    for name, (mean, std) in inquisitor.predict(unseen).items():
+        error = truth(unseen)[name] - mean
+        assert np.sqrt((error**2).mean()) < 0.25 * truth(unseen)[name].std(), name
+        assert (np.abs(error) < 3 * std).mean() > 0.9, name
+
+
+def test_predictions_are_differentiable_in_relaxed_choices():
+    inquisitor = make()
+    inquisitor.learn(observe(draw(20, 0)), 10)
+    onehot = ENCODING.onehot(draw(3, 2)).requires_grad_(True)
+    belief = inquisitor.believe(onehot)
+    (belief.utility.sum() + belief.margin.sum() + belief.margin_std.sum()).backward()
+    assert onehot.grad is not None
+    assert torch.isfinite(onehot.grad).all()
+    assert float(onehot.grad.abs().sum()) > 0
+
+
+def test_margins_are_negative_where_the_bound_is_broken():
+    inquisitor = make()
+    inquisitor.learn(observe(draw(60, 0)), 40)
+    unseen = draw(300, 3)
+    with torch.no_grad():
+        inside = inquisitor.believe(ENCODING.onehot(unseen)).margin[0].numpy() >= 0
+    assert (inside == (truth(unseen)["latency_ms"] <= 2)).mean() > 0.95
+
+
+def test_failures_are_learned():
+    seen = draw(60, 0)
+    inquisitor = make()
+    inquisitor.learn(observe(seen, failed=(seen[:, 4] == 2).astype(float)), 40)
+    with torch.no_grad():
+        success = inquisitor.believe(ENCODING.onehot(seen)).success.numpy()
+    assert success[seen[:, 4] == 2].max() < 0.3
+    assert success[seen[:, 4] != 2].min() > 0.7
+
+
+def test_responses_of_untrained_networks_improve_the_prediction_of_quality():
+    rng = np.random.default_rng(0)
+    seen = draw(120, 0)
+    hidden = np.sin(4 * seen[:, 0] / 7 + 3 * seen[:, 1] / 7) * np.cos(3 * seen[:, 2] / 7 + seen[:, 4])
+    values = {"accuracy": 0.8 + 0.1 * hidden, "latency_ms": truth(seen)["latency_ms"]}
+    values["accuracy"][15:] = np.nan
+    probes = np.stack([hidden + 0.05 * rng.standard_normal(120) for _ in range(3)], axis=1)
+    errors = []
+    for responses in (None, probes):
+        inquisitor = make()
+        inquisitor.learn(observe(seen, responses=responses, values=values), 40)
+        mean, _ = inquisitor.predict(seen[15:])["accuracy"]
+        errors.append(float(np.sqrt(((mean - 0.8 - 0.1 * hidden[15:]) ** 2).mean())))
+    assert errors[1] < 0.7 * errors[0]
+
+
+def test_delta_makes_the_generator_more_feasible_and_leaves_it_unchanged():
+    inquisitor = make()
+    inquisitor.learn(observe(draw(60, 0)), 40)
+    generator = Generator(ENCODING, 1, seed=0)
+    before = generator.theta.clone()
+    share = [(truth(generator.choose(range(200), [0.0])[0])["latency_ms"] <= 2).mean()]
+    for round_ in range(4):
+        update = inquisitor.delta(generator, np.random.default_rng(round_))
+        if round_ == 0:
+            assert torch.equal(generator.theta, before)
+        generator.theta = generator.theta + update.delta
+    share.append((truth(generator.choose(range(200), [0.0])[0])["latency_ms"] <= 2).mean())
+    assert share[1] > max(0.9, share[0])
+    assert update.record["feasible"] == pytest.approx(share[1], abs=0.15)

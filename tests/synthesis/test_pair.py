@@ -1,0 +1,206 @@
+import json
+import threading
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from edgesynth.errors import ArchitectureError, InputError, RequirementError, RunError
+from edgesynth.metrics import Metric, Provenance
+from edgesynth.space import Choice, Space, Switch, Width
+from edgesynth.synthesis.pair import GeneratorInquisitor, PairState
+from edgesynth.synthesis.performance import NetScore
+from edgesynth.synthesis.requirements import Requirements
+
+SPACE = Space([Width(f"w{i}", 8, 64, 8) for i in range(6)] + [Switch("b"), Choice("op", ["a", "b", "c"])])
+BOUNDS = {"accuracy": ">= 0.8", "macs": "<= 1M"}
+
+
+def computed(a):
+    w = [3] + [a[f"w{i}"] for i in range(6)]
+    work = sum(9 * x * y for x, y in pairwise(w)) * (1.2 if a["b"] else 1.0)
+    return {"macs": 64.0 * work, "parameters": float(work)}
+
+
+def paid(a):
+    loss = sum(0.06 * np.exp(-a[f"w{i}"] / (8 + 3 * i)) for i in range(6))
+    return {"accuracy": 0.95 - loss + 0.01 * a["b"] - 0.02 * (a["op"] == "a")}
+
+
+def make(seed=0, **options):
+    return GeneratorInquisitor(SPACE, BOUNDS, NetScore(), seed=seed, computed=computed, **options)
+
+
+def run(pair, evaluations, batch=4):
+    asked = []
+    for _ in range(evaluations // batch):
+        for architecture in pair.ask(batch):
+            asked.append(architecture)
+            pair.tell(architecture, paid(architecture))
+    return asked
+
+
+@pytest.fixture(scope="module")
+def taught():
+    pair = make()
+    asked = run(pair, 40)
+    for _ in range(3):
+        pair.update()
+    return pair, asked
+
+
+def test_nothing_is_asked_twice(taught):
+    _, asked = taught
+    assert len({SPACE.key(architecture) for architecture in asked}) == len(asked) == 40
+
+
+def test_exact_bounds_are_never_broken_by_what_is_asked(taught):
+    _, asked = taught
+    assert max(computed(architecture)["macs"] for architecture in asked) <= 1e6
+
+
+def test_the_best_beats_random_search(taught):
+    pair, _ = taught
+    score = NetScore()
+    drawn = [SPACE.sample(seed) for seed in range(1000)]
+    inside = [a for a in drawn if computed(a)["macs"] <= 1e6 and paid(a)["accuracy"] >= 0.8]
+    assert pair.best is not None
+    assert score(paid(pair.best) | computed(pair.best)) > max(score(paid(a) | computed(a)) for a in inside)
+
+
+def test_fresh_seeds_are_feasible_and_distinct(taught):
+    pair, _ = taught
+    drawn = [pair.generate(seed) for seed in range(500, 600)]
+    feasible = [computed(a)["macs"] <= 1e6 and paid(a)["accuracy"] >= 0.8 for a in drawn]
+    assert np.mean(feasible) >= 0.9
+    assert len({SPACE.key(a) for a in drawn}) > 80
+
+
+def test_repair_holds_the_computed_bounds(taught):
+    pair, _ = taught
+    tighter = Requirements({"accuracy": ">= 0.8", "macs": "<= 0.4M"})
+    drawn = [pair.generate(seed, tighter, repair=True) for seed in range(20)]
+    assert max(computed(a)["macs"] for a in drawn) <= 0.4e6
+
+
+def test_generate_is_a_function_of_seed_and_state(taught):
+    pair, _ = taught
+    assert pair.generate(7) == pair.generate(7)
+
+
+def test_predictions_include_exact_metrics_with_no_uncertainty(taught):
+    pair, asked = taught
+    predicted = pair.predict(asked[:3])
+    assert predicted["macs"][0].tolist() == [computed(a)["macs"] for a in asked[:3]]
+    assert not predicted["macs"][1].any()
+    assert predicted["accuracy"][0] == pytest.approx([paid(a)["accuracy"] for a in asked[:3]], abs=0.02)
+
+
+def test_an_update_reports_what_it_did(taught):
+    pair, _ = taught
+    record = pair.update(steps=5)
+    assert {"loss", "utility", "feasible", "distinct", "temperature"} <= set(record)
+    json.dumps(record)
+
+
+def test_two_pairs_of_one_seed_ask_the_same():
+    assert run(make(3), 20) == run(make(3), 20)
+
+
+def test_seeds_ask_differently():
+    assert run(make(3), 8) != run(make(4), 8)
+
+
+def test_restored_state_continues_bit_for_bit():
+    first = make(1)
+    run(first, 24)
+    first.ask(2)
+    saved = first.state()
+    saved = PairState(saved.tensors, json.loads(json.dumps(saved.meta)))
+    second = make(99)
+    second.restore(saved)
+    assert run(first, 12, batch=3) == run(second, 12, batch=3)
+    assert first.update(steps=3) == second.update(steps=3)
+    assert torch.equal(first.generator.theta, second.generator.theta)
+
+
+def test_a_state_of_another_problem_is_refused():
+    other = GeneratorInquisitor(SPACE, {"accuracy": ">= 0.7"}, NetScore(), computed=computed)
+    with pytest.raises(RunError, match="requirements"):
+        other.restore(make().state())
+
+
+def test_asks_from_many_threads_never_collide():
+    pair = make(5)
+    asked, lock = [], threading.Lock()
+
+    def work():
+        for _ in range(3):
+            for architecture in pair.ask(2):
+                with lock:
+                    asked.append(SPACE.key(architecture))
+                pair.tell(architecture, paid(architecture))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(asked)) == len(asked) == 24
+
+
+def test_the_generator_learns_to_avoid_what_fails():
+    space = Space([Choice(f"c{i}", ["a", "b", "c", "d"]) for i in range(4)])
+    pair = GeneratorInquisitor(space, {}, lambda m: m["accuracy"], seed=0)
+    for _ in range(8):
+        for a in pair.ask(4):
+            good = sum("abcd".index(v) for v in a.values()) / 12
+            pair.tell(a, "out of memory" if a["c0"] == "d" else {"accuracy": good})
+    for _ in range(2):
+        pair.update()
+    assert pair.best is not None
+    assert pair.best["c0"] == "c"
+    assert sum(pair.generate(seed)["c0"] == "d" for seed in range(100)) <= 5
+
+
+def test_a_small_space_is_exhausted_and_then_nothing_is_asked():
+    space = Space([Switch("a"), Switch("b"), Switch("c")])
+    pair = GeneratorInquisitor(space, {}, lambda m: m["accuracy"], seed=0)
+    seen = []
+    for _ in range(5):
+        for a in pair.ask(3):
+            seen.append(space.key(a))
+            pair.tell(a, {"accuracy": 0.1 * sum(a.values())})
+    assert len(set(seen)) == len(seen) == 8
+    assert pair.ask(1) == []
+
+
+def test_repeated_tells_are_averaged():
+    pair = make()
+    a = SPACE.smallest()
+    for value in (0.80, 0.84):
+        pair.tell(a, {"accuracy": value})
+    for other in (SPACE.largest(), SPACE.sample(0)):
+        pair.tell(other, paid(other))
+    assert pair.predict([a])["accuracy"][0][0] == pytest.approx(0.82, abs=0.02)
+
+
+def test_an_interval_that_straddles_the_bound_is_not_the_best():
+    pair = make()
+    near, sure = SPACE.smallest(), SPACE.sample(1)
+    pair.tell(near, {"accuracy": Metric("accuracy", 0.805, Provenance.MEASURED, 100, (0.72, 0.87))})
+    pair.tell(sure, {"accuracy": Metric("accuracy", 0.95, Provenance.MEASURED, 9000, (0.945, 0.955))})
+    assert pair.best != near
+
+
+def test_bad_input_is_named():
+    pair = make()
+    with pytest.raises(InputError, match="n=0"):
+        pair.ask(0)
+    with pytest.raises(ArchitectureError):
+        pair.tell({"w0": 8}, {"accuracy": 0.5})
+    with pytest.raises(RequirementError, match="accuracy"):
+        pair.tell(SPACE.smallest(), {"acuracy": 0.5})
+    with pytest.raises(RequirementError, match="smallest network"):
+        GeneratorInquisitor(SPACE, {"macs": "<= 10"}, NetScore(), computed=computed)
