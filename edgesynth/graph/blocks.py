@@ -18,7 +18,7 @@ class ResidualBlock:
     """A branch ``f`` in ``x + f(x)`` that can be left out, leaving ``x``.
 
     Attributes:
-        name: Common module prefix of the branch.
+        name: The module that holds all of the branch and nothing else, or its first and last layer.
         add: The addition.
         trunk: The operand that remains.
         branch: The operand that goes.
@@ -43,6 +43,7 @@ def find_blocks(trace: Trace, labels: Labels, taken: Iterable[str] = ()) -> tupl
         taken: Names that blocks must not have.
     """
     names = set(taken)
+    everything = set(_layers(trace, frozenset(trace.calls())))
     order = {node: i for i, node in enumerate(trace.graph.nodes)}
     found: list[ResidualBlock] = []
     for node in trace.calls():
@@ -56,7 +57,7 @@ def find_blocks(trace: Trace, labels: Labels, taken: Iterable[str] = ()) -> tupl
             interior = _interior(trace, trunk, branch, node, order)
             layers = _layers(trace, interior)
             if layers:
-                name = _name(layers, names)
+                name = _name(layers, everything - set(layers), names)
                 names.add(name)
                 found.append(ResidualBlock(name, node, trunk, branch, interior, layers))
                 break
@@ -96,7 +97,8 @@ def _layers(trace: Trace, interior: frozenset[fx.Node]) -> tuple[str, ...]:
     return tuple(layers)
 
 
-def _name(layers: tuple[str, ...], taken: set[str]) -> str:
+def _name(layers: tuple[str, ...], outside: set[str], taken: set[str]) -> str:
+    """The module that holds all of the branch and nothing else, or its first and last layer."""
     paths = [layer.split(".") for layer in layers]
     common: list[str] = []
     for parts in zip(*paths, strict=False):
@@ -104,11 +106,9 @@ def _name(layers: tuple[str, ...], taken: set[str]) -> str:
             break
         common.append(parts[0])
     prefix = ".".join(common)
-    candidates = [prefix, layers[0], f"{layers[0]}.block"]
-    for candidate in candidates:
-        if candidate and candidate not in taken:
+    alone = prefix and not any(f"{layer}.".startswith(f"{prefix}.") for layer in outside)
+    span = f"{layers[0]}-{layers[-1].removeprefix(prefix).lstrip('.')}" if len(layers) > 1 else layers[0]
+    for candidate in ((prefix,) if alone else ()) + (span, f"{span}.block"):
+        if candidate not in taken:
             return candidate
-    i = 2
-    while f"{layers[0]}.block{i}" in taken:
-        i += 1
-    return f"{layers[0]}.block{i}"
+    return next(f"{span}.block{i}" for i in range(2, len(taken) + 3) if f"{span}.block{i}" not in taken)

@@ -185,9 +185,10 @@ class CostModel:
                             parameters[source] = len(rows)
                             rows.append(self._axes.tensor(source))
                         uses.append((parameters[source], i))
-                elif trace.shapes[source]:
+                elif trace.shapes[source] and _runs(trace, node):
                     traffic.extend((i, t) for t in self._axes.tensors(source))
-            traffic.extend((i, t) for t in self._axes.tensors(node))
+            if _runs(trace, node):
+                traffic.extend((i, t) for t in self._axes.tensors(node))
         self._macs, self._traffic, self._weights = (_Products(p) for p in (macs, traffic, weights))
         self._parameters = _Products([(i, row) for i, row in enumerate(rows)])
         self._uses = np.array(uses[::-1], dtype=np.int64).reshape(-1, 2)
@@ -364,8 +365,8 @@ def _layers(trace: Trace, axes: _AxisTable) -> tuple[_Layer, ...]:
     head: dict[fx.Node, str] = {}
     for node in trace.calls():
         operator = operator_name(node).removeprefix("aten.")
-        signal = any(trace.shapes[s] and s not in trace.state for s in node.all_input_nodes)
-        if not trace.shapes[node] or operator in _FREE or not signal:
+        weighted = any(source in trace.state for source in node.all_input_nodes)
+        if not trace.shapes[node] or not (weighted or _runs(trace, node)):
             continue
         name = names[node] = _layer_name(trace, node, taken)
         source = node.all_input_nodes[0]
@@ -383,6 +384,12 @@ def _layers(trace: Trace, axes: _AxisTable) -> tuple[_Layer, ...]:
             _Layer(node, name, operator, tuple(a for i, a in enumerate(output) if i != skip), fused)
         )
     return tuple(layers)
+
+
+def _runs(trace: Trace, node: fx.Node) -> bool:
+    """Whether a kernel runs for this operator; what is computed from weights alone is folded away."""
+    signal = any(trace.shapes[s] and s not in trace.state for s in node.all_input_nodes)
+    return signal and operator_name(node).removeprefix("aten.") not in _FREE
 
 
 def _layer_name(trace: Trace, node: fx.Node, taken: set[str]) -> str:

@@ -137,11 +137,6 @@ class Call:
             if isinstance(leaf, Value)
         ]
 
-    def symbolic_axes(self, name: str) -> frozenset[int]:
-        """Axes of a tensor argument whose size depends on the batch."""
-        node = self._nodes[name]
-        return self._trace.merged_batch[node] if isinstance(node, fx.Node) else frozenset()
-
     def reason(self, text: str) -> Reason:
         """A reason that points at this call."""
         return Reason(text, self.operator, self.node.name, self._trace.lines[self.node])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -622,10 +623,13 @@ class Case:
         for name, tensor in (*network.named_parameters(), *network.named_buffers()):
             leaf = name.rpartition(".")[2]
             with torch.no_grad():
-                if leaf == "running_var" or leaf == "var":
+                if leaf in ("running_var", "var"):
                     tensor.uniform_(0.5, 2.0)
                 elif leaf in ("running_mean", "bias", "mean"):
-                    tensor.normal_(0.0, 0.5)
+                    tensor.normal_(0.0, 0.3)
+                elif tensor.ndim > 1 and tensor.is_floating_point() and "weight" in leaf:
+                    # Strong enough that a dropped channel is seen at the output.
+                    tensor.normal_(0.0, (3 / tensor[0].numel()) ** 0.5)
                 elif leaf == "weight" and tensor.ndim == 1:
                     tensor.uniform_(0.5, 1.5)
         return network
@@ -635,4 +639,70 @@ _IMAGE = (3, 16, 16)
 
 CASES: dict[str, Case] = {
     "plain": Case(Plain, _IMAGE, {"features.0": 8, "features.4": 16}),
-}
+    "residual": Case(
+        Residual, _IMAGE,
+        {"stem.0": 8, "layer1.0.conv1": 8, "layer1.1.conv1": 8, "layer2.0.conv1": 16, "layer2.0.conv2": 16,
+         "layer2.1.conv1": 16},
+        ("layer1.0", "layer1.1", "layer2.1"),
+    ),
+    "padded-shortcut": Case(PaddedShortcut, _IMAGE, {"stem.0": 8, "conv1.0": 16, "conv2.0": 8}, rebuilt=True),
+    "bottleneck": Case(
+        Bottleneck, _IMAGE, {"stem.0": 16, "reduce.0": 8, "middle.0": 8}, ("reduce.0-expand.1",)
+    ),
+    "resnext": Case(partial(Bottleneck, 4), _IMAGE, {"stem.0": 16, "reduce.0": 4}, ("reduce.0-expand.1",)),
+    "mobilenet": Case(
+        Mobile, _IMAGE,
+        {"stem.0": 8, "blocks.0.expand.0": 16, "blocks.1.expand.0": 24, "blocks.1.project.0": 12,
+         "blocks.2.expand.0": 24},
+        ("blocks.0", "blocks.2"),
+    ),
+    "depth-multiplier": Case(DepthMultiplier, _IMAGE, {"stem": 8}),
+    "wide-groups": Case(WideGroups, _IMAGE, {"stem.0": 8, "grouped": 16}),
+    "squeeze-excite": Case(SqueezeExcite, _IMAGE, {"stem.0": 16, "reduce": 8}),
+    "dense": Case(Dense, _IMAGE, {"stem": 8, "conv1": 8, "conv2": 8, "transition": 12}),
+    "shuffle-v1": Case(ShuffleV1, _IMAGE, {"stem.0": 8, "first.0": 8}, ("first.0-second.1",)),
+    "shuffle-v2": Case(
+        ShuffleV2, _IMAGE,
+        {"stem.0": 2, "stem.0#2": 2, "stem.0#3": 4, "stem.0#4": 8, "units.0.branch.0": 8, "units.1.branch.0": 8,
+         "units.2.branch.0": 8},
+        rebuilt=True,
+    ),
+    "native-shuffle": Case(NativeShuffle, _IMAGE, {"stem.0": 4, "conv.0": 8}),
+    "chunk-concat": Case(
+        ChunkConcat, _IMAGE, {"stem.0": 16, "a.0": 8, "b.0": 8, "merge.0": 12}, rebuilt=True
+    ),
+    "sub-pixel": Case(SubPixel, (3, 8, 8), {"conv1": 8, "conv2": 12}),
+    "flatten-linear": Case(FlattenLinear, (1, 12, 12), {"conv1": 6, "conv2": 16, "fc1": 24}),
+    "u-net": Case(
+        UNet, _IMAGE, {"enc1.0": 8, "enc2.0": 12, "enc3.0": 16, "up2": 12, "dec2.0": 12, "dec1.0": 8}
+    ),
+    "transposed": Case(Transposed, (3, 8, 8), {"conv.0": 8, "up": 4}),
+    "dilated": Case(
+        Dilated, _IMAGE,
+        {"stem.0": 8, "pool": 8, "branches.0.0": 8, "branches.1.0": 8, "branches.2.0": 8, "project.0": 8},
+    ),
+    "group-norm": Case(GroupNorms, _IMAGE, {"conv1": 8, "conv2": 8, "conv3": 12}),
+    "instance-norm": Case(InstanceNorms, _IMAGE, {"conv1": 8, "conv2": 8}),
+    "layer-norm": Case(
+        LayerNorms, _IMAGE, {"patch": 16, "tokens.0": 24, "channels.0": 32},
+        ("norm1-tokens.2", "norm2-channels.2"),
+    ),
+    "shared": Case(Shared, _IMAGE, {"stem.0": 8, "a": 12}),
+    "functional": Case(Functional, _IMAGE, {"w1": 8, "w2": 8}),
+    "multi-output": Case(MultiOutput, _IMAGE, {"stem.0": 8, "deep.0": 16}),
+    "two-inputs": Case(TwoInputs, ((3, 8, 8), (1, 8, 8)), {"left.0": 8, "merge.0": 8}),
+    "vision-transformer": Case(
+        VisionTransformer, _IMAGE, {"patch": 16, "qkv": 8, "up": 32}, ("norm1-scale", "norm2-down"), rebuilt=True
+    ),
+    "explicit-attention": Case(ExplicitAttention, _IMAGE, {"stem.0": 16, "q": 8, "v": 12}, ("q-out",)),
+    "torch-encoder": Case(
+        TorchEncoder, (7, 6), {"embed": 16, "encoder.self_attn": 8, "encoder.linear1": 24},
+        ("encoder.self_attn-out_proj", "encoder.linear1-linear2"), rebuilt=True,
+    ),
+    "convnext": Case(ConvNext, _IMAGE, {"stem": 16, "up": 64}, ("depthwise-scale",)),
+    "self-concat": Case(SelfConcat, _IMAGE, {"stem.0": 8, "conv.0": 8, "skip.0": 8}),
+    "gated": Case(Gated, _IMAGE, {"conv1": 8, "conv2": 8}),
+    "tokens": Case(Tokens, (9,), {"table": 8, "conv1": 12, "conv2": 8}, vocabulary=11),
+    "unknown-operator": Case(Unknown, _IMAGE, {"stem.0": 8, "last.0": 8}, export=False),
+    "control-flow": Case(ControlFlow, _IMAGE, {"stem.0": 12, "blocks.0.0": 12, "up": 3}, ("blocks.1",)),
+}  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from edgesynth.graph.atoms import Indices
@@ -17,10 +19,9 @@ __all__ = ["reshape", "split_axis"]
 def reshape(call: Call) -> Value:
     """Split and merge axes, one independent run of axes at a time."""
     x = call.tensors[0]
-    symbolic = call.symbolic_axes("input" if call.get("input") is x else "self")
     labels: dict[int, Indices | None] = {}
     for old, new in _runs(x.shape, call.shape):
-        labels.update(_regroup(call, x, old, new, symbolic))
+        labels.update(_regroup(call, x, old, new))
     return call.value(labels)
 
 
@@ -46,14 +47,15 @@ def _runs(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[list[int], l
 
 
 def _regroup(
-    call: Call, x: Value, old: list[int], new: list[int], symbolic: frozenset[int]
+    call: Call, x: Value, old: list[int], new: list[int]
 ) -> dict[int, Indices | None]:
     labelled = [axis for axis in old if axis in x.labels]
     if not labelled:
         return {}
     if len(old) == len(new) == 1:
         return {new[0]: x.labels[old[0]]}
-    if any(axis in symbolic for axis in old) or any(axis in call.symbolic for axis in new):
+    fixed = [i for i, axis in enumerate(new) if axis in call.symbolic]
+    if len(fixed) == len(new):
         for axis in labelled:
             call.fix(x.labels[axis], "merged with the batch axis")
         return {}
@@ -66,11 +68,11 @@ def _regroup(
     own[old.index(free)] = x.shape[free]
     sizes = [x.shape[axis] for axis in old]
     grid = np.broadcast_to(x.labels[free].reshape(own), sizes).reshape([call.shape[axis] for axis in new])
-    axis, labels = split_axis(call, np.ascontiguousarray(grid))
+    axis, labels = split_axis(call, np.ascontiguousarray(grid), fixed)
     return {new[axis]: labels}
 
 
-def split_axis(call: Call, grid: Indices) -> tuple[int, Indices]:
+def split_axis(call: Call, grid: Indices, fixed: Sequence[int] = ()) -> tuple[int, Indices]:
     """Choose the axis of ``grid`` that stays free, and tie the atoms along all others.
 
     What is kept of a tensor must be a product of index sets, one per axis. One factor stays free:
@@ -79,13 +81,14 @@ def split_axis(call: Call, grid: Indices) -> tuple[int, Indices]:
     Args:
         call: The operator that splits.
         grid: Atoms in the shape of the axes split into.
+        fixed: Axes of ``grid`` that cannot stay free.
 
     Returns:
         The position of the free axis and its labels.
     """
     roots = call.roots(grid)
     choices = []
-    for axis in range(grid.ndim):
+    for axis in sorted(set(range(grid.ndim)) - set(fixed)):
         rows = np.moveaxis(roots, axis, -1).reshape(-1, grid.shape[axis])
         choices.append((_classes(rows), grid.shape[axis], axis))
     _, _, best = max(choices)
