@@ -16,6 +16,8 @@ from torch.func import functional_call
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from edgesynth.graph.trace import plain_attention
+
 __all__ = ["agree"]
 
 _TOLERANCE = 1e-4
@@ -92,7 +94,10 @@ def agree(
     try:
         for module, _ in modes:
             module.training = False
-        return _same_record(own, rebuilt, tensors, example) or _same_outputs(own, rebuilt, tensors, example)
+        with plain_attention():
+            return _same_record(own, rebuilt, tensors, example) or _same_outputs(
+                own, rebuilt, tensors, example
+            )
     finally:
         for module, training in modes:
             module.training = training

@@ -10,6 +10,7 @@ import copy
 import re
 import traceback
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from torch.export import Dim, ExportedProgram
 from edgesynth.errors import InputError, TraceError
 from edgesynth.graph.functional import functionalise
 
-__all__ = ["Trace", "as_inputs", "operator_name", "trace"]
+__all__ = ["Trace", "as_inputs", "operator_name", "plain_attention", "trace"]
 
 # An unusual prime: no channel count or image side can be mistaken for the batch when axes merge.
 _BATCH = 13
@@ -108,6 +109,17 @@ def as_inputs(example_input: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return inputs
 
 
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Keep torch's attention layers from taking the fused inference path that hides their axes."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
+
+
 def trace(module: nn.Module, example_input: Tensor | tuple[Tensor, ...]) -> Trace:
     """Trace ``module`` in eval mode with a free batch size, leaving the module untouched.
 
@@ -128,10 +140,6 @@ def trace(module: nn.Module, example_input: Tensor | tuple[Tensor, ...]) -> Trac
             "plain values as attributes of the module"
         ) from error
     _check_runs(twin, inputs)
-    for parameter in twin.parameters():
-        # With nothing to differentiate, attention takes a fused path that hides its axes.
-        if parameter.is_floating_point():
-            parameter.requires_grad_(True)
     program = _export(twin, inputs)
     return _read(program, module)
 
@@ -156,20 +164,17 @@ def _export(module: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
         for tensor, is_batched in zip(inputs, batched, strict=True)
     )
     free = tuple({0: Dim.AUTO} if is_batched else None for is_batched in batched)
-    fast_attention = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
     try:
-        try:
-            return torch.export.export(module, wide, dynamic_shapes=free, strict=False)
-        except Exception:  # the batch may be written into the user's code: then it stays as given
-            return torch.export.export(module, inputs, strict=False)
+        with plain_attention():
+            try:
+                return torch.export.export(module, wide, dynamic_shapes=free, strict=False)
+            except Exception:  # the batch may be written into the user's code: then it stays as given
+                return torch.export.export(module, inputs, strict=False)
     except Exception as error:
         raise TraceError(
             f"cannot trace {type(module).__name__}: {_first_line(error)}{_at(error)}; the value of a tensor "
             "must not decide which operators run"
         ) from error
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast_attention)
 
 
 def _first_line(error: BaseException) -> str:

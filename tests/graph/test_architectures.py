@@ -17,6 +17,7 @@ from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgesynth.graph import Prototype
+from edgesynth.graph.trace import plain_attention
 from edgesynth.space import Architecture
 
 
@@ -43,7 +44,8 @@ def difference(actual: object, expected: object) -> float:
 
 def counted_macs(module: nn.Module, inputs: tuple[Tensor, ...]) -> int:
     """Half of what torch counts; its counter knows attention only as matrix products."""
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), plain_attention(), sdpa_kernel(SDPBackend.MATH), counter:
         module(*inputs)
     return counter.get_total_flops() // 2
 

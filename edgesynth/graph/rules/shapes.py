@@ -46,9 +46,7 @@ def _runs(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[list[int], l
     return runs
 
 
-def _regroup(
-    call: Call, x: Value, old: list[int], new: list[int]
-) -> dict[int, Indices | None]:
+def _regroup(call: Call, x: Value, old: list[int], new: list[int]) -> dict[int, Indices | None]:
     labelled = [axis for axis in old if axis in x.labels]
     if not labelled:
         return {}
