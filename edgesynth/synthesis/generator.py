@@ -43,7 +43,7 @@ class Generator:
     def __init__(self, encoding: Encoding, bounds: int, seed: int = 0) -> None:
         self.encoding = encoding
         self.bounds = bounds
-        self.noise = 0.8
+        self.noise = 0.9
         dims, slots = encoding.legal.shape
         features, outputs = len(encoding.owner), len(encoding.basis)
         # An output moves the logits of one dimension; a hidden unit of degree d sees the first d.

@@ -37,7 +37,7 @@ class Population:
         coldest: The least ``T``.
     """
 
-    HOTTEST: ClassVar[float] = 3.0
+    HOTTEST: ClassVar[float] = 4.0
     VARIED: ClassVar[float] = 0.88
     _MEMORY: ClassVar[int] = 8
 
