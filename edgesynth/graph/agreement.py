@@ -8,7 +8,6 @@ run on the example input and their outputs compared.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,38 +15,44 @@ from torch.func import functional_call
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from edgesynth.graph.trace import plain_attention
+from edgesynth.graph.trace import Argument, plain_attention
 
 __all__ = ["agree"]
 
 _TOLERANCE = 1e-4
 # Operators that describe the same memory anew: what they yield is told by its shape.
-_VIEWS = frozenset("view _unsafe_view reshape _reshape_alias expand alias detach slice clone".split())
+_VIEWS = frozenset(
+    ["view", "_unsafe_view", "reshape", "_reshape_alias", "expand", "alias", "detach", "slice"]
+)
 # Slow on the meta device, though their first result always has the shape of their input.
-_LIKE_INPUT = frozenset("native_batch_norm _native_batch_norm_legit_no_training".split())
-_SPLITS = frozenset("split split_with_sizes unsafe_split unsafe_split_with_sizes".split())
+_LIKE_INPUT = frozenset(["native_batch_norm", "_native_batch_norm_legit_no_training"])
+_SPLITS = frozenset(["split", "split_with_sizes", "unsafe_split", "unsafe_split_with_sizes"])
 
 
-class _Record(TorchDispatchMode):
+class _Record(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes down every operator, its constants, and where its tensors come from."""
 
     def __init__(self, known: Mapping[int, str]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.lines: list[object] = []
         self._names: dict[int, object] = dict(known)
         self._alive: list[Tensor] = []
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:  # noqa: D105, ANN401
+        self,
+        func: Argument,
+        types: Argument,
+        args: tuple[Argument, ...] = (),
+        kwargs: dict[str, Argument] | None = None,
+    ) -> Argument:
         stem = func._schema.name.partition("::")[2].rstrip("_")
+        out: Argument
         if stem in _LIKE_INPUT:
             out = (torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0))
         else:
             out = func(*args, **(kwargs or {}))
-        source = args[0] if args and isinstance(args[0], Tensor) else None
-        if isinstance(out, Tensor) and source is not None and stem in _VIEWS and out.shape == source.shape:
-            self._names[id(out)] = self._name(source)
+        if stem in _VIEWS and out.shape == args[0].shape and out.dtype == args[0].dtype:
+            self._names[id(out)] = self._name(args[0])
             self._alive.append(out)
             return out
         constants: object = () if stem in _VIEWS - {"slice"} else self._described((args[1:], kwargs))
@@ -63,9 +68,13 @@ class _Record(TorchDispatchMode):
         return out
 
     def _name(self, tensor: Tensor) -> object:
-        return self._names.setdefault(id(tensor), "outside")
+        if id(tensor) not in self._names:
+            # A tensor made from data: nothing is known of its values, so it equals no other.
+            self._names[id(tensor)] = object()
+            self._alive.append(tensor)
+        return self._names[id(tensor)]
 
-    def _described(self, value: Any) -> object:  # noqa: ANN401 - any operator argument
+    def _described(self, value: Argument) -> object:
         if isinstance(value, Tensor):
             return self._name(value)
         if isinstance(value, (list, tuple)):

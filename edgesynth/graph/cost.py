@@ -9,15 +9,16 @@ products: half of what ``torch.utils.flop_counter`` counts.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import fx
 
-from edgesynth.graph.blocks import ResidualBlock
-from edgesynth.graph.dimensions import Dimensions
-from edgesynth.graph.labels import Labels, bind
+from edgesynth.graph.couplings import Couplings
+from edgesynth.graph.labels import bind
 from edgesynth.graph.trace import Trace, operator_name
 
 __all__ = ["BYTES_PER_SCALAR", "Cost", "CostModel", "LayerCost"]
@@ -146,23 +147,14 @@ class CostModel:
     """Prices architectures of one traced network.
 
     Args:
-        trace: The traced network.
-        labels: Labels of its values.
-        dimensions: Its free dimensions.
-        blocks: Its removable blocks.
-        unused_parameters: Learned scalars that no operator reads.
+        couplings: The traced network.
     """
 
-    def __init__(
-        self,
-        trace: Trace,
-        labels: Labels,
-        dimensions: Dimensions,
-        blocks: tuple[ResidualBlock, ...],
-        unused_parameters: int = 0,
-    ) -> None:
-        self._axes = _AxisTable(trace, labels, dimensions)
-        self._unused = unused_parameters
+    def __init__(self, couplings: Couplings) -> None:
+        trace, blocks = couplings.trace, couplings.blocks
+        read = {trace.state[node] for node in trace.state if node.users}
+        self._axes = _AxisTable(couplings)
+        self._unused = sum(p.numel() for name, p in couplings.module.named_parameters() if name not in read)
         self._layers = _layers(trace, self._axes)
         index = {layer.node: i for i, layer in enumerate(self._layers)}
         self._removal = np.array(
@@ -202,7 +194,7 @@ class CostModel:
         """
         sizes = self._axes.sizes(kept)
         count = len(self._layers)
-        alive = ~self._removal[~present].any(axis=0) if len(present) else np.ones(count, dtype=np.bool_)
+        alive: NDArray[np.bool_] = np.logical_not(self._removal[~present].any(axis=0))
         macs = self._macs.sums(sizes, count)
         weight_bytes = self._weights.sums(sizes, count) * BYTES_PER_SCALAR
         traffic = self._traffic.sums(sizes, count) * BYTES_PER_SCALAR
@@ -242,10 +234,9 @@ class CostModel:
             int(macs[alive].sum()), total, total * BYTES_PER_SCALAR, int(traffic[alive].sum()), layers
         )
 
-    @property
-    def layers(self) -> dict[fx.Node, str]:
-        """Layer name by node."""
-        return {layer.node: layer.name for layer in self._layers}
+    def price_all(self) -> Cost:
+        """Price the network with every unit and every block."""
+        return self.price(self._axes.per_stratum, np.ones(len(self._removal), dtype=np.bool_))
 
 
 class _Products:
@@ -268,15 +259,16 @@ class _Products:
 class _AxisTable:
     """Every axis of every tensor as an affine function of kept units per stratum."""
 
-    def __init__(self, trace: Trace, labels: Labels, dimensions: Dimensions) -> None:
-        self._trace, self._labels, self._dimensions = trace, labels, dimensions
+    def __init__(self, couplings: Couplings) -> None:
+        dimensions = couplings.dimensions
+        self._trace, self._labels = couplings.trace, couplings.labels
         offsets = np.cumsum([0, *(max(d.strata) + 1 for d in dimensions.all)])
         self._strata = int(offsets[-1])
         self._stratum = np.full(len(dimensions.dimension_of), -1, dtype=np.int64)
         for d, dimension in enumerate(dimensions.all):
             mine = dimensions.dimension_of == d
             self._stratum[mine] = offsets[d] + np.array(dimension.strata)[dimensions.unit_of[mine]]
-        self._per_stratum = np.array(
+        self.per_stratum = np.array(
             [d.strata.count(s) for d in dimensions.all for s in range(max(d.strata) + 1)], dtype=np.int64
         )
         self._constant: list[int] = [1]
@@ -321,7 +313,7 @@ class _AxisTable:
         strata = self._stratum[atoms]
         counts = np.bincount(strata[strata >= 0], minlength=self._strata).astype(np.int64)
         # Units of one stratum occur equally often, so the division is exact.
-        return self._axis(int((strata < 0).sum()), counts // np.maximum(self._per_stratum, 1))
+        return self._axis(int((strata < 0).sum()), counts // np.maximum(self.per_stratum, 1))
 
     def _axis(self, constant: int, slope: NDArray[np.int64]) -> int:
         key = (constant, slope.tobytes())
@@ -333,29 +325,51 @@ class _AxisTable:
 
 
 def _mac_products(node: fx.Node, axes: _AxisTable) -> list[list[int]]:
+    """Products of axes whose sum is the MACs of an operator; none for operators without."""
     operator = operator_name(node).removeprefix("aten.")
-    arguments = bind(node)
-    out = axes.tensors(node)[0] if axes.tensors(node) else []
-    if operator in ("conv1d", "conv2d", "conv3d"):
-        return [axes.tensor(arguments["weight"]) + out[2:]]
-    if operator.startswith("conv_transpose"):
-        return [axes.tensor(arguments["weight"]) + axes.tensor(arguments["input"])[2:]]
-    if operator == "linear":
-        return [[*out, axes.tensor(arguments["weight"])[1]]]
-    if operator in ("matmul", "mm", "bmm", "mv", "dot"):
-        return [[*out, axes.tensor(node.all_input_nodes[0])[-1]]]
-    if operator in ("addmm", "baddbmm"):
-        return [[*out, axes.tensor(arguments["mat1" if operator == "addmm" else "batch1"])[-1]]]
-    if operator == "scaled_dot_product_attention":
-        query, key = axes.tensor(arguments["query"]), axes.tensor(arguments["key"])
-        return [[*query, key[-2]], [*out, key[-2]]]
-    if operator == "einsum" and len(arguments["tensors"]) == 2:
-        inputs = arguments["equation"].replace(" ", "").partition("->")[0].split(",")
-        letters: dict[str, int] = {}
-        for term, operand in zip(inputs, arguments["tensors"], strict=True):
-            letters.update(zip(term, axes.tensor(operand), strict=True))
-        return [list(letters.values())]
-    return []
+    kind = operator[:-2] if operator.startswith("conv") else operator
+    count = _MACS.get(kind)
+    return [] if count is None else count(node, bind(node), axes)
+
+
+_MacRule: TypeAlias = Callable[[fx.Node, dict[str, Any], _AxisTable], list[list[int]]]
+
+
+def _convolution(node: fx.Node, arguments: dict[str, Any], axes: _AxisTable) -> list[list[int]]:
+    return [axes.tensor(arguments["weight"]) + axes.tensor(node)[2:]]
+
+
+def _transposed_convolution(node: fx.Node, arguments: dict[str, Any], axes: _AxisTable) -> list[list[int]]:
+    return [axes.tensor(arguments["weight"]) + axes.tensor(arguments["input"])[2:]]
+
+
+def _product(node: fx.Node, arguments: dict[str, Any], axes: _AxisTable) -> list[list[int]]:
+    left = arguments.get("mat1") or arguments.get("batch1") or node.all_input_nodes[0]
+    return [[*axes.tensor(node), axes.tensor(left)[-1]]]
+
+
+def _attention(node: fx.Node, arguments: dict[str, Any], axes: _AxisTable) -> list[list[int]]:
+    query, key = axes.tensor(arguments["query"]), axes.tensor(arguments["key"])
+    return [[*query, key[-2]], [*axes.tensor(node), key[-2]]]
+
+
+def _einsum(node: fx.Node, arguments: dict[str, Any], axes: _AxisTable) -> list[list[int]]:
+    if len(arguments["tensors"]) != 2:
+        return []
+    inputs = arguments["equation"].replace(" ", "").partition("->")[0].split(",")
+    letters: dict[str, int] = {}
+    for term, operand in zip(inputs, arguments["tensors"], strict=True):
+        letters.update(zip(term, axes.tensor(operand), strict=True))
+    return [list(letters.values())]
+
+
+_MACS: dict[str, _MacRule] = {
+    "conv": _convolution,
+    "conv_transpose": _transposed_convolution,
+    **dict.fromkeys(("linear", "matmul", "mm", "bmm", "mv", "dot", "addmm", "baddbmm"), _product),
+    "scaled_dot_product_attention": _attention,
+    "einsum": _einsum,
+}
 
 
 def _layers(trace: Trace, axes: _AxisTable) -> tuple[_Layer, ...]:

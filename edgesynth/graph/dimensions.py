@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,9 @@ from edgesynth.graph.labels import Labels
 from edgesynth.graph.trace import Trace
 
 __all__ = ["CoupledDimension", "Dimensions", "ParameterAxis", "find_dimensions", "freeze_layers"]
+
+
+_Number = TypeVar("_Number", np.int64, np.uint64)
 
 
 @dataclass(frozen=True)
@@ -154,11 +158,15 @@ def find_dimensions(trace: Trace, labels: Labels, align: int) -> Dimensions:
                     found.append((_unique(producer, taken), members, channels // len(members)))
     dimension_of, unit_of = dimension_of[roots], unit_of[roots]
     layers, states = _whereabouts(trace, labels, dimension_of, len(found))
+    spaced = []
+    for d, (name, members, per_unit) in enumerate(found):
+        strata, units = _strata(places[members]), len(members)
+        minimum, step = max(1, units // 8, max(strata) + 1), max(1, min(align, units // 8))
+        spaced.append(
+            CoupledDimension(name, units, strata, minimum, step, tuple(layers[d]), tuple(states[d]), per_unit)
+        )
     return Dimensions(
-        tuple(
-            _dimension(name, _strata(places[members]), per_unit, layers[d], states[d], align)
-            for d, (name, members, per_unit) in enumerate(found)
-        ),
+        tuple(spaced),
         dimension_of,
         unit_of,
     )
@@ -204,10 +212,10 @@ def _occurrences(count: int, roots: Indices, axes: list[Indices]) -> NDArray[np.
     return total
 
 
-def _in_order(values: NDArray[np.generic]) -> NDArray[np.generic]:
+def _in_order(values: NDArray[_Number]) -> NDArray[_Number]:
     """Distinct values in order of first occurrence."""
     distinct, first = np.unique(values, return_index=True)
-    ordered: NDArray[np.generic] = distinct[np.argsort(first)]
+    ordered: NDArray[_Number] = distinct[np.argsort(first)]
     return ordered
 
 
@@ -224,24 +232,3 @@ def _strata(places: NDArray[np.uint64]) -> tuple[int, ...]:
     _, first, inverse = np.unique(places, return_index=True, return_inverse=True)
     rank = np.argsort(np.argsort(first))
     return tuple(rank[inverse].tolist())
-
-
-def _dimension(
-    name: str,
-    strata: tuple[int, ...],
-    channels_per_unit: int,
-    layers: list[str],
-    axes: list[ParameterAxis],
-    align: int,
-) -> CoupledDimension:
-    units = len(strata)
-    return CoupledDimension(
-        name,
-        units,
-        strata,
-        max(1, units // 8, max(strata) + 1),
-        max(1, min(align, units // 8)),
-        tuple(layers),
-        tuple(axes),
-        channels_per_unit,
-    )

@@ -18,11 +18,11 @@ from torch.utils import _pytree as pytree
 from edgesynth.errors import InputError
 from edgesynth.graph.atoms import Indices
 from edgesynth.graph.blocks import ResidualBlock
-from edgesynth.graph.dimensions import Dimensions
-from edgesynth.graph.labels import Labels, bind
+from edgesynth.graph.couplings import Couplings
+from edgesynth.graph.labels import bind
 from edgesynth.graph.modules import attach
 from edgesynth.graph.norms import masked_group_norm, masked_layer_norm
-from edgesynth.graph.trace import Trace, operator_name
+from edgesynth.graph.trace import Argument, operator_name
 
 __all__ = ["GatedNetwork", "MaskedNetwork"]
 
@@ -70,25 +70,19 @@ class GatedNetwork(nn.Module):
     the consumers read of it: mean absolute signal, shape ``[batch, units]``.
     """
 
-    def __init__(
-        self,
-        trace: Trace,
-        labels: Labels,
-        dimensions: Dimensions,
-        blocks: Sequence[ResidualBlock],
-        module: nn.Module,
-    ) -> None:
+    def __init__(self, couplings: Couplings) -> None:
         super().__init__()
+        module, dimensions = couplings.module, couplings.dimensions
         # The prototype's own tensors under their own names, so functional_call can replace them.
         tensors = (*module.named_parameters(), *module.named_buffers())
         persistent = set(module.state_dict())
         for name, tensor in tensors:
             attach(self, name, tensor, persistent=name in persistent)
-        self._trace, self._labels, self._dimensions = trace, labels, dimensions
-        self._blocks = {block.add: block for block in blocks}
+        self._trace, self._labels, self._dimensions = couplings.trace, couplings.labels, dimensions
+        self._blocks = {block.add: block for block in couplings.blocks}
         self._offsets = np.cumsum([1, *(d.units for d in dimensions.all)])
         self._sites: dict[fx.Node, dict[fx.Node, list[_Site]]] = {}
-        for read in labels.reads:
+        for read in couplings.labels.reads:
             site = self._site(read.operand, read.axis, read.labels)
             if site is not None:
                 self._sites.setdefault(read.node, {}).setdefault(read.operand, []).append(site)
@@ -98,7 +92,7 @@ class GatedNetwork(nn.Module):
         inputs: Tensor | tuple[Tensor, ...],
         gates: Mapping[str, Tensor] | None = None,
         watch: Collection[str] = (),
-    ) -> Any:
+    ) -> Argument:
         """Run the network; see the class.
 
         Raises:
@@ -108,7 +102,7 @@ class GatedNetwork(nn.Module):
         gate, block_gates = self._check(gates or {}, watch, values[0])
         seen: dict[str, list[Tensor]] = {name: [] for name in watch}
         tensors = dict([*self.named_parameters(), *self.named_buffers()])
-        env: dict[fx.Node, Any] = dict(zip(self._trace.inputs, values, strict=True))
+        env: dict[fx.Node, Argument] = dict(zip(self._trace.inputs, values, strict=True))
         for node in self._trace.graph.nodes:
             if node in self._trace.state:
                 env[node] = tensors[self._trace.state[node]]
@@ -125,13 +119,13 @@ class GatedNetwork(nn.Module):
                 if block is not None and block.name in block_gates:
                     local[block.branch] = self._scaled(env[block.branch], block, block_gates[block.name])
                 env[node] = self._run(node, {**env, **local} if local else env)
-        outputs = [env[n] if isinstance(n, fx.Node) else n for n in self._trace.output.args[0]]
+        outputs = [env[n] if isinstance(n, fx.Node) else n for n in self._trace.results]
         result = pytree.tree_unflatten(outputs, self._trace.program.call_spec.out_spec)
         if not watch:
             return result
         return result, {name: torch.stack(signals).mean(0) for name, signals in seen.items() if signals}
 
-    def _run(self, node: fx.Node, env: Mapping[fx.Node, Any]) -> Any:
+    def _run(self, node: fx.Node, env: Mapping[fx.Node, Argument]) -> Argument:
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda n: env[n])
         return node.target(*args, **kwargs)  # type: ignore[operator]
 
@@ -139,7 +133,7 @@ class GatedNetwork(nn.Module):
         self,
         operand: fx.Node,
         sites: list[_Site],
-        env: Mapping[fx.Node, Any],
+        env: Mapping[fx.Node, Argument],
         gate: Tensor | None,
         seen: dict[str, list[Tensor]],
     ) -> Tensor:
@@ -163,7 +157,8 @@ class GatedNetwork(nn.Module):
         if per_sample:
             if site.batch_axis is None:
                 raise InputError(
-                    f"gates per sample cannot reach {site.node.name}: it has no batch axis; give gates of shape [units]"
+                    f"gates per sample cannot reach {site.node.name}: it has no batch axis; "
+                    "give gates of shape [units]"
                 )
             shape[site.batch_axis] = factor.shape[0]
             if site.batch_axis > site.axis:
@@ -223,8 +218,8 @@ class GatedNetwork(nn.Module):
         rows = (x.shape[0],) if any(gate.ndim == 2 for gate in unit_gates.values()) else ()
         parts = [some.new_ones(*rows, 1)]
         for name, size in sizes.items():
-            gate = unit_gates.get(name)
-            parts.append(some.new_ones(*rows, size) if gate is None else gate.expand(*rows, size))
+            given = unit_gates.get(name)
+            parts.append(some.new_ones(*rows, size) if given is None else given.expand(*rows, size))
         return torch.cat(parts, dim=-1), block_gates
 
     def _site(self, node: fx.Node, axis: int, atoms: Indices) -> _Site | None:
@@ -239,9 +234,9 @@ class GatedNetwork(nn.Module):
             mine = set(np.unique(self._dimensions.dimension_of[site_atoms]).tolist()) - {-1}
             labels = self._labels.values[source][0].labels
             matching = [
-                a
-                for a, l in labels.items()
-                if mine & set(np.unique(self._dimensions.dimension_of[l]).tolist())
+                axis
+                for axis, own in labels.items()
+                if mine & set(np.unique(self._dimensions.dimension_of[own]).tolist())
             ]
             if len(matching) != 1:
                 break
@@ -277,30 +272,26 @@ class MaskedNetwork(GatedNetwork):
 
     def __init__(
         self,
-        trace: Trace,
-        labels: Labels,
-        dimensions: Dimensions,
-        blocks: Sequence[ResidualBlock],
-        module: nn.Module,
+        couplings: Couplings,
         keep: Mapping[str, Sequence[int]],
         removed: Sequence[ResidualBlock],
     ) -> None:
-        super().__init__(trace, labels, dimensions, blocks, module)
+        super().__init__(couplings)
         self._gates: dict[str, Tensor] = {}
         self._keep: dict[str, np.ndarray[Any, np.dtype[np.bool_]]] = {}
-        for dimension in dimensions.all:
+        for dimension in couplings.dimensions.all:
             gate = torch.zeros(dimension.units)
             gate[list(keep[dimension.name])] = 1.0
             self._gates[dimension.name] = gate
             self._keep[dimension.name] = gate.numpy() > 0
         self._gates.update({block.name: torch.zeros(()) for block in removed})
 
-    def forward(self, *inputs: Tensor) -> Any:  # type: ignore[override]
+    def forward(self, *inputs: Tensor) -> Argument:  # type: ignore[override]
         """Run the masked network on the inputs of the original."""
         device = inputs[0].device
         return super().forward(inputs, {name: gate.to(device) for name, gate in self._gates.items()})
 
-    def _run(self, node: fx.Node, env: Mapping[fx.Node, Any]) -> Any:
+    def _run(self, node: fx.Node, env: Mapping[fx.Node, Argument]) -> Argument:
         operator = operator_name(node)
         if operator not in ("aten.layer_norm", "aten.rms_norm", "aten.group_norm"):
             return super()._run(node, env)
@@ -320,22 +311,8 @@ class MaskedNetwork(GatedNetwork):
                 mask = mask * kept.reshape(shape)
         if bool(mask.all()):
             return super()._run(node, env)
-        mask = mask.to(arguments["input"])
+        x, mask = arguments["input"], mask.to(arguments["input"])
+        affine = {"weight": arguments["weight"], "bias": arguments.get("bias"), "eps": arguments["eps"]}
         if operator == "aten.group_norm":
-            return masked_group_norm(
-                arguments["input"],
-                mask,
-                arguments["num_groups"],
-                arguments["weight"],
-                arguments["bias"],
-                arguments["eps"],
-            )
-        return masked_layer_norm(
-            arguments["input"],
-            mask,
-            len(arguments["normalized_shape"]),
-            arguments["weight"],
-            arguments.get("bias"),
-            arguments["eps"],
-            centred=operator == "aten.layer_norm",
-        )
+            return masked_group_norm(x, mask, arguments["num_groups"], **affine)
+        return masked_layer_norm(x, mask, len(axes), **affine, centred=operator == "aten.layer_norm")

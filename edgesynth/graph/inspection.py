@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from edgesynth.graph.blocks import ResidualBlock
 from edgesynth.graph.cost import Cost
+from edgesynth.graph.couplings import Couplings
 from edgesynth.graph.dimensions import Dimensions
 from edgesynth.graph.labels import Labels
-from edgesynth.graph.trace import Trace
 
 __all__ = ["FreeRow", "FrozenRow", "InspectionReport", "inspect"]
 
@@ -83,15 +82,9 @@ class InspectionReport:
         return asdict(self)
 
 
-def inspect(
-    name: str,
-    trace: Trace,
-    labels: Labels,
-    dimensions: Dimensions,
-    blocks: tuple[ResidualBlock, ...],
-    cost: Cost,
-) -> InspectionReport:
-    """Collect the report of one traced network."""
+def inspect(name: str, couplings: Couplings, cost: Cost) -> InspectionReport:
+    """Collect the report of one traced network, given its cost with nothing dropped."""
+    dimensions, blocks = couplings.dimensions, couplings.blocks
     free = tuple(
         FreeRow(d.name, d.units, d.minimum, d.step, d.channels_per_unit, d.layers) for d in dimensions.all
     )
@@ -101,7 +94,7 @@ def inspect(
         name,
         free,
         tuple((block.name, block.layers) for block in blocks),
-        tuple(_frozen(labels, dimensions)),
+        tuple(_frozen(couplings.labels, dimensions)),
         cost.macs,
         macs / cost.macs if cost.macs else 0.0,
     )

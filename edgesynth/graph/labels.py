@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import fx
 
 from edgesynth.graph.atoms import FIXED, Atoms, Indices, Reason
-from edgesynth.graph.trace import Trace, operator_name
+from edgesynth.graph.trace import Argument, Trace, operator_name
 
 __all__ = ["RULES", "Call", "Labels", "Read", "Value", "bind", "concatenate", "register_rule"]
 
@@ -119,11 +119,11 @@ class Call:
         """Shape of the (first) output."""
         return self.shapes[0]
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> Argument:
         """An argument by its schema name; tensors are values, lists of tensors lists of values."""
         return self._arguments[name]
 
-    def get(self, name: str, default: Any = None) -> Any:
+    def get(self, name: str, default: Argument = None) -> Argument:
         """An argument by its schema name, or ``default`` if the overload has none of that name."""
         return self._arguments.get(name, default)
 
@@ -185,7 +185,7 @@ class Call:
         if labels is not None:
             self._labels.reads.append(Read(self.node, node, axis, labels))
 
-    def nodes(self, name: str) -> Any:
+    def nodes(self, name: str) -> Argument:
         """The graph node, or list of nodes, behind an argument."""
         return self._nodes[name]
 
@@ -218,7 +218,7 @@ class Call:
         shape = self.shape
         return Value(shape, {axis % len(shape): atoms for axis, atoms in labels.items() if atoms is not None})
 
-    def _value(self, argument: Any) -> Any:
+    def _value(self, argument: Argument) -> Argument:
         if isinstance(argument, fx.Node):
             values = self._labels.values.get(argument, ())
             return values[0] if len(values) == 1 else (values or argument)
@@ -227,11 +227,11 @@ class Call:
         return argument
 
 
-def bind(node: fx.Node) -> dict[str, Any]:
+def bind(node: fx.Node) -> dict[str, Argument]:
     """Arguments by schema name, defaults filled in."""
     if not isinstance(node.target, torch._ops.OpOverload):
         return {str(i): argument for i, argument in enumerate(node.args)} | dict(node.kwargs)
-    bound: dict[str, Any] = {}
+    bound: dict[str, Argument] = {}
     for i, argument in enumerate(node.target._schema.arguments):
         if i < len(node.args):
             bound[argument.name] = node.args[i]

@@ -17,6 +17,7 @@ class BatchNormInMode(nn.Module):
     def forward(
         self, x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, variance: Tensor
     ) -> Tensor:
+        """Normalise axis 1 of ``x`` with the running statistics, or in training with the batch's."""
         return nn.functional.batch_norm(
             x, mean, variance, weight, bias, self.training, self.momentum, self.eps
         )

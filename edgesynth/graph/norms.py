@@ -12,10 +12,10 @@ def masked_layer_norm(
     x: Tensor,
     mask: Tensor,
     trailing: int,
+    *,
     weight: Tensor | None,
     bias: Tensor | None,
     eps: float | None,
-    *,
     centred: bool,
 ) -> Tensor:
     """Layer norm (or RMS norm, if not ``centred``) with statistics over the entries the mask keeps.
@@ -40,7 +40,7 @@ def masked_layer_norm(
 
 
 def masked_group_norm(
-    x: Tensor, mask: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
+    x: Tensor, mask: Tensor, groups: int, *, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> Tensor:
     """Group norm with statistics over the channels the mask keeps.
 
@@ -53,9 +53,9 @@ def masked_group_norm(
         eps: Added to the variance.
     """
     grouped = (x.shape[0], groups, x.shape[1] // groups, -1)
-    y = masked_layer_norm(
-        x.reshape(grouped), mask.expand(x.shape).reshape(grouped), 2, None, None, eps, centred=True
-    ).reshape(x.shape)
+    kept = mask.expand(x.shape).reshape(grouped)
+    y = masked_layer_norm(x.reshape(grouped), kept, 2, weight=None, bias=None, eps=eps, centred=True)
+    y = y.reshape(x.shape)
     shape = (1, -1, *[1] * (x.ndim - 2))
     y = y if weight is None else y * weight.reshape(shape)
     return y if bias is None else y + bias.reshape(shape)

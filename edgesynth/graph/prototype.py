@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgesynth.errors import ArchitectureError, InputError
-from edgesynth.graph.blocks import ResidualBlock, find_blocks
+from edgesynth.graph.blocks import ResidualBlock
 from edgesynth.graph.cost import Cost, CostModel
-from edgesynth.graph.dimensions import CoupledDimension, find_dimensions, freeze_layers
+from edgesynth.graph.couplings import couple
+from edgesynth.graph.dimensions import CoupledDimension
 from edgesynth.graph.gated import GatedNetwork, MaskedNetwork
 from edgesynth.graph.inspection import InspectionReport, inspect
-from edgesynth.graph.propagation import propagate
 from edgesynth.graph.surgery import SlicePlan, plan_slice
 from edgesynth.graph.trace import as_inputs, trace
 from edgesynth.space import Architecture, Space, Switch, Value, Width
@@ -58,24 +58,14 @@ class Prototype:
         self.module = module
         self.example_input: tuple[Tensor, ...] = as_inputs(example_input)
         self.freeze, self.align = tuple(freeze), align
-        self._trace = trace(module, example_input)
-        self._labels = propagate(self._trace)
-        freeze_layers(self._labels, freeze)
-        self._dimensions = find_dimensions(self._trace, self._labels, align)
-        self.dimensions: tuple[CoupledDimension, ...] = self._dimensions.all
-        self.blocks: tuple[ResidualBlock, ...] = find_blocks(
-            self._trace, self._labels, [dimension.name for dimension in self.dimensions]
-        )
+        self._couplings = couple(module, trace(module, self.example_input), freeze, align)
+        self.dimensions: tuple[CoupledDimension, ...] = self._couplings.dimensions.all
+        self.blocks: tuple[ResidualBlock, ...] = self._couplings.blocks
         if not self.dimensions and not self.blocks:
-            raise InputError(
-                f"nothing in {self.name} can change: "
-                + "; ".join(sorted({f"{r.text} ({r.line})" for r in self._labels.reasons.values()}))
-                or "every channel reaches a network output"
-            )
+            reasons = {f"{row.layer}: {row.reason}" for row in self.report.frozen}
+            raise InputError(f"nothing in {self.name} can change; " + "; ".join(sorted(reasons)))
+        self._cost_model = CostModel(self._couplings)
         self._by_name = {dimension.name: dimension for dimension in self.dimensions}
-        self._cost_model = CostModel(
-            self._trace, self._labels, self._dimensions, self.blocks, self._unused_parameters()
-        )
         self.space = Space(
             [
                 *(Width(d.name, d.minimum, d.units, d.step) for d in self.dimensions),
@@ -94,7 +84,7 @@ class Prototype:
     @property
     def report(self) -> InspectionReport:
         """What may change, what is frozen and why."""
-        return inspect(self.name, self._trace, self._labels, self._dimensions, self.blocks, self.cost())
+        return inspect(self.name, self._couplings, self._cost_model.price_all())
 
     @property
     def structure_hash(self) -> str:
@@ -145,7 +135,7 @@ class Prototype:
             keep: Explicit unit indices for some dimensions; they override widths and ranking.
 
         Raises:
-            ArchitectureError: The architecture does not fit the space, or ``keep`` names an unknown dimension.
+            ArchitectureError: The architecture does not fit the space, or ``keep`` names no dimension of it.
         """
         chosen = dict(architecture) if architecture is not None else self.largest()
         self.space.encode(chosen)
@@ -215,9 +205,7 @@ class Prototype:
         if key in self._plans:
             self._plans.move_to_end(key)
             return self._plans[key]
-        plan = plan_slice(
-            self._trace, self._labels, self._dimensions, self.module, sets, removed, self.example_input
-        )
+        plan = plan_slice(self._couplings, sets, removed, self.example_input)
         self._plans[key] = plan
         if len(self._plans) > _PLANS:
             self._plans.popitem(last=False)
@@ -256,29 +244,24 @@ class Prototype:
         chosen = dict(architecture) if architecture is not None else self.largest()
         sets = self.keep_sets(chosen, keep)
         removed = [block for block in self.blocks if not chosen[block.name]]
-        return MaskedNetwork(
-            self._trace, self._labels, self._dimensions, self.blocks, self.module, sets, removed
-        )
+        return MaskedNetwork(self._couplings, sets, removed)
 
     def gated(self) -> GatedNetwork:
         """The full network with a gate on every unit and every block."""
-        return GatedNetwork(self._trace, self._labels, self._dimensions, self.blocks, self.module)
-
-    def _unused_parameters(self) -> int:
-        read = {self._trace.state[node] for node in self._trace.state if node.users}
-        return sum(p.numel() for name, p in self.module.named_parameters() if name not in read)
+        return GatedNetwork(self._couplings)
 
     def _magnitudes(self) -> list[NDArray[np.float64]]:
         """Score of every unit: L2 norms of the weights that make and read it, layers on equal terms."""
+        dimensions = self._couplings.dimensions
         scores = [np.zeros(dimension.units) for dimension in self.dimensions]
         tensors = dict(self.module.named_parameters())
-        for node, name in self._trace.state.items():
+        for node, name in self._couplings.trace.state.items():
             if name not in tensors or tensors[name].ndim < 2:
                 continue
             squares = tensors[name].detach().float().square()
-            for value in self._labels.values[node]:
+            for value in self._couplings.labels.values[node]:
                 for axis, atoms in value.labels.items():
-                    owner, unit = self._dimensions.dimension_of[atoms], self._dimensions.unit_of[atoms]
+                    owner, unit = dimensions.dimension_of[atoms], dimensions.unit_of[atoms]
                     present = [d for d in np.unique(owner).tolist() if d >= 0]
                     if not present:
                         continue

@@ -9,9 +9,10 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from edgesynth.graph.blocks import ResidualBlock
+from edgesynth.graph.labels import bind
 from edgesynth.graph.modules import BatchNormInMode, attach, tensor_at
 from edgesynth.graph.rewrites import Kept, rewrite
-from edgesynth.graph.trace import Trace, operator_name
+from edgesynth.graph.trace import Argument, Trace, operator_name
 
 __all__ = ["layer_of", "rebuild", "surviving_state"]
 
@@ -109,6 +110,17 @@ def rebuild(
     return module
 
 
+def _in_mode(operator: str, arguments: Mapping[str, Argument]) -> tuple[nn.Module, tuple[str, ...]] | None:
+    """A module for a functional call that was traced in eval mode but must obey ``train()``."""
+    if operator in ("aten.dropout", "aten.feature_dropout") and not arguments["train"]:
+        kind = nn.Dropout if operator == "aten.dropout" else nn.Dropout2d
+        return kind(float(arguments["p"])), ("input",)
+    if operator == "aten.batch_norm" and arguments["running_mean"] is not None and not arguments["training"]:
+        module = BatchNormInMode(arguments["momentum"], arguments["eps"])
+        return module, ("input", "weight", "bias", "running_mean", "running_var")
+    return None
+
+
 class _Builder:
     def __init__(self, trace: Trace, kept: Kept, original: nn.Module, skeleton: nn.Module) -> None:
         self._trace, self._kept, self._original = trace, kept, original
@@ -133,7 +145,7 @@ class _Builder:
 
     def finish(self, name: str) -> fx.GraphModule:
         """Write the outputs in the structure the original returns."""
-        outputs = [self._argument(node) for node in self._trace.output.args[0]]
+        outputs = [self._argument(node) for node in self._trace.results]
         spec = self._trace.program.call_spec.out_spec
         self._graph.output(pytree.tree_unflatten(outputs, spec))
         root = nn.Module()
@@ -148,30 +160,31 @@ class _Builder:
         if layer:
             self._attributes[layer] = self._skeleton.get_submodule(layer)
             return self._graph.call_module(layer, (self._signal(node),))
-        if operator in ("aten.dropout", "aten.feature_dropout") and not node.args[2]:
-            kind = nn.Dropout if operator == "aten.dropout" else nn.Dropout2d
-            return self._module(kind(float(node.args[1])), (self._signal(node),))
-        if operator == "aten.batch_norm" and node.args[3] is not None and not node.args[5]:
-            arguments = tuple(self._argument(a) for a in node.args[:5])
-            return self._module(BatchNormInMode(node.args[6], node.args[7]), arguments)
+        modal = _in_mode(operator, bind(node))
+        if modal is not None:
+            module, names = modal
+            arguments = bind(node)
+            return self._module(module, tuple(self._argument(arguments[name]) for name in names))
         if operator == "aten.sym_size":
             # Unlike the operator, the method keeps the batch size free when traced again.
             return self._graph.call_method("size", tuple(self._argument(a) for a in node.args))
         target, args, kwargs = rewrite(node, self._kept)
         args, kwargs = fx.node.map_arg((args, kwargs), self._argument)
-        kind = "call_method" if isinstance(target, str) else "call_function"
-        return self._graph.create_node(kind, target, tuple(args), dict(kwargs))
+        if isinstance(target, str):
+            return self._graph.call_method(target, tuple(args), dict(kwargs))
+        return self._graph.call_function(target, tuple(args), dict(kwargs))
 
     def _signal(self, node: fx.Node) -> fx.Node:
-        source: fx.Node = next(n for n in node.all_input_nodes if n not in self._trace.state)
-        return self._argument(source)
+        source = next(n for n in node.all_input_nodes if n not in self._trace.state)
+        signal: fx.Node = self._argument(source)
+        return signal
 
     def _module(self, module: nn.Module, args: tuple[Any, ...]) -> fx.Node:
         name = f"_mode_{len(self._attributes)}"
         self._attributes[name] = module
         return self._graph.call_module(name, args)
 
-    def _argument(self, node: Any) -> Any:
+    def _argument(self, node: Argument) -> Argument:
         if not isinstance(node, fx.Node):
             return node
         if node not in self._new:

@@ -110,7 +110,8 @@ class Recipe:
         """
         if data.get("format", 0) > _FORMAT:
             raise RunError(
-                f"the recipe has format {data['format']}, this version reads up to {_FORMAT}; upgrade edgesynth"
+                f"the recipe has format {data['format']}, this version reads up to {_FORMAT}; "
+                "upgrade edgesynth"
             )
         try:
             recipe = cls(**data)
@@ -189,7 +190,8 @@ def load(model: nn.Module, path: Path | str) -> nn.Module:
     missing = sorted(set(missing) & set(_named_once(module)))
     if missing or unexpected:
         raise RunError(
-            f"the weights of {folder} do not fit its recipe: missing {missing}, unexpected {sorted(unexpected)}"
+            f"the weights of {folder} do not fit its recipe: missing {missing}, "
+            f"unexpected {sorted(unexpected)}"
         )
     return module.eval()
 

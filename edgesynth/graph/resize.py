@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
@@ -43,7 +43,10 @@ def resized(
     return twin
 
 
-def _convolution(layer: Any) -> None:
+_Layer: TypeAlias = Any
+
+
+def _convolution(layer: _Layer) -> None:
     first, second = layer.weight.shape[:2]
     if layer.transposed:
         layer.in_channels, layer.out_channels = first, second * layer.groups
@@ -51,25 +54,25 @@ def _convolution(layer: Any) -> None:
         layer.in_channels, layer.out_channels = second * layer.groups, first
 
 
-def _linear(layer: Any) -> None:
+def _linear(layer: _Layer) -> None:
     layer.out_features, layer.in_features = layer.weight.shape
 
 
-def _embedding(layer: Any) -> None:
+def _embedding(layer: _Layer) -> None:
     layer.num_embeddings, layer.embedding_dim = layer.weight.shape
 
 
-def _prelu(layer: Any) -> None:
+def _prelu(layer: _Layer) -> None:
     layer.num_parameters = layer.weight.shape[0]
 
 
-def _attention(layer: Any) -> None:
+def _attention(layer: _Layer) -> None:
     if layer.in_proj_weight is not None:
         layer.embed_dim = layer.kdim = layer.vdim = layer.in_proj_weight.shape[1]
         layer.head_dim = layer.in_proj_weight.shape[0] // 3 // layer.num_heads
 
 
-_COUNTERS: tuple[tuple[type, Callable[[Any], None]], ...] = (
+_COUNTERS: tuple[tuple[type, Callable[[_Layer], None]], ...] = (
     (nn.modules.conv._ConvNd, _convolution),
     (nn.Linear, _linear),
     (nn.Embedding, _embedding),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from torch import fx
 
 from edgesynth.graph.labels import Labels, Value, bind
-from edgesynth.graph.trace import Trace, operator_name
+from edgesynth.graph.trace import Argument, Trace, operator_name
 
 __all__ = ["Kept", "Rewritten", "rewrite"]
 
-Rewritten: TypeAlias = tuple[Any, tuple[Any, ...], dict[str, Any]]
+Rewritten: TypeAlias = tuple[Argument, tuple[Argument, ...], dict[str, Argument]]
 
 
 class Kept:
@@ -68,7 +68,7 @@ class Kept:
         return None if atoms is None else int(self._mask(atoms).sum())
 
 
-_Rewrite: TypeAlias = Callable[[fx.Node, dict[str, Any], Kept], Rewritten]
+_Rewrite: TypeAlias = Callable[[fx.Node, dict[str, Argument], Kept], Rewritten]
 _REWRITES: dict[str, _Rewrite] = {}
 
 
@@ -94,7 +94,7 @@ def rewrite(node: fx.Node, kept: Kept) -> Rewritten:
     return node.target, args, kwargs
 
 
-def _sizes(node: fx.Node, sizes: Any, kept: Kept, first: int = 0) -> list[Any]:
+def _sizes(node: fx.Node, sizes: Argument, kept: Kept, first: int = 0) -> list[Argument]:
     value = kept.value(node)
     return [
         size if not isinstance(size, int) or size == -1 else kept.size(value, first + i)
@@ -103,17 +103,17 @@ def _sizes(node: fx.Node, sizes: Any, kept: Kept, first: int = 0) -> list[Any]:
 
 
 @_rewrites("aten.view", "aten.reshape", "aten._unsafe_view")
-def _view(node: fx.Node, arguments: dict[str, Any], kept: Kept) -> Rewritten:
+def _view(node: fx.Node, arguments: dict[str, Argument], kept: Kept) -> Rewritten:
     return "reshape", (node.args[0], *_sizes(node, node.args[1], kept)), {}
 
 
 @_rewrites("aten.expand", "aten.broadcast_to")
-def _expand(node: fx.Node, arguments: dict[str, Any], kept: Kept) -> Rewritten:
+def _expand(node: fx.Node, arguments: dict[str, Argument], kept: Kept) -> Rewritten:
     return "expand", (node.args[0], *_sizes(node, node.args[1], kept)), {}
 
 
 @_rewrites("aten.unflatten")
-def _unflatten(node: fx.Node, arguments: dict[str, Any], kept: Kept) -> Rewritten:
+def _unflatten(node: fx.Node, arguments: dict[str, Argument], kept: Kept) -> Rewritten:
     source = node.args[0]
     assert isinstance(source, fx.Node)
     dim = arguments["dim"] % len(kept.value(source).shape)
@@ -121,7 +121,7 @@ def _unflatten(node: fx.Node, arguments: dict[str, Any], kept: Kept) -> Rewritte
 
 
 @_rewrites("aten.split", "aten.split_with_sizes", "aten.chunk", "aten.tensor_split")
-def _split(node: fx.Node, arguments: dict[str, Any], kept: Kept) -> Rewritten:
+def _split(node: fx.Node, arguments: dict[str, Argument], kept: Kept) -> Rewritten:
     parts = kept.labels.values[node]
     dim = arguments["dim"] % len(parts[0].shape)
     if all(part.axis(dim) is None for part in parts):
@@ -130,7 +130,7 @@ def _split(node: fx.Node, arguments: dict[str, Any], kept: Kept) -> Rewritten:
 
 
 @_rewrites("aten.slice", "aten.narrow")
-def _slice(node: fx.Node, arguments: dict[str, Any], kept: Kept) -> Rewritten:
+def _slice(node: fx.Node, arguments: dict[str, Argument], kept: Kept) -> Rewritten:
     source = node.args[0]
     assert isinstance(source, fx.Node)
     value, out = kept.value(source), kept.value(node)
@@ -145,7 +145,7 @@ def _slice(node: fx.Node, arguments: dict[str, Any], kept: Kept) -> Rewritten:
 
 
 @_rewrites("aten.select")
-def _select(node: fx.Node, arguments: dict[str, Any], kept: Kept) -> Rewritten:
+def _select(node: fx.Node, arguments: dict[str, Argument], kept: Kept) -> Rewritten:
     source = node.args[0]
     assert isinstance(source, fx.Node)
     value, dim, index = kept.value(source), arguments["dim"], arguments["index"]
@@ -156,7 +156,7 @@ def _select(node: fx.Node, arguments: dict[str, Any], kept: Kept) -> Rewritten:
 
 
 @_rewrites("aten.pad", "aten.constant_pad_nd")
-def _pad(node: fx.Node, arguments: dict[str, Any], kept: Kept) -> Rewritten:
+def _pad(node: fx.Node, arguments: dict[str, Argument], kept: Kept) -> Rewritten:
     source = node.args[0]
     assert isinstance(source, fx.Node)
     value, amounts = kept.value(node), list(arguments["pad"])
@@ -172,14 +172,14 @@ def _pad(node: fx.Node, arguments: dict[str, Any], kept: Kept) -> Rewritten:
 
 
 @_rewrites("aten.layer_norm", "aten.rms_norm")
-def _layer_norm(node: fx.Node, arguments: dict[str, Any], kept: Kept) -> Rewritten:
+def _layer_norm(node: fx.Node, arguments: dict[str, Argument], kept: Kept) -> Rewritten:
     value, trailing = kept.value(node), len(arguments["normalized_shape"])
     shape = [kept.size(value, axis) for axis in range(-trailing, 0)]
     return node.target, (), {**arguments, "normalized_shape": shape}
 
 
 @_rewrites("aten.scaled_dot_product_attention")
-def _attention(node: fx.Node, arguments: dict[str, Any], kept: Kept) -> Rewritten:
+def _attention(node: fx.Node, arguments: dict[str, Argument], kept: Kept) -> Rewritten:
     query = arguments["query"]
     scale = arguments["scale"]
     features = kept.value(query).shape[-1]

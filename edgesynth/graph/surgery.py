@@ -13,8 +13,8 @@ from torch import Tensor, fx, nn
 from edgesynth.errors import ArchitectureError
 from edgesynth.graph.agreement import agree
 from edgesynth.graph.blocks import ResidualBlock
+from edgesynth.graph.couplings import Couplings
 from edgesynth.graph.dimensions import Dimensions
-from edgesynth.graph.labels import Labels
 from edgesynth.graph.rebuild import layer_of, rebuild, surviving_state
 from edgesynth.graph.resize import resized
 from edgesynth.graph.rewrites import Kept
@@ -143,10 +143,7 @@ def _mode(module: nn.Module, name: str) -> bool:
 
 
 def plan_slice(
-    trace: Trace,
-    labels: Labels,
-    dimensions: Dimensions,
-    module: nn.Module,
+    couplings: Couplings,
     keep: Mapping[str, Sequence[int]],
     removed: Sequence[ResidualBlock],
     example: tuple[Tensor, ...],
@@ -154,10 +151,7 @@ def plan_slice(
     """Plan one sub-network.
 
     Args:
-        trace: The traced network.
-        labels: Labels of its values.
-        dimensions: Its free dimensions.
-        module: The full-size module.
+        couplings: The traced network.
         keep: Kept unit indices for every dimension.
         removed: Blocks to leave out.
         example: Input to compare the resized module with the rebuilt one on.
@@ -165,9 +159,10 @@ def plan_slice(
     Raises:
         ArchitectureError: An index is out of range or repeated, or a stratum would run empty.
     """
+    module, trace, dimensions = couplings.module, couplings.trace, couplings.dimensions
     masks = _masks(dimensions, keep)
-    kept = Kept(trace, labels, lambda atoms: dimensions.kept(atoms, masks))
-    indices = _indices(trace, labels, kept)
+    kept = Kept(trace, couplings.labels, lambda atoms: dimensions.kept(atoms, masks))
+    indices = _indices(trace, kept)
     skeleton = resized(module, _placeholders(module, indices), _attributes(trace, kept, module))
     surviving = surviving_state(trace, removed)
     rebuilt = rebuild(trace, kept, module, skeleton, removed)
@@ -187,7 +182,8 @@ def _masks(dimensions: Dimensions, keep: Mapping[str, Sequence[int]]) -> dict[st
         chosen = np.asarray(keep[dimension.name], dtype=np.int64)
         if chosen.size != np.unique(chosen).size or ((chosen < 0) | (chosen >= dimension.units)).any():
             raise ArchitectureError(
-                f"dimension {dimension.name!r} has units 0..{dimension.units - 1}, each once; got {list(keep[dimension.name])}"
+                f"dimension {dimension.name!r} has units 0..{dimension.units - 1}, each kept at most once; "
+                f"got {chosen.tolist()}"
             )
         mask = np.zeros(dimension.units, dtype=np.bool_)
         mask[chosen] = True
@@ -203,11 +199,11 @@ def _masks(dimensions: Dimensions, keep: Mapping[str, Sequence[int]]) -> dict[st
     return masks
 
 
-def _indices(trace: Trace, labels: Labels, kept: Kept) -> dict[str, tuple[tuple[int, Tensor], ...]]:
+def _indices(trace: Trace, kept: Kept) -> dict[str, tuple[tuple[int, Tensor], ...]]:
     indices: dict[str, tuple[tuple[int, Tensor], ...]] = {}
     for node, name in trace.state.items():
         axes = []
-        for value in labels.values[node]:
+        for value in kept.labels.values[node]:
             for axis, atoms in value.labels.items():
                 mask = kept.mask(atoms)
                 if not mask.all():

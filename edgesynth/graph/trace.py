@@ -9,11 +9,11 @@ from __future__ import annotations
 import copy
 import re
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -22,7 +22,10 @@ from torch.export import Dim, ExportedProgram
 from edgesynth.errors import InputError, TraceError
 from edgesynth.graph.functional import functionalise
 
-__all__ = ["Trace", "as_inputs", "operator_name", "plain_attention", "trace"]
+__all__ = ["Argument", "Trace", "as_inputs", "operator_name", "plain_attention", "trace"]
+
+Argument: TypeAlias = Any
+"""Whatever an operator or a module takes and gives: tensors, nodes, numbers, lists of them, nothing."""
 
 # An unusual prime: no channel count or image side can be mistaken for the batch when axes merge.
 _BATCH = 13
@@ -68,7 +71,12 @@ class Trace:
     @property
     def output(self) -> fx.Node:
         """The output node."""
-        return next(iter(reversed(self.graph.nodes)))
+        return self.graph.output_node()
+
+    @property
+    def results(self) -> tuple[Argument, ...]:
+        """What the network returns, flattened; nodes, or constants."""
+        return tuple(cast("Sequence[Argument]", self.output.args[0]))
 
     def calls(self) -> Iterator[fx.Node]:
         """Operator nodes in execution order."""
@@ -210,15 +218,15 @@ def _read(program: ExportedProgram, module: nn.Module) -> Trace:
             constants[node] = program.constants[literal[node.name]]
         elif node.name in users:
             inputs.append(node)
-    batch_size = inputs[0].meta["val"].shape[0]
+    batch_size: Argument = inputs[0].meta["val"].shape[0]
+    dynamic = isinstance(batch_size, torch.SymInt)
     shapes, batch_axis, merged, lines, layers = {}, {}, {}, {}, {}
     for node in graph.nodes:
         values = [value for value in _flat(node.meta.get("val")) if isinstance(value, Tensor)]
         shapes[node] = tuple(tuple(_hint(size) for size in value.shape) for value in values)
-        axes = values[0].shape if len(values) == 1 else ()
+        axes: Argument = values[0].shape if len(values) == 1 else ()
         exact = [i for i, size in enumerate(axes) if str(size) == str(batch_size)]
-        symbolic = isinstance(batch_size, torch.SymInt)
-        batch_axis[node] = (exact[0] if exact else None) if symbolic else (0 if exact[:1] == [0] else None)
+        batch_axis[node] = (exact[0] if exact else None) if dynamic else (0 if exact[:1] == [0] else None)
         merged[node] = frozenset(i for i, size in enumerate(axes) if isinstance(size, torch.SymInt))
         lines[node] = _user_line(node)
         layers[node] = _layer(node)
@@ -231,7 +239,7 @@ def _read(program: ExportedProgram, module: nn.Module) -> Trace:
         shapes,
         batch_axis,
         merged,
-        isinstance(batch_size, torch.SymInt),
+        dynamic,
         lines,
         layers,
     )
@@ -247,14 +255,14 @@ def _untie(names: Mapping[str, str], module: nn.Module) -> dict[str, str]:
     return {node: canonical[name] for node, name in names.items()}
 
 
-def _flat(value: Any) -> list[Any]:
+def _flat(value: Argument) -> list[Argument]:
     if isinstance(value, (list, tuple)):
         return [leaf for item in value for leaf in _flat(item)]
     return [value]
 
 
-def _hint(size: Any) -> int:
-    return size.node.hint if isinstance(size, torch.SymInt) else int(size)
+def _hint(size: Argument) -> int:
+    return int(size.node.hint if isinstance(size, torch.SymInt) else size)
 
 
 def _user_line(node: fx.Node) -> str:

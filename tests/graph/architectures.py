@@ -645,8 +645,8 @@ CASES: dict[str, Case] = {
     "plain": Case(Plain, _IMAGE, {"features.0": 8, "features.4": 16}),
     "residual": Case(
         Residual, _IMAGE,
-        {"stem.0": 8, "layer1.0.conv1": 8, "layer1.1.conv1": 8, "layer2.0.conv1": 16, "layer2.0.conv2": 16,
-         "layer2.1.conv1": 16},
+        {"stem.0": 8, "layer1.0.conv1": 8, "layer1.1.conv1": 8, "layer2.0.conv1": 16,
+         "layer2.0.conv2": 16, "layer2.1.conv1": 16},
         ("layer1.0", "layer1.1", "layer2.1"),
     ),
     "padded-shortcut": Case(PaddedShortcut, _IMAGE, {"stem.0": 8, "conv1.0": 16, "conv2.0": 8}, rebuilt=True),
@@ -667,8 +667,8 @@ CASES: dict[str, Case] = {
     "shuffle-v1": Case(ShuffleV1, _IMAGE, {"stem.0": 8, "first.0": 8}, ("first.0-second.1",)),
     "shuffle-v2": Case(
         ShuffleV2, _IMAGE,
-        {"stem.0": 2, "stem.0#2": 2, "stem.0#3": 4, "stem.0#4": 8, "units.0.branch.0": 8, "units.1.branch.0": 8,
-         "units.2.branch.0": 8},
+        {"stem.0": 2, "stem.0#2": 2, "stem.0#3": 4, "stem.0#4": 8, "units.0.branch.0": 8,
+         "units.1.branch.0": 8, "units.2.branch.0": 8},
         rebuilt=True,
     ),
     "native-shuffle": Case(NativeShuffle, _IMAGE, {"stem.0": 4, "conv.0": 8}, export=False),
@@ -696,7 +696,8 @@ CASES: dict[str, Case] = {
     "multi-output": Case(MultiOutput, _IMAGE, {"stem.0": 8, "deep.0": 16}),
     "two-inputs": Case(TwoInputs, ((3, 8, 8), (1, 8, 8)), {"left.0": 8, "merge.0": 8}),
     "vision-transformer": Case(
-        VisionTransformer, _IMAGE, {"patch": 16, "qkv": 8, "up": 32}, ("norm1-scale", "norm2-down"), rebuilt=True
+        VisionTransformer, _IMAGE, {"patch": 16, "qkv": 8, "up": 32}, ("norm1-scale", "norm2-down"),
+        rebuilt=True,
     ),
     "explicit-attention": Case(ExplicitAttention, _IMAGE, {"stem.0": 16, "q": 8, "v": 12}, ("q-out",)),
     "torch-encoder": Case(

@@ -17,15 +17,11 @@ def batch_norm(call: Call) -> Value | tuple[Value, ...]:
     for name in ("weight", "bias", "running_mean", "running_var"):
         if call.get(name) is not None:
             channels = call.tie(channels, call[name].axis(0))
-    values = tuple(
-        Value(
-            shape,
-            {**{a: l for a, l in x.labels.items() if a != 1}, **({} if channels is None else {1: channels})},
-        )
-        if shape == x.shape
-        else Value(shape)
-        for shape in call.shapes
-    )
+    labels = {axis: atoms for axis, atoms in x.labels.items() if axis != 1}
+    if channels is not None:
+        labels[1] = channels
+    # Some forms also return statistics, which nothing reads in inference.
+    values = tuple(Value(shape, labels if shape == x.shape else {}) for shape in call.shapes)
     return values if len(values) > 1 else values[0]
 
 

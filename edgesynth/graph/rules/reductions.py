@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from edgesynth.graph.atoms import Indices
 from edgesynth.graph.labels import Call, Value, register_rule
+from edgesynth.graph.rules.pointwise import pointwise
+from edgesynth.graph.trace import Argument
 
 __all__ = ["along", "reduce"]
 
 
-def _axes(dims: Any, ndim: int) -> set[int]:
+def _axes(dims: Argument, ndim: int) -> set[int]:
     if dims is None or dims == []:
         return set(range(ndim))
     return {dim % ndim for dim in (dims if isinstance(dims, (list, tuple)) else [dims])}
@@ -37,9 +37,12 @@ def _axes(dims: Any, ndim: int) -> set[int]:
     "aten.median",
 )
 def reduce(call: Call) -> Value | tuple[Value, ...]:
-    """Reduced axes must keep their size, except under a sum, which skips zeros."""
-    if len(call.tensors) == 2:
-        return call.value({}) if _fix_everything(call) else call.value({})
+    """Reduced axes must keep their size, except under a sum, which skips zeros.
+
+    With two tensors, as in ``max(a, b)``, these are pointwise.
+    """
+    if len(call.tensors) > 1:
+        return pointwise(call)
     x = call.tensors[0]
     name = next(key for key in ("self", "input", "x") if call.get(key) is x)
     reduced = _axes(call.get("dim"), len(x.shape)) if x.shape else set()
@@ -59,12 +62,6 @@ def reduce(call: Call) -> Value | tuple[Value, ...]:
         position += 1
     values = tuple(Value(shape, dict(out)) for shape in call.shapes)
     return values if len(values) > 1 else values[0]
-
-
-def _fix_everything(call: Call) -> bool:
-    for value in call.tensors:
-        call.fix_all(value, f"no rule for this form of {call.operator}")
-    return True
 
 
 @register_rule(
