@@ -41,7 +41,7 @@ def generate(
     """Draw networks from a learned generator; one seed, one network, no search."""
     from edgesynth.cli.output import print_json, print_networks, record_json, write
     from edgesynth.cli.progress import open_progress
-    from edgesynth.synthesis.synthesize import load_generator
+    from edgesynth.synthesis.api import load_generator
 
     job, prototype_record = _read(run_dir)
     records: list[NetworkRecord] = []

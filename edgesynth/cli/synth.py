@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edgesynth.job import Job
     from edgesynth.metrics import Metric
     from edgesynth.progress import Progress
-    from edgesynth.synthesis.synthesize import Result
+    from edgesynth.synthesis.api import Result
     from edgesynth.tasks import Task
 
 __all__ = ["synth"]
@@ -104,7 +104,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
 
 
 def _synthesize(job: Job, folder: Path, progress: Progress) -> Result:
-    from edgesynth.synthesis.synthesize import synthesize
+    from edgesynth.synthesis.api import synthesize
 
     with ExitStack() as stack:
         task = job.build_task()
@@ -132,7 +132,7 @@ def _prepare_prototype(
     from edgesynth.profiler import MeasurementPlan, profile
     from edgesynth.runs.faults import disk_faults
     from edgesynth.synthesis.evaluation import computed_metrics, derived_metrics
-    from edgesynth.synthesis.synthesize import check_satisfiable, train_prototype
+    from edgesynth.synthesis.api import check_satisfiable, train_prototype
 
     job.check_obtainable(task, device)
     module = job.build_module(task)

@@ -6,6 +6,7 @@ from edgesynth.tasks.datasets import dataset_names, load_task
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.folder import load_image_folder
 from edgesynth.tasks.images import ImageFormat
+from edgesynth.tasks.memory_format import channels_last_is_safe
 from edgesynth.tasks.normalization import Normalization
 from edgesynth.tasks.plan import EpochRecord, TrainingPlan, TrainingRecord
 from edgesynth.tasks.protocol import Batch, Score, Split, Task
@@ -32,6 +33,7 @@ __all__ = [
     "TensorSamples",
     "TrainingPlan",
     "TrainingRecord",
+    "channels_last_is_safe",
     "dataset_names",
     "fit",
     "from_datasets",

@@ -15,6 +15,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from edgesynth.errors import InputError, TrainingError
 from edgesynth.progress import NullProgress, Progress
+from edgesynth.tasks.memory_format import channels_last_is_safe
 from edgesynth.tasks.plan import EpochRecord, TrainingPlan, TrainingRecord
 from edgesynth.tasks.protocol import Batch, Outputs, Task
 
@@ -233,8 +234,8 @@ def _rehearse(module: nn.Module, task: Task, device: torch.device, role: str) ->
 
 @contextlib.contextmanager
 def _channels_last(module: nn.Module) -> Iterator[None]:
-    """Channels-last kernels for the duration: faster convolutions, the same values."""
-    if not any(isinstance(part, nn.Conv2d) for part in module.modules()):
+    """Channels-last kernels for the duration, where they are safe: faster, the same values."""
+    if not channels_last_is_safe(module):
         yield
         return
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,0 +1,271 @@
+"""From a prototype and requirements to a learned generator, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from edgesynth.devices import Device
+from edgesynth.errors import RequirementError, RequirementsNotMet, RunError
+from edgesynth.graph import Prototype
+from edgesynth.metrics import METRICS
+from edgesynth.profiler import MeasurementPlan
+from edgesynth.progress import NullProgress, Progress
+from edgesynth.runs import NetworkRecord, Run, write_atomic
+from edgesynth.synthesis.cycle import Synthesizer
+from edgesynth.synthesis.evaluation import computed_metrics
+from edgesynth.synthesis.family import Generator, Polish
+from edgesynth.synthesis.requirements import Requirements
+from edgesynth.synthesis.settings import SynthesisSettings
+from edgesynth.tasks import Task, TrainingPlan, fit
+
+__all__ = ["Result", "load_generator", "synthesize", "train_prototype"]
+
+_PROTOTYPE = "prototype.safetensors"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a synthesis leaves.
+
+    Attributes:
+        generator: The learned generator.
+        prototype_record: The prototype, evaluated like every other network.
+        networks: The reported networks, from seeds the generator never saw.
+        requirements: What they were judged by.
+        run_dir: Where everything is recorded.
+        shortfall: Why fewer networks are reported than were asked for; empty if none is missing.
+    """
+
+    generator: Generator
+    prototype_record: NetworkRecord
+    networks: tuple[NetworkRecord, ...]
+    requirements: Requirements
+    run_dir: Path
+    shortfall: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether as many feasible networks were found as were asked for."""
+        return not self.shortfall
+
+
+def synthesize(
+    prototype: Prototype,
+    task: Task,
+    requirements: Requirements,
+    device: Device | None = None,
+    *,
+    run_dir: Path | str,
+    settings: SynthesisSettings | None = None,
+    manifest: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Learn a generator, draw networks from unseen seeds, and record everything.
+
+    A run folder that holds the same job goes on where it stopped; a finished one is only read.
+
+    Args:
+        prototype: A trained network, traced.
+        task: Data, loss and metric.
+        requirements: What every network must meet.
+        device: Where networks are measured; may be left out if no requirement asks for it.
+        run_dir: A new or empty folder, or the folder of an interrupted run of the same job.
+        settings: Budgets and the seed.
+        manifest: What else the run should say about itself, JSON.
+        progress: Who is told.
+
+    Raises:
+        RequirementError: A requirement needs a device or a counter there is none of, or not even
+            the smallest network can meet it.
+        RunError: The folder holds another job, or cannot be written.
+        TrainingError: Training diverged.
+        DeviceError: The device failed.
+    """
+    settings = settings or SynthesisSettings()
+    progress = progress or NullProgress()
+    check_satisfiable(prototype, requirements, device)
+    about = {
+        "space": prototype.space.to_json(),
+        "requirements": requirements.to_json(),
+        "settings": settings.to_json(),
+        **(manifest or {}),
+    }
+    with _open_or_create(Path(run_dir), about) as run:
+        weights = Path(run_dir) / _PROTOTYPE
+        if not weights.exists():
+            write_atomic(weights, save(_contiguous(prototype.module)))
+        else:
+            load_weights(prototype.module, weights)
+        synthesizer = Synthesizer(prototype, task, requirements, device, run, settings, progress)
+        synthesizer.resume()
+        try:
+            synthesizer.learn()
+            result = _report(synthesizer, Path(run_dir), progress)
+        except BaseException:
+            run.set_status("interrupted")
+            raise
+        run.set_status("finished")
+    return result
+
+
+def train_prototype(
+    module: nn.Module, task: Task, plan: TrainingPlan, run_dir: Path, progress: Progress
+) -> None:
+    """Train a prototype in place, or take the weights an earlier call left in the run folder.
+
+    Raises:
+        TrainingError: Training diverged.
+    """
+    path = run_dir / _PROTOTYPE
+    if path.exists():
+        load_weights(module, path)
+        return
+    fit(module, task, plan, progress=progress)
+    write_atomic(path, save(_contiguous(module)))
+
+
+def load_generator(
+    run_dir: Path | str,
+    prototype: Prototype,
+    task: Task,
+    device: Device | None = None,
+    *,
+    cycle: int | None = None,
+) -> Generator:
+    """The generator a run learned; drawing from it needs no search.
+
+    Args:
+        run_dir: The run folder.
+        prototype: The prototype the run was started with; its weights are taken from the run.
+        task: The task the run was started with.
+        device: Where generated networks are measured.
+        cycle: Which cycle's policy to use; the last one by default.
+
+    Raises:
+        RunError: The folder is no run, is damaged, or has no finished cycle.
+    """
+    run_dir = Path(run_dir)
+    with Run.open(run_dir) as run:
+        manifest = run.manifest
+        settings = SynthesisSettings(**manifest["settings"])
+        requirements = Requirements.from_json(manifest["requirements"])
+        if manifest["space"] != prototype.space.to_json():
+            raise RunError(
+                f"the run in {run_dir} was learned for another prototype; give the one it was started with"
+            )
+        load_weights(prototype.module, run_dir / _PROTOTYPE)
+        synthesizer = Synthesizer(prototype, task, requirements, device, run, settings, NullProgress())
+        if not synthesizer.resume():
+            raise RunError(f"the run in {run_dir} has no finished cycle yet; run `edgesynth synth` on")
+        if cycle is not None:
+            synthesizer.recall_policy(cycle)
+    return _generator(synthesizer)
+
+
+def check_satisfiable(prototype: Prototype, requirements: Requirements, device: Device | None) -> None:
+    """Refuse before any training what no network of the space could meet.
+
+    Raises:
+        RequirementError: Names the requirement and the closest value.
+    """
+    for name in requirements.metrics:
+        kind = METRICS[name]
+        if kind.source == "device" and device is None:
+            raise RequirementError(f"a requirement on {name!r} needs a device; name one in [device]")
+        if kind.energy and device is not None and not device.has_energy:
+            raise RequirementError(
+                f"a requirement on {name!r} needs a power counter, and {device.profile.name!r} has none; "
+                "choose a device with one, or bound latency_ms or macs instead"
+            )
+    requirements.satisfiable_by(computed_metrics(prototype.cost(prototype.smallest())))
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Load a module's state from safetensors.
+
+    Raises:
+        RunError: The file is missing, damaged, or of another network.
+    """
+    try:
+        module.load_state_dict(load_file(path))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise RunError(f"the weights in {path} cannot be loaded into this prototype: {error}") from error
+
+
+def _open_or_create(run_dir: Path, manifest: Mapping[str, Any]) -> Run:
+    if not Run.exists(run_dir):
+        return Run.create(run_dir, manifest)
+    run = Run.open(run_dir, write=True)
+    differing = sorted(k for k in manifest if run.manifest.get(k) != manifest[k])
+    if differing:
+        run.close()
+        raise RunError(
+            f"{run_dir} holds another job (different {', '.join(differing)}); "
+            "give --run-dir a new folder, or continue with the job it was started with"
+        )
+    return run
+
+
+def _contiguous(module: nn.Module) -> dict[str, Tensor]:
+    """The state with every tensor in memory of its own, as safetensors requires."""
+    return {name: tensor.detach().clone().contiguous() for name, tensor in module.state_dict().items()}
+
+
+def _generator(synthesizer: Synthesizer) -> Generator:
+    return Generator(
+        synthesizer.prototype,
+        synthesizer.pair,
+        synthesizer.evaluator,
+        synthesizer.requirements,
+        synthesizer.task,
+    )
+
+
+def _report(synthesizer: Synthesizer, run_dir: Path, progress: Progress) -> Result:
+    """Evaluate the prototype, draw the networks to report, test them, and keep their files."""
+    run, settings, requirements = synthesizer.run, synthesizer.settings, synthesizer.requirements
+    generator = _generator(synthesizer)
+    evaluator, prototype = synthesizer.evaluator, synthesizer.prototype
+    whole = evaluator.evaluate(
+        prototype.largest(),
+        prototype.module.eval(),
+        limit=synthesizer.task.size("validation"),
+        plan=MeasurementPlan.report(),
+    )
+    prototype_record = whole.record(
+        "prototype",
+        "prototype",
+        requirements,
+        test_metrics=evaluator.quality(prototype.module, whole.cost, "test"),
+    )
+    run.record_network(prototype_record)
+    polish = Polish(settings.polish_epochs, batch_size=settings.batch_size)
+    records: list[NetworkRecord] = []
+    shortfall = ""
+    with progress.phase("draw networks from unseen seeds", settings.networks) as phase:
+        try:
+            for network in generator.draw(settings.networks, polish=polish):
+                tested = generator.tested(network)
+                folder = run.path_for("network", f"{tested.seed}-{tested.key}")
+                files = tested.save(folder)
+                record = tested.evaluation.record(
+                    tested.key,
+                    "generated",
+                    requirements,
+                    seed=tested.seed,
+                    test_metrics=tested.test_metrics,
+                    files={kind: str((folder / name).relative_to(run_dir)) for kind, name in files.items()},
+                )
+                run.record_network(record)
+                records.append(record)
+                phase.advance()
+        except RequirementsNotMet as error:
+            shortfall = str(error)
+            run.event(shortfall)
+    return Result(generator, prototype_record, tuple(records), requirements, run_dir, shortfall)

@@ -1,0 +1,308 @@
+"""One cycle after another: generate, train, probe, profile, judge, learn, record.
+
+    delta theta_G,k = I(G_k; theta_I,k)         theta_G,k+1 = theta_G,k + delta theta_G,k
+
+A cycle becomes visible in the run at once, together with the checkpoint it ends on: a run that is
+killed anywhere goes on from the last whole cycle and repeats the interrupted one bit by bit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgesynth.devices import Device
+from edgesynth.graph import Prototype
+from edgesynth.profiler import MeasurementPlan
+from edgesynth.progress import Progress
+from edgesynth.runs import CycleRecord, Run
+from edgesynth.space import Architecture
+from edgesynth.synthesis.elastic import ElasticTrainer, ElasticWeights, StepSchedule, TeacherCache
+from edgesynth.synthesis.evaluation import Evaluation, Evaluator, computed_metrics
+from edgesynth.synthesis.pair import GeneratorInquisitor, PairState
+from edgesynth.synthesis.performance import performance_by_name
+from edgesynth.synthesis.probing import Prober, channel_impact
+from edgesynth.synthesis.requirements import Requirements
+from edgesynth.synthesis.settings import SynthesisSettings
+from edgesynth.tasks import Task
+
+__all__ = ["Synthesizer"]
+
+FRESH_SEEDS = 1 << 20
+"""Seeds from here on judge the generator inside cycles; users' seeds start at 0."""
+
+ANCHORS = 4
+"""Networks of a cycle that are evaluated again in the next, to see how the shared weights moved."""
+
+
+class Synthesizer:
+    """The state of a synthesis between cycles.
+
+    Args:
+        prototype: A trained network, traced.
+        task: Data, loss and metric.
+        requirements: What every network must meet.
+        device: Where candidates are measured; ``None`` if no requirement asks for one.
+        run: Where everything is recorded.
+        settings: Budgets and the seed.
+        progress: Who is told.
+    """
+
+    def __init__(
+        self,
+        prototype: Prototype,
+        task: Task,
+        requirements: Requirements,
+        device: Device | None,
+        run: Run,
+        settings: SynthesisSettings,
+        progress: Progress,
+    ) -> None:
+        self.prototype = prototype
+        self.task = task
+        self.requirements = requirements
+        self.run = run
+        self.settings = settings
+        self.progress = progress
+        self.weights = ElasticWeights(prototype)
+        self.trainer = ElasticTrainer(
+            self.weights,
+            task,
+            TeacherCache(prototype.module),
+            StepSchedule(settings.learning_rate),
+            total_epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+        )
+        calibration = list(
+            task.batches(
+                "train", batch_size=256, seed=settings.seed, shuffle=True, limit=settings.calibration_samples
+            )
+        )
+        self.evaluator = Evaluator(
+            prototype,
+            self.weights,
+            task,
+            device,
+            calibration,
+            MeasurementPlan(),
+            settings.validation_limit,
+        )
+        self.pair = GeneratorInquisitor(
+            prototype.space,
+            requirements,
+            performance_by_name(settings.performance, task.metric),
+            seed=settings.seed,
+            computed=self._computed,
+            diversity=settings.diversity,
+        )
+        self.next_cycle = 0
+        self._anchors: list[tuple[Architecture, float]] = []
+
+    def learn(self) -> None:
+        """Run every cycle that is still to do."""
+        if self.next_cycle == 0:
+            self._rank_channels()
+        while self.next_cycle < self.settings.cycles:
+            self._cycle(self.next_cycle)
+            self.next_cycle += 1
+
+    def _computed(self, architecture: Architecture) -> dict[str, float]:
+        cost = self.prototype.cost(architecture)
+        return {name: metric.value for name, metric in computed_metrics(cost).items()}
+
+    def _rank_channels(self) -> None:
+        """Order every dimension's units by their impact on the prototype's loss."""
+        batches = self.task.batches(
+            "train", batch_size=128, seed=self.settings.seed, shuffle=True, limit=1024
+        )
+        with self.progress.phase("rank channels"):
+            impact = channel_impact(self.prototype, self.task, batches)
+        for dimension in self.prototype.dimensions:
+            order = torch.argsort(impact[dimension.name], descending=True, stable=True)
+            self.prototype.set_ranking(dimension.name, order)
+
+    def _cycle(self, cycle: int) -> None:
+        seconds: dict[str, float] = {}
+        with self._timed(seconds, "generate"):
+            asked = self.pair.ask(self.settings.asked_per_cycle)
+            first = FRESH_SEEDS + cycle * self.settings.seeds_per_cycle
+            fresh = [self.pair.generate(first + i) for i in range(self.settings.seeds_per_cycle)]
+            taught = [self.pair.generate(first + FRESH_SEEDS + i) for i in range(len(fresh))]
+        with self._timed(seconds, "train"):
+            loss = self._train(cycle, [*asked, *taught])
+        with self._timed(seconds, "evaluate"):
+            self._follow_drift()
+            candidates = self._evaluate(cycle, asked)
+            judged = self._evaluate(cycle, fresh)
+        with self._timed(seconds, "probe"):
+            responses = self._probe(cycle, judged)
+        with self._timed(seconds, "learn"):
+            for evaluation in (*candidates, *judged):
+                key = self.prototype.space.key(evaluation.architecture)
+                self.pair.tell(evaluation.architecture, evaluation.metrics, responses.get(key))
+            update = self.pair.update()
+        self._anchors = [
+            (evaluation.architecture, evaluation.metrics[self.task.metric].value)
+            for evaluation in judged[:ANCHORS]
+        ]
+        notes = {"loss": loss, "update": dict(update), "responses": responses}
+        record = self._summarise(cycle, judged, seconds, notes)
+        with self.run.transaction():
+            for evaluation in (*candidates, *judged):
+                key = self.prototype.space.key(evaluation.architecture)
+                self.run.record_network(evaluation.record(key, "candidate", self.requirements, cycle=cycle))
+            self.run.record_cycle(record)
+            self.run.checkpoint(cycle, *self._policy(), keep=True)
+            self.run.checkpoint(cycle, *self._state())
+        self.progress.note(
+            f"cycle {cycle + 1}/{self.settings.cycles}: {self.task.metric} {record.quality:.3f}, "
+            f"{record.macs / 1e6:.2f} M MACs, feasible {record.feasible_fraction:.0%}, "
+            f"distinct {record.distinct_fraction:.0%}"
+        )
+
+    def _train(self, cycle: int, architectures: Sequence[Architecture]) -> float:
+        until = round(self.trainer.total_steps * (cycle + 1) / self.settings.cycles)
+        with self.progress.phase(
+            f"cycle {cycle + 1}/{self.settings.cycles}: train", until - self.trainer.step
+        ) as phase:
+            return self.trainer.train(architectures, until, phase)
+
+    def _evaluate(self, cycle: int, architectures: Sequence[Architecture]) -> list[Evaluation]:
+        title = f"cycle {cycle + 1}/{self.settings.cycles}: evaluate"
+        done: dict[str, Evaluation] = {}
+        with self.progress.phase(title, len(architectures)) as phase:
+            for architecture in architectures:
+                key = self.prototype.space.key(architecture)
+                if key not in done:
+                    done[key] = self.evaluator.evaluate(architecture)
+                phase.advance()
+        return [done[self.prototype.space.key(architecture)] for architecture in architectures]
+
+    def _follow_drift(self) -> None:
+        """Carry what was observed earlier over to today's weights.
+
+        Shared weights improve from cycle to cycle, so a quality observed earlier is stale by about
+        as much as a few networks of the last cycle have changed since.
+        """
+        if not self._anchors:
+            return
+        metric = self.task.metric
+        gains = [
+            self.evaluator.evaluate(architecture).metrics[metric].value - before
+            for architecture, before in self._anchors
+        ]
+        self.pair.drift(metric, float(np.mean(gains)))
+
+    def _probe(self, cycle: int, evaluations: Sequence[Evaluation]) -> dict[str, dict[str, float]]:
+        """Responses by network key and ``vertex.stimulus``, on validation inputs."""
+        batch = next(self.task.batches("validation", batch_size=64, seed=self.settings.seed, shuffle=True))
+        prober = Prober(self.prototype, batch.inputs, seed=self.settings.seed + cycle)
+        answers: dict[str, dict[str, float]] = {}
+        for evaluation in evaluations[: self.settings.probes_per_cycle]:
+            network = self.evaluator.extract(evaluation.architecture)
+            state = {name: tensor.clone() for name, tensor in self.weights.state().items()}
+            self.prototype.plan(evaluation.architecture).scatter_(state, network.state_dict())
+            responses = prober.probe(evaluation.architecture, state)
+            key = self.prototype.space.key(evaluation.architecture)
+            answers[key] = {f"{r.vertex}.{r.stimulus}": r.output for r in responses}
+        return answers
+
+    def _summarise(
+        self,
+        cycle: int,
+        judged: Sequence[Evaluation],
+        seconds: Mapping[str, float],
+        notes: Mapping[str, Any],
+    ) -> CycleRecord:
+        space = self.prototype.space
+        judgements = [self.requirements.judge(evaluation.metrics) for evaluation in judged]
+        keys = {space.key(evaluation.architecture) for evaluation in judged}
+        pairs = list(combinations([evaluation.architecture for evaluation in judged], 2))
+        values = [{name: m.value for name, m in evaluation.metrics.items()} for evaluation in judged]
+
+        def mean(name: str) -> float:
+            return float(np.mean([value[name] for value in values]))
+
+        on_device = all("latency_ms" in value for value in values)
+        with_energy = all("inferences_per_joule" in value for value in values)
+        binding = Counter(str(j.binding) for j in judgements if j.binding is not None)
+        return CycleRecord(
+            cycle=cycle,
+            quality=mean(self.task.metric),
+            macs=mean("macs"),
+            parameters=mean("parameters"),
+            netscore=mean("netscore"),
+            performance=float(np.mean([self.pair.performance(value) for value in values])),
+            feasible_fraction=sum(j.feasible for j in judgements) / len(judgements),
+            distinct_fraction=len(keys) / len(judged),
+            mean_distance=float(np.mean([space.distance(a, b) for a, b in pairs])) if pairs else 0.0,
+            latency_ms=mean("latency_ms") if on_device else None,
+            inferences_per_joule=mean("inferences_per_joule") if with_energy else None,
+            binding=binding.most_common(1)[0][0] if binding else "",
+            seconds=dict(seconds),
+            epochs=self.trainer.epochs,
+            notes=dict(notes),
+        )
+
+    def resume(self) -> bool:
+        """Go on from the newest checkpoint of the run; false if there is none."""
+        found = self.run.latest_checkpoint()
+        if found is None:
+            return False
+        self._recall(found.tensors, found.state["pair"])
+        self.weights.restore(_under("weights", found.tensors))
+        self.trainer.restore(_under("momentum", found.tensors), found.state["trainer"])
+        for name, order in _under("ranking", found.tensors).items():
+            self.prototype.set_ranking(name, order)
+        self._anchors = [(item["architecture"], float(item["quality"])) for item in found.state["anchors"]]
+        self.next_cycle = found.cycle + 1
+        return True
+
+    def recall_policy(self, cycle: int) -> None:
+        """Take the policy and the inquisitor of an earlier cycle; every G_k stays usable."""
+        found = self.run.checkpoint_at(cycle)
+        self._recall(found.tensors, found.state["pair"])
+
+    def _recall(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        self.pair.restore(PairState(_under("pair", tensors), dict(values)))
+
+    def _policy(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The small part of the state: the pair alone."""
+        state = self.pair.state()
+        return {f"pair.{name}": tensor for name, tensor in state.tensors.items()}, {"pair": state.meta}
+
+    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and JSON values from which :meth:`resume` goes on bit-identically."""
+        tensors, values = self._policy()
+        momenta, numbers = self.trainer.state()
+        tensors |= {f"weights.{name}": tensor for name, tensor in self.weights.state().items()}
+        tensors |= {f"momentum.{name}": tensor for name, tensor in momenta.items()}
+        tensors |= {f"ranking.{name}": order for name, order in self.prototype.ranking.items()}
+        anchors = [
+            {"architecture": architecture, "quality": quality} for architecture, quality in self._anchors
+        ]
+        return tensors, {**values, "trainer": numbers, "anchors": anchors}
+
+    @contextmanager
+    def _timed(self, seconds: dict[str, float], phase: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        yield
+        seconds[phase] = time.perf_counter() - begun
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names start with ``prefix.``, without it."""
+    return {
+        name.removeprefix(f"{prefix}."): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(f"{prefix}.")
+    }

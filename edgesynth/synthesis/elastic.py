@@ -1,0 +1,254 @@
+"""Shared elastic weights, the second part of theta_G: every generated network is a slice of them.
+
+Training the networks that the generator emits trains the shared weights (method, "Generator" (b)),
+so no training is thrown away and a fresh seed comes with weights that already work. The weights
+start as the prototype's own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from edgesynth.errors import TrainingError
+from edgesynth.graph import Prototype
+from edgesynth.progress import Phase
+from edgesynth.space import Architecture
+from edgesynth.tasks import Batch, Task, channels_last_is_safe
+
+__all__ = ["ElasticTrainer", "ElasticWeights", "StepSchedule", "TeacherCache"]
+
+
+class ElasticWeights:
+    """The shared weights, and the networks sliced from them.
+
+    Args:
+        prototype: Gives the graph to slice by and the initial values.
+    """
+
+    def __init__(self, prototype: Prototype) -> None:
+        self.prototype = prototype
+        learned = {name for name, _ in prototype.module.named_parameters(remove_duplicate=False)}
+        self._tensors: dict[str, Tensor] = {
+            name: tensor.detach().clone().requires_grad_(name in learned and tensor.is_floating_point())
+            for name, tensor in prototype.module.state_dict(keep_vars=True).items()
+        }
+
+    def parameters(self) -> list[tuple[str, Tensor]]:
+        """The learned tensors at full size, by state name."""
+        return [(name, tensor) for name, tensor in self._tensors.items() if tensor.requires_grad]
+
+    def forward(self, architecture: Architecture, inputs: Tensor) -> Tensor:
+        """Run one architecture in training mode; gradients reach the shared weights.
+
+        Args:
+            architecture: A choice per dimension.
+            inputs: ``batch x ...`` as the task yields them.
+        """
+        plan = self.prototype.plan(architecture)
+        skeleton = plan.module_for().train()
+        tensors = plan.gather(self._tensors)
+        if channels_last_is_safe(skeleton):
+            tensors = {name: _channels_last(tensor) for name, tensor in tensors.items()}
+            inputs = _channels_last(inputs)
+        output: Tensor = functional_call(skeleton, tensors, (inputs,))
+        return output
+
+    def extract(self, architecture: Architecture) -> nn.Module:
+        """A module of its own for an architecture, with copies of its share of the weights."""
+        sliced = self.prototype.slice(architecture)
+        sliced.load_state_dict(self.prototype.plan(architecture).gather(self.state()))
+        return sliced.eval()
+
+    def state(self) -> dict[str, Tensor]:
+        """Every shared tensor, detached, by state name."""
+        return {name: tensor.detach() for name, tensor in self._tensors.items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take the values that :meth:`state` gave."""
+        with torch.no_grad():
+            for name, tensor in self._tensors.items():
+                tensor.copy_(state[name])
+
+
+@dataclass(frozen=True)
+class StepSchedule:
+    """A warm-up followed by a half cosine over the whole run, however many cycles it is cut into.
+
+    Attributes:
+        peak: The learning rate after warm-up.
+        warmup: Share of the run spent warming up.
+        floor: The last learning rate as a share of the peak.
+    """
+
+    peak: float
+    warmup: float = 0.03
+    floor: float = 0.002
+
+    def rate(self, done: float) -> float:
+        """The learning rate after a share ``done`` of the run, 0..1."""
+        if done < self.warmup:
+            return self.peak * max(done, 1e-3) / self.warmup
+        along = (done - self.warmup) / max(1e-9, 1 - self.warmup)
+        cosine = (1 + math.cos(math.pi * min(1.0, along))) / 2
+        return self.peak * (self.floor + (1 - self.floor) * cosine)
+
+
+class TeacherCache:
+    """The prototype's outputs on augmented batches, computed once and used in several epochs.
+
+    An epoch is named by its augmentation seed, and equal seeds give equal batches. With ``views``
+    seeds used in turn, the teacher runs ``views`` epochs in all instead of one beside each of the
+    student's, which would cost more than a ten times smaller student.
+
+    Args:
+        module: The teacher, used in evaluation mode.
+        views: How many differently augmented epochs there are.
+        limit_bytes: Outputs beyond this are computed anew each time instead of kept.
+    """
+
+    def __init__(self, module: nn.Module, views: int = 6, limit_bytes: int = 256 << 20) -> None:
+        self.module = module.eval()
+        self.views = views
+        self._limit = limit_bytes
+        self._held = 0
+        self._outputs: dict[tuple[int, int], Tensor] = {}
+
+    def view(self, seed: int, epoch: int) -> int:
+        """The augmentation seed of an epoch."""
+        return seed * 1009 + epoch % self.views
+
+    def outputs(self, view: int, index: int, inputs: Tensor) -> Tensor:
+        """What the teacher says about batch ``index`` of a view."""
+        kept = self._outputs.get((view, index))
+        if kept is not None and len(kept) == len(inputs):
+            return kept
+        with torch.no_grad():
+            said: Tensor = self.module(inputs)
+        size = said.numel() * said.element_size()
+        if self._held + size <= self._limit:
+            self._outputs[view, index] = said
+            self._held += size
+        return said
+
+
+class ElasticTrainer:
+    """Trains the shared weights on whatever architectures it is given.
+
+    Args:
+        weights: The shared weights.
+        task: Gives batches and losses.
+        teacher: The prototype's outputs to distil from.
+        schedule: Learning rate over the whole run.
+        total_epochs: Length of the whole run in passes over the training data.
+        batch_size: Samples a step.
+        weight_decay: On tensors of more than one axis only.
+        seed: Decides batches, augmentation, and which architecture a step trains.
+    """
+
+    def __init__(
+        self,
+        weights: ElasticWeights,
+        task: Task,
+        teacher: TeacherCache,
+        schedule: StepSchedule,
+        *,
+        total_epochs: float,
+        batch_size: int = 128,
+        weight_decay: float = 5e-4,
+        seed: int = 0,
+    ) -> None:
+        self.weights = weights
+        self.task = task
+        self.teacher = teacher
+        self.schedule = schedule
+        self.batch_size = batch_size
+        self.seed = seed
+        self.steps_per_epoch = -(-task.size("train") // batch_size)
+        self.total_steps = max(1, round(total_epochs * self.steps_per_epoch))
+        self.step = 0
+        decayed = [t for _, t in weights.parameters() if t.ndim > 1]
+        plain = [t for _, t in weights.parameters() if t.ndim <= 1]
+        self._optimizer = torch.optim.SGD(
+            [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            lr=schedule.peak,
+            momentum=0.9,
+            nesterov=True,
+        )
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the training data so far."""
+        return self.step / self.steps_per_epoch
+
+    def train(self, architectures: Sequence[Architecture], until_step: int, phase: Phase) -> float:
+        """Train until a step of the run, one architecture a step, and return the mean loss.
+
+        Raises:
+            TrainingError: The loss is not finite.
+        """
+        if not architectures:
+            raise TrainingError("there is no architecture to train: ask for at least one")
+        total, first = 0.0, self.step
+        for batch, said in self._batches(until_step):
+            turn = np.random.default_rng([self.seed, 7, self.step]).integers(len(architectures))
+            rate = self.schedule.rate(self.step / self.total_steps)
+            for group in self._optimizer.param_groups:
+                group["lr"] = rate
+            outputs = self.weights.forward(architectures[int(turn)], batch.inputs)
+            loss = self.task.distillation_loss(outputs, said, batch.targets)
+            value = float(loss.detach())
+            if not np.isfinite(value):
+                raise TrainingError(
+                    f"the loss became {value} at step {self.step} of {self.total_steps} "
+                    f"(learning rate {rate:.3g}); lower [synthesis] learning_rate"
+                )
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_([t for _, t in self.weights.parameters()], 5.0)
+            self._optimizer.step()
+            self.step += 1
+            total += value
+            phase.advance(1, loss=value)
+        return total / max(1, self.step - first)
+
+    def _batches(self, until_step: int) -> Iterator[tuple[Batch, Tensor]]:
+        """Batches from the current step on, starting inside an epoch if that is where we are."""
+        while self.step < until_step:
+            epoch, skip = divmod(self.step, self.steps_per_epoch)
+            view = self.teacher.view(self.seed, epoch)
+            batches = self.task.batches(
+                "train", batch_size=self.batch_size, seed=view, shuffle=True, augment=True
+            )
+            for index, batch in enumerate(batches):
+                if self.step >= until_step:
+                    break
+                if index >= skip:
+                    yield batch, self.teacher.outputs(view, index, batch.inputs)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, int]]:
+        """Tensors and numbers that :meth:`restore` needs to go on bit-identically."""
+        momenta = {
+            name: self._optimizer.state[tensor]["momentum_buffer"]
+            for name, tensor in self.weights.parameters()
+            if "momentum_buffer" in self._optimizer.state[tensor]
+        }
+        return momenta, {"step": self.step}
+
+    def restore(self, momenta: Mapping[str, Tensor], numbers: Mapping[str, int]) -> None:
+        """Go on from what :meth:`state` gave."""
+        for name, tensor in self.weights.parameters():
+            if name in momenta:
+                self._optimizer.state[tensor]["momentum_buffer"] = momenta[name].clone()
+        self.step = numbers["step"]
+
+
+def _channels_last(tensor: Tensor) -> Tensor:
+    """Image-like tensors with channels innermost: wide convolutions on a CPU run twice as fast."""
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor

@@ -1,0 +1,202 @@
+"""What a network is worth: task quality, cost, and the device's answer, as metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from edgesynth.devices import Device, workload_from_cost
+from edgesynth.graph import Cost, Prototype
+from edgesynth.metrics import Metric, Provenance
+from edgesynth.profiler import Measurement, MeasurementPlan, profile
+from edgesynth.runs import LayerRecord, NetworkRecord, Role
+from edgesynth.runs.records import Status
+from edgesynth.space import Architecture
+from edgesynth.synthesis.elastic import ElasticWeights
+from edgesynth.synthesis.performance import InformationDensity, NetScore
+from edgesynth.synthesis.requirements import Requirements
+from edgesynth.tasks import Batch, Split, Task, recalibrate_
+
+__all__ = ["Evaluation", "Evaluator", "computed_metrics"]
+
+
+def computed_metrics(cost: Cost) -> dict[str, Metric]:
+    """MACs, parameters and weight bytes: exact, from the graph alone."""
+    values = {"macs": cost.macs, "parameters": cost.parameters, "bytes": cost.bytes}
+    return {name: Metric(name, float(value), Provenance.COMPUTED) for name, value in values.items()}
+
+
+def derived_metrics(quality: Metric, computed: Mapping[str, Metric]) -> dict[str, Metric]:
+    """NetScore and information density, with the interval that the quality's interval implies."""
+    plain = {name: metric.value for name, metric in computed.items()}
+    derived: dict[str, Metric] = {}
+    for function in (NetScore(), InformationDensity()):
+        # Both grow with quality, so the ends of the interval map to ends.
+        value, *ends = (
+            function({**plain, quality.name: q}) for q in (quality.value, *(quality.interval or ()))
+        )
+        derived[function.name] = replace(
+            quality, name=function.name, value=value, interval=(ends[0], ends[1]) if ends else None
+        )
+    return derived
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One network with everything that is known of it.
+
+    Attributes:
+        architecture: Its choice per dimension.
+        metrics: Values by name, on validation data unless asked otherwise.
+        cost: Cost per layer.
+        status: ``ok``, or what became of the device measurement.
+        reason: Why the status is not ``ok``.
+    """
+
+    architecture: Architecture
+    metrics: Mapping[str, Metric]
+    cost: Cost
+    status: Status = "ok"
+    reason: str = ""
+
+    def record(
+        self,
+        key: str,
+        role: Role,
+        requirements: Requirements,
+        *,
+        seed: int | None = None,
+        cycle: int | None = None,
+        test_metrics: Mapping[str, Metric] | None = None,
+        files: Mapping[str, str] | None = None,
+    ) -> NetworkRecord:
+        """The form in which a run keeps it."""
+        return NetworkRecord(
+            key=key,
+            role=role,
+            architecture=self.architecture,
+            metrics=self.metrics,
+            test_metrics=test_metrics or {},
+            seed=seed,
+            cycle=cycle,
+            status=self.status,
+            reason=self.reason,
+            verdicts=requirements.judge(self.metrics).statuses(),
+            layers=layer_records(self.cost),
+            files=files or {},
+        )
+
+
+class Evaluator:
+    """Evaluates architectures as slices of the shared weights.
+
+    Args:
+        prototype: Gives slices and costs.
+        weights: The shared weights.
+        task: Gives quality.
+        device: Gives latency and energy; ``None`` leaves them out.
+        calibration: Training batches that re-estimate batch-norm statistics of a slice.
+        plan: How the device measures.
+        limit: Validation samples per evaluation.
+    """
+
+    def __init__(
+        self,
+        prototype: Prototype,
+        weights: ElasticWeights,
+        task: Task,
+        device: Device | None,
+        calibration: list[Batch],
+        plan: MeasurementPlan,
+        limit: int | None = None,
+    ) -> None:
+        self.prototype = prototype
+        self.weights = weights
+        self.task = task
+        self.device = device
+        self.calibration = calibration
+        self.plan = plan
+        self.limit = limit
+
+    def extract(self, architecture: Architecture) -> nn.Module:
+        """The slice as a module of its own, with batch-norm statistics of its own."""
+        return self.recalibrate(self.weights.extract(architecture))
+
+    def recalibrate(self, module: nn.Module) -> nn.Module:
+        """Re-estimate a module's batch-norm statistics on the calibration batches, in place."""
+        recalibrate_(module, (batch.inputs for batch in self.calibration))
+        return module.eval()
+
+    def quality(
+        self, module: nn.Module, cost: Cost, split: Split, limit: int | None = None
+    ) -> dict[str, Metric]:
+        """The task's metric, and what follows from it and the cost.
+
+        Args:
+            module: The network, in evaluation mode.
+            cost: Its cost.
+            split: Where quality is measured.
+            limit: Samples of that split; ``None`` uses all.
+        """
+        quality = self.task.score(module, split, limit=limit).metric
+        return {quality.name: quality, **derived_metrics(quality, computed_metrics(cost))}
+
+    def evaluate(
+        self,
+        architecture: Architecture,
+        module: nn.Module | None = None,
+        *,
+        limit: int | None = None,
+        plan: MeasurementPlan | None = None,
+    ) -> Evaluation:
+        """Score on validation data, cost and profile one network.
+
+        Args:
+            architecture: Its choice per dimension.
+            module: The network itself; extracted from the shared weights when not given.
+            limit: Validation samples; the evaluator's own limit when not given.
+            plan: How the device measures; the evaluator's own plan when not given.
+        """
+        network = module if module is not None else self.extract(architecture)
+        cost = self.prototype.cost(architecture)
+        metrics = computed_metrics(cost)
+        metrics |= self.quality(network, cost, "validation", limit if limit is not None else self.limit)
+        measurement = self.measure(architecture, plan or self.plan)
+        if measurement is not None:
+            metrics |= measurement.metrics
+        return Evaluation(
+            architecture,
+            metrics,
+            cost,
+            measurement.status if measurement else "ok",
+            measurement.reason if measurement else "",
+        )
+
+    def measure(self, architecture: Architecture, plan: MeasurementPlan) -> Measurement | None:
+        """The device's answer alone; ``None`` without a device."""
+        if self.device is None:
+            return None
+        workload = workload_from_cost(
+            self.prototype.space.key(architecture),
+            self.prototype.cost(architecture),
+            self.task.input_shape,
+        )
+        return profile(workload, self.device, plan)
+
+
+def layer_records(cost: Cost) -> tuple[LayerRecord, ...]:
+    """Cost per layer in the form a run keeps."""
+    return tuple(
+        LayerRecord(
+            name=layer.name,
+            operator=layer.operator,
+            macs=layer.macs,
+            parameters=layer.parameters,
+            weight_bytes=layer.weight_bytes,
+            activation_bytes=layer.activation_bytes,
+            output_shape=tuple(layer.output_shape),
+        )
+        for layer in cost.layers
+    )

@@ -1,0 +1,214 @@
+"""The product: a learned generator, and the networks it yields from seeds it never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from edgesynth.deploy.onnx import export_onnx
+from edgesynth.errors import RequirementsNotMet
+from edgesynth.graph import Cost, Prototype, Recipe, save_network
+from edgesynth.metrics import Metric
+from edgesynth.profiler import MeasurementPlan
+from edgesynth.space import Architecture
+from edgesynth.synthesis.evaluation import Evaluation, Evaluator
+from edgesynth.synthesis.pair import GeneratorInquisitor
+from edgesynth.synthesis.requirements import Judgement, Requirements
+from edgesynth.tasks import Task, TrainingPlan, fit
+
+__all__ = ["GeneratedNetwork", "Generator", "Polish"]
+
+
+@dataclass(frozen=True)
+class Polish:
+    """A short training of one network alone, distilled from the prototype.
+
+    Attributes:
+        epochs: Passes over the training data; 0 leaves the network as it was cut.
+        learning_rate: The first rate of a half cosine; a network that already works needs a low one.
+        batch_size: Samples a step.
+    """
+
+    epochs: float = 0.0
+    learning_rate: float = 0.02
+    batch_size: int = 128
+
+
+@dataclass(frozen=True)
+class GeneratedNetwork:
+    """One network of the family.
+
+    Attributes:
+        seed: The seed it came from.
+        key: The identity of its architecture.
+        module: A plain module with its own weights, in evaluation mode.
+        recipe: What is needed to cut it from the prototype again.
+        evaluation: What was found out about it on validation data and on the device.
+        judgement: Verdict per requirement.
+        example_input: One batch of the shape it takes.
+        test_metrics: Quality on test data; empty until asked for.
+    """
+
+    seed: int
+    key: str
+    module: nn.Module = field(repr=False)
+    recipe: Recipe = field(repr=False)
+    evaluation: Evaluation = field(repr=False)
+    judgement: Judgement
+    example_input: tuple[Tensor, ...] = field(repr=False)
+    test_metrics: Mapping[str, Metric] = field(default_factory=dict)
+
+    @property
+    def architecture(self) -> Architecture:
+        """Its choice per dimension."""
+        return self.evaluation.architecture
+
+    @property
+    def cost(self) -> Cost:
+        """Its cost per layer."""
+        return self.evaluation.cost
+
+    @property
+    def measurements(self) -> Mapping[str, Metric]:
+        """Metrics by name, each with its provenance."""
+        return self.evaluation.metrics
+
+    def save(self, directory: Path, *, opset: int = 13) -> dict[str, str]:
+        """Write recipe, weights and ONNX; returns file names by kind.
+
+        Raises:
+            RunError: The disk is full or the folder cannot be written.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        save_network(directory, self.module, self.recipe)
+        export_onnx(self.module, self.example_input, directory / "network.onnx", opset=opset)
+        return {"recipe": "recipe.json", "weights": "weights.safetensors", "onnx": "network.onnx"}
+
+
+class Generator:
+    """A learned generator with its shared weights: seeds in, networks out, no search.
+
+    Args:
+        prototype: The prototype it was learned for.
+        pair: Holds the learned policy.
+        evaluator: Cuts networks from the shared weights and evaluates them.
+        requirements: What every network must meet.
+        task: Needed to polish.
+    """
+
+    def __init__(
+        self,
+        prototype: Prototype,
+        pair: GeneratorInquisitor,
+        evaluator: Evaluator,
+        requirements: Requirements,
+        task: Task,
+    ) -> None:
+        self.prototype = prototype
+        self.pair = pair
+        self.evaluator = evaluator
+        self.requirements = requirements
+        self.task = task
+
+    def architecture(self, seed: int) -> Architecture:
+        """What the policy answers to a seed; microseconds, and no data involved."""
+        return self.pair.generate(seed)
+
+    def generate(
+        self, seed: int, *, polish: Polish | None = None, plan: MeasurementPlan | None = None
+    ) -> GeneratedNetwork:
+        """The network of a seed, with weights, evaluated on all validation data and on the device.
+
+        Args:
+            seed: Any non-negative integer.
+            polish: A short training of this network alone, if wanted.
+            plan: How the device measures; by default as for a reported figure.
+        """
+        architecture = self.architecture(seed)
+        module = self.evaluator.extract(architecture)
+        if polish is not None and polish.epochs > 0:
+            self._polish(module, polish, seed)
+        evaluation = self.evaluator.evaluate(
+            architecture,
+            module,
+            limit=self.task.size("validation"),
+            plan=plan or MeasurementPlan.report(),
+        )
+        return GeneratedNetwork(
+            seed=seed,
+            key=self.prototype.space.key(architecture),
+            module=module,
+            recipe=Recipe.of(self.prototype, architecture, seed=seed),
+            evaluation=evaluation,
+            judgement=self.requirements.judge(evaluation.metrics),
+            example_input=self.prototype.example_input,
+        )
+
+    def draw(
+        self,
+        count: int,
+        first_seed: int = 0,
+        *,
+        polish: Polish | None = None,
+        patience: int = 20,
+        reject: bool = True,
+    ) -> Iterator[GeneratedNetwork]:
+        """Distinct networks from successive seeds, each feasible on validation data.
+
+        A network is polished only after its bounds on cost have been found to hold, so a rejected
+        seed costs little.
+
+        Args:
+            count: How many networks.
+            first_seed: Where to start.
+            polish: A short training of each network.
+            patience: How many seeds in a row may be passed over.
+            reject: Whether infeasible networks are passed over, or yielded like the rest.
+
+        Raises:
+            RequirementsNotMet: ``patience`` seeds in a row gave nothing new and feasible.
+        """
+        seen: set[str] = set()
+        seed, passed, closest = first_seed, 0, ""
+        while count > 0:
+            if passed >= patience:
+                raise RequirementsNotMet(
+                    f"{patience} seeds in a row from {seed - patience} gave no new feasible network; "
+                    f"{closest}"
+                )
+            key = self.prototype.space.key(self.architecture(seed))
+            network = self.generate(seed, polish=polish) if key not in seen else None
+            seed += 1
+            if network is None or (reject and not network.judgement.feasible):
+                passed += 1
+                closest = self._explain(network) if network else closest
+                continue
+            seen.add(key)
+            passed, count = 0, count - 1
+            yield network
+
+    def _explain(self, network: GeneratedNetwork) -> str:
+        failing = [v for v in network.judgement.verdicts if not v.passed]
+        found = ", ".join(
+            f"{v.requirement.text} is {v.text}" + (f" at {v.metric.value:.6g}" if v.metric else "")
+            for v in failing
+        )
+        return f"for seed {network.seed}: {found}; loosen the bound, or give more cycles or epochs"
+
+    def _polish(self, module: nn.Module, polish: Polish, seed: int) -> None:
+        plan = TrainingPlan(
+            epochs=polish.epochs,
+            learning_rate=polish.learning_rate,
+            batch_size=polish.batch_size,
+            warmup=0.0,
+            seed=seed,
+        )
+        fit(module, self.task, plan, teacher=self.prototype.module)
+        self.evaluator.recalibrate(module)
+
+    def tested(self, network: GeneratedNetwork) -> GeneratedNetwork:
+        """The same network with its test metrics: report them, never select by them."""
+        return replace(network, test_metrics=self.evaluator.quality(network.module, network.cost, "test"))

@@ -1,0 +1,64 @@
+"""How a synthesis is run: budgets and seeds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from edgesynth.errors import InputError
+
+__all__ = ["SynthesisSettings"]
+
+
+@dataclass(frozen=True)
+class SynthesisSettings:
+    """Budgets of one synthesis; the defaults suit a CIFAR-size prototype on two CPU cores.
+
+    Attributes:
+        cycles: How often the pair goes round.
+        epochs: Passes over the training data that train the shared weights, over all cycles.
+        networks: How many networks from unseen seeds are reported at the end.
+        polish_epochs: Passes over the training data spent on each reported network alone.
+        seeds_per_cycle: Fresh seeds whose networks are evaluated in every cycle.
+        asked_per_cycle: Architectures the pair asks to have trained and evaluated besides.
+        probes_per_cycle: Networks per cycle whose vertices are stimulated.
+        batch_size: Samples a training step.
+        learning_rate: Peak learning rate of the shared weights.
+        validation_limit: Validation samples per evaluation inside cycles; ``None`` uses all.
+        calibration_samples: Training samples that re-estimate batch-norm statistics of a slice.
+        diversity: Strength of the term that keeps the generator's networks different.
+        performance: Name of U.
+        seed: Everything random follows from it.
+    """
+
+    cycles: int = 8
+    epochs: float = 20.0
+    networks: int = 5
+    polish_epochs: float = 1.0
+    seeds_per_cycle: int = 8
+    asked_per_cycle: int = 8
+    probes_per_cycle: int = 2
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    validation_limit: int | None = 2000
+    calibration_samples: int = 1024
+    diversity: float = 0.1
+    performance: str = "netscore"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse budgets that cannot be spent."""
+        at_least_one = ("cycles", "networks", "seeds_per_cycle", "asked_per_cycle", "batch_size")
+        for name in at_least_one:
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("epochs", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} must be above 0, got {getattr(self, name)}")
+        for name in ("polish_epochs", "diversity", "probes_per_cycle"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} must not be negative, got {getattr(self, name)}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON form that a run's manifest keeps."""
+        return asdict(self)
