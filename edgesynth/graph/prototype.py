@@ -61,10 +61,10 @@ class Prototype:
         self._couplings = couple(module, trace(module, self.example_input), freeze, align)
         self.dimensions: tuple[CoupledDimension, ...] = self._couplings.dimensions.all
         self.blocks: tuple[ResidualBlock, ...] = self._couplings.blocks
+        self._cost_model = CostModel(self._couplings)
         if not self.dimensions and not self.blocks:
             reasons = {f"{row.layer}: {row.reason}" for row in self.report.frozen}
             raise InputError(f"nothing in {self.name} can change; " + "; ".join(sorted(reasons)))
-        self._cost_model = CostModel(self._couplings)
         self._by_name = {dimension.name: dimension for dimension in self.dimensions}
         self.space = Space(
             [

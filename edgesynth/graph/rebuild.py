@@ -100,7 +100,7 @@ def rebuild(
     builder = _Builder(trace, kept, original, skeleton)
     live, replaced = live_nodes(trace, removed)
     for node in trace.graph.nodes:
-        if node in replaced:
+        if node in live and node in replaced:
             builder.alias(node, replaced[node])
         elif node in live or node in trace.inputs:
             builder.add(node)
