@@ -15,7 +15,7 @@ from edgesynth.errors import RequirementsNotMet, RunError
 if TYPE_CHECKING:
     from edgesynth.job import Job
     from edgesynth.runs import NetworkRecord
-    from edgesynth.synthesis.family import GeneratedNetwork
+    from edgesynth.synthesis.generator import GeneratedNetwork
     from edgesynth.synthesis.requirements import Requirements
 
 __all__ = ["generate"]

@@ -131,8 +131,8 @@ def _prepare_prototype(
     from edgesynth.devices import workload_from_cost
     from edgesynth.profiler import MeasurementPlan, profile
     from edgesynth.runs.faults import disk_faults
-    from edgesynth.synthesis.evaluation import computed_metrics, derived_metrics
     from edgesynth.synthesis.api import check_satisfiable, train_prototype
+    from edgesynth.synthesis.evaluation import computed_metrics, derived_metrics
 
     job.check_obtainable(task, device)
     module = job.build_module(task)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgesynth.synthesis.api import Result, load_generator, synthesize
-from edgesynth.synthesis.family import GeneratedNetwork, Generator, Polish
+from edgesynth.synthesis.generator import GeneratedNetwork, Generator, Polish
 from edgesynth.synthesis.pair import GeneratorInquisitor
 from edgesynth.synthesis.performance import EnergyAwareScore, InformationDensity, NetScore
 from edgesynth.synthesis.requirements import Judgement, Requirements

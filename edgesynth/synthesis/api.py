@@ -19,7 +19,7 @@ from edgesynth.progress import NullProgress, Progress
 from edgesynth.runs import NetworkRecord, Run, write_atomic
 from edgesynth.synthesis.cycle import Synthesizer
 from edgesynth.synthesis.evaluation import computed_metrics
-from edgesynth.synthesis.family import Generator, Polish
+from edgesynth.synthesis.generator import Generator, Polish
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.settings import SynthesisSettings
 from edgesynth.tasks import Task, TrainingPlan, fit

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from edgesynth.devices import Device
 from edgesynth.graph import Prototype
+from edgesynth.metrics import Metric
 from edgesynth.profiler import MeasurementPlan
 from edgesynth.progress import Progress
 from edgesynth.runs import CycleRecord, Run
@@ -106,6 +108,7 @@ class Synthesizer:
         )
         self.next_cycle = 0
         self._anchors: list[tuple[Architecture, float]] = []
+        self._ceiling: float | None = None
 
     def learn(self) -> None:
         """Run every cycle that is still to do."""
@@ -135,26 +138,28 @@ class Synthesizer:
         with self._timed(seconds, "generate"):
             asked = self.pair.ask(self.settings.asked_per_cycle)
             first = FRESH_SEEDS + cycle * self.settings.seeds_per_cycle
-            fresh = [self.pair.generate(first + i) for i in range(self.settings.seeds_per_cycle)]
-            taught = [self.pair.generate(first + FRESH_SEEDS + i) for i in range(len(fresh))]
+            fresh = self._drawn(first, self.settings.seeds_per_cycle)
+            taught = self._drawn(first + FRESH_SEEDS, 2 * self.settings.seeds_per_cycle)
         with self._timed(seconds, "train"):
             loss = self._train(cycle, [*asked, *taught])
         with self._timed(seconds, "evaluate"):
-            self._follow_drift()
             candidates = self._evaluate(cycle, asked)
             judged = self._evaluate(cycle, fresh)
         with self._timed(seconds, "probe"):
             responses = self._probe(cycle, judged)
         with self._timed(seconds, "learn"):
+            lift = self._lift([*candidates, *judged])
+            self._follow_drift(lift)
             for evaluation in (*candidates, *judged):
                 key = self.prototype.space.key(evaluation.architecture)
-                self.pair.tell(evaluation.architecture, evaluation.metrics, responses.get(key))
+                told = {**evaluation.metrics, self.task.metric: lifted(self._quality(evaluation), lift)}
+                self.pair.tell(evaluation.architecture, told, responses.get(key))
             update = self.pair.update()
         self._anchors = [
-            (evaluation.architecture, evaluation.metrics[self.task.metric].value)
+            (evaluation.architecture, self._quality(evaluation).value + lift)
             for evaluation in judged[:ANCHORS]
         ]
-        notes = {"loss": loss, "update": dict(update), "responses": responses}
+        notes = {"loss": loss, "lift": lift, "update": dict(update), "responses": responses}
         record = self._summarise(cycle, judged, seconds, notes)
         with self.run.transaction():
             for evaluation in (*candidates, *judged):
@@ -169,8 +174,15 @@ class Synthesizer:
             f"distinct {record.distinct_fraction:.0%}"
         )
 
+    def _drawn(self, first: int, count: int) -> list[Architecture]:
+        return [self.pair.generate(first + i, repair=True) for i in range(count)]
+
+    def _quality(self, evaluation: Evaluation) -> Metric:
+        return evaluation.metrics[self.task.metric]
+
     def _train(self, cycle: int, architectures: Sequence[Architecture]) -> float:
-        until = round(self.trainer.total_steps * (cycle + 1) / self.settings.cycles)
+        share = self.settings.warmup + (1 - self.settings.warmup) * (cycle + 1) / self.settings.cycles
+        until = round(self.trainer.total_steps * share)
         with self.progress.phase(
             f"cycle {cycle + 1}/{self.settings.cycles}: train", until - self.trainer.step
         ) as phase:
@@ -187,20 +199,35 @@ class Synthesizer:
                 phase.advance()
         return [done[self.prototype.space.key(architecture)] for architecture in architectures]
 
-    def _follow_drift(self) -> None:
-        """Carry what was observed earlier over to today's weights.
+    def _lift(self, evaluations: Sequence[Evaluation]) -> float:
+        """How much better today's networks are expected to be when training has ended.
 
-        Shared weights improve from cycle to cycle, so a quality observed earlier is stale by about
-        as much as a few networks of the last cycle have changed since.
+        A floor on quality is a floor at the end. Until then the best network of the cycle is taken to
+        be on a straight line towards the prototype's own quality; at the end nothing is added.
+        """
+        best = max(self._quality(evaluation).value for evaluation in evaluations)
+        settings = self.settings
+        left = (settings.epochs - self.trainer.epochs + settings.polish_epochs) / (
+            settings.epochs + settings.polish_epochs
+        )
+        if self._ceiling is None:
+            score = self.task.score(self.prototype.module, "validation", limit=settings.validation_limit)
+            self._ceiling = score.metric.value
+        return max(0.0, left * (self._ceiling - best))
+
+    def _follow_drift(self, lift: float) -> None:
+        """Carry what was told earlier over to today's weights and today's outlook.
+
+        Shared weights improve from cycle to cycle, so a quality told earlier is stale by about as much
+        as a few networks of the last cycle have changed since.
         """
         if not self._anchors:
             return
-        metric = self.task.metric
         gains = [
-            self.evaluator.evaluate(architecture).metrics[metric].value - before
-            for architecture, before in self._anchors
+            self._quality(self.evaluator.evaluate(architecture)).value + lift - told
+            for architecture, told in self._anchors
         ]
-        self.pair.drift(metric, float(np.mean(gains)))
+        self.pair.drift(self.task.metric, float(np.mean(gains)))
 
     def _probe(self, cycle: int, evaluations: Sequence[Evaluation]) -> dict[str, dict[str, float]]:
         """Responses by network key and ``vertex.stimulus``, on validation inputs."""
@@ -209,7 +236,7 @@ class Synthesizer:
         answers: dict[str, dict[str, float]] = {}
         for evaluation in evaluations[: self.settings.probes_per_cycle]:
             network = self.evaluator.extract(evaluation.architecture)
-            state = {name: tensor.clone() for name, tensor in self.weights.state().items()}
+            state = {name: tensor.clone() for name, tensor in self.weights.averages().items()}
             self.prototype.plan(evaluation.architecture).scatter_(state, network.state_dict())
             responses = prober.probe(evaluation.architecture, state)
             key = self.prototype.space.key(evaluation.architecture)
@@ -234,7 +261,7 @@ class Synthesizer:
 
         on_device = all("latency_ms" in value for value in values)
         with_energy = all("inferences_per_joule" in value for value in values)
-        binding = Counter(str(j.binding) for j in judgements if j.binding is not None)
+        binding = Counter(j.binding.text for j in judgements if j.binding is not None)
         return CycleRecord(
             cycle=cycle,
             quality=mean(self.task.metric),
@@ -297,6 +324,17 @@ class Synthesizer:
         begun = time.perf_counter()
         yield
         seconds[phase] = time.perf_counter() - begun
+
+
+def lifted(quality: Metric, lift: float) -> Metric:
+    """A quality as it is expected to end, with its interval; only the pair hears of it, no table shows it."""
+    low, high = quality.interval or (quality.value, quality.value)
+    return replace(
+        quality,
+        value=min(1.0, quality.value + lift),
+        interval=(min(1.0, low + lift), min(1.0, high + lift)),
+        source=f"{quality.source}, {lift:+.4f} for the training still to come",
+    )
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -24,9 +24,16 @@ from edgesynth.tasks import Batch, Task, channels_last_is_safe
 
 __all__ = ["ElasticTrainer", "ElasticWeights", "StepSchedule", "TeacherCache"]
 
+AVERAGED_EPOCHS = 1.5
+"""Over how many passes of the training data the average of the shared weights reaches."""
+
 
 class ElasticWeights:
     """The shared weights, and the networks sliced from them.
+
+    Networks are cut from an exponential average of the weights over the last steps, which is worth
+    about as much as weights whose learning rate has been annealed: so a network can be judged at any
+    time, not only at the end of the schedule (Izmailov et al., arXiv 1803.05407).
 
     Args:
         prototype: Gives the graph to slice by and the initial values.
@@ -39,6 +46,11 @@ class ElasticWeights:
             name: tensor.detach().clone().requires_grad_(name in learned and tensor.is_floating_point())
             for name, tensor in prototype.module.state_dict(keep_vars=True).items()
         }
+
+        self._average = {
+            name: tensor.detach().clone() for name, tensor in self._tensors.items() if tensor.requires_grad
+        }
+        self._updates = 0
 
     def parameters(self) -> list[tuple[str, Tensor]]:
         """The learned tensors at full size, by state name."""
@@ -60,21 +72,43 @@ class ElasticWeights:
         output: Tensor = functional_call(skeleton, tensors, (inputs,))
         return output
 
+    def follow(self, horizon: float) -> None:
+        """Let the average take one more step in.
+
+        Args:
+            horizon: Over how many steps the average reaches; fewer while there were fewer.
+        """
+        self._updates += 1
+        share = 1.0 / min(horizon, 1.0 + self._updates / 2)
+        names = list(self._average)
+        torch._foreach_lerp_(
+            [self._average[name] for name in names], [self._tensors[name].detach() for name in names], share
+        )
+
     def extract(self, architecture: Architecture) -> nn.Module:
-        """A module of its own for an architecture, with copies of its share of the weights."""
+        """A module of its own for an architecture, with copies of its share of the average weights."""
         sliced = self.prototype.slice(architecture)
-        sliced.load_state_dict(self.prototype.plan(architecture).gather(self.state()))
+        sliced.load_state_dict(self.prototype.plan(architecture).gather(self.averages()))
         return sliced.eval()
 
+    def averages(self) -> dict[str, Tensor]:
+        """What networks are cut from, at full size, by state name; buffers are the prototype's."""
+        return {name: self._average.get(name, tensor.detach()) for name, tensor in self._tensors.items()}
+
     def state(self) -> dict[str, Tensor]:
-        """Every shared tensor, detached, by state name."""
-        return {name: tensor.detach() for name, tensor in self._tensors.items()}
+        """Every tensor that :meth:`restore` needs."""
+        state = {f"now.{name}": tensor.detach() for name, tensor in self._tensors.items()}
+        state |= {f"average.{name}": tensor for name, tensor in self._average.items()}
+        return state | {"updates": torch.tensor(self._updates)}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take the values that :meth:`state` gave."""
         with torch.no_grad():
             for name, tensor in self._tensors.items():
-                tensor.copy_(state[name])
+                tensor.copy_(state[f"now.{name}"])
+            for name, tensor in self._average.items():
+                tensor.copy_(state[f"average.{name}"])
+        self._updates = int(state["updates"])
 
 
 @dataclass(frozen=True)
@@ -213,6 +247,7 @@ class ElasticTrainer:
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_([t for _, t in self.weights.parameters()], 5.0)
             self._optimizer.step()
+            self.weights.follow(AVERAGED_EPOCHS * self.steps_per_epoch)
             self.step += 1
             total += value
             phase.advance(1, loss=value)

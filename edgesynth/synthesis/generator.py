@@ -1,164 +1,217 @@
-"""The policy of the generator ``G(s; theta_G)`` (arXiv 1809.05989, eq. 1): seeds in, architectures out.
-
-A seed is hashed to noise. A small masked net (M. Germain et al., "MADE", arXiv 1502.03509) turns the
-requirement vector and the choices made so far into logits over the next dimension's choices, and the
-seed's Gumbel noise settles each choice. Because every choice sees the earlier ones, a family can trade
-one width for another and still stay inside a budget, which independent choices cannot.
-"""
+"""The product: a learned generator, and the networks it yields from seeds it never saw."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from edgesynth.errors import InputError
+from edgesynth.deploy.onnx import export_onnx
+from edgesynth.errors import RequirementsNotMet
+from edgesynth.graph import Cost, Prototype, Recipe, save_network
+from edgesynth.metrics import Metric
+from edgesynth.profiler import MeasurementPlan
 from edgesynth.space import Architecture
-from edgesynth.synthesis.encoding import Encoding, Indices
+from edgesynth.synthesis.evaluation import Evaluation, Evaluator
+from edgesynth.synthesis.pair import GeneratorInquisitor
+from edgesynth.synthesis.requirements import Judgement, Requirements
+from edgesynth.tasks import Task, TrainingPlan, fit
 
-__all__ = ["Generator"]
+__all__ = ["GeneratedNetwork", "Generator", "Polish"]
 
-_HIDDEN: Final = 128
-_ILLEGAL: Final = -1e9
+
+@dataclass(frozen=True)
+class Polish:
+    """A short training of one network alone, distilled from the prototype.
+
+    Attributes:
+        epochs: Passes over the training data; 0 leaves the network as it was cut.
+        learning_rate: The first rate of a half cosine; a network that already works needs a low one.
+        batch_size: Samples a step.
+    """
+
+    epochs: float = 0.0
+    learning_rate: float = 0.02
+    batch_size: int = 128
+
+
+@dataclass(frozen=True)
+class GeneratedNetwork:
+    """One network of the family.
+
+    Attributes:
+        seed: The seed it came from.
+        key: The identity of its architecture.
+        module: A plain module with its own weights, in evaluation mode.
+        recipe: What is needed to cut it from the prototype again.
+        evaluation: What was found out about it on validation data and on the device.
+        judgement: Verdict per requirement.
+        example_input: One batch of the shape it takes.
+        test_metrics: Quality on test data; empty until asked for.
+    """
+
+    seed: int
+    key: str
+    module: nn.Module = field(repr=False)
+    recipe: Recipe = field(repr=False)
+    evaluation: Evaluation = field(repr=False)
+    judgement: Judgement
+    example_input: tuple[Tensor, ...] = field(repr=False)
+    test_metrics: Mapping[str, Metric] = field(default_factory=dict)
+
+    @property
+    def architecture(self) -> Architecture:
+        """Its choice per dimension."""
+        return self.evaluation.architecture
+
+    @property
+    def cost(self) -> Cost:
+        """Its cost per layer."""
+        return self.evaluation.cost
+
+    @property
+    def measurements(self) -> Mapping[str, Metric]:
+        """Metrics by name, each with its provenance."""
+        return self.evaluation.metrics
+
+    def save(self, directory: Path, *, opset: int = 13) -> dict[str, str]:
+        """Write recipe, weights and ONNX; returns file names by kind.
+
+        Raises:
+            RunError: The disk is full or the folder cannot be written.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        save_network(directory, self.module, self.recipe)
+        export_onnx(self.module, self.example_input, directory / "network.onnx", opset=opset)
+        return {"recipe": "recipe.json", "weights": "weights.safetensors", "onnx": "network.onnx"}
 
 
 class Generator:
-    """The policy part of the generator.
-
-    Attributes:
-        theta: All parameters as one vector, so that learning reads ``theta = theta + delta``.
-        noise: The temperature of the choices: 1 samples the policy, 0 takes its likeliest choices.
+    """A learned generator with its shared weights: seeds in, networks out, no search.
 
     Args:
-        encoding: The space's encoding.
-        bounds: Length of the requirement vector.
-        seed: Seed of the initial parameters.
+        prototype: The prototype it was learned for.
+        pair: Holds the learned policy.
+        evaluator: Cuts networks from the shared weights and evaluates them.
+        requirements: What every network must meet.
+        task: Needed to polish.
     """
 
-    def __init__(self, encoding: Encoding, bounds: int, seed: int = 0) -> None:
-        self.encoding = encoding
-        self.bounds = bounds
-        self.noise = 0.9
-        dims, slots = encoding.legal.shape
-        features, outputs = len(encoding.owner), len(encoding.basis)
-        # An output moves the logits of one dimension; a hidden unit of degree d sees the first d.
-        settles = (encoding.basis.view(outputs, dims, slots).abs().sum(2) > 0).to(torch.int64).argmax(1)
-        degree = torch.arange(_HIDDEN) % max(1, dims - 1) + 1
-        self._settles = settles
-        self._masks = (
-            (encoding.owner[:, None] < degree[None, :]).to(torch.float64),
-            (degree[:, None] <= settles[None, :]).to(torch.float64),
-            (encoding.owner[:, None] < settles[None, :]).to(torch.float64),
-        )
-        self._shapes = (
-            (features, _HIDDEN),
-            (_HIDDEN, outputs),
-            (features, outputs),
-            (bounds, _HIDDEN),
-            (bounds, outputs),
-            (_HIDDEN,),
-            (outputs,),
-        )
-        rng = np.random.default_rng([seed, 1])
-        scales = (1.0, 0.1 / math.sqrt(_HIDDEN), 0.0, 0.3, 0.0, 1.0, 0.0)
-        parts = [
-            s * rng.standard_normal(shape).ravel() for s, shape in zip(scales, self._shapes, strict=True)
-        ]
-        self.theta = torch.from_numpy(np.concatenate(parts))
+    def __init__(
+        self,
+        prototype: Prototype,
+        pair: GeneratorInquisitor,
+        evaluator: Evaluator,
+        requirements: Requirements,
+        task: Task,
+    ) -> None:
+        self.prototype = prototype
+        self.pair = pair
+        self.evaluator = evaluator
+        self.requirements = requirements
+        self.task = task
 
-    def log_probability(self, indices: Indices, bounds: Tensor, theta: Tensor) -> Tensor:
-        """Logarithm of the policy's probability of choices ``[n, D]`` at temperature 1: ``[n]``.
+    def architecture(self, seed: int) -> Architecture:
+        """What the policy answers to a seed, moved inside the bounds on cost by its own preferences.
+
+        Takes milliseconds; no data is involved.
+        """
+        return self.pair.generate(seed, repair=True)
+
+    def generate(
+        self, seed: int, *, polish: Polish | None = None, plan: MeasurementPlan | None = None
+    ) -> GeneratedNetwork:
+        """The network of a seed, with weights, evaluated on all validation data and on the device.
 
         Args:
-            indices: Value indices.
-            bounds: Requirement vectors ``[n, R]``.
-            theta: The parameters to differentiate in.
+            seed: Any non-negative integer.
+            polish: A short training of this network alone, if wanted.
+            plan: How the device measures; by default as for a reported figure.
         """
-        onehot = self.encoding.onehot(indices)
-        features = self.encoding.features(onehot)
-        w1, w2, skip, bound1, bound2, b1, b2 = self._unpack(theta)
-        hidden = torch.nn.functional.silu(features @ w1 + bounds @ bound1 + b1)
-        logits = self._padded(hidden @ w2 + features @ skip + bounds @ bound2 + b2)
-        return (logits.log_softmax(2) * onehot).sum((1, 2))
+        architecture = self.architecture(seed)
+        module = self.evaluator.extract(architecture)
+        if polish is not None and polish.epochs > 0:
+            self._polish(module, polish, seed)
+        evaluation = self.evaluator.evaluate(
+            architecture,
+            module,
+            limit=self.task.size("validation"),
+            plan=plan or MeasurementPlan.report(),
+        )
+        return GeneratedNetwork(
+            seed=seed,
+            key=self.prototype.space.key(architecture),
+            module=module,
+            recipe=Recipe.of(self.prototype, architecture, seed=seed),
+            evaluation=evaluation,
+            judgement=self.requirements.judge(evaluation.metrics),
+            example_input=self.prototype.example_input,
+        )
 
-    @torch.no_grad()
-    def draw(self, gumbel: Tensor, bounds: Tensor, theta: Tensor | None = None) -> tuple[Indices, Tensor]:
-        """Settle one dimension after another.
+    def draw(
+        self,
+        count: int,
+        first_seed: int = 0,
+        *,
+        polish: Polish | None = None,
+        patience: int = 20,
+        reject: bool = True,
+    ) -> Iterator[GeneratedNetwork]:
+        """Distinct networks from successive seeds, each feasible on validation data.
+
+        A network is polished only after its bounds on cost have been found to hold, so a rejected
+        seed costs little.
 
         Args:
-            gumbel: Standard Gumbel noise ``[n, D, V]``.
-            bounds: Requirement vectors ``[n, R]``.
-            theta: Other parameters than the present ones.
-
-        Returns:
-            Value indices ``[n, D]``, and the noisy logits ``[n, D, V]`` that settled them.
-        """
-        w1, w2, skip, bound1, bound2, b1, b2 = self._unpack(self.theta if theta is None else theta)
-        encoding = self.encoding
-        dims, slots = encoding.legal.shape
-        before = bounds @ bound1 + b1 - (encoding.centre @ w1)
-        direct = bounds @ bound2 + b2 - (encoding.centre @ skip)
-        table = encoding.projection.view(dims, slots, -1)
-        basis = encoding.basis.view(-1, dims, slots)
-        chosen = torch.zeros(len(gumbel), dims, dtype=torch.int64)
-        noisy = torch.full_like(gumbel, _ILLEGAL)
-        for d in range(dims):
-            mine = self._settles == d
-            out = torch.nn.functional.silu(before) @ w2[:, mine] + direct[:, mine]
-            logits = (out @ basis[mine, d]).masked_fill(~encoding.legal[d], _ILLEGAL)
-            noisy[:, d] = logits + self.noise * gumbel[:, d]
-            chosen[:, d] = noisy[:, d].argmax(1)
-            seen = table[d, chosen[:, d]]
-            before = before + seen @ w1
-            direct = direct + seen @ skip
-        return chosen.numpy(), noisy
-
-    def imagine(self, count: int, rng: np.random.Generator) -> Tensor:
-        """Gumbel noise ``[n, D, V]`` distributed as that of real seeds."""
-        return _gumbel(rng.random((count, *self.encoding.legal.shape)))
-
-    def seeded(self, seeds: Sequence[int]) -> Tensor:
-        """The Gumbel noise ``[n, D, V]`` of real seeds.
-
-        Each seed keys its own counter-based stream (Philox), so a seed means the same on every
-        machine, alone or in any batch.
+            count: How many networks.
+            first_seed: Where to start.
+            polish: A short training of each network.
+            patience: How many seeds in a row may be passed over.
+            reject: Whether infeasible networks are passed over, or yielded like the rest.
 
         Raises:
-            InputError: A seed is negative or does not fit 64 bits.
+            RequirementsNotMet: ``patience`` seeds in a row gave nothing new and feasible.
         """
-        uniform = np.empty((len(seeds), *self.encoding.legal.shape))
-        for row, seed in enumerate(seeds):
-            if not 0 <= seed < 2**64:
-                raise InputError(f"a generator seed must lie in 0 .. 2**64 - 1, got {seed}")
-            uniform[row] = np.random.Generator(np.random.Philox(key=int(seed))).random(uniform.shape[1:])
-        return _gumbel(uniform)
+        seen: set[str] = set()
+        seed, passed, closest = first_seed, 0, ""
+        while count > 0:
+            if passed >= patience:
+                raise RequirementsNotMet(
+                    f"{patience} seeds in a row from {seed - patience} gave no new feasible network; "
+                    f"{closest}"
+                )
+            key = self.prototype.space.key(self.architecture(seed))
+            network = self.generate(seed, polish=polish) if key not in seen else None
+            seed += 1
+            if network is None or (reject and not network.judgement.feasible):
+                passed += 1
+                closest = self._explain(network) if network else closest
+                continue
+            seen.add(key)
+            passed, count = 0, count - 1
+            yield network
 
-    def choose(self, seeds: Sequence[int], bounds: Sequence[float]) -> tuple[Indices, Tensor]:
-        """Value indices ``[n, D]`` of these seeds under one requirement vector, and their noisy logits."""
-        rows = torch.tensor([list(bounds)], dtype=torch.float64).expand(len(seeds), -1)
-        return self.draw(self.seeded(seeds), rows)
+    def _explain(self, network: GeneratedNetwork) -> str:
+        failing = [v for v in network.judgement.verdicts if not v.passed]
+        found = ", ".join(
+            f"{v.requirement.text} is {v.text}" + (f" at {v.metric.value:.6g}" if v.metric else "")
+            for v in failing
+        )
+        return f"for seed {network.seed}: {found}; loosen the bound, or give more cycles or epochs"
 
-    def architectures(
-        self, seeds: Sequence[int], bounds: Sequence[float] | None = None
-    ) -> list[Architecture]:
-        """The architectures these seeds stand for; by default under the requirements it was taught."""
-        chosen, _ = self.choose(seeds, [0.0] * self.bounds if bounds is None else bounds)
-        return self.encoding.architectures(chosen)
+    def _polish(self, module: nn.Module, polish: Polish, seed: int) -> None:
+        plan = TrainingPlan(
+            epochs=polish.epochs,
+            learning_rate=polish.learning_rate,
+            batch_size=polish.batch_size,
+            warmup=0.0,
+            seed=seed,
+        )
+        fit(module, self.task, plan, teacher=self.prototype.module)
+        self.evaluator.recalibrate(module)
 
-    def _unpack(self, theta: Tensor) -> list[Tensor]:
-        parts = torch.split(theta, [math.prod(shape) for shape in self._shapes])
-        tensors = [part.view(shape) for part, shape in zip(parts, self._shapes, strict=True)]
-        return [t * mask for t, mask in zip(tensors, self._masks, strict=False)] + tensors[len(self._masks) :]
-
-    def _padded(self, outputs: Tensor) -> Tensor:
-        legal = self.encoding.legal
-        return (outputs @ self.encoding.basis).view(-1, *legal.shape).masked_fill(~legal, _ILLEGAL)
-
-
-def _gumbel(uniform: NDArray[np.float64]) -> Tensor:
-    return torch.from_numpy(-np.log(-np.log(np.clip(uniform, 1e-300, 1 - 1e-16))))
+    def tested(self, network: GeneratedNetwork) -> GeneratedNetwork:
+        """The same network with its test metrics: report them, never select by them."""
+        return replace(network, test_metrics=self.evaluator.quality(network.module, network.cost, "test"))

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgesynth.synthesis.encoding import Encoding, Indices, mutate
-from edgesynth.synthesis.generator import Generator
 from edgesynth.synthesis.performance import Differentiable, Performance
+from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.population import Ascent, Population, Weights
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.surrogate import CostNet, GaussianProcess, Warp
@@ -391,7 +391,7 @@ class Inquisitor:
 
     def delta(
         self,
-        generator: Generator,
+        policy: Policy,
         rng: np.random.Generator,
         *,
         steps: int = 40,
@@ -415,7 +415,7 @@ class Inquisitor:
         deviations in hand, fewer where that leaves no room for a varied family.
 
         Args:
-            generator: Read, never changed.
+            policy: Read, never changed.
             rng: Draws the imagined seeds.
             steps: Population sweeps, and as many gradient steps.
             diversity: The least temperature, in units of the spread of the better observations.
@@ -429,7 +429,7 @@ class Inquisitor:
             bounds[half:] = torch.from_numpy(rng.uniform(-span, span, (_POPULATION - half, count)))
         members = self._members
         if not len(members):
-            members, _ = generator.draw(generator.imagine(_POPULATION, rng), bounds)
+            members, _ = policy.draw(policy.imagine(_POPULATION, rng), bounds)
         if start is not None:
             members = np.concatenate([start, members[len(start) :]])
         caution = self.caution
@@ -438,19 +438,19 @@ class Inquisitor:
             return self._weigh(indices, bounds, caution)
 
         walk = Population(self.encoding, members, weigh, self.temperature, diversity)
-        ascent = Ascent(generator.theta, _RATE)
+        ascent = Ascent(policy.theta, _RATE)
         for step in range(steps):
             leaf = ascent.theta.clone().requires_grad_(True)
             warning = torch.zeros((), dtype=torch.float64)
             if step % _GLOBAL == 0:
-                drawn, _ = generator.draw(generator.imagine(_POPULATION, rng), bounds, ascent.theta)
-                log_p = generator.log_probability(drawn, bounds, leaf)
-                own = generator.log_probability(walk.members, bounds, ascent.theta)
+                drawn, _ = policy.draw(policy.imagine(_POPULATION, rng), bounds, ascent.theta)
+                log_p = policy.log_probability(drawn, bounds, leaf)
+                own = policy.log_probability(walk.members, bounds, ascent.theta)
                 outside = torch.from_numpy(walk.propose(drawn, rng, (own - log_p.detach()).numpy()))
                 warning = _GLOBAL * ((outside - outside.mean()) * log_p).mean()
             else:
                 walk.propose(mutate(self.encoding, walk.members, rng), rng)
-            loss = warning - generator.log_probability(walk.lesson(rng), bounds, leaf).mean()
+            loss = warning - policy.log_probability(walk.lesson(rng), bounds, leaf).mean()
             loss.backward()  # type: ignore[no-untyped-call]
             assert leaf.grad is not None
             ascent.step(leaf.grad)
@@ -459,7 +459,7 @@ class Inquisitor:
         cramped = self.temperature >= 0.9 * Population.HOTTEST
         self.caution = max(_LEAST_CAUTION, 0.8 * caution) if cramped else min(_CAUTION, 1.1 * caution)
         none = torch.zeros(_FRESH, count, dtype=torch.float64)
-        fresh, _ = generator.draw(generator.imagine(_FRESH, rng), none, ascent.theta)
+        fresh, _ = policy.draw(policy.imagine(_FRESH, rng), none, ascent.theta)
         short, utility = self._weigh(fresh, none, 0.0)
         inside = short <= 0
         record = {
@@ -471,7 +471,7 @@ class Inquisitor:
             "temperature": self.temperature,
             "caution": caution,
         }
-        return Update(ascent.theta - generator.theta, record)
+        return Update(ascent.theta - policy.theta, record)
 
     def _weigh(self, indices: Indices, bounds: Tensor, caution: float) -> Weights:
         """Total predicted violation with caution, and performance in units of its spread: each ``[n]``."""

@@ -30,9 +30,9 @@ from edgesynth.synthesis.acquisition import rank, select
 from edgesynth.synthesis.candidates import Costs, spread_out, stratified, unique
 from edgesynth.synthesis.candidates import repair as move_inside
 from edgesynth.synthesis.encoding import Encoding, Indices, mutate
-from edgesynth.synthesis.generator import Generator
 from edgesynth.synthesis.inquisitor import FRACTIONS, Inquisitor, Observations, Update
 from edgesynth.synthesis.performance import Performance, as_performance
+from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.requirements import Requirements
 
 __all__ = ["Computed", "GeneratorInquisitor", "PairState"]
@@ -100,7 +100,7 @@ class GeneratorInquisitor:
         self._lock = threading.RLock()
         self._encoding = Encoding(space)
         self._costs = Costs(self._encoding, computed, self.requirements)
-        self.generator = Generator(self._encoding, len(self.requirements), seed)
+        self.policy = Policy(self._encoding, len(self.requirements), seed)
         self.inquisitor = Inquisitor(
             self._encoding, self.requirements, self.performance, self._costs.names, seed
         )
@@ -220,7 +220,7 @@ class GeneratorInquisitor:
             self._prepare()
             wanted = requirements or self.requirements
             bounds = wanted.vector(self.requirements)
-            chosen, preferences = self.generator.choose([seed], bounds)
+            chosen, preferences = self.policy.choose([seed], bounds)
             choice = chosen[0]
             if repair:
                 choice = move_inside(self._encoding, self._costs, choice, preferences[0], wanted)
@@ -263,7 +263,7 @@ class GeneratorInquisitor:
     def state(self) -> PairState:
         """Everything needed to continue exactly where this pair is."""
         with self._lock:
-            tensors = {"generator.theta": self.generator.theta.clone()}
+            tensors = {"policy.theta": self.policy.theta.clone()}
             tensors |= {f"inquisitor.{k}": v.clone() for k, v in self.inquisitor.tensors().items()}
             tensors["free"] = torch.from_numpy(self._free.copy())
             meta = {
@@ -274,7 +274,7 @@ class GeneratorInquisitor:
                 "calls": self._calls,
                 "fitted": self._fitted,
                 "taught": self._taught,
-                "noise": self.generator.noise,
+                "noise": self.policy.noise,
                 "inquisitor": self.inquisitor.to_json(),
                 "pending": [list(map(int, _row(key))) for key in self._pending],
                 "known": [
@@ -306,8 +306,8 @@ class GeneratorInquisitor:
         with self._lock:
             self.seed, self.cycles = int(meta["seed"]), int(meta["cycles"])
             self._calls, self._fitted, self._taught = (int(meta[k]) for k in ("calls", "fitted", "taught"))
-            self.generator.noise = float(meta["noise"])
-            self.generator.theta = state.tensors["generator.theta"].clone()
+            self.policy.noise = float(meta["noise"])
+            self.policy.theta = state.tensors["policy.theta"].clone()
             self._free = state.tensors["free"].numpy().copy()
             prefix = "inquisitor."
             self.inquisitor.restore(
@@ -409,14 +409,14 @@ class GeneratorInquisitor:
         rng = self._rng("teach")
         rows, utility, feasible = self._standing()
         update: Update = self.inquisitor.delta(
-            self.generator,
+            self.policy,
             rng,
             steps=steps,
             diversity=self.diversity,
             span=self.span,
             start=rows[np.argsort(-np.where(feasible, utility, -np.inf), kind="stable")[:8]],
         )
-        self.generator.theta = self.generator.theta + update.delta
+        self.policy.theta = self.policy.theta + update.delta
         self.cycles += 1
         return update.record
 
@@ -443,7 +443,7 @@ class GeneratorInquisitor:
         rows, utility, feasible = self._standing()
         best = float(utility[feasible].max()) if feasible.any() else None
         zeros = torch.zeros(_POOL // 2, len(self.requirements), dtype=torch.float64)
-        drawn, _ = self.generator.draw(self.generator.imagine(_POOL // 2, rng), zeros)
+        drawn, _ = self.policy.draw(self.policy.imagine(_POOL // 2, rng), zeros)
         parts = [drawn, stratified(self._encoding, _POOL // 4, rng)]
         if len(rows):
             order = np.argsort(-np.where(feasible, utility, -np.inf), kind="stable")[:4]

@@ -21,8 +21,9 @@ Weights: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
 class Population:
     """Metropolis-Hastings chains on ``1_r(N) exp(U(N) / T)``, one imagined architecture each.
 
-    A member inside the requirements never leaves them, and one outside only moves closer. The
-    temperature falls to its least value, and rises only while too many members are the same.
+    A member inside the requirements never leaves them, and one outside walks on ``exp(-short / T)``,
+    whatever its performance. The temperature falls to its least value, and rises only while too many
+    members are the same.
 
     Attributes:
         members: Value indices ``[n, D]``.
@@ -40,6 +41,7 @@ class Population:
     HOTTEST: ClassVar[float] = 4.0
     VARIED: ClassVar[float] = 0.88
     _MEMORY: ClassVar[int] = 8
+    _REACH: ClassVar[float] = 0.25
 
     def __init__(
         self,
@@ -73,8 +75,10 @@ class Population:
         """
         short, utility = self._weigh(proposal)
         odds = (utility - self._utility) / self.temperature + (0.0 if log_odds is None else log_odds)
-        both_inside = (short <= 0) & (self.short <= 0)
-        accept = (short < self.short) | (both_inside & (np.log(rng.random(len(odds))) < odds))
+        inside, was_inside = short <= 0, self.short <= 0
+        closer = (self.short - short) / (self._REACH * self.temperature)
+        odds = np.where(was_inside, np.where(inside, odds, -np.inf), np.where(inside, np.inf, closer))
+        accept = np.log(rng.random(len(odds))) < odds
         self.members = np.where(accept[:, None], proposal, self.members)
         self.short = np.where(accept, short, self.short)
         self._utility = np.where(accept, utility, self._utility)

@@ -92,7 +92,7 @@ class Prober:
         self._seed = seed
 
     def probe(self, architecture: Architecture, state: Mapping[str, Tensor]) -> list[Response]:
-        """Stimulate every vertex the architecture still has, with every stimulus.
+        """Stimulate every vertex with every stimulus; one that the architecture lacks answers 0.
 
         Args:
             architecture: The network to probe.
@@ -110,9 +110,11 @@ class Prober:
             )
         change = (stirred.reshape(len(plan), *calm.shape) - calm).flatten(2).norm(dim=2)
         output = (change / calm.flatten(1).norm(dim=1).clamp_min(1e-6)).mean(1)
+        answers = dict(zip(plan, output.tolist(), strict=True))
         return [
-            Response(vertex, stimulus, float(value))
-            for (vertex, stimulus), value in zip(plan, output, strict=True)
+            Response(vertex, stimulus, answers.get((vertex, stimulus), 0.0))
+            for vertex in base
+            for stimulus in STIMULI
         ]
 
     def _run(self, inputs: Tensor, gates: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Tensor:

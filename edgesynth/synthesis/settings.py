@@ -17,6 +17,7 @@ class SynthesisSettings:
     Attributes:
         cycles: How often the pair goes round.
         epochs: Passes over the training data that train the shared weights, over all cycles.
+        warmup: Share of those epochs that trains a wide family, before the first update of the generator.
         networks: How many networks from unseen seeds are reported at the end.
         polish_epochs: Passes over the training data spent on each reported network alone.
         seeds_per_cycle: Fresh seeds whose networks are evaluated in every cycle.
@@ -33,6 +34,7 @@ class SynthesisSettings:
 
     cycles: int = 8
     epochs: float = 20.0
+    warmup: float = 0.3
     networks: int = 5
     polish_epochs: float = 1.0
     seeds_per_cycle: int = 8
@@ -55,6 +57,8 @@ class SynthesisSettings:
         for name in ("epochs", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be above 0, got {getattr(self, name)}")
+        if not 0 <= self.warmup < 1:
+            raise InputError(f"warmup is a share in [0, 1), got {self.warmup}")
         for name in ("polish_epochs", "diversity", "probes_per_cycle"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} must not be negative, got {getattr(self, name)}")

@@ -4,9 +4,9 @@ import torch
 
 from edgesynth.space import Choice, Space, Width
 from edgesynth.synthesis.encoding import Encoding
-from edgesynth.synthesis.generator import Generator
 from edgesynth.synthesis.inquisitor import Inquisitor, Observations
 from edgesynth.synthesis.performance import as_performance
+from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.requirements import Requirements
 
 SPACE = Space([Width(f"w{i}", 8, 64, 8) for i in range(4)] + [Choice("op", ["a", "b", "c"])])
@@ -100,14 +100,14 @@ def test_responses_of_untrained_networks_improve_the_prediction_of_quality():
 def test_delta_makes_the_generator_more_feasible_and_leaves_it_unchanged():
     inquisitor = make()
     inquisitor.learn(observe(draw(60, 0)), 40)
-    generator = Generator(ENCODING, 1, seed=0)
-    before = generator.theta.clone()
-    share = [(truth(generator.choose(range(200), [0.0])[0])["latency_ms"] <= 2).mean()]
+    policy = Policy(ENCODING, 1, seed=0)
+    before = policy.theta.clone()
+    share = [(truth(policy.choose(range(200), [0.0])[0])["latency_ms"] <= 2).mean()]
     for round_ in range(4):
-        update = inquisitor.delta(generator, np.random.default_rng(round_))
+        update = inquisitor.delta(policy, np.random.default_rng(round_))
         if round_ == 0:
-            assert torch.equal(generator.theta, before)
-        generator.theta = generator.theta + update.delta
-    share.append((truth(generator.choose(range(200), [0.0])[0])["latency_ms"] <= 2).mean())
+            assert torch.equal(policy.theta, before)
+        policy.theta = policy.theta + update.delta
+    share.append((truth(policy.choose(range(200), [0.0])[0])["latency_ms"] <= 2).mean())
     assert share[1] > max(0.9, share[0])
     assert update.record["feasible"] == pytest.approx(share[1], abs=0.15)

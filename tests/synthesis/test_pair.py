@@ -122,7 +122,7 @@ def test_restored_state_continues_bit_for_bit():
     second.restore(saved)
     assert run(first, 12, batch=3) == run(second, 12, batch=3)
     assert first.update(steps=3) == second.update(steps=3)
-    assert torch.equal(first.generator.theta, second.generator.theta)
+    assert torch.equal(first.policy.theta, second.policy.theta)
 
 
 def test_a_state_of_another_problem_is_refused():

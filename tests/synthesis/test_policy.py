@@ -5,19 +5,19 @@ import torch
 from edgesynth.errors import InputError
 from edgesynth.space import Choice, Space, Switch, Width
 from edgesynth.synthesis.encoding import Encoding
-from edgesynth.synthesis.generator import Generator
+from edgesynth.synthesis.policy import Policy
 
 SPACE = Space([Choice("op", ["a", "b", "c"]), Width("w", 4, 64, 4), Switch("s"), Width("v", 8, 24, 8)])
 
 
 def make(bounds=2, seed=0):
-    return Generator(Encoding(SPACE), bounds, seed)
+    return Policy(Encoding(SPACE), bounds, seed)
 
 
 def test_a_seed_means_the_same_alone_and_in_a_batch():
-    generator = make()
-    batch = generator.architectures([3, 1, 2])
-    assert [generator.architectures([seed])[0] for seed in (3, 1, 2)] == batch
+    policy = make()
+    batch = policy.architectures([3, 1, 2])
+    assert [policy.architectures([seed])[0] for seed in (3, 1, 2)] == batch
 
 
 def test_every_draw_is_legal_and_seeds_differ():
@@ -32,23 +32,21 @@ def test_a_seed_outside_64_bits_is_refused(seed):
 
 
 def test_probabilities_sum_to_one_over_the_space():
-    generator = make()
+    policy = make()
     every = np.array(list(np.ndindex(*SPACE.cardinalities)), dtype=np.int64)
     bounds = torch.full((len(every), 2), 0.3, dtype=torch.float64)
-    log_p = generator.log_probability(every, bounds, generator.theta)
+    log_p = policy.log_probability(every, bounds, policy.theta)
     assert float(log_p.exp().sum()) == pytest.approx(1.0)
 
 
 def test_draws_follow_the_probabilities():
-    generator = make()
-    generator.noise = 1.0
+    policy = make()
+    policy.noise = 1.0
     every = np.array(list(np.ndindex(*SPACE.cardinalities)), dtype=np.int64)
-    p = generator.log_probability(
-        every, torch.zeros(len(every), 2, dtype=torch.float64), generator.theta
-    ).exp()
+    p = policy.log_probability(every, torch.zeros(len(every), 2, dtype=torch.float64), policy.theta).exp()
     count = 20_000
-    gumbel = generator.imagine(count, np.random.default_rng(0))
-    drawn, _ = generator.draw(gumbel, torch.zeros(count, 2, dtype=torch.float64))
+    gumbel = policy.imagine(count, np.random.default_rng(0))
+    drawn, _ = policy.draw(gumbel, torch.zeros(count, 2, dtype=torch.float64))
     for dimension, choices in enumerate(SPACE.cardinalities):
         for choice in range(choices):
             want = float(p[torch.from_numpy(every[:, dimension] == choice)].sum())
@@ -56,9 +54,9 @@ def test_draws_follow_the_probabilities():
 
 
 def test_the_gradient_reaches_theta():
-    generator = make()
-    theta = generator.theta.clone().requires_grad_(True)
-    generator.log_probability(
+    policy = make()
+    theta = policy.theta.clone().requires_grad_(True)
+    policy.log_probability(
         np.zeros((1, 4), dtype=np.int64), torch.ones(1, 2).double(), theta
     ).sum().backward()
     assert theta.grad is not None
