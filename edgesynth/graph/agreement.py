@@ -7,7 +7,7 @@ run on the example input and their outputs compared.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -89,14 +89,17 @@ class _Record(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def agree(
-    own: nn.Module, rebuilt: nn.Module, tensors: Mapping[str, Tensor], example: tuple[Tensor, ...]
+    own: nn.Module,
+    rebuilt: nn.Module,
+    weights: Callable[[], Mapping[str, Tensor]],
+    example: tuple[Tensor, ...],
 ) -> bool:
     """Whether two modules with the same parameter names compute the same.
 
     Args:
-        own: The user's class, resized.
+        own: The user's class, resized; its parameters need hold no data.
         rebuilt: The graph module, the reference.
-        tensors: Parameters and buffers with data, by name; for the comparison on the example.
+        weights: Gives parameters and buffers with data, by name, if they are needed after all.
         example: Inputs of the network.
     """
     modes = [(module, module.training) for module in (*own.modules(), *rebuilt.modules())]
@@ -104,18 +107,16 @@ def agree(
         for module, _ in modes:
             module.training = False
         with plain_attention():
-            return _same_record(own, rebuilt, tensors, example) or _same_outputs(
-                own, rebuilt, tensors, example
-            )
+            return _same_record(own, rebuilt, example) or _same_outputs(own, rebuilt, weights(), example)
     finally:
         for module, training in modes:
             module.training = training
 
 
-def _same_record(
-    own: nn.Module, rebuilt: nn.Module, tensors: Mapping[str, Tensor], example: tuple[Tensor, ...]
-) -> bool:
-    state = {name: tensor.detach().to("meta") for name, tensor in tensors.items()}
+def _same_record(own: nn.Module, rebuilt: nn.Module, example: tuple[Tensor, ...]) -> bool:
+    state = {
+        name: tensor.detach().to("meta") for name, tensor in (*own.named_parameters(), *own.named_buffers())
+    }
     inputs = tuple(tensor.to("meta") for tensor in example)
     known = {id(tensor): name for name, tensor in state.items()}
     known |= {id(tensor): f"input {i}" for i, tensor in enumerate(inputs)}

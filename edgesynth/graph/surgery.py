@@ -169,10 +169,14 @@ def plan_slice(
     kept_units = {name: np.flatnonzero(mask).tolist() for name, mask in masks.items()}
     named = _named(module, {name: axes for name, axes in indices.items() if name in surviving})
     plan = SlicePlan(rebuilt, kept_units, named, rebuilt=True)
-    if not removed:
-        tensors = plan.gather(dict(module.named_parameters()) | dict(module.named_buffers()))
-        if agree(skeleton, rebuilt, tensors, example):
-            return SlicePlan(skeleton, kept_units, named, rebuilt=False)
+    if removed:
+        return plan
+
+    def weights() -> Mapping[str, Tensor]:
+        return plan.gather(dict([*module.named_parameters(), *module.named_buffers()]))
+
+    if agree(skeleton, rebuilt, weights, example):
+        return SlicePlan(skeleton, kept_units, named, rebuilt=False)
     return plan
 
 

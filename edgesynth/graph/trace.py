@@ -7,8 +7,10 @@ normalisations and attention are still whole, and Python control flow is already
 from __future__ import annotations
 
 import copy
+import logging
 import re
 import traceback
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ Argument: TypeAlias = Any
 
 # An unusual prime: no channel count or image side can be mistaken for the batch when axes merge.
 _BATCH = 13
+_LOUD = ("torch._subclasses.fake_tensor", "torch.export", "torch.fx.experimental.symbolic_shapes")
 _PACKAGE = str(Path(__file__).resolve().parents[1])
 _TORCH = str(Path(torch.__file__).resolve().parent)
 
@@ -173,7 +176,7 @@ def _export(module: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
     )
     free = tuple({0: Dim.AUTO} if is_batched else None for is_batched in batched)
     try:
-        with plain_attention():
+        with plain_attention(), _quiet():
             try:
                 return torch.export.export(module, wide, dynamic_shapes=free, strict=False)
             except Exception:  # the batch may be written into the user's code: then it stays as given
@@ -183,6 +186,22 @@ def _export(module: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
             f"cannot trace {type(module).__name__}: {_first_line(error)}{_at(error)}; the value of a tensor "
             "must not decide which operators run"
         ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch from logging failures that are raised, and reported by us, anyway."""
+    loggers = [logging.getLogger(name) for name in _LOUD]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _first_line(error: BaseException) -> str:

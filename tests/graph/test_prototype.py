@@ -58,6 +58,46 @@ def test_example_inputs_that_are_none(example: object, message: str) -> None:
         Prototype(Residual(), example)  # type: ignore[arg-type]
 
 
+def test_an_untraceable_module_prints_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(TraceError):
+        Prototype(Undecided(), torch.randn(1, 3, 4, 4))
+    assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR", "CRITICAL")]
+
+
+def test_a_batch_size_written_into_the_code_is_accepted() -> None:
+    class Stubborn(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.fc = nn.Conv2d(3, 8, 1), nn.Linear(8 * 16, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(self.conv(x).relu().reshape(4, -1))
+
+    x = torch.randn(4, 3, 4, 4)
+    prototype = Prototype(Stubborn().eval(), x)
+    smallest = prototype.smallest()
+    with torch.no_grad():
+        assert (prototype.slice(smallest)(x) - prototype.mask(smallest)(x)).abs().max() < 1e-6
+    assert prototype.cost(smallest).macs == 16 * 3 + 16 * 4
+
+
+def test_a_recurrent_layer_freezes_only_what_it_touches() -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.lstm = nn.Conv1d(3, 8, 3), nn.LSTM(8, 6, batch_first=True)
+            self.up, self.down = nn.Linear(6, 16), nn.Linear(16, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.down(self.up(self.lstm(self.conv(x).mT)[0][:, -1]).relu())
+
+    network, x = Recurrent().eval(), torch.randn(3, 3, 9)
+    prototype = Prototype(network, x[:1])
+    assert [dimension.name for dimension in prototype.dimensions] == ["up"]
+    with torch.no_grad():
+        assert (prototype.slice()(x) - network(x)).abs().max() < 1e-6
+
+
 def test_a_network_in_which_nothing_can_change_says_why() -> None:
     with pytest.raises(InputError, match="nothing in Linear can change; weight: network output"):
         Prototype(nn.Linear(3, 2), torch.randn(1, 3))
@@ -80,7 +120,7 @@ def test_frozen_layers_keep_their_channels() -> None:
     }  # fmt: skip
     reasons = {row.layer: row.reason for row in prototype.report.frozen}
     assert reasons["layer1.0.conv1"] == "frozen by request (layer1.*)"
-    with pytest.raises(InputError, match="freeze pattern 'body.\\*' matches no layer"):
+    with pytest.raises(InputError, match=r"freeze pattern 'body.\*' matches no layer"):
         Prototype(case.network(), case.inputs(1), freeze=["body.*"])
 
 
@@ -100,7 +140,7 @@ def test_a_width_keeps_the_best_ranked_units() -> None:
     kept = prototype.keep_sets(prototype.largest() | {"stem.0": 2})
     assert kept["stem.0"] == [1, 7]
     assert prototype.plan(prototype.largest() | {"stem.0": 2}).keep["stem.0"] == [1, 7]
-    with pytest.raises(ArchitectureError, match="each of units 0..7 once"):
+    with pytest.raises(ArchitectureError, match=r"each of units 0\.\.7 once"):
         prototype.set_ranking("stem.0", [0, 0, 1, 2, 3, 4, 5, 6])
     with pytest.raises(ArchitectureError, match="unknown dimension 'stem'"):
         prototype.set_ranking("stem", [0])

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from edgesynth.graph.rules import contractions, layers, pointwise, reductions, shapes
+from edgesynth.graph.rules import contractions, layers, pieces, pointwise, reductions, shapes
 
-__all__ = ["contractions", "layers", "pointwise", "reductions", "shapes"]
+__all__ = ["contractions", "layers", "pieces", "pointwise", "reductions", "shapes"]
