@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUN_DIR ?= runs/demo
 PYTEST_ARGS ?=
+# One process per core, each with one torch thread: several threads each would fight for the cores.
+PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow check format bench clean
@@ -29,10 +31,10 @@ demo: $(STAMP) ## Learn a generator for Fashion-MNIST and a simulated Jetson TX2
 	$(BIN)/edgesynth synth benchmarks/demo/job.toml --run-dir $(RUN_DIR) --fresh
 
 test: $(STAMP) ## Run the tests that take minutes.
-	$(BIN)/python -m pytest -q -m 'not slow' $(PYTEST_ARGS)
+	$(PYTEST) -m 'not slow' $(PYTEST_ARGS)
 
 test-slow: $(STAMP) ## Run the tests that take longer.
-	$(BIN)/python -m pytest -q -m slow $(PYTEST_ARGS)
+	$(PYTEST) -m slow $(PYTEST_ARGS)
 
 check: $(STAMP) ## Lint, format and types.
 	$(BIN)/ruff check .

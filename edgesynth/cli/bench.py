@@ -73,7 +73,7 @@ def _onnx_file(model: str, shape: list[str] | None, scratch: Path, *, opset: int
     from edgesynth.cli.models import example_inputs, find_module
     from edgesynth.deploy.onnx import export_onnx
 
-    inputs = example_inputs(shape)
+    inputs = example_inputs(model, shape)
     name = model.rpartition(":")[2]
     return export_onnx(find_module(model, inputs), inputs, scratch / f"{name}.onnx", opset=opset).path
 

@@ -31,7 +31,7 @@ def inspect(
     from edgesynth.cli.models import example_inputs, find_module
     from edgesynth.graph import Prototype
 
-    inputs = example_inputs(shape)
+    inputs = example_inputs(model, shape)
     prototype = Prototype(find_module(model, inputs), inputs, freeze=freeze or (), name=model)
     if not as_json:
         _tell(prototype)

@@ -17,17 +17,24 @@ __all__ = ["example_inputs", "find_module"]
 _DEFAULT_SHAPE: Final = "1x1x28x28"
 
 
-def example_inputs(shapes: Sequence[str] | None) -> tuple[Tensor, ...]:
-    """Zeros of the shapes of ``--input``; one grey 28x28 image when there are none.
+def example_inputs(name: str, shapes: Sequence[str] | None) -> tuple[Tensor, ...]:
+    """Zeros of the shapes of ``--input``; one grey 28x28 image for a zoo network when there are none.
 
     Args:
+        name: The network they are for.
         shapes: One text per input, with the batch axis: ``1x3x32x32``.
 
     Raises:
-        InputError: A shape cannot be read.
+        InputError: A shape cannot be read, or a network of the user's own comes without one.
     """
     import torch
 
+    from edgesynth.job.reference import is_reference
+
+    if is_reference(name) and not shapes:
+        raise InputError(
+            f"{name!r} needs --input: the shape of one input with its batch axis, e.g. --input 1x3x32x32"
+        )
     tensors = []
     for text in shapes or [_DEFAULT_SHAPE]:
         if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", text):

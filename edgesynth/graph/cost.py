@@ -102,6 +102,7 @@ class LayerCost:
         weight_bytes: Bytes of the weights read, at 4 bytes a scalar.
         activation_bytes: Bytes read plus written as activations, at 4 bytes a scalar.
         output_shape: Shape without the batch axis.
+        groups: Channel groups of a convolution; equal to its channels when it is depthwise.
         fused_into: The layer whose kernel also does this one (batch norm and the activation right
             after a convolution or linear layer), or None if it launches its own.
     """
@@ -113,6 +114,7 @@ class LayerCost:
     weight_bytes: int
     activation_bytes: int
     output_shape: tuple[int, ...]
+    groups: int = 1
     fused_into: str | None = None
 
 
@@ -141,6 +143,7 @@ class _Layer:
     name: str
     operator: str
     output: tuple[int, ...]
+    grouped: tuple[int, int]
     fused_into: str | None
 
 
@@ -217,6 +220,7 @@ class CostModel:
                 w,
                 t,
                 tuple([numbers[a] for a in layer.output]),
+                numbers[layer.grouped[0]] // numbers[layer.grouped[1]],
                 layer.fused_into,
             )
             for layer, m, p, w, t, living in zip(
@@ -327,10 +331,22 @@ def _layers(trace: Trace, axes: AxisTable) -> tuple[_Layer, ...]:
             head[node] = name
         output = axes.tensors(node)[0]
         skip = trace.batch_axis[node]
-        layers.append(
-            _Layer(node, name, operator, tuple(a for i, a in enumerate(output) if i != skip), fused)
-        )
+        kept = tuple(a for i, a in enumerate(output) if i != skip)
+        layers.append(_Layer(node, name, operator, kept, _grouped(node, operator, axes), fused))
     return tuple(layers)
+
+
+def _grouped(node: fx.Node, operator: str, axes: AxisTable) -> tuple[int, int]:
+    """The two axes whose ratio is the number of groups; axis 0 has size 1, so 1 for all but convolutions.
+
+    A weight is ``[out, in / groups, ...]``, that of a transposed convolution ``[in, out / groups, ...]``.
+    """
+    if not operator.startswith("conv"):
+        return 0, 0
+    arguments = bind(node)
+    weight = axes.tensor(arguments["weight"])
+    signal = axes.tensor(node if operator.startswith("conv_transpose") else arguments["input"])
+    return signal[1 - len(weight)], weight[1]
 
 
 def _runs(trace: Trace, node: fx.Node) -> bool:

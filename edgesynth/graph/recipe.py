@@ -139,7 +139,8 @@ def save_network(directory: Path | str, module: nn.Module, recipe: Recipe) -> Re
     from safetensors.torch import save
 
     folder = Path(directory)
-    payload = save(_named_once(module), metadata={"format": "pt", "prototype": recipe.prototype})
+    # One key only: safetensors writes several in random order, and equal networks must be equal files.
+    payload = save(_named_once(module), metadata={"format": "pt"})
     written = Recipe(**{**recipe.to_json(), "weights_hash": hashlib.sha256(payload).hexdigest()})
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -7,12 +7,13 @@ normalisations and attention are still whole, and Python control flow is already
 from __future__ import annotations
 
 import copy
+import io
 import logging
 import re
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -183,20 +184,24 @@ def _export(module: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
                 return torch.export.export(module, inputs, strict=False)
     except Exception as error:
         raise TraceError(
-            f"cannot trace {type(module).__name__}: {_first_line(error)}{_at(error)}; the value of a tensor "
-            "must not decide which operators run"
+            f"cannot trace {type(module).__name__}: {_first_line(error)}{_at(error)}; forward may only call "
+            "torch operators, and the value of a tensor must not decide which of them run"
         ) from error
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep torch from logging failures that are raised, and reported by us, anyway."""
+    """Keep torch from logging and printing failures that are raised, and reported by us, anyway.
+
+    The module has run once before, so what its own ``forward`` prints has been seen.
+    """
     loggers = [logging.getLogger(name) for name in _LOUD]
     levels = [logger.level for logger in loggers]
     try:
         for logger in loggers:
             logger.setLevel(logging.CRITICAL + 1)
-        with warnings.catch_warnings():
+        # Torch prints the whole graph it had before a failure, to stderr and past its loggers.
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -206,7 +211,8 @@ def _quiet() -> Iterator[None]:
 
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    # What torch adds in brackets to a data-dependent expression repeats it in its own terms.
+    return lines[0].partition(" (unhinted:")[0] if lines else type(error).__name__
 
 
 def _at(error: BaseException) -> str:

@@ -254,7 +254,13 @@ class Job:
                 raise JobError(f'[task] data = "{IMAGE_FOLDER}" needs the key {missing!r}')
             if table.train_size is not None:
                 raise JobError(f'[task] train_size is for named data sets; data = "{IMAGE_FOLDER}" uses all')
-            return load_image_folder(path, size=table.size, colour=table.colour)
+            return load_image_folder(
+                path,
+                size=table.size,
+                colour=table.colour,
+                mirror=table.mirror,
+                skip_corrupt=table.skip_corrupt,
+            )
         if table.data not in dataset_names():
             known = [*dataset_names(), IMAGE_FOLDER]
             near = difflib.get_close_matches(table.data, known, n=1, cutoff=0.5)
@@ -288,6 +294,8 @@ def make_module(
     if not is_reference(name):
         if arguments:
             raise JobError(f"the zoo's {name!r} takes no arguments, got {sorted(arguments)}; remove them")
+        if name.endswith(".py"):
+            raise JobError(f"{name!r} is a file; name what makes the network in it: '{Path(name).stem}:callable'")
         try:
             return zoo.build(name, **offered)
         except InputError as error:

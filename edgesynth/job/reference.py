@@ -38,6 +38,8 @@ def load_reference(reference: str, folder: Path) -> Callable[..., Any]:
     module_name, _, attribute = reference.partition(":")
     if not module_name or not attribute or attribute.startswith(".") or ":" in attribute:
         raise JobError(f'{reference!r} cannot be read; write "package.module:callable"')
+    if module_name.endswith(".py"):
+        raise JobError(f"{reference!r} names a file; write the module, {Path(module_name).stem}:{attribute}")
     module = _import(module_name, reference, folder)
     found: Any = module
     for part in attribute.split("."):
@@ -108,8 +110,11 @@ def _import(name: str, reference: str, folder: Path) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            near = difflib.get_close_matches(error.name, [path.stem for path in folder.glob("*.py")], n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "check the spelling"
             raise JobError(
-                f"{reference!r}: no module {error.name!r} in {folder.resolve()}, none installed"
+                f"{reference!r}: there is no module {error.name!r} in {folder.resolve()}, and none is "
+                f"installed; {hint}"
             ) from error
         raise JobError(f"{reference!r} cannot be imported: {_told(error)}") from error
     except EdgesynthError:

@@ -65,6 +65,8 @@ class TaskTable(Table):
             folder of images per class.
         size: For ``image-folder``, the side of the square that images are scaled to, in pixels.
         colour: For ``image-folder``, how images are read.
+        mirror: For ``image-folder``, whether a mirror image means the same and may be trained on.
+        skip_corrupt: For ``image-folder``, leave out files that cannot be read.
         train_size: Use this many training samples of a named data set; all of them by default.
     """
 
@@ -73,6 +75,8 @@ class TaskTable(Table):
     path: Name | None = None
     size: Annotated[int, Field(ge=8)] | None = None
     colour: Literal["rgb", "grey"] = "rgb"
+    mirror: bool = True
+    skip_corrupt: bool = False
     train_size: Count | None = None
 
 
@@ -96,6 +100,7 @@ class SynthesisTable(Table):
     Attributes:
         cycles: How often the pair goes round.
         epochs: Passes over the training data that train the shared weights, over all cycles.
+        warmup: Share of those epochs that trains a wide family before the generator's first update.
         networks: How many networks from unseen seeds are reported at the end.
         polish_epochs: Passes over the training data spent on each reported network alone.
         seeds_per_cycle: Fresh seeds whose networks are evaluated in every cycle.
@@ -112,6 +117,7 @@ class SynthesisTable(Table):
 
     cycles: Count = _SETTINGS.cycles
     epochs: Rate = _SETTINGS.epochs
+    warmup: Annotated[float, Field(ge=0, lt=1)] = _SETTINGS.warmup
     networks: Count = _SETTINGS.networks
     polish_epochs: Amount = _SETTINGS.polish_epochs
     seeds_per_cycle: Count = _SETTINGS.seeds_per_cycle
@@ -122,7 +128,7 @@ class SynthesisTable(Table):
     validation_limit: Annotated[int, Field(ge=0)] = _SETTINGS.validation_limit or 0
     calibration_samples: Count = _SETTINGS.calibration_samples
     diversity: Amount = _SETTINGS.diversity
-    performance: Literal["netscore", "information_density", "energy_aware"] = "netscore"
+    performance: Literal["netscore", "information_density", "energy_aware", "quality"] = "netscore"
     seed: Annotated[int, Field(ge=0)] = _SETTINGS.seed
 
 

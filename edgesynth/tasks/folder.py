@@ -90,6 +90,7 @@ def load_image_folder(
     size: int | tuple[int, int],
     colour: Literal["rgb", "grey"] = "rgb",
     fit: Literal["crop", "stretch"] = "crop",
+    mirror: bool = True,
     augmentation: Augmentation | None = None,
     label_smoothing: float = 0.1,
     skip_corrupt: bool = False,
@@ -108,8 +109,9 @@ def load_image_folder(
         size: Height and width every picture is brought to; one number for a square.
         colour: ``rgb`` or ``grey``.
         fit: ``crop`` or ``stretch``, see :class:`ImageFormat`.
+        mirror: Whether a mirrored picture means the same, and may be trained on.
         augmentation: Random variation of training pictures; by default shifts by an eighth of the size and
-            mirror images. Give one without ``flip`` where a mirrored picture means something else.
+            what ``mirror`` says.
         label_smoothing: Share of the target spread over all classes.
         skip_corrupt: Leave out files that cannot be read, instead of refusing the folder.
         memory_limit_bytes: Decode once and keep everything up to this size; decode when needed beyond it.
@@ -135,14 +137,14 @@ def load_image_folder(
         more = f" and {len(skipped) - _NAMED_FILES} more" if len(skipped) > _NAMED_FILES else ""
         raise DataError(
             f"{len(skipped)} of the pictures in {folder} cannot be read: {named}{more}; "
-            "repair or remove them, or leave them out with skip_corrupt=True"
+            "repair or remove them, or leave them out with skip_corrupt = true"
         )
     if skipped:
         division += f"; {len(skipped)} unreadable files left out"
     title = name or folder.resolve().name
     sizes = {split: len(parts[split].labels) for split in ("train", "validation", "test")}
     if augmentation is None:
-        augmentation = Augmentation(shift=max(1, min(height, width) // 8), border="reflect", flip=True)
+        augmentation = Augmentation(shift=max(1, min(height, width) // 8), border="reflect", flip=mirror)
     return ClassificationTask(
         title,
         train=parts["train"],

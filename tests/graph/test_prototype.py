@@ -58,10 +58,13 @@ def test_example_inputs_that_are_none(example: object, message: str) -> None:
         Prototype(Residual(), example)  # type: ignore[arg-type]
 
 
-def test_an_untraceable_module_prints_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_untraceable_module_prints_nothing(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(TraceError):
         Prototype(Undecided(), torch.randn(1, 3, 4, 4))
     assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR", "CRITICAL")]
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_batch_size_written_into_the_code_is_accepted() -> None:
@@ -153,6 +156,20 @@ def test_the_strongest_weights_are_kept_by_default() -> None:
     prototype = Prototype(network, torch.randn(1, 3, 4, 4))
     assert prototype.ranking["0"][0] == 7 or prototype.ranking["0"][1] == 7
     assert prototype.ranking["0"][-1] in (0, 1)
+
+
+@pytest.mark.parametrize("name", ["mobilenet", "resnext", "wide-groups", "transposed"])
+def test_cost_names_the_channel_groups_of_every_convolution(name: str) -> None:
+    prototype = traced(name)
+    for architecture in (prototype.smallest(), prototype.space.sample(1), prototype.largest()):
+        groups = {
+            layer: module.groups
+            for layer, module in prototype.slice(architecture).named_modules()
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
+        }
+        rows = {row.name: row.groups for row in prototype.cost(architecture).layers}
+        assert groups == {layer: rows[layer] for layer in groups}
+        assert all(rows[layer] == 1 for layer in rows.keys() - groups.keys())
 
 
 def test_cost_depends_on_widths_not_on_the_ranking() -> None:

@@ -51,6 +51,15 @@ def test_a_recipe_is_plain_json_that_round_trips(saved: Path) -> None:
     assert sorted(path.name for path in saved.iterdir()) == ["recipe.json", "weights.safetensors"]
 
 
+def test_equal_networks_are_equal_files(tmp_path: Path) -> None:
+    prototype = traced("bottleneck")
+    sliced, recipe = prototype.slice(), Recipe.of(prototype, prototype.largest())
+    for i in range(8):
+        save_network(tmp_path / str(i), sliced, recipe)
+    for name in ("weights.safetensors", "recipe.json"):
+        assert len({(tmp_path / str(i) / name).read_bytes() for i in range(8)}) == 1
+
+
 def test_the_wrong_model_is_refused(saved: Path) -> None:
     with pytest.raises(InputError, match="is not the model"):
         load(Bottleneck(groups=4), saved)

@@ -137,6 +137,18 @@ def test_a_task_that_cannot_be_says_why(folder: Path, table: str, said: str) -> 
         job(f"{RESNET8}[task]\n{table}", folder).build_task()
 
 
+def test_unreadable_pictures_are_left_out_and_mirror_images_avoided_on_request(folder: Path) -> None:
+    pictures(folder, 2, 12)
+    broken = next((folder / "photos" / "class0").iterdir())
+    broken.write_bytes(broken.read_bytes()[:40])
+    table = f'{RESNET8}[task]\ndata = "image-folder"\npath = "photos"\nsize = 16\n'
+    with pytest.raises(DataError, match=r"skip_corrupt = true"):
+        job(table, folder).build_task()
+    task = job(f"{table}mirror = false\nskip_corrupt = true\n", folder).build_task()
+    assert sum(task.size(split) for split in ("train", "validation", "test")) == 23
+    assert task.augmentation.flip is False
+
+
 @pytest.mark.parametrize(("classes", "each"), [(0, 0), (1, 12)])
 def test_empty_and_one_class_folders_are_refused(folder: Path, classes: int, each: int) -> None:
     (folder / "photos").mkdir()

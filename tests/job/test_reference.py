@@ -58,6 +58,17 @@ def test_a_missing_module_says_where_it_was_looked_for(tmp_path: Path) -> None:
         load_reference("nowhere:build", tmp_path)
 
 
+def test_a_misspelt_module_suggests_the_file_beside_the_job(tmp_path: Path) -> None:
+    written(tmp_path, "mynet.py", "def build():\n    pass\n")
+    with pytest.raises(JobError, match="did you mean 'mynet'"):
+        load_reference("mynt:build", tmp_path)
+
+
+def test_a_file_name_is_answered_with_the_module_name(tmp_path: Path) -> None:
+    with pytest.raises(JobError, match="mynet:build"):
+        load_reference("mynet.py:build", tmp_path)
+
+
 def test_a_missing_name_suggests_the_nearest_one(tmp_path: Path) -> None:
     written(tmp_path, "names.py", "def build_net():\n    pass\n")
     with pytest.raises(JobError, match=r"names\.py has no 'build_nte'; did you mean 'build_net'"):

@@ -125,7 +125,7 @@ def test_corrupt_files_are_counted_and_named_unless_they_may_be_skipped(folder, 
     (folder / "bright" / "text.jpg").write_text("I am not a picture")
     with pytest.raises(DataError, match="3 of the pictures") as caught:
         load_image_folder(folder, size=8, memory_limit_bytes=limit)
-    for name in ("cut.png", "empty.png", "text.jpg", "skip_corrupt=True"):
+    for name in ("cut.png", "empty.png", "text.jpg", "skip_corrupt = true"):
         assert name in str(caught.value)
     task = load_image_folder(folder, size=8, skip_corrupt=True, memory_limit_bytes=limit)
     assert sum(task.size(split) for split in SPLITS) == 72
