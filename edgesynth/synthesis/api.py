@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -104,6 +105,9 @@ def synthesize(
             load_weights(prototype.module, weights)
         synthesizer = Synthesizer(prototype, task, requirements, device, run, settings, progress)
         synthesizer.resume()
+        if run.status == "finished":
+            return _reported(synthesizer, Path(run_dir))
+        run.set_status("running")
         try:
             synthesizer.learn()
             result = _report(synthesizer, Path(run_dir), progress)
@@ -194,7 +198,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
     """
     try:
         module.load_state_dict(load_file(path))
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise RunError(f"the weights in {path} cannot be loaded into this prototype: {error}") from error
 
 
@@ -224,6 +228,22 @@ def _generator(synthesizer: Synthesizer) -> Generator:
         synthesizer.evaluator,
         synthesizer.requirements,
         synthesizer.task,
+    )
+
+
+def _reported(synthesizer: Synthesizer, run_dir: Path) -> Result:
+    """What a finished run has to say; nothing is trained, drawn or written again."""
+    run = synthesizer.run
+    networks = run.networks("generated")
+    # A run that falls short says why as the last thing it logs.
+    shortfall = run.events()[-1][1] if len(networks) < synthesizer.settings.networks else ""
+    return Result(
+        _generator(synthesizer),
+        run.networks("prototype")[0],
+        networks,
+        synthesizer.requirements,
+        run_dir,
+        shortfall,
     )
 
 

@@ -32,7 +32,7 @@ def derived_metrics(quality: Metric, computed: Mapping[str, Metric]) -> dict[str
     """NetScore and information density, with the interval that the quality's interval implies."""
     plain = {name: metric.value for name, metric in computed.items()}
     derived: dict[str, Metric] = {}
-    for function in (NetScore(), InformationDensity()):
+    for function in (NetScore(quality.name), InformationDensity(quality.name)):
         # Both grow with quality, so the ends of the interval map to ends.
         value, *ends = (
             function({**plain, quality.name: q}) for q in (quality.value, *(quality.interval or ()))

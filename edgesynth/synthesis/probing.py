@@ -101,8 +101,8 @@ class Prober:
         base = self._base_gates(architecture)
         vertices = [name for name, gate in base.items() if float(gate.abs().sum()) > 0]
         plan = [(vertex, stimulus) for vertex in vertices for stimulus in STIMULI]
-        share = max(2, len(self._inputs) // 8)
-        inputs = self._inputs[:share]
+        inputs = self._inputs[: max(2, len(self._inputs) // 8)]
+        share = len(inputs)
         with torch.no_grad():
             calm = self._run(inputs, {n: g.expand(share, *g.shape) for n, g in base.items()}, state)
             stirred = self._run(
