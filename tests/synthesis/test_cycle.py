@@ -1,0 +1,167 @@
+"""One cycle after another: what is read, what is recorded, and what can be gone on with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from small_synthesis import BOUND, REQUIREMENTS, SETTINGS, Watch
+
+from edgesynth.errors import RunError
+from edgesynth.graph import Prototype
+from edgesynth.metrics import Provenance
+from edgesynth.runs import Run
+from edgesynth.synthesis.cycle import Synthesizer
+from edgesynth.synthesis.requirements import Requirements
+from edgesynth.tasks import ClassificationTask
+
+
+def test_test_data_are_not_read_before_the_last_cycle_has_ended(finished) -> None:
+    assert finished.log.read("test") <= {"draw networks from unseen seeds", finished.watch.phases[-2]}
+    last = max(i for i, (_, split) in enumerate(finished.log.reads) if split == "train")
+    learning = [
+        (now, split) for now, split in finished.log.reads if now.startswith(("rank", "cycle", "before"))
+    ]
+    # After the last cycle the prototype is the first to be tested; its phase name still stands.
+    tests = [i for i, (_, split) in enumerate(learning) if split == "test"]
+    assert tests in ([], [len(learning) - 1])
+    assert last > 0
+
+
+def test_nothing_is_decided_on_training_data(finished) -> None:
+    assert not any("evaluate" in now for now in finished.log.read("train"))
+    assert any("evaluate" in now for now in finished.log.read("validation"))
+
+
+def test_there_is_a_record_of_every_cycle(finished) -> None:
+    with finished.open() as run:
+        cycles = run.cycles()
+        assert run.status == "finished"
+    assert [record.cycle for record in cycles] == list(range(SETTINGS.cycles))
+    for record in cycles:
+        assert 0 < record.quality <= 1
+        assert 0 < record.macs <= BOUND
+        assert record.latency_ms is not None
+        assert record.latency_ms > 0
+        assert record.inferences_per_joule is not None
+        assert 0 <= record.feasible_fraction <= 1
+        assert 0 < record.distinct_fraction <= 1
+        assert 0 <= record.mean_distance <= 1
+        assert record.binding in {requirement.text for requirement in REQUIREMENTS}
+        assert {"generate", "train", "evaluate", "probe", "learn"} <= set(record.seconds)
+        assert all(seconds >= 0 for seconds in record.seconds.values())
+
+
+def test_the_epochs_asked_for_are_spent_and_no_more(finished) -> None:
+    with finished.open() as run:
+        spent = [record.epochs for record in run.cycles()]
+    assert spent == sorted(spent)
+    assert spent[-1] == pytest.approx(SETTINGS.epochs)
+
+
+def test_candidates_are_recorded_as_they_were_found(finished, prototype: Prototype) -> None:
+    with finished.open() as run:
+        candidates = run.networks("candidate")
+    assert {record.cycle for record in candidates} == set(range(SETTINGS.cycles))
+    for record in candidates:
+        assert record.key == prototype.space.key(record.architecture)
+        assert record.test_metrics == {}
+        assert set(record.verdicts) == {requirement.text for requirement in REQUIREMENTS}
+        quality = record.metrics["accuracy"]
+        assert quality.provenance is Provenance.MEASURED
+        # What was seen, not what is expected of more training: a whole number of right answers.
+        assert quality.value * SETTINGS.validation_limit == pytest.approx(
+            round(quality.value * SETTINGS.validation_limit)
+        )
+        assert quality.source == "digits validation"
+
+
+def test_every_cycles_generator_is_kept(finished) -> None:
+    with finished.open() as run:
+        assert run.checkpoint_cycles() == tuple(range(SETTINGS.cycles))
+
+
+def test_the_network_reported_is_as_good_as_it_says(finished, task: ClassificationTask) -> None:
+    from edgesynth.graph import load
+
+    (record, *_) = finished.result.networks
+    from small_synthesis import untrained
+
+    module = load(untrained(), finished.folder / record.files["recipe"])
+    assert task.score(module, "test").metric == record.test_metrics["accuracy"]
+    assert task.score(module, "validation").metric == record.metrics["accuracy"]
+
+
+def make(prototype: Prototype, task: ClassificationTask, run: Run, **changes: object) -> Synthesizer:
+    from dataclasses import replace
+
+    settings = replace(SETTINGS, **changes)
+    return Synthesizer(prototype, task, REQUIREMENTS, None, run, settings, Watch())
+
+
+def test_without_a_device_the_cycle_goes_round_and_says_nothing_of_one(
+    fresh: Callable[[], Prototype], task: ClassificationTask, tmp_path: Path
+) -> None:
+    with Run.create(tmp_path / "run", {}) as run:
+        synthesizer = make(fresh(), task, run, cycles=1, epochs=0.5)
+        assert synthesizer.resume() is False
+        synthesizer.learn()
+        (record,) = run.cycles()
+        assert synthesizer.next_cycle == 1
+        assert record.latency_ms is None
+        assert record.inferences_per_joule is None
+
+
+def test_another_process_has_what_the_first_had(
+    fresh: Callable[[], Prototype], task: ClassificationTask, tmp_path: Path
+) -> None:
+    with Run.create(tmp_path / "run", {}) as run:
+        first = make(fresh(), task, run, cycles=1, epochs=0.5)
+        first.learn()
+        second = make(fresh(), task, run, cycles=1, epochs=0.5)
+        assert second.resume() is True
+    assert second.next_cycle == 1
+    assert second.trainer.step == first.trainer.step
+    state = first.weights.state()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in second.weights.state().items())
+    ranking = first.prototype.ranking
+    assert all(torch.equal(order, ranking[name]) for name, order in second.prototype.ranking.items())
+    assert [first.pair.generate(s) for s in range(20)] == [second.pair.generate(s) for s in range(20)]
+
+
+def test_a_cycle_that_never_was_cannot_be_recalled(
+    finished,
+    fresh: Callable[[], Prototype],
+    task: ClassificationTask,
+) -> None:
+    with finished.open() as run:
+        synthesizer = make(fresh(), task, run)
+        with pytest.raises(RunError, match=r"no checkpoint of cycle 9; it has those of cycles \[0, 1\]"):
+            synthesizer.recall_policy(9)
+
+
+def test_channels_are_ranked_by_impact_not_by_place(
+    fresh: Callable[[], Prototype], task: ClassificationTask, tmp_path: Path
+) -> None:
+    prototype = fresh()
+    with torch.no_grad():
+        prototype.module.get_parameter("head.weight")[:, 11] = 0  # loud, but nobody listens
+        prototype.module.get_parameter("last_norm.weight")[11] = 9
+    with Run.create(tmp_path / "run", {}) as run:
+        make(prototype, task, run, cycles=1, epochs=0.1).learn()
+    last = next(d for d in prototype.dimensions if d.layers[0] == "last")
+    assert int(prototype.ranking[last.name][-1]) == 11
+
+
+def test_requirements_of_another_run_do_not_fit_its_state(
+    finished,
+    fresh: Callable[[], Prototype],
+    task: ClassificationTask,
+) -> None:
+    other = Requirements({"macs": "<= 1M"})
+    with finished.open() as run:
+        synthesizer = Synthesizer(fresh(), task, other, None, run, SETTINGS, Watch())
+        with pytest.raises(RunError, match="requirements"):
+            synthesizer.resume()

@@ -1,0 +1,54 @@
+"""Budgets are checked before anything is spent."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edgesynth.errors import InputError
+from edgesynth.synthesis.settings import SynthesisSettings
+
+
+def test_settings_survive_the_manifest() -> None:
+    settings = SynthesisSettings(
+        cycles=3, epochs=1.5, validation_limit=None, performance="information_density"
+    )
+    assert SynthesisSettings(**json.loads(json.dumps(settings.to_json()))) == settings
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cycles", 0),
+        ("networks", 0),
+        ("seeds_per_cycle", 0),
+        ("asked_per_cycle", 0),
+        ("batch_size", 0),
+        ("epochs", 0.0),
+        ("epochs", float("nan")),
+        ("learning_rate", -0.1),
+        ("warmup", 1.0),
+        ("warmup", -0.1),
+        ("polish_epochs", -1.0),
+        ("diversity", -0.1),
+        ("probes_per_cycle", -1),
+    ],
+)
+def test_a_budget_that_cannot_be_spent_is_refused_by_name_and_value(name: str, value: float) -> None:
+    with pytest.raises(InputError, match=rf"{name}.*{value}"):
+        SynthesisSettings(**{name: value})
+
+
+def test_the_least_budgets_are_accepted() -> None:
+    least = SynthesisSettings(
+        cycles=1,
+        networks=1,
+        seeds_per_cycle=1,
+        asked_per_cycle=1,
+        probes_per_cycle=0,
+        warmup=0.0,
+        polish_epochs=0.0,
+        diversity=0.0,
+    )
+    assert least.probes_per_cycle == 0
