@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgesynth.space import Architecture, Choice
+from edgesynth.space import Architecture, Choice, Space, Switch, Width
 from edgesynth.synthesis.encoding import Encoding, Indices
 from edgesynth.synthesis.requirements import Requirements
 
-__all__ = ["Costs", "repair", "spread_out", "stratified", "unique"]
+__all__ = ["Costs", "proportional", "repair", "spread_out", "stratified", "unique"]
+
+_HALVINGS: Final = 8
 
 
 class Costs:
@@ -89,6 +92,56 @@ def stratified(encoding: Encoding, count: int, rng: np.random.Generator) -> Indi
     place = np.where(free | (rng.random(place.shape) < 0.1), uniform, place)
     drawn: Indices = (place * encoding.counts).astype(np.int64)
     return drawn
+
+
+def proportional(encoding: Encoding, costs: Costs, count: int, rng: np.random.Generator) -> Indices:
+    """Scale the prototype into the computed bounds, keeping its proportions roughly: ``[count, D]``.
+
+    Each draw leaves out some blocks, varies every width by about a sixth, and is then made as wide as
+    the bounds allow (bisection on one factor). Without computed bounds the factor is drawn.
+    """
+    space = encoding.space
+    drawn = np.empty((count, len(space)), dtype=np.int64)
+    for row in range(count):
+        depth = rng.uniform(0.6, 1.0)
+        uneven = np.exp(rng.normal(0.0, 0.16, len(space)))
+        rest = np.array([rng.integers(len(dimension.values)) for dimension in space])
+        present = rng.random(len(space)) < depth
+
+        def scaled(
+            factor: float,
+            uneven: NDArray[np.float64] = uneven,
+            rest: NDArray[np.int64] = rest,
+            present: NDArray[np.bool_] = present,
+        ) -> Indices:
+            return _scaled(space, factor * uneven, rest, present)
+
+        low, high = 0.0, 1.0
+        if not costs.bounded:
+            low = rng.uniform(0.25, 1.0)
+        elif costs.margins(scaled(1.0)[None])[0] >= 0:
+            low = 1.0
+        else:
+            for _ in range(_HALVINGS):
+                middle = (low + high) / 2
+                inside = costs.margins(scaled(middle)[None])[0] >= 0
+                low, high = (middle, high) if inside else (low, middle)
+        drawn[row] = scaled(low)
+    return drawn
+
+
+def _scaled(
+    space: Space, factors: NDArray[np.float64], rest: NDArray[np.int64], present: NDArray[np.bool_]
+) -> Indices:
+    """Widths nearest to a factor of the whole, blocks as ``present`` says, other choices as given."""
+    chosen = rest.copy()
+    for i, dimension in enumerate(space):
+        if isinstance(dimension, Width):
+            wanted = factors[i] * dimension.maximum
+            chosen[i] = int(np.abs(np.array(dimension.values) - wanted).argmin())
+        elif isinstance(dimension, Switch):
+            chosen[i] = int(present[i])
+    return chosen
 
 
 def spread_out(encoding: Encoding, pool: Indices, taken: Indices, count: int, start: int = 0) -> Indices:

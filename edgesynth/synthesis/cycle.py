@@ -108,12 +108,14 @@ class Synthesizer:
         )
         self.next_cycle = 0
         self._anchors: list[tuple[Architecture, float]] = []
-        self._ceiling: float | None = None
+        self._ceiling = 0.0
 
     def learn(self) -> None:
         """Run every cycle that is still to do."""
         if self.next_cycle == 0:
             self._rank_channels()
+            self.pair.initialise()
+            self._tell_extremes()
         while self.next_cycle < self.settings.cycles:
             self._cycle(self.next_cycle)
             self.next_cycle += 1
@@ -133,12 +135,21 @@ class Synthesizer:
             order = torch.argsort(impact[dimension.name], descending=True, stable=True)
             self.prototype.set_ranking(dimension.name, order)
 
+    def _tell_extremes(self) -> None:
+        """What the largest and the smallest network are worth: quality is not flat in between."""
+        largest = self.evaluator.evaluate(self.prototype.largest(), self.prototype.module)
+        self._ceiling = self._quality(largest).value
+        self.pair.tell(largest.architecture, largest.metrics)
+        smallest = self.evaluator.evaluate(self.prototype.smallest())
+        self.pair.tell(smallest.architecture, smallest.metrics)
+
     def _cycle(self, cycle: int) -> None:
         seconds: dict[str, float] = {}
         with self._timed(seconds, "generate"):
-            asked = self.pair.ask(self.settings.asked_per_cycle)
-            first = FRESH_SEEDS + cycle * self.settings.seeds_per_cycle
-            fresh = self._drawn(first, self.settings.seeds_per_cycle)
+            # Nothing is known before the first cycle, so there is nothing to ask for by design.
+            asked = self.pair.ask(self.settings.asked_per_cycle) if cycle else []
+            first = FRESH_SEEDS + 2 * cycle * self.settings.seeds_per_cycle
+            fresh = self._drawn(first, self.settings.seeds_per_cycle * (1 if cycle else 2))
             taught = self._drawn(first + FRESH_SEEDS, 2 * self.settings.seeds_per_cycle)
         with self._timed(seconds, "train"):
             loss = self._train(cycle, [*asked, *taught])
@@ -210,9 +221,6 @@ class Synthesizer:
         left = (settings.epochs - self.trainer.epochs + settings.polish_epochs) / (
             settings.epochs + settings.polish_epochs
         )
-        if self._ceiling is None:
-            score = self.task.score(self.prototype.module, "validation", limit=settings.validation_limit)
-            self._ceiling = score.metric.value
         return max(0.0, left * (self._ceiling - best))
 
     def _follow_drift(self, lift: float) -> None:
@@ -291,6 +299,7 @@ class Synthesizer:
         for name, order in _under("ranking", found.tensors).items():
             self.prototype.set_ranking(name, order)
         self._anchors = [(item["architecture"], float(item["quality"])) for item in found.state["anchors"]]
+        self._ceiling = float(found.state["ceiling"])
         self.next_cycle = found.cycle + 1
         return True
 
@@ -317,7 +326,7 @@ class Synthesizer:
         anchors = [
             {"architecture": architecture, "quality": quality} for architecture, quality in self._anchors
         ]
-        return tensors, {**values, "trainer": numbers, "anchors": anchors}
+        return tensors, {**values, "trainer": numbers, "anchors": anchors, "ceiling": self._ceiling}
 
     @contextmanager
     def _timed(self, seconds: dict[str, float], phase: str) -> Iterator[None]:

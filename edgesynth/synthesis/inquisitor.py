@@ -389,6 +389,24 @@ class Inquisitor:
 
     # --- delta theta_G ---
 
+    def initial(self, policy: Policy, family: Indices, steps: int = 200) -> Tensor:
+        """The change of ``theta_G`` that makes the policy draw a given family, and walk on from it.
+
+        Args:
+            policy: Read, never changed.
+            family: Value indices ``[n, D]``.
+            steps: Gradient steps on the family's likelihood.
+        """
+        bounds = torch.zeros(len(family), len(self.requirements), dtype=torch.float64)
+        ascent = Ascent(policy.theta, _RATE)
+        for _ in range(steps):
+            leaf = ascent.theta.clone().requires_grad_(True)
+            (-policy.log_probability(family, bounds, leaf).mean()).backward()  # type: ignore[no-untyped-call]
+            assert leaf.grad is not None
+            ascent.step(leaf.grad)
+        self._members = family[np.arange(_POPULATION) % len(family)]
+        return ascent.theta - policy.theta
+
     def delta(
         self,
         policy: Policy,

@@ -27,7 +27,7 @@ from edgesynth.errors import InputError, RunError
 from edgesynth.metrics import Metric, Provenance, metric_kind
 from edgesynth.space import Architecture, Space, Value
 from edgesynth.synthesis.acquisition import rank, select
-from edgesynth.synthesis.candidates import Costs, spread_out, stratified, unique
+from edgesynth.synthesis.candidates import Costs, proportional, spread_out, stratified, unique
 from edgesynth.synthesis.candidates import repair as move_inside
 from edgesynth.synthesis.encoding import Encoding, Indices, mutate
 from edgesynth.synthesis.inquisitor import FRACTIONS, Inquisitor, Observations, Update
@@ -111,6 +111,17 @@ class GeneratorInquisitor:
         self._taught = 0
         self._stale = True
         self._free = np.empty((0, len(space)), dtype=np.int64)
+
+    def initialise(self, count: int = 96) -> None:
+        """``G_0``, from the prototype and the computed bounds alone, before anything was observed.
+
+        The policy learns to draw the prototype scaled into the bounds, its proportions kept roughly:
+        a better place to begin than networks of random proportions.
+        """
+        with self._lock:
+            self._prepare()
+            family = proportional(self._encoding, self._costs, count, self._rng("initialise"))
+            self.policy.theta = self.policy.theta + self.inquisitor.initial(self.policy, family)
 
     # --- ask and tell ---
 

@@ -26,6 +26,7 @@ __all__ = [
     "InformationDensity",
     "NetScore",
     "Performance",
+    "Quality",
     "as_performance",
     "performance_by_name",
 ]
@@ -149,6 +150,31 @@ class EnergyAwareScore:
 
 
 @dataclass(frozen=True)
+class Quality:
+    """Task quality in percent and nothing else: for jobs whose requirements already say what it may cost.
+
+    Attributes:
+        quality: The task's quality metric, a fraction in 0..1.
+    """
+
+    quality: str = "accuracy"
+    name: str = "quality"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The metrics it reads."""
+        return (self.quality,)
+
+    def tensor(self, metrics: Mapping[str, Tensor], /) -> Tensor:
+        """Score many networks at once."""
+        return 100.0 * metrics[self.quality]
+
+    def __call__(self, metrics: Mapping[str, float], /) -> float:
+        """Score one network."""
+        return _scalar(self, metrics)
+
+
+@dataclass(frozen=True)
 class CustomScore:
     """A user's own function of the metrics.
 
@@ -171,6 +197,7 @@ PERFORMANCES: Final[dict[str, Callable[[str], Performance]]] = {
     "netscore": NetScore,
     "information_density": InformationDensity,
     "energy_aware": EnergyAwareScore,
+    "quality": Quality,
 }
 """Performance functions by the name a job file uses; each takes the task's quality metric."""
 

@@ -40,8 +40,8 @@ class SynthesisSettings:
     seeds_per_cycle: int = 8
     asked_per_cycle: int = 8
     probes_per_cycle: int = 2
-    batch_size: int = 128
-    learning_rate: float = 0.1
+    batch_size: int = 64
+    learning_rate: float = 0.2
     validation_limit: int | None = 2000
     calibration_samples: int = 1024
     diversity: float = 0.1

@@ -6,7 +6,7 @@ from edgesynth.tasks.datasets import dataset_names, load_task
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.folder import load_image_folder
 from edgesynth.tasks.images import ImageFormat
-from edgesynth.tasks.memory_format import channels_last_is_safe
+from edgesynth.tasks.memory_format import as_channels_last, channels_last_kernels, has_images
 from edgesynth.tasks.normalization import Normalization
 from edgesynth.tasks.plan import EpochRecord, TrainingPlan, TrainingRecord
 from edgesynth.tasks.protocol import Batch, Score, Split, Task
@@ -33,10 +33,12 @@ __all__ = [
     "TensorSamples",
     "TrainingPlan",
     "TrainingRecord",
-    "channels_last_is_safe",
+    "as_channels_last",
+    "channels_last_kernels",
     "dataset_names",
     "fit",
     "from_datasets",
+    "has_images",
     "load_image_folder",
     "load_task",
     "recalibrate_",

@@ -15,7 +15,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from edgesynth.errors import InputError, TrainingError
 from edgesynth.progress import NullProgress, Progress
-from edgesynth.tasks.memory_format import channels_last_is_safe
+from edgesynth.tasks.memory_format import channels_last_kernels, has_images
 from edgesynth.tasks.plan import EpochRecord, TrainingPlan, TrainingRecord
 from edgesynth.tasks.protocol import Batch, Outputs, Task
 
@@ -234,13 +234,14 @@ def _rehearse(module: nn.Module, task: Task, device: torch.device, role: str) ->
 
 @contextlib.contextmanager
 def _channels_last(module: nn.Module) -> Iterator[None]:
-    """Channels-last kernels for the duration, where they are safe: faster, the same values."""
-    if not channels_last_is_safe(module):
+    """Channels-last kernels for the duration: faster convolutions, the same values."""
+    if not has_images(module):
         yield
         return
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     try:
-        yield
+        with channels_last_kernels():
+            yield
     finally:
         # Files of weights hold contiguous tensors only.
         module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]

@@ -1,0 +1,156 @@
+"""What a synthesis costs in quality and saves in MACs: prototype against networks from unseen seeds.
+
+    python benchmarks/synthesis.py                         # Fashion-MNIST, MNIST-5k and glyphs, 5 seeds each
+    python benchmarks/synthesis.py --data fashion-mnist --seeds 2 --keep runs/bench
+
+A ResNet-20 is trained for E epochs on 10,000 images (all there are, if fewer); then a generator is learned
+for at most a tenth of its MACs with a budget of at most 3 E epochs, shared training and polishing of all
+reported networks together. Every figure of quality is on test data, which nothing selected on; feasibility is
+judged on validation data. Runs are kept and resumed, so the command can be stopped and started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import edgesynth as es
+from edgesynth.cli.progress import open_progress
+from edgesynth.errors import EdgesynthError, MissingDependencyError
+from edgesynth.synthesis.api import train_prototype
+from edgesynth.tasks import TrainingPlan, load_task
+from edgesynth.zoo import build
+
+EPOCHS = 10.0
+FEWER = 10.0
+NETWORKS = 5
+POLISH = 2.0
+DRAWS = 100
+JUDGED = 20
+DATA = ("fashion-mnist", "mnist-5k", "glyphs")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One data set, one seed.
+
+    Attributes:
+        prototype: Test accuracy of the prototype.
+        networks: Test accuracies of the reported networks.
+        fewer: How many times fewer MACs each has.
+        epochs: Passes over the training data the synthesis took, in multiples of the prototype's.
+        feasible: Share of fresh seeds whose network meets every requirement before any rejection.
+        distinct: Share of distinct architectures among the draws.
+        seconds: Wall time of the synthesis.
+    """
+
+    prototype: float
+    networks: tuple[float, ...]
+    fewer: tuple[float, ...]
+    epochs: float
+    feasible: float
+    distinct: float
+    seconds: float
+
+    @property
+    def loss_points(self) -> float:
+        """Mean loss of test accuracy in points; negative is a gain."""
+        return 100 * (self.prototype - statistics.mean(self.networks))
+
+
+def measure(data: str, seed: int, folder: Path) -> Row:
+    """Run one synthesis, or go on with it, and draw from its generator."""
+    task = load_task(data, train_size=10_000) if data == "fashion-mnist" else load_task(data)
+    torch.manual_seed(seed)
+    module = build("resnet20", in_channels=task.input_shape[0], classes=len(task.classes))
+    progress = open_progress()
+    train_prototype(module, task, TrainingPlan(epochs=EPOCHS, seed=seed), folder, progress)
+    prototype = es.Prototype(module, torch.zeros(1, *task.input_shape), align=2)
+    whole = task.score(module, "validation").metric.value
+    requirements = es.Requirements(
+        {"macs": f"<= {prototype.cost().macs / FEWER}", "accuracy": f">= {whole - 0.04}"}
+    )
+    settings = es.SynthesisSettings(
+        cycles=8,
+        epochs=3 * EPOCHS - NETWORKS * POLISH,
+        networks=NETWORKS,
+        polish_epochs=POLISH,
+        performance="quality",
+        seed=seed,
+    )
+    begun = time.perf_counter()
+    result = es.synthesize(
+        prototype, task, requirements, run_dir=folder, settings=settings, progress=progress
+    )
+    seconds = time.perf_counter() - begun
+    generator = result.generator
+    keys = {prototype.space.key(generator.architecture(seed)) for seed in range(1000, 1000 + DRAWS)}
+    judged = [generator.generate(seed).judgement.feasible for seed in range(2000, 2000 + JUDGED)]
+    metric = task.metric
+    full = prototype.cost().macs
+    return Row(
+        prototype=result.prototype_record.test_metrics[metric].value,
+        networks=tuple(record.test_metrics[metric].value for record in result.networks),
+        fewer=tuple(full / record.metrics["macs"].value for record in result.networks),
+        epochs=(settings.epochs + NETWORKS * POLISH) / EPOCHS,
+        feasible=sum(judged) / len(judged),
+        distinct=len(keys) / DRAWS,
+        seconds=seconds,
+    )
+
+
+def show(data: str, rows: list[Row]) -> None:
+    """Print one table line per seed, and their mean with its spread."""
+    print(f"\n{data}: ResNet-20, at most 1/{FEWER:.0f} of its MACs, budget {rows[0].epochs:.1f}x its epochs")
+    print("seed  prototype  networks (test)          loss     MACs    feasible  distinct  seconds")
+    for seed, row in enumerate(rows):
+        low, high = 100 * min(row.networks), 100 * max(row.networks)
+        print(
+            f"{seed:4d}  {100 * row.prototype:7.2f} %  {100 * statistics.mean(row.networks):6.2f} % "
+            f"({low:.2f}..{high:.2f})  {row.loss_points:+5.2f}  {statistics.mean(row.fewer):5.1f}x  "
+            f"{row.feasible:7.0%}  {row.distinct:8.0%}  {row.seconds:7.0f}"
+        )
+    losses = [row.loss_points for row in rows]
+    spread = statistics.stdev(losses) if len(losses) > 1 else float("nan")
+    print(
+        f"mean loss {statistics.mean(losses):+.2f} points, standard deviation over {len(rows)} seeds "
+        f"{spread:.2f}; bar: at most +1.00; feasible bar 95 %, distinct bar 90 %"
+    )
+
+
+def main() -> int:
+    """Run the benchmark; exit 1 when a bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--keep", type=Path, help="keep the run folders here, and resume from them")
+    options = parser.parse_args()
+    missed = False
+    with tempfile.TemporaryDirectory() as scratch:
+        for data in options.data:
+            rows = []
+            for seed in range(options.seeds):
+                folder = (options.keep or Path(scratch)) / f"{data}-{seed}"
+                try:
+                    rows.append(measure(data, seed, folder))
+                except MissingDependencyError as error:
+                    print(f"\n{data}: left out, {error}")
+                    break
+                except EdgesynthError as error:
+                    print(f"\n{data}, seed {seed}: failed, {error}")
+                    missed = True
+            if rows:
+                show(data, rows)
+                missed |= statistics.mean(row.loss_points for row in rows) > 1.0
+    return int(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
