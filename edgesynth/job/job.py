@@ -295,7 +295,9 @@ def make_module(
         if arguments:
             raise JobError(f"the zoo's {name!r} takes no arguments, got {sorted(arguments)}; remove them")
         if name.endswith(".py"):
-            raise JobError(f"{name!r} is a file; name what makes the network in it: '{Path(name).stem}:callable'")
+            raise JobError(
+                f"{name!r} is a file; name what makes the network in it: '{Path(name).stem}:callable'"
+            )
         try:
             return zoo.build(name, **offered)
         except InputError as error:
