@@ -18,9 +18,11 @@ from edgesynth.progress import NullProgress, Progress
 from edgesynth.tasks.memory_format import channels_last_kernels, has_images
 from edgesynth.tasks.plan import EpochRecord, TrainingPlan, TrainingRecord
 from edgesynth.tasks.protocol import Batch, Outputs, Task
+from edgesynth.tasks.recalibration import recalibrate_
 
 __all__ = ["EpochRecord", "TrainingPlan", "TrainingRecord", "fit"]
 
+_SETTLING_SAMPLES = 1024
 _NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm, nn.RMSNorm)
 
 
@@ -39,7 +41,8 @@ def fit(
     global random state is left as it was.
 
     Args:
-        module: What to train, on whichever device it is; left in evaluation mode.
+        module: What to train, on whichever device it is; left in evaluation mode, with batch-norm
+            statistics estimated for its final weights.
         task: Gives batches and losses.
         plan: How long and how hard.
         teacher: Its outputs on the same inputs enter ``task.distillation_loss``; it is not changed.
@@ -75,8 +78,22 @@ def fit(
             if on_epoch is not None:
                 on_epoch(record, module)
         loop.finish()
+        _settle(module, task, plan)
     module.eval()
     return TrainingRecord(tuple(records), loop.samples)
+
+
+def _settle(module: nn.Module, task: Task, plan: TrainingPlan) -> None:
+    """Estimate batch-norm statistics for the final weights.
+
+    The running average forgets slowly: after a few dozen steps, which is all that a small data set gives,
+    it still describes weights of long ago, and the network is worth nothing in evaluation mode.
+    """
+    # Whole batches only: a rest of one sample has no variance.
+    limit = max(1, _SETTLING_SAMPLES // plan.batch_size) * plan.batch_size
+    recalibrate_(
+        module, task.batches("train", batch_size=plan.batch_size, seed=plan.seed, shuffle=True, limit=limit)
+    )
 
 
 class _Loop:
