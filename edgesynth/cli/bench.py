@@ -56,8 +56,7 @@ def bench(
 
 def _precision(asked: str | None, device: Device) -> Precision:
     if asked is None:
-        half = device.profile.precisions.get("fp16")
-        return "fp16" if half is not None and half.supported else "fp32"
+        return device.profile.default_precision
     device.profile.precision(asked)
     return next(name for name in device.profile.precisions if name == asked)
 

@@ -128,11 +128,9 @@ def _prepare_prototype(
     job: Job, task: Task, device: Device | None, folder: Path, progress: Progress
 ) -> tuple[Prototype, dict[str, Metric]]:
     """The prototype with trained weights, and the figures that requirements may refer to."""
-    from edgesynth.devices import workload_from_cost
-    from edgesynth.profiler import MeasurementPlan, profile
     from edgesynth.runs.faults import disk_faults
     from edgesynth.synthesis.api import check_satisfiable, train_prototype
-    from edgesynth.synthesis.evaluation import computed_metrics, derived_metrics
+    from edgesynth.synthesis.evaluation import computed_metrics, derived_metrics, measure
 
     job.check_obtainable(task, device)
     module = job.build_module(task)
@@ -151,8 +149,9 @@ def _prepare_prototype(
     quality = task.score(module, "validation").metric
     figures |= {quality.name: quality, **derived_metrics(quality, figures)}
     if device is not None:
-        plan = MeasurementPlan.report()
-        figures |= profile(workload_from_cost("prototype", cost, task.input_shape), device, plan).metrics
+        figures |= measure(
+            module, prototype.example_input, cost, device, name="prototype", thorough=True
+        ).metrics
     return prototype, figures
 
 

@@ -286,6 +286,12 @@ class Profile:
         known = [mode.name for mode in self.modes]
         raise InputError(f"{self.name} has no power mode {name!r}; {suggest(name, known)}")
 
+    @property
+    def default_precision(self) -> Precision:
+        """What networks run in when nothing is said: half precision where the device has it."""
+        half = self.precisions.get("fp16")
+        return "fp16" if half is not None and half.supported else "fp32"
+
     def precision(self, name: str) -> Compute:
         """The precision of this name.
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from edgesynth import __version__
 from edgesynth.devices import Device
 from edgesynth.errors import RequirementError, RequirementsNotMet, RunError
 from edgesynth.graph import Prototype
 from edgesynth.metrics import METRICS
-from edgesynth.profiler import MeasurementPlan
 from edgesynth.progress import NullProgress, Progress
 from edgesynth.runs import NetworkRecord, Run, write_atomic
 from edgesynth.synthesis.cycle import Synthesizer
@@ -91,13 +93,13 @@ def synthesize(
     settings = settings or SynthesisSettings()
     progress = progress or NullProgress()
     check_satisfiable(prototype, requirements, device)
-    about = {
+    job = {
         "space": prototype.space.to_json(),
         "requirements": requirements.to_json(),
         "settings": settings.to_json(),
         **(manifest or {}),
     }
-    with _open_or_create(Path(run_dir), about) as run:
+    with _open_or_create(Path(run_dir), job, _circumstances(prototype, task, device)) as run:
         weights = Path(run_dir) / _PROTOTYPE
         if not weights.exists():
             write_atomic(weights, save(_contiguous(prototype.module)))
@@ -202,11 +204,26 @@ def load_weights(module: nn.Module, path: Path) -> None:
         raise RunError(f"the weights in {path} cannot be loaded into this prototype: {error}") from error
 
 
-def _open_or_create(run_dir: Path, manifest: Mapping[str, Any]) -> Run:
+def _circumstances(prototype: Prototype, task: Task, device: Device | None) -> dict[str, Any]:
+    """What a reader of the report wants to know, and what may differ when a run goes on."""
+    description = getattr(task, "description", None)
+    return {
+        "prototype": {"name": prototype.name, "structure": prototype.structure_hash},
+        "data": description.to_json() if description is not None else {"name": task.name},
+        "device": {"name": device.profile.name, "link": device.link.name} if device else {},
+        "versions": {
+            "edgesynth": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def _open_or_create(run_dir: Path, job: Mapping[str, Any], circumstances: Mapping[str, Any]) -> Run:
     if not Run.exists(run_dir):
-        return Run.create(run_dir, manifest)
+        return Run.create(run_dir, {**circumstances, **job})
     run = Run.open(run_dir, write=True)
-    differing = sorted(k for k in manifest if run.manifest.get(k) != manifest[k])
+    differing = sorted(key for key in job if run.manifest.get(key) != job[key])
     if differing:
         run.close()
         raise RunError(
@@ -256,7 +273,7 @@ def _report(synthesizer: Synthesizer, run_dir: Path, progress: Progress) -> Resu
         prototype.largest(),
         prototype.module.eval(),
         limit=synthesizer.task.size("validation"),
-        plan=MeasurementPlan.report(),
+        thorough=True,
     )
     prototype_record = whole.record(
         "prototype",

@@ -23,7 +23,6 @@ from torch import Tensor
 from edgesynth.devices import Device
 from edgesynth.graph import Prototype
 from edgesynth.metrics import Metric
-from edgesynth.profiler import MeasurementPlan
 from edgesynth.progress import Progress
 from edgesynth.runs import CycleRecord, Run
 from edgesynth.space import Architecture
@@ -95,7 +94,6 @@ class Synthesizer:
             task,
             device,
             calibration,
-            MeasurementPlan(),
             settings.validation_limit,
         )
         self.pair = GeneratorInquisitor(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
+from edgesynth.deploy.onnx import export_onnx
 from edgesynth.devices import Device, workload_from_cost
 from edgesynth.graph import Cost, Prototype
 from edgesynth.metrics import Metric, Provenance
@@ -98,7 +101,6 @@ class Evaluator:
         task: Gives quality.
         device: Gives latency and energy; ``None`` leaves them out.
         calibration: Training batches that re-estimate batch-norm statistics of a slice.
-        plan: How the device measures.
         limit: Validation samples per evaluation.
     """
 
@@ -109,7 +111,6 @@ class Evaluator:
         task: Task,
         device: Device | None,
         calibration: list[Batch],
-        plan: MeasurementPlan,
         limit: int | None = None,
     ) -> None:
         self.prototype = prototype
@@ -117,7 +118,6 @@ class Evaluator:
         self.task = task
         self.device = device
         self.calibration = calibration
-        self.plan = plan
         self.limit = limit
 
     def extract(self, architecture: Architecture) -> nn.Module:
@@ -149,7 +149,7 @@ class Evaluator:
         module: nn.Module | None = None,
         *,
         limit: int | None = None,
-        plan: MeasurementPlan | None = None,
+        thorough: bool = False,
     ) -> Evaluation:
         """Score on validation data, cost and profile one network.
 
@@ -157,33 +157,51 @@ class Evaluator:
             architecture: Its choice per dimension.
             module: The network itself; extracted from the shared weights when not given.
             limit: Validation samples; the evaluator's own limit when not given.
-            plan: How the device measures; the evaluator's own plan when not given.
+            thorough: Measure as for a figure that is reported, not as for search.
         """
         network = module if module is not None else self.extract(architecture)
         cost = self.prototype.cost(architecture)
         metrics = computed_metrics(cost)
         metrics |= self.quality(network, cost, "validation", limit if limit is not None else self.limit)
-        measurement = self.measure(architecture, plan or self.plan)
-        if measurement is not None:
-            metrics |= measurement.metrics
+        if self.device is None:
+            return Evaluation(architecture, metrics, cost)
+        key = self.prototype.space.key(architecture)
+        measurement = measure(
+            network, self.prototype.example_input, cost, self.device, name=key, thorough=thorough
+        )
         return Evaluation(
-            architecture,
-            metrics,
-            cost,
-            measurement.status if measurement else "ok",
-            measurement.reason if measurement else "",
+            architecture, metrics | dict(measurement.metrics), cost, measurement.status, measurement.reason
         )
 
-    def measure(self, architecture: Architecture, plan: MeasurementPlan) -> Measurement | None:
-        """The device's answer alone; ``None`` without a device."""
-        if self.device is None:
-            return None
-        workload = workload_from_cost(
-            self.prototype.space.key(architecture),
-            self.prototype.cost(architecture),
-            self.task.input_shape,
-        )
-        return profile(workload, self.device, plan)
+
+def measure(
+    module: nn.Module,
+    example_input: tuple[Tensor, ...],
+    cost: Cost,
+    device: Device,
+    *,
+    name: str,
+    thorough: bool,
+) -> Measurement:
+    """Ask a device for one network, in the form the device takes.
+
+    Args:
+        module: The network.
+        example_input: One batch of the shape it takes.
+        cost: Its cost.
+        device: An open device.
+        name: For messages.
+        thorough: Measure as for a figure that is reported, not as for search.
+    """
+    precision = device.profile.default_precision
+    plan = MeasurementPlan.report(precision) if thorough else MeasurementPlan(precision)
+    if not device.runs_files:
+        shape = example_input[0].shape[1:]
+        return profile(workload_from_cost(name, cost, shape), device, plan)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.onnx"
+        export_onnx(module, example_input, path)
+        return profile(path, device, plan)
 
 
 def layer_records(cost: Cost) -> tuple[LayerRecord, ...]:

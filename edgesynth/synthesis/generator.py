@@ -12,7 +12,6 @@ from edgesynth.deploy.onnx import export_onnx
 from edgesynth.errors import RequirementsNotMet
 from edgesynth.graph import Cost, Prototype, Recipe, save_network
 from edgesynth.metrics import Metric
-from edgesynth.profiler import MeasurementPlan
 from edgesynth.space import Architecture
 from edgesynth.synthesis.evaluation import Evaluation, Evaluator
 from edgesynth.synthesis.pair import GeneratorInquisitor
@@ -120,15 +119,13 @@ class Generator:
         """
         return self.pair.generate(seed, repair=True)
 
-    def generate(
-        self, seed: int, *, polish: Polish | None = None, plan: MeasurementPlan | None = None
-    ) -> GeneratedNetwork:
+    def generate(self, seed: int, *, polish: Polish | None = None, thorough: bool = True) -> GeneratedNetwork:
         """The network of a seed, with weights, evaluated on all validation data and on the device.
 
         Args:
             seed: Any non-negative integer.
             polish: A short training of this network alone, if wanted.
-            plan: How the device measures; by default as for a reported figure.
+            thorough: Measure as for a figure that is reported, not as for search.
         """
         architecture = self.architecture(seed)
         module = self.evaluator.extract(architecture)
@@ -138,7 +135,7 @@ class Generator:
             architecture,
             module,
             limit=self.task.size("validation"),
-            plan=plan or MeasurementPlan.report(),
+            thorough=thorough,
         )
         return GeneratedNetwork(
             seed=seed,

@@ -12,7 +12,6 @@ from edgesynth.devices import Device, open_device
 from edgesynth.devices.simulated_bench import Faults
 from edgesynth.graph import Prototype
 from edgesynth.metrics import Metric, Provenance, wilson_interval
-from edgesynth.profiler import MeasurementPlan
 from edgesynth.space import Architecture
 from edgesynth.synthesis.elastic import ElasticWeights
 from edgesynth.synthesis.evaluation import Evaluator, computed_metrics, derived_metrics
@@ -24,9 +23,7 @@ LIMIT = 100
 
 def evaluator_of(prototype: Prototype, task: ClassificationTask, device: Device | None) -> Evaluator:
     calibration = list(task.batches("train", batch_size=64, limit=128))
-    return Evaluator(
-        prototype, ElasticWeights(prototype), task, device, calibration, MeasurementPlan(), LIMIT
-    )
+    return Evaluator(prototype, ElasticWeights(prototype), task, device, calibration, LIMIT)
 
 
 @pytest.fixture
@@ -103,7 +100,21 @@ def test_a_network_that_is_never_right_still_has_finite_scores() -> None:
 def test_without_a_device_nothing_is_said_of_one(plain: Evaluator, architecture: Architecture) -> None:
     metrics = plain.evaluate(architecture).metrics
     assert set(metrics) == {"macs", "parameters", "bytes", "accuracy", "netscore", "information_density"}
-    assert plain.measure(architecture, MeasurementPlan()) is None
+
+
+def test_this_machine_as_a_device_measures_and_has_no_energy(
+    prototype: Prototype, task: ClassificationTask, architecture: Architecture
+) -> None:
+    with open_device("host-cpu") as device:
+        found = evaluator_of(prototype, task, device).evaluate(architecture)
+    throughput = found.metrics.get("throughput_ips", found.metrics.get("latency_ms"))
+    # On a busy machine a figure may be too unsteady to keep, and then it is left out with the reason.
+    assert (throughput is not None and throughput.value > 0) or (found.status, bool(found.reason)) == (
+        "inconclusive",
+        True,
+    )
+    assert not {m for m in found.metrics.values() if m.provenance is Provenance.SIMULATED}
+    assert "inferences_per_joule" not in found.metrics
 
 
 def test_figures_of_a_simulated_board_say_so(on_board: Evaluator, architecture: Architecture) -> None:
