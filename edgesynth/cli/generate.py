@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,6 +36,10 @@ def generate(
     cycle: Annotated[
         int | None, typer.Option("--cycle", min=0, help="The generator of this cycle; the last by default.")
     ] = None,
+    polish: Annotated[
+        float | None,
+        typer.Option("--polish", min=0.0, help="Epochs each network is trained alone; the run's by default."),
+    ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -53,9 +58,10 @@ def generate(
         if device is not None:
             stack.enter_context(device)
         generator = load_generator(run_dir, prototype, task, device, cycle=cycle)
+        own = replace(generator.polish, epochs=polish) if polish is not None else None
         phase = stack.enter_context(open_progress(quiet=quiet).phase("draw networks", count))
         try:
-            for drawn in generator.draw(count, first_seed=seed, reject=not everything):
+            for drawn in generator.draw(count, seed, polish=own, reject=not everything):
                 network = generator.tested(drawn)
                 records.append(_record(network, generator.requirements, out))
                 phase.advance()

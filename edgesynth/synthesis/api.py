@@ -245,6 +245,7 @@ def _generator(synthesizer: Synthesizer) -> Generator:
         synthesizer.evaluator,
         synthesizer.requirements,
         synthesizer.task,
+        Polish(synthesizer.settings.polish_epochs, batch_size=synthesizer.settings.batch_size),
     )
 
 
@@ -282,12 +283,11 @@ def _report(synthesizer: Synthesizer, run_dir: Path, progress: Progress) -> Resu
         test_metrics=evaluator.quality(prototype.module, whole.cost, "test"),
     )
     run.record_network(prototype_record)
-    polish = Polish(settings.polish_epochs, batch_size=settings.batch_size)
     records: list[NetworkRecord] = []
     shortfall = ""
     with progress.phase("draw networks from unseen seeds", settings.networks) as phase:
         try:
-            for network in generator.draw(settings.networks, polish=polish):
+            for network in generator.draw(settings.networks):
                 tested = generator.tested(network)
                 folder = run.path_for("network", f"{tested.seed}-{tested.key}")
                 files = tested.save(folder)

@@ -96,6 +96,7 @@ class Generator:
         evaluator: Cuts networks from the shared weights and evaluates them.
         requirements: What every network must meet.
         task: Needed to polish.
+        polish: How each network is trained alone before it is handed out, unless a call says otherwise.
     """
 
     def __init__(
@@ -105,7 +106,9 @@ class Generator:
         evaluator: Evaluator,
         requirements: Requirements,
         task: Task,
+        polish: Polish | None = None,
     ) -> None:
+        self.polish = polish or Polish()
         self.prototype = prototype
         self.pair = pair
         self.evaluator = evaluator
@@ -124,13 +127,12 @@ class Generator:
 
         Args:
             seed: Any non-negative integer.
-            polish: A short training of this network alone, if wanted.
+            polish: A short training of this network alone; the generator's own when not given.
             thorough: Measure as for a figure that is reported, not as for search.
         """
         architecture = self.architecture(seed)
         module = self.evaluator.extract(architecture)
-        if polish is not None and polish.epochs > 0:
-            self._polish(module, polish, seed)
+        self._polish(module, polish or self.polish, seed)
         evaluation = self.evaluator.evaluate(
             architecture,
             module,
@@ -158,13 +160,10 @@ class Generator:
     ) -> Iterator[GeneratedNetwork]:
         """Distinct networks from successive seeds, each feasible on validation data.
 
-        A network is polished only after its bounds on cost have been found to hold, so a rejected
-        seed costs little.
-
         Args:
             count: How many networks.
             first_seed: Where to start.
-            polish: A short training of each network.
+            polish: A short training of each network; the generator's own when not given.
             patience: How many seeds in a row may be passed over.
             reject: Whether infeasible networks are passed over, or yielded like the rest.
 
@@ -199,6 +198,8 @@ class Generator:
         return f"for seed {network.seed}: {found}; loosen the bound, or give more cycles or epochs"
 
     def _polish(self, module: nn.Module, polish: Polish, seed: int) -> None:
+        if polish.epochs == 0:
+            return
         plan = TrainingPlan(
             epochs=polish.epochs,
             learning_rate=polish.learning_rate,
