@@ -12,7 +12,7 @@ from edgesynth.graph.gated import GatedNetwork, MaskedNetwork
 from edgesynth.graph.inspection import FreeRow, FrozenRow, InspectionReport
 from edgesynth.graph.labels import register_rule
 from edgesynth.graph.prototype import Prototype
-from edgesynth.graph.recipe import Recipe, load, save_network
+from edgesynth.graph.recipe import Recipe, load, save_network, versions
 from edgesynth.graph.surgery import SlicePlan
 
 __all__ = [
@@ -32,4 +32,5 @@ __all__ = [
     "load",
     "register_rule",
     "save_network",
+    "versions",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
@@ -22,7 +23,7 @@ from edgesynth.errors import InputError, RunError
 from edgesynth.graph.prototype import Prototype
 from edgesynth.space import Architecture, Space, Value
 
-__all__ = ["RECIPE_FILE", "WEIGHTS_FILE", "Recipe", "load", "save_network"]
+__all__ = ["RECIPE_FILE", "WEIGHTS_FILE", "Recipe", "load", "save_network", "versions"]
 
 RECIPE_FILE = "recipe.json"
 WEIGHTS_FILE = "weights.safetensors"
@@ -43,7 +44,7 @@ class Recipe:
         freeze: Freeze patterns the prototype was traced with.
         align: Largest width step the prototype was traced with.
         weights_hash: SHA-256 of the weights file; empty until saved.
-        versions: Versions of edgesynth and torch that wrote it.
+        versions: What wrote it, from :func:`versions`.
         metadata: Anything else worth keeping, such as the generator's seed.
         format: Version of this layout.
     """
@@ -93,7 +94,7 @@ class Recipe:
             inputs=inputs,
             freeze=list(prototype.freeze),
             align=prototype.align,
-            versions={"edgesynth": _version(), "torch": torch.__version__},
+            versions=versions(),
             metadata=dict(extra),
         )
 
@@ -256,8 +257,10 @@ def _write(path: Path, payload: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _version() -> str:
+def versions() -> dict[str, str]:
+    """What wrote a file: the versions of edgesynth, torch and Python."""
     try:
-        return metadata.version("edgesynth")
+        ours = metadata.version("edgesynth")
     except metadata.PackageNotFoundError:
-        return "source"
+        ours = "source"
+    return {"edgesynth": ours, "torch": torch.__version__, "python": platform.python_version()}

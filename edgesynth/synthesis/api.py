@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from edgesynth import __version__
 from edgesynth.devices import Device
 from edgesynth.errors import RequirementError, RequirementsNotMet, RunError
-from edgesynth.graph import Prototype
+from edgesynth.graph import Prototype, versions
 from edgesynth.metrics import METRICS
 from edgesynth.progress import NullProgress, Progress
 from edgesynth.runs import NetworkRecord, Run, write_atomic
@@ -211,11 +208,7 @@ def _circumstances(prototype: Prototype, task: Task, device: Device | None) -> d
         "prototype": {"name": prototype.name, "structure": prototype.structure_hash},
         "data": description.to_json() if description is not None else {"name": task.name},
         "device": {"name": device.profile.name, "link": device.link.name} if device else {},
-        "versions": {
-            "edgesynth": __version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": versions(),
     }
 
 
