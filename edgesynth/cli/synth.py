@@ -128,7 +128,6 @@ def _prepare_prototype(
     job: Job, task: Task, device: Device | None, folder: Path, progress: Progress
 ) -> tuple[Prototype, dict[str, Metric]]:
     """The prototype with trained weights, and the figures that requirements may refer to."""
-    from edgesynth.runs.faults import disk_faults
     from edgesynth.synthesis.api import check_satisfiable, train_prototype
     from edgesynth.synthesis.evaluation import computed_metrics, derived_metrics, measure
 
@@ -140,9 +139,6 @@ def _prepare_prototype(
     # What can be refused without training is refused before it.
     check_satisfiable(prototype, job.resolve(figures, partial=True), device)
     if job.prototype.training_epochs:
-        # A folder that cannot be written is found out before the training, not after it.
-        with disk_faults(folder):
-            folder.mkdir(parents=True, exist_ok=True)
         train_prototype(module, task, job.training_plan, folder, progress)
         # Channels are ranked by their weights, which training has changed.
         prototype = job.trace(module, task)

@@ -153,6 +153,18 @@ class Prototype:
                 sets[name] = sorted(self.ranking[name][: int(chosen[name])].tolist())
         return sets
 
+    def canonical(self, architecture: Mapping[str, Value]) -> Architecture:
+        """The one architecture that stands for all that give the same network.
+
+        A width inside a removed block makes no difference; it is set to its least value.
+
+        Args:
+            architecture: A choice per dimension.
+        """
+        gone = {layer for block in self.blocks if not architecture[block.name] for layer in block.layers}
+        unheard = {d.name: d.minimum for d in self.dimensions if d.layers and gone.issuperset(d.layers)}
+        return {**architecture, **unheard}
+
     def cost(
         self,
         architecture: Mapping[str, Value] | None = None,

@@ -17,6 +17,7 @@ from edgesynth.graph import Prototype, versions
 from edgesynth.metrics import METRICS
 from edgesynth.progress import NullProgress, Progress
 from edgesynth.runs import NetworkRecord, Run, write_atomic
+from edgesynth.runs.faults import disk_faults
 from edgesynth.synthesis.cycle import Synthesizer
 from edgesynth.synthesis.evaluation import computed_metrics
 from edgesynth.synthesis.generator import Generator, Polish
@@ -124,11 +125,15 @@ def train_prototype(
 
     Raises:
         TrainingError: Training diverged.
+        RunError: The folder cannot be written.
     """
     path = run_dir / _PROTOTYPE
     if path.exists():
         load_weights(module, path)
         return
+    # A folder that cannot be written is found out before the training, not after it.
+    with disk_faults(run_dir):
+        run_dir.mkdir(parents=True, exist_ok=True)
     fit(module, task, plan, progress=progress)
     write_atomic(path, save(_contiguous(module)))
 

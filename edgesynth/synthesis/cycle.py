@@ -184,7 +184,7 @@ class Synthesizer:
         )
 
     def _drawn(self, first: int, count: int) -> list[Architecture]:
-        return [self.pair.generate(first + i, repair=True) for i in range(count)]
+        return [self.prototype.canonical(self.pair.generate(first + i, repair=True)) for i in range(count)]
 
     def _quality(self, evaluation: Evaluation) -> Metric:
         return evaluation.metrics[self.task.metric]
@@ -229,8 +229,11 @@ class Synthesizer:
         """
         if not self._anchors:
             return
+        evaluator, limit = self.evaluator, self.settings.validation_limit
         gains = [
-            self._quality(self.evaluator.evaluate(architecture)).value + lift - told
+            self.task.score(evaluator.extract(architecture), "validation", limit=limit).metric.value
+            + lift
+            - told
             for architecture, told in self._anchors
         ]
         self.pair.drift(self.task.metric, float(np.mean(gains)))

@@ -42,19 +42,21 @@ class ElasticWeights:
     def __init__(self, prototype: Prototype) -> None:
         self.prototype = prototype
         learned = {name for name, _ in prototype.module.named_parameters(remove_duplicate=False)}
-        self._tensors: dict[str, Tensor] = {
-            name: tensor.detach().clone().requires_grad_(name in learned and tensor.is_floating_point())
-            for name, tensor in prototype.module.state_dict(keep_vars=True).items()
-        }
-
-        self._average = {
-            name: tensor.detach().clone() for name, tensor in self._tensors.items() if tensor.requires_grad
-        }
+        # Names of one tied tensor stay names of one tensor, or they would drift apart.
+        copies: dict[int, Tensor] = {}
+        self._tensors: dict[str, Tensor] = {}
+        for name, tensor in prototype.module.state_dict(keep_vars=True).items():
+            if id(tensor) not in copies:
+                learns = name in learned and tensor.is_floating_point()
+                copies[id(tensor)] = tensor.detach().clone().requires_grad_(learns)
+            self._tensors[name] = copies[id(tensor)]
+        self._average = {name: tensor.detach().clone() for name, tensor in self.parameters()}
         self._updates = 0
 
     def parameters(self) -> list[tuple[str, Tensor]]:
-        """The learned tensors at full size, by state name."""
-        return [(name, tensor) for name, tensor in self._tensors.items() if tensor.requires_grad]
+        """The learned tensors at full size, by state name; tied ones once, by their first."""
+        first = {id(tensor): name for name, tensor in reversed(self._tensors.items())}
+        return [(n, t) for n, t in self._tensors.items() if t.requires_grad and first[id(t)] == n]
 
     def forward(self, architecture: Architecture, inputs: Tensor) -> Tensor:
         """Run one architecture in training mode; gradients reach the shared weights.
@@ -65,10 +67,13 @@ class ElasticWeights:
         """
         plan = self.prototype.plan(architecture)
         skeleton = plan.module_for().train()
-        tensors = plan.gather(self._tensors)
-        if not has_images(skeleton):
+        gathered = plan.gather(self._tensors)
+        images = has_images(skeleton)
+        # Tied names stay tied, and running statistics of a step never reach the shared buffers.
+        own = {id(tensor): _own(tensor, images) for tensor in gathered.values()}
+        tensors = {name: own[id(tensor)] for name, tensor in gathered.items()}
+        if not images:
             return functional_call(skeleton, tensors, (inputs,))  # type: ignore[no-any-return]
-        tensors = {name: as_channels_last(tensor) for name, tensor in tensors.items()}
         with channels_last_kernels():
             return functional_call(skeleton, tensors, (as_channels_last(inputs),))  # type: ignore[no-any-return]
 
@@ -93,7 +98,8 @@ class ElasticWeights:
 
     def averages(self) -> dict[str, Tensor]:
         """What networks are cut from, at full size, by state name; buffers are the prototype's."""
-        return {name: self._average.get(name, tensor.detach()) for name, tensor in self._tensors.items()}
+        averaged = {id(tensor): self._average[name] for name, tensor in self.parameters()}
+        return {name: averaged.get(id(tensor), tensor.detach()) for name, tensor in self._tensors.items()}
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that :meth:`restore` needs."""
@@ -261,11 +267,17 @@ class ElasticTrainer:
             batches = self.task.batches(
                 "train", batch_size=self.batch_size, seed=view, shuffle=True, augment=True
             )
+            began = self.step
             for index, batch in enumerate(batches):
                 if self.step >= until_step:
                     break
                 if index >= skip:
                     yield batch, self.teacher.outputs(view, index, batch.inputs)
+            if self.step == began:
+                raise TrainingError(
+                    f"task {self.task.name!r} gave no batch {skip} of a pass over {self.task.size('train')} "
+                    f"training samples; its batches() must yield all of them"
+                )
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, int]]:
         """Tensors and numbers that :meth:`restore` needs to go on bit-identically."""
@@ -282,3 +294,9 @@ class ElasticTrainer:
             if name in momenta:
                 self._optimizer.state[tensor]["momentum_buffer"] = momenta[name].clone()
         self.step = numbers["step"]
+
+
+def _own(tensor: Tensor, images: bool) -> Tensor:
+    """What one step computes with: buffers as copies, kernels as a CPU likes them."""
+    tensor = tensor if tensor.requires_grad else tensor.clone()
+    return as_channels_last(tensor) if images else tensor

@@ -120,7 +120,7 @@ class Generator:
 
         Takes milliseconds; no data is involved.
         """
-        return self.pair.generate(seed, repair=True)
+        return self.prototype.canonical(self.pair.generate(seed, repair=True))
 
     def generate(self, seed: int, *, polish: Polish | None = None, thorough: bool = True) -> GeneratedNetwork:
         """The network of a seed, with weights, evaluated on all validation data and on the device.
@@ -171,7 +171,8 @@ class Generator:
             RequirementsNotMet: ``patience`` seeds in a row gave nothing new and feasible.
         """
         seen: set[str] = set()
-        seed, passed, closest = first_seed, 0, ""
+        seed, passed = first_seed, 0
+        closest = "all of them were drawn before; loosen a bound, or raise diversity"
         while count > 0:
             if passed >= patience:
                 raise RequirementsNotMet(
