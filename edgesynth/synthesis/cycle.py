@@ -37,8 +37,11 @@ from edgesynth.tasks import Task
 
 __all__ = ["Synthesizer"]
 
-FRESH_SEEDS = 1 << 20
-"""Seeds from here on judge the generator inside cycles; users' seeds start at 0."""
+FRESH_SEEDS = 1 << 62
+"""Seeds from here on judge the generator inside cycles, so that users' seeds stay unseen."""
+
+TAUGHT_SEEDS = 1 << 63
+"""Seeds from here on name the networks that a cycle trains."""
 
 ANCHORS = 4
 """Networks of a cycle that are evaluated again in the next, to see how the shared weights moved."""
@@ -134,21 +137,24 @@ class Synthesizer:
             self.prototype.set_ranking(dimension.name, order)
 
     def _tell_extremes(self) -> None:
-        """What the largest and the smallest network are worth: quality is not flat in between."""
+        """What the largest and the smallest network are worth: quality is not flat in between.
+
+        Both are fixed points of the problem, not of the training, so they stay when the rest drifts.
+        """
         largest = self.evaluator.evaluate(self.prototype.largest(), self.prototype.module)
         self._ceiling = self._quality(largest).value
-        self.pair.tell(largest.architecture, largest.metrics)
+        self.pair.tell(largest.architecture, largest.metrics, pinned=True)
         smallest = self.evaluator.evaluate(self.prototype.smallest())
-        self.pair.tell(smallest.architecture, smallest.metrics)
+        self.pair.tell(smallest.architecture, smallest.metrics, pinned=True)
 
     def _cycle(self, cycle: int) -> None:
         seconds: dict[str, float] = {}
         with self._timed(seconds, "generate"):
             # Nothing is known before the first cycle, so there is nothing to ask for by design.
             asked = self.pair.ask(self.settings.asked_per_cycle) if cycle else []
-            first = FRESH_SEEDS + 2 * cycle * self.settings.seeds_per_cycle
-            fresh = self._drawn(first, self.settings.seeds_per_cycle * (1 if cycle else 2))
-            taught = self._drawn(first + FRESH_SEEDS, 2 * self.settings.seeds_per_cycle)
+            first = 2 * cycle * self.settings.seeds_per_cycle
+            fresh = self._drawn(FRESH_SEEDS + first, self.settings.seeds_per_cycle * (1 if cycle else 2))
+            taught = self._drawn(TAUGHT_SEEDS + first, 2 * self.settings.seeds_per_cycle)
         with self._timed(seconds, "train"):
             loss = self._train(cycle, [*asked, *taught])
         with self._timed(seconds, "evaluate"):
@@ -160,9 +166,7 @@ class Synthesizer:
             lift = self._lift([*candidates, *judged])
             self._follow_drift(lift)
             for evaluation in (*candidates, *judged):
-                key = self.prototype.space.key(evaluation.architecture)
-                told = {**evaluation.metrics, self.task.metric: lifted(self._quality(evaluation), lift)}
-                self.pair.tell(evaluation.architecture, told, responses.get(key))
+                self._tell(evaluation, lift, responses)
             update = self.pair.update()
         self._anchors = [
             (evaluation.architecture, self._quality(evaluation).value + lift)
@@ -182,6 +186,17 @@ class Synthesizer:
             f"{record.macs / 1e6:.2f} M MACs, feasible {record.feasible_fraction:.0%}, "
             f"distinct {record.distinct_fraction:.0%}"
         )
+
+    def _tell(
+        self, evaluation: Evaluation, lift: float, responses: Mapping[str, Mapping[str, float]]
+    ) -> None:
+        """Teach the pair one evaluation; a network that failed on the device is data too."""
+        if evaluation.status == "failed":
+            self.pair.tell(evaluation.architecture, evaluation.reason)
+            return
+        told = {**evaluation.metrics, self.task.metric: lifted(self._quality(evaluation), lift)}
+        key = self.prototype.space.key(evaluation.architecture)
+        self.pair.tell(evaluation.architecture, told, responses.get(key))
 
     def _drawn(self, first: int, count: int) -> list[Architecture]:
         return [self.prototype.canonical(self.pair.generate(first + i, repair=True)) for i in range(count)]
