@@ -55,7 +55,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right:
     numeric = set(right)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index in numeric else "left", overflow="fold")
+        # What a row is about stays whole on a narrow terminal; the rest may wrap.
+        table.add_column(
+            column, justify="right" if index in numeric else "left", overflow="fold", no_wrap=index == 0
+        )
     for row in rows:
         table.add_row(*row)
     console = Console(file=sys.stdout, markup=False, highlight=False)
