@@ -71,20 +71,6 @@ def test_what_cannot_work_is_refused_before_any_training(
     assert not (job.parent / "runs").exists()
 
 
-def test_a_bound_on_energy_needs_a_power_counter(edgesynth: Callable[..., Any], job: Path) -> None:
-    changed(job, 'macs = "<= prototype / 2"', 'inferences_per_joule = ">= 10"')
-    counterless = edgesynth("synth", changed(job, "jetson-tx2", "host-cpu"))
-    assert counterless.code == 2
-    assert "power counter" in counterless.err
-
-
-def test_a_bound_on_a_device_needs_a_device(edgesynth: Callable[..., Any], job: Path) -> None:
-    changed(job, 'macs = "<= prototype / 2"', 'latency_ms = "<= 1"')
-    outcome = edgesynth("synth", changed(job, '[device]\nname = "jetson-tx2"\n', ""))
-    assert outcome.code == 2
-    assert "needs a device" in outcome.err
-
-
 def test_a_folder_that_cannot_be_made_is_found_out_before_the_training(
     edgesynth: Callable[..., Any], job: Path
 ) -> None:
