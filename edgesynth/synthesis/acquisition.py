@@ -1,17 +1,32 @@
-"""Which candidates to evaluate next: constrained expected improvement, in batches."""
+"""Which candidates to evaluate next: constrained expected improvement, in batches.
+
+An evaluation is worth what it may add to the best feasible network so far, times the chance that it is
+feasible::
+
+    a(N) = E[max(U(N) - U*, 0)] P(1_r(N) = 1)
+"""
 
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from edgesynth.synthesis.encoding import Indices
-from edgesynth.synthesis.inquisitor import Belief, Inquisitor
+from edgesynth.synthesis.belief import Belief
+from edgesynth.synthesis.candidates import Costs, stratified, unique, without
+from edgesynth.synthesis.encoding import Indices, mutate
+from edgesynth.synthesis.inquisitor import Inquisitor
+from edgesynth.synthesis.observations import Standing
+from edgesynth.synthesis.policy import Policy
 
-__all__ = ["log_expected_improvement", "rank", "select"]
+__all__ = ["log_expected_improvement", "promising", "rank", "select"]
+
+_POOL: Final = 512
+_SHORTLIST: Final = 128
 
 
 def log_expected_improvement(mean: Tensor, std: Tensor, best: float) -> Tensor:
@@ -99,3 +114,63 @@ def select(
             absorbed.append((column, pivot))
             variance = (variance - column.square() / pivot).clamp_min(1e-8)
     return chosen
+
+
+def promising(
+    inquisitor: Inquisitor,
+    policy: Policy,
+    costs: Costs,
+    standing: Standing,
+    pending: Indices,
+    count: int,
+    rng: np.random.Generator,
+) -> Indices:
+    """The most promising of the generator's own proposals and the neighbours of the best.
+
+    Args:
+        inquisitor: Predicts candidates.
+        policy: Proposes candidates.
+        costs: The computed bounds; a candidate outside them is chosen only for want of others.
+        standing: What was told so far; never chosen again.
+        pending: Value indices ``[E, D]`` that were asked and not told; never chosen again either.
+        count: How many to choose.
+        rng: Draws candidates.
+
+    Returns:
+        Value indices ``[count, D]``, fewer where the space holds no more.
+    """
+    encoding = inquisitor.encoding
+    taken = np.concatenate([standing.indices, pending])
+    bounds = torch.zeros(_POOL // 2, policy.bounds, dtype=torch.float64)
+    drawn, _ = policy.draw(policy.imagine(_POOL // 2, rng), bounds)
+    parts = [drawn, stratified(encoding, _POOL // 4, rng)]
+    if len(standing.indices):
+        leaders = standing.leaders(4)
+        parts += [
+            encoding.neighbours(leaders),
+            mutate(encoding, np.repeat(leaders, 32, axis=0), rng),
+        ]
+    pool = without(unique(np.concatenate(parts)), taken)
+    for _ in range(2):
+        top = _best(inquisitor, pool, standing.best, 8)
+        pool = without(unique(np.concatenate([pool, encoding.neighbours(top)])), taken)
+    if len(pool) < count:
+        more = stratified(encoding, 8 * _POOL, rng)
+        pool = without(unique(np.concatenate([pool, more])), taken)
+    pool = _best(inquisitor, pool, standing.best, max(_SHORTLIST, 4 * count))
+    if costs.bounded:
+        margins = costs.margins(pool)
+        inside = margins >= 0
+        pool = pool[inside] if inside.sum() >= count else pool[np.argsort(-margins, kind="stable")[:count]]
+    exact = {name: torch.from_numpy(value) for name, value in costs(pool).items()}
+    return pool[select(inquisitor, pool, count, exact=exact, best=standing.best, pending=pending)]
+
+
+def _best(inquisitor: Inquisitor, pool: Indices, best: float | None, count: int) -> Indices:
+    """The ``count`` rows of the pool that rank highest, best first."""
+    if not len(pool):
+        return pool
+    with torch.no_grad():
+        belief = inquisitor.believe(inquisitor.encoding.onehot(pool))
+        score: NDArray[np.float64] = rank(belief, best).numpy()
+    return pool[np.argsort(-score, kind="stable")[:count]]

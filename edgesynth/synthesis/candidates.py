@@ -13,9 +13,10 @@ from edgesynth.space import Architecture, Choice, Space, Switch, Width
 from edgesynth.synthesis.encoding import Encoding, Indices
 from edgesynth.synthesis.requirements import Requirements
 
-__all__ = ["Costs", "proportional", "repair", "spread_out", "stratified", "unique"]
+__all__ = ["Costs", "opening", "proportional", "repair", "spread_out", "stratified", "unique", "without"]
 
 _HALVINGS: Final = 8
+_POOL: Final = 512
 
 
 class Costs:
@@ -49,12 +50,13 @@ class Costs:
         return bool(self._bounds)
 
     def __call__(self, indices: Indices) -> dict[str, NDArray[np.float64]]:
-        """Exact metrics of value indices ``[n, D]``, each ``[n]``."""
+        """Exact metrics of value indices ``[n, D]``, each ``[n]``; empty when nothing is free."""
+        if self._function is None:
+            return {}
         table = np.empty((len(indices), len(self.names)))
         for row, choice in enumerate(indices):
             key = choice.tobytes()
             if key not in self._memory:
-                assert self._function is not None
                 got = self._function(self._encoding.space.decode(choice))
                 self._memory[key] = np.array([float(got[name]) for name in self.names])
             table[row] = self._memory[key]
@@ -77,6 +79,12 @@ def unique(indices: Indices) -> Indices:
     """Distinct rows, in order of first appearance."""
     _, first = np.unique(indices, axis=0, return_index=True)
     return indices[np.sort(first)]
+
+
+def without(pool: Indices, taken: Indices) -> Indices:
+    """The rows of the pool ``[C, D]`` that are not taken."""
+    known = {row.tobytes() for row in taken}
+    return pool[[row.tobytes() not in known for row in pool]] if len(pool) else pool
 
 
 def stratified(encoding: Encoding, count: int, rng: np.random.Generator) -> Indices:
@@ -159,6 +167,31 @@ def spread_out(encoding: Encoding, pool: Indices, taken: Indices, count: int, st
         chosen.append(int(near.argmax()))
         near = np.minimum(near, ((features - features[chosen[-1]]) ** 2).sum(1))
     return pool[chosen[:count]]
+
+
+def opening(
+    encoding: Encoding, costs: Costs, taken: Indices, count: int, rng: np.random.Generator
+) -> Indices:
+    """A space-filling start inside the computed bounds, every other time near them: ``[count, D]``.
+
+    Args:
+        encoding: The space's encoding.
+        costs: The computed bounds.
+        taken: Value indices ``[E, D]`` to keep away from.
+        count: How many; fewer come where the pool holds no more.
+        rng: Draws the pool.
+    """
+    pool = without(unique(stratified(encoding, _POOL, rng)), taken)
+    if costs.bounded:
+        margins = costs.margins(pool)
+        inside = np.flatnonzero(margins >= 0)
+        if len(inside) < count:
+            pool = pool[np.argsort(-margins)[: 4 * count]]
+        elif (len(taken) // max(1, count)) % 2 == 0:
+            pool = pool[inside[np.argsort(margins[inside])[: max(4 * count, len(inside) // 3)]]]
+        else:
+            pool = pool[inside]
+    return spread_out(encoding, pool, taken, count)
 
 
 def repair(

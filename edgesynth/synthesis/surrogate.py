@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["CostNet", "GaussianProcess", "Warp"]
+__all__ = ["CostNet", "GaussianProcess", "Regression", "Warp"]
 
 _JITTER: Final = 1e-6
 _MISSING: Final = 1e6
@@ -63,12 +63,6 @@ class Warp:
             # The clamp keeps wild extrapolations finite.
             return values.clamp(-200.0, 200.0).exp() - self.floor
         return values.sigmoid() if self.kind == "logit" else values
-
-    def slope(self, value: float) -> float:
-        """Model units per metric unit at ``value``."""
-        point = torch.tensor(value, dtype=torch.float64)
-        step = 1e-4 * max(abs(value), 1e-3)
-        return float(self.forward(point + step) - self.forward(point - step)) / (2 * step)
 
     def to_json(self) -> list[Any]:
         """The JSON form."""
@@ -181,10 +175,62 @@ class GaussianProcess:
         return 0.5 + self.hyper[:, -3, None].exp() * (weight @ x.square().T) + self.hyper[:, -2, None].exp()
 
 
+class Regression:
+    """Gaussian processes by name, whose hyperparameters are remembered from one fit to the next.
+
+    Attributes:
+        hyper: Hyperparameters by output name.
+
+    Args:
+        owner: The group of each feature of an architecture, ``[P]``. Every further feature that a fit
+            is given has a group of its own.
+    """
+
+    def __init__(self, owner: Tensor) -> None:
+        self.hyper: dict[str, Tensor] = {}
+        self._owner = owner
+        self._process: GaussianProcess | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is anything to predict from."""
+        return self._process is not None
+
+    def forget(self) -> None:
+        """Drop the data; the hyperparameters stay."""
+        self._process = None
+
+    def fit(self, names: Sequence[str], x: Tensor, y: Tensor, noise: Tensor, steps: int) -> None:
+        """Fit the outputs of these names; otherwise as :meth:`GaussianProcess.fit`."""
+        groups = int(self._owner.max()) + 1
+        extra = torch.arange(groups, groups + x.shape[1] - len(self._owner))
+        process = GaussianProcess(torch.cat([self._owner, extra]), len(names))
+        for row, name in enumerate(names):
+            known = self.hyper.get(name)
+            if known is not None and len(known) == process.hyper.shape[1]:
+                process.hyper[row] = known
+        process.fit(x, y, noise, steps)
+        self.hyper |= dict(zip(names, process.hyper, strict=True))
+        self._process = process
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of every output at ``x [C, P]``: each ``[B, C]``."""
+        assert self._process is not None
+        return self._process.posterior(x)
+
+    def covariance(self, x: Tensor, other: Tensor) -> Tensor:
+        """Posterior covariance between ``x [C, P]`` and ``other [E, P]``: ``[B, C, E]``."""
+        assert self._process is not None
+        return self._process.covariance(x, other)
+
+
 class CostNet:
     """A small net that learns exact, free metrics (MACs, parameters) from thousands of samples.
 
     It exists for its gradient: whether a computed bound holds is always asked of the exact function.
+
+    Attributes:
+        error: Root mean square error on the warped scale, at the end of the last fit.
 
     Args:
         inputs: How many features there are.
@@ -210,6 +256,7 @@ class CostNet:
         self._moments = [(torch.zeros_like(w), torch.zeros_like(w)) for w in self.weights]
         self._steps = 0
         self.warps: tuple[Warp, ...] = ()
+        self.error = 0.0
 
     def __call__(self, features: Tensor) -> Tensor:
         """Features ``[n, P]`` to metrics on their warped scales, ``[n, M]``."""
@@ -221,8 +268,8 @@ class CostNet:
         values: Mapping[str, NDArray[np.float64]],
         steps: int,
         rng: np.random.Generator,
-    ) -> float:
-        """Train on exact samples; returns the root mean square error on the warped scale.
+    ) -> None:
+        """Train on exact samples.
 
         Args:
             features: ``[n, P]``.
@@ -240,7 +287,6 @@ class CostNet:
             dim=1,
         )
         count = len(features)
-        error = math.nan
         for step in range(steps):
             batch = torch.from_numpy(rng.integers(0, count, size=min(128, count)))
             weights = [w.clone().requires_grad_(True) for w in self.weights]
@@ -256,8 +302,7 @@ class CostNet:
                 unbiased = (second / (1 - 0.99**self._steps)).sqrt() + 1e-8
                 moved.append(weight - rate * first / (1 - 0.9**self._steps) / unbiased)
             self.weights = moved
-            error = float(loss.detach())
-        return math.sqrt(error)
+            self.error = math.sqrt(float(loss.detach()))
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights and the optimiser's moments."""

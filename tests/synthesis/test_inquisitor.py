@@ -4,7 +4,8 @@ import torch
 
 from edgesynth.space import Choice, Space, Width
 from edgesynth.synthesis.encoding import Encoding
-from edgesynth.synthesis.inquisitor import Inquisitor, Observations
+from edgesynth.synthesis.inquisitor import Inquisitor
+from edgesynth.synthesis.observations import Observations
 from edgesynth.synthesis.performance import as_performance
 from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.requirements import Requirements

@@ -204,3 +204,81 @@ def test_bad_input_is_named():
         pair.tell(SPACE.smallest(), {"acuracy": 0.5})
     with pytest.raises(RequirementError, match="smallest network"):
         GeneratorInquisitor(SPACE, {"macs": "<= 10"}, NetScore(), computed=computed)
+
+
+def test_drift_shifts_what_was_told_and_pinned_values_stay():
+    pair = make()
+    early = [SPACE.sample(seed) for seed in range(6)]
+    for architecture in early:
+        pair.tell(architecture, {"accuracy": 0.5})
+    pair.tell(SPACE.largest(), {"accuracy": 0.9}, pinned=True)
+    pair.drift("accuracy", 0.2)
+    told = {tuple(item["choice"]): item for item in pair.state().meta["known"]}
+    for architecture in early:
+        assert told[tuple(SPACE.encode(architecture))]["values"]["accuracy"] == [pytest.approx(0.7)]
+    assert told[tuple(SPACE.encode(SPACE.largest()))]["pinned"]["accuracy"] == [0.9]
+    mean, _ = pair.predict([*early, SPACE.largest()])["accuracy"]
+    assert mean == pytest.approx([0.7] * 6 + [0.9], abs=0.03)
+
+
+def test_drift_can_make_an_earlier_best_feasible():
+    pair = make()
+    pair.tell(SPACE.smallest(), {"accuracy": 0.75})
+    assert pair.best is None
+    pair.drift("accuracy", 0.1)
+    assert pair.best == SPACE.smallest()
+
+
+def test_an_initialised_policy_draws_the_scaled_prototype_inside_the_computed_bounds():
+    pair, untaught = make(), make()
+    pair.initialise(48)
+    drawn = [pair.generate(seed) for seed in range(200)]
+    inside = np.mean([computed(a)["macs"] <= 1e6 for a in drawn])
+    assert inside > 0.6
+    assert inside > 1.5 * np.mean([computed(untaught.generate(seed))["macs"] <= 1e6 for seed in range(200)])
+    assert len({SPACE.key(a) for a in drawn}) > 40
+    widths = np.array([[a[f"w{i}"] for i in range(6)] for a in drawn], dtype=float)
+    shares = widths.mean(0) / widths.mean()
+    assert shares == pytest.approx(np.ones(6), abs=0.15)
+    uneven = np.array([[untaught.generate(seed)[f"w{i}"] for i in range(6)] for seed in range(200)])
+    spread = [(w.std(1) / w.mean(1)).mean() for w in (widths, uneven)]
+    assert spread[0] < 0.6 * spread[1]
+
+
+def test_initialising_is_a_function_of_the_seed():
+    first, second, other = make(2), make(2), make(3)
+    for pair in (first, second, other):
+        pair.initialise(16)
+    assert torch.equal(first.policy.theta, second.policy.theta)
+    assert not torch.equal(first.policy.theta, other.policy.theta)
+
+
+def test_initialising_works_without_computed_metrics():
+    pair = GeneratorInquisitor(SPACE, {"accuracy": ">= 0.8"}, lambda m: m["accuracy"], seed=0)
+    before = pair.policy.theta.clone()
+    pair.initialise(16)
+    assert not torch.equal(pair.policy.theta, before)
+    widths = np.array([[pair.generate(seed)[f"w{i}"] for i in range(6)] for seed in range(100)])
+    assert np.corrcoef(widths[:, 0], widths[:, 5])[0, 1] > 0.5
+
+
+def test_an_initialised_pair_is_restored_bit_for_bit():
+    first = make(1)
+    first.initialise(16)
+    first.tell(SPACE.largest(), {"accuracy": 0.9}, pinned=True)
+    saved = first.state()
+    second = make(99)
+    second.restore(PairState(saved.tensors, json.loads(json.dumps(saved.meta))))
+    assert [first.generate(seed) for seed in range(20)] == [second.generate(seed) for seed in range(20)]
+    for pair in (first, second):
+        run(pair, 12)
+        pair.drift("accuracy", 0.05)
+        pair.update(steps=3)
+    assert torch.equal(first.policy.theta, second.policy.theta)
+    assert first.state().meta == second.state().meta
+
+
+def test_a_pair_that_was_told_nothing_can_be_updated():
+    pair = make()
+    assert pair.update(steps=2)["loss"] is not None
+    assert pair.cycles == 1

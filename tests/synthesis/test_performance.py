@@ -9,6 +9,7 @@ from edgesynth.synthesis.performance import (
     EnergyAwareScore,
     InformationDensity,
     NetScore,
+    Quality,
     as_performance,
     performance_by_name,
 )
@@ -29,6 +30,16 @@ def test_netscore_agrees_with_known_networks(network, accuracy, parameters, macs
 
 def test_information_density_is_percent_per_million_parameters():
     assert InformationDensity()({"accuracy": 0.7, "parameters": 3.5e6}) == pytest.approx(20.0)
+
+
+def test_quality_is_percent_and_reads_nothing_else():
+    score = performance_by_name("quality", "miou")
+    assert score == Quality("miou")
+    assert score.needs == ("miou",)
+    assert score({"miou": 0.615}) == pytest.approx(61.5)
+    assert score({"miou": 0.615, "macs": 1e12}) == score({"miou": 0.615, "macs": 1.0})
+    with pytest.raises(InputError, match="miou"):
+        score({"accuracy": 0.9})
 
 
 def test_twice_the_inferences_per_joule_are_worth_three_points():

@@ -1,0 +1,233 @@
+"""What the inquisitor believes: a posterior over metrics, read as performance, margins and success.
+
+Regressions work on standardised scales. Here ``p(y | N; theta_I)`` becomes what the generator's problem
+is stated in (arXiv 1809.05989, eq. 1)::
+
+    E[U(N)]  and  sd[U(N)]         performance
+    P(1_r(N) = 1)                  from one margin per requirement, and the chance of success
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgesynth.synthesis.observations import FRACTIONS, Observations
+from edgesynth.synthesis.performance import Differentiable, Performance
+from edgesynth.synthesis.requirements import Requirements
+from edgesynth.synthesis.surrogate import CostNet, Warp
+
+__all__ = ["Belief", "Interpretation"]
+
+_UTILITY: Final = "performance"
+_FAILURE: Final = "failure"
+_DRAWS: Final = 16
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What the inquisitor believes of ``n`` architectures.
+
+    Attributes:
+        utility: Mean performance ``[n]``.
+        utility_std: Its standard deviation ``[n]``.
+        margin: Mean margin per requirement on the model's standardised scale, ``[R, n]``; negative
+            when violated.
+        margin_std: Its standard deviation ``[R, n]``.
+        success: Probability that the evaluation succeeds, ``[n]``.
+        unit: The spread of performance among the better observations, in which gains are weighed.
+    """
+
+    utility: Tensor
+    utility_std: Tensor
+    margin: Tensor
+    margin_std: Tensor
+    success: Tensor
+    unit: float = 1.0
+
+    @property
+    def log_feasible(self) -> Tensor:
+        """Logarithm of the probability that every requirement holds and the evaluation succeeds."""
+        chance = torch.special.log_ndtr(self.margin / self.margin_std.clamp_min(1e-6)).sum(0)
+        total: Tensor = chance + self.success.clamp_min(1e-12).log()
+        return total
+
+
+class Interpretation:
+    """Between observations, the scales that regressions work on, and beliefs.
+
+    Attributes:
+        outputs: What is regressed: metrics that are paid for; performance itself when it cannot be
+            computed on tensors; the chance of failure once anything failed.
+
+    Args:
+        requirements: The bounds.
+        performance: The performance function.
+        cost: Predicts the metrics that are computed, if there are any.
+    """
+
+    def __init__(self, requirements: Requirements, performance: Performance, cost: CostNet | None) -> None:
+        self._requirements = requirements
+        self._needs = performance.needs
+        self._cost = cost
+        self._score = _tensor_form(performance)
+        needed = dict.fromkeys([*requirements.metrics, *(performance.needs if self._score else ())])
+        computed = () if cost is None else cost.names
+        self._names = [name for name in needed if name not in computed]
+        if self._score is None:
+            self._names.append(_UTILITY)
+        draws = np.random.default_rng(1234).standard_normal((_DRAWS // 2, max(1, len(self._names)), 1))
+        both = np.concatenate([draws, -draws])
+        self._draws = torch.from_numpy(both / both.std(axis=0, keepdims=True))
+        self.forget()
+
+    def forget(self) -> None:
+        """Be as if nothing had been observed."""
+        self.outputs: list[str] = list(self._names)
+        self._warps: dict[str, Warp] = {}
+        self._slack: Mapping[str, tuple[float, float]] = {}
+        self._unit = 1.0
+
+    def observe(self, seen: Observations) -> tuple[Tensor, Tensor]:
+        """Choose outputs and their scales by what was seen.
+
+        Returns:
+            Targets on those scales ``[B, N]``, not a number where unknown; relative noise ``[B, N]``.
+        """
+        self._slack = seen.slack
+        failing = bool((seen.failed > 0).any())
+        self.outputs = [*self._names, _FAILURE] if failing else list(self._names)
+        better = np.sort(seen.utility[np.isfinite(seen.utility)])[-max(2, len(seen.utility) // 2) :]
+        self._unit = (float(better.std()) if len(better) > 1 else 0.0) or 1.0
+        targets, noises = [], []
+        for name in self.outputs:
+            values = {_UTILITY: seen.utility, _FAILURE: seen.failed}.get(name, seen.values.get(name))
+            if values is None:
+                values = np.full(len(seen.indices), np.nan)
+            known = values[np.isfinite(values)]
+            if name == _FAILURE:
+                warp = Warp("raw", 0.0, 0.5)
+            else:
+                warp = Warp.fit(known, fraction=name in FRACTIONS) if len(known) else Warp("raw")
+            self._warps[name] = warp
+            finite = torch.from_numpy(np.where(np.isfinite(values), values, np.nan))
+            targets.append(warp.forward(finite))
+            noises.append(torch.from_numpy(seen.noise.get(name, np.ones(len(values)))))
+        return torch.stack(targets), torch.stack(noises)
+
+    def metrics(self, mean: Tensor, std: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """Every output's mean and standard deviation in its own units; arguments as for :meth:`read`."""
+        out = {}
+        for row, name in enumerate(self.outputs):
+            warp = self._warp(name)
+            width = (warp.inverse(mean[row] + std[row]) - warp.inverse(mean[row] - std[row])) / 2
+            out[name] = (warp.inverse(mean[row]), width)
+        return out
+
+    def read(
+        self,
+        features: Tensor,
+        mean: Tensor,
+        std: Tensor,
+        exact: Mapping[str, Tensor] | None = None,
+        bounds: Tensor | None = None,
+    ) -> Belief:
+        """Turn a posterior into a belief; differentiable.
+
+        Args:
+            features: Of the architectures, ``[n, P]``; the cost net sees them.
+            mean: Of the outputs, ``[B, n]``.
+            std: Of the outputs, ``[B, n]``.
+            exact: Exact values of the computed metrics, each ``[n]``; by default the cost net's.
+            bounds: Requirement vectors ``[n, R]``; by default the requirements themselves.
+        """
+        row = {name: i for i, name in enumerate(self.outputs)}
+        costs = self._costs(features, exact)
+        error = 0.0 if exact or self._cost is None else self._cost.error
+        margins, margin_stds = [], []
+        for j, item in enumerate(self._requirements):
+            name, warp = item.metric, self._warp(item.metric)
+            if name in costs:
+                centre, width = costs[name], torch.full_like(costs[name], error)
+            else:
+                centre, width = mean[row[name]], std[row[name]]
+            ratio = torch.zeros(1, dtype=torch.float64) if bounds is None else bounds[:, j]
+            bound = _bound(item.bound, ratio)
+            low, high = self._slack.get(name, (0.0, 0.0))
+            if item.sense == ">=":
+                margins.append(centre - warp.forward(bound + low))
+            else:
+                margins.append(warp.forward(bound - high) - centre)
+            margin_stds.append(width)
+        count = len(features)
+        none = torch.zeros(0, count, dtype=torch.float64)
+        utility, utility_std = self._utility(mean, std, costs, row)
+        success = torch.ones(count, dtype=torch.float64)
+        if _FAILURE in row:
+            i = row[_FAILURE]
+            success = torch.special.ndtr((1.0 - mean[i]) / (std[i].square() + 0.04).sqrt())
+        return Belief(
+            utility,
+            utility_std,
+            torch.stack(margins) if margins else none,
+            torch.stack(margin_stds) if margins else none,
+            success,
+            self._unit,
+        )
+
+    def _costs(self, features: Tensor, exact: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+        """The computed metrics on their warped scales, each ``[n]``."""
+        if self._cost is None or not self._cost.warps:
+            return {}
+        if exact:
+            return {name: self._warp(name).forward(exact[name]) for name in self._cost.names}
+        return dict(zip(self._cost.names, self._cost(features).T, strict=True))
+
+    def _warp(self, name: str) -> Warp:
+        if self._cost is not None and self._cost.warps and name in self._cost.names:
+            return self._cost.warps[self._cost.names.index(name)]
+        return self._warps.get(name, Warp("raw"))
+
+    def _utility(
+        self, mean: Tensor, std: Tensor, costs: Mapping[str, Tensor], row: Mapping[str, int]
+    ) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of performance over fixed draws of the metrics, each ``[n]``."""
+        if self._score is None:
+            draws = self._warp(_UTILITY).inverse(mean[row[_UTILITY]] + std[row[_UTILITY]] * self._draws[:, 0])
+            return draws.mean(0), draws.std(0)
+        metrics: dict[str, Tensor] = {}
+        count = mean.shape[1] if len(mean) else len(next(iter(costs.values())))
+        for name in self._needs:
+            if name in costs:
+                metrics[name] = self._warp(name).inverse(costs[name]).expand(_DRAWS, count)
+            else:
+                i = row[name]
+                metrics[name] = self._warp(name).inverse(mean[i] + std[i] * self._draws[:, i])
+        draws = self._score(metrics)
+        return draws.mean(0), draws.std(0)
+
+
+def _bound(bound: float, ratio: Tensor) -> Tensor:
+    """The inverse of :meth:`Requirements.vector` for one bound."""
+    return bound * ratio.exp() if bound > 0 else bound + ratio * (abs(bound) or 1.0)
+
+
+def _tensor_form(performance: Performance) -> Callable[[Mapping[str, Tensor]], Tensor] | None:
+    """The performance function on tensors, if it has one or happens to accept them."""
+    if isinstance(performance, Differentiable):
+        return performance.tensor
+    function: Callable[[Any], Any] = getattr(performance, "function", performance)
+    trial = {name: torch.tensor([0.3, 0.7, 0.9], dtype=torch.float64) for name in performance.needs}
+    try:
+        got = function(trial)
+        want = [float(function({name: float(v[i]) for name, v in trial.items()})) for i in range(3)]
+    except Exception:
+        # Whatever it dislikes about tensors, it can still be learned from examples.
+        return None
+    fits = isinstance(got, Tensor) and got.shape == (3,) and np.allclose(got.numpy(), want)
+    return function if fits else None

@@ -1,0 +1,319 @@
+"""What the inquisitor has seen: every observation of every architecture, and where the best of them stand.
+
+Pairs ``(N_i, y_i)`` of an architecture and what was observed of it are all that ``theta_I`` is ever
+fitted to; ``y_i`` holds metrics, failures and probe responses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgesynth.metrics import Metric, Provenance, metric_kind
+from edgesynth.space import Space, Value
+from edgesynth.synthesis.candidates import Costs
+from edgesynth.synthesis.encoding import Indices
+from edgesynth.synthesis.performance import Performance
+from edgesynth.synthesis.requirements import Requirements
+
+__all__ = ["FRACTIONS", "Memory", "Observations", "Standing", "Told"]
+
+FRACTIONS: Final = frozenset({"accuracy", "miou", "map"})
+"""Metrics whose values lie in 0..1."""
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Everything told so far, one row per architecture.
+
+    Attributes:
+        indices: Value indices ``[N, D]``.
+        values: Mean observed value by metric name, ``[N]``; not a number where there is none.
+        noise: One over the number of observations, by metric name, ``[N]``.
+        utility: Mean performance ``[N]``; not a number where a needed metric is missing.
+        failed: Share of attempts that failed, ``[N]``; not a number where nothing was attempted.
+        responses: Probe responses ``[N, R]``; rows of not a number where none were given.
+        slack: By metric, the mean distance from value to the (low, high) end of its interval.
+    """
+
+    indices: Indices
+    values: Mapping[str, NDArray[np.float64]]
+    noise: Mapping[str, NDArray[np.float64]]
+    utility: NDArray[np.float64]
+    failed: NDArray[np.float64]
+    responses: NDArray[np.float64]
+    slack: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the told architectures compare, by what was observed of them.
+
+    Attributes:
+        indices: Value indices ``[N, D]``.
+        utility: Observed performance ``[N]``; not a number where unknown.
+        feasible: Whether the observed values hold every requirement, intervals included, ``[N]``.
+    """
+
+    indices: Indices
+    utility: NDArray[np.float64]
+    feasible: NDArray[np.bool_]
+
+    @property
+    def best(self) -> float | None:
+        """Performance of the best feasible architecture, if there is one."""
+        return float(self.utility[self.feasible].max()) if self.feasible.any() else None
+
+    def leaders(self, count: int) -> Indices:
+        """At most ``count`` architectures, the feasible ones first, best first."""
+        order = np.argsort(-np.where(self.feasible, self.utility, -np.inf), kind="stable")
+        return self.indices[order[:count]]
+
+
+@dataclass
+class Told:
+    """What was told of one architecture.
+
+    Attributes:
+        values: Every value told, by metric.
+        pinned: Those that hold for good and never drift, by metric.
+        slack: By metric, the distance from value to the (low, high) end of its last interval.
+        failures: Why evaluations failed.
+        successes: How many did not fail.
+        responses: Probe responses by name.
+    """
+
+    values: dict[str, list[float]] = field(default_factory=dict)
+    pinned: dict[str, list[float]] = field(default_factory=dict)
+    slack: dict[str, tuple[float, float]] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    successes: int = 0
+    responses: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def read(
+        cls,
+        metrics: Mapping[str, Metric | float] | str,
+        responses: Mapping[str, float] | None = None,
+        *,
+        pinned: bool = False,
+    ) -> Told:
+        """One observation. Predicted values teach nothing; a value that is not finite is a failure.
+
+        Raises:
+            RequirementError: A metric has an unknown name.
+        """
+        told = cls(responses=dict(responses or {}))
+        values = told.pinned if pinned else told.values
+        failure = metrics if isinstance(metrics, str) else ""
+        for name, metric in {} if isinstance(metrics, str) else metrics.items():
+            metric_kind(name)
+            value = metric.value if isinstance(metric, Metric) else float(metric)
+            if isinstance(metric, Metric) and metric.provenance is Provenance.PREDICTED:
+                continue
+            if not math.isfinite(value):
+                failure = f"{name} is {value}"
+                continue
+            values[name] = [value]
+            if isinstance(metric, Metric) and metric.interval is not None:
+                told.slack[name] = (value - metric.interval[0], metric.interval[1] - value)
+        if failure:
+            told.failures.append(failure)
+        elif values:
+            told.successes = 1
+        return told
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether anything but probe responses was told."""
+        return bool(self.values or self.pinned or self.failures)
+
+    @property
+    def tries(self) -> int:
+        """How often an evaluation was tried."""
+        return self.successes + len(self.failures)
+
+    @property
+    def metrics(self) -> set[str]:
+        """The metrics of which there is a value."""
+        return {*self.values, *self.pinned}
+
+    def samples(self, metric: str) -> list[float]:
+        """Every value of a metric; empty if there is none."""
+        return [*self.values.get(metric, ()), *self.pinned.get(metric, ())]
+
+    def add(self, other: Told) -> None:
+        """Take in another observation of the same architecture."""
+        for mine, new in ((self.values, other.values), (self.pinned, other.pinned)):
+            for name, values in new.items():
+                mine.setdefault(name, []).extend(values)
+        self.slack.update(other.slack)
+        self.responses.update(other.responses)
+        self.failures.extend(other.failures)
+        self.successes += other.successes
+
+    def drift(self, metric: str, offset: float) -> None:
+        """Shift every value of a metric that is not pinned; fractions stay within 0..1."""
+        for i, value in enumerate(self.values.get(metric, ())):
+            moved = value + offset
+            self.values[metric][i] = min(1.0, max(0.0, moved)) if metric in FRACTIONS else moved
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "values": {name: list(values) for name, values in self.values.items()},
+            "pinned": {name: list(values) for name, values in self.pinned.items()},
+            "slack": {name: list(ends) for name, ends in self.slack.items()},
+            "failures": list(self.failures),
+            "successes": self.successes,
+            "responses": dict(self.responses),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Told:
+        """Read what :meth:`to_json` gave."""
+        return cls(
+            {name: [float(v) for v in values] for name, values in data["values"].items()},
+            # States saved before values could be pinned hold none.
+            {name: [float(v) for v in values] for name, values in data.get("pinned", {}).items()},
+            {name: (float(low), float(high)) for name, (low, high) in data["slack"].items()},
+            list(data["failures"]),
+            int(data["successes"]),
+            {name: float(v) for name, v in data["responses"].items()},
+        )
+
+
+class Memory:
+    """What was asked and what was told, by architecture, in the order it came.
+
+    Args:
+        space: The architectures' space.
+        costs: Exact, free metrics, known of every architecture.
+        performance: Scores what was told.
+        requirements: Judges what was told.
+    """
+
+    def __init__(
+        self, space: Space, costs: Costs, performance: Performance, requirements: Requirements
+    ) -> None:
+        self._space = space
+        self._costs = costs
+        self._performance = performance
+        self._requirements = requirements
+        self._told: dict[bytes, Told] = {}
+        self._pending: dict[bytes, None] = {}
+
+    def __len__(self) -> int:
+        """How many architectures were asked or told."""
+        return len(self._told) + len(self._pending)
+
+    @property
+    def evaluated(self) -> int:
+        """How many architectures have more than probe responses."""
+        return sum(told.evaluated for told in self._told.values())
+
+    @property
+    def told(self) -> Indices:
+        """Every architecture of which anything was told, ``[N, D]``."""
+        return self._rows(self._told)
+
+    @property
+    def pending(self) -> Indices:
+        """Every architecture that was asked and whose evaluation was not told, ``[E, D]``."""
+        return self._rows(self._pending)
+
+    @property
+    def seen(self) -> Indices:
+        """Every architecture that was told or asked, ``[N + E, D]``."""
+        return np.concatenate([self.told, self.pending])
+
+    def ask(self, indices: Indices) -> None:
+        """Architectures ``[n, D]`` were asked for."""
+        self._pending.update(dict.fromkeys(row.tobytes() for row in indices))
+
+    def tell(self, architecture: Mapping[str, Value], told: Told) -> None:
+        """Remember one observation.
+
+        Raises:
+            ArchitectureError: The architecture does not fit the space.
+        """
+        key = self._space.encode(architecture).tobytes()
+        self._told.setdefault(key, Told()).add(told)
+        if told.evaluated:
+            self._pending.pop(key, None)
+
+    def drift(self, metric: str, offset: float) -> None:
+        """Shift every value of a metric that is not pinned; fractions stay within 0..1."""
+        for told in self._told.values():
+            told.drift(metric, offset)
+
+    def observations(self) -> Observations:
+        """Everything told so far as a table."""
+        told = list(self._told.values())
+        names = sorted({name for item in told for name in item.metrics})
+        samples = {name: [item.samples(name) for item in told] for name in names}
+        values = {
+            name: np.array([np.mean(given) if given else np.nan for given in column])
+            for name, column in samples.items()
+        }
+        noise = {
+            name: np.array([1.0 / max(1, len(given)) for given in column]) for name, column in samples.items()
+        }
+        failed = np.array([len(t.failures) / t.tries if t.tries else np.nan for t in told])
+        probes = sorted({name for item in told for name in item.responses})
+        responses = np.array([[item.responses.get(name, np.nan) for name in probes] for item in told])
+        responses = responses.reshape(len(told), len(probes))
+        slack = {}
+        for name in names:
+            ends = [item.slack[name] for item in told if name in item.slack]
+            if ends:
+                slack[name] = (float(np.mean([e[0] for e in ends])), float(np.mean([e[1] for e in ends])))
+        utility = self._utility({**values, **self._costs(self.told)})
+        return Observations(self.told, values, noise, utility, failed, responses, slack)
+
+    def standing(self) -> Standing:
+        """Every told architecture's performance, and whether it is surely inside the requirements."""
+        seen = self.observations()
+        values = {**seen.values, **self._costs(seen.indices)}
+        feasible = np.isfinite(seen.utility) & ~(seen.failed > 0.5)
+        for item in self._requirements:
+            column = values.get(item.metric, np.full(len(seen.indices), np.nan))
+            low, high = seen.slack.get(item.metric, (0.0, 0.0))
+            safe = column - low if item.sense == ">=" else column + high
+            feasible &= np.array([item.margin(value) >= 0 for value in safe], dtype=bool)
+        return Standing(seen.indices, seen.utility, feasible)
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "pending": [list(map(int, row)) for row in self.pending],
+            "known": [
+                {"choice": list(map(int, row)), **told.to_json()}
+                for row, told in zip(self.told, self._told.values(), strict=True)
+            ],
+        }
+
+    def restore(self, data: Mapping[str, Any]) -> None:
+        """Read what :meth:`to_json` gave."""
+        self._pending = {np.array(row, dtype=np.int64).tobytes(): None for row in data["pending"]}
+        self._told = {
+            np.array(item["choice"], dtype=np.int64).tobytes(): Told.from_json(item) for item in data["known"]
+        }
+
+    def _utility(self, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Performance ``[N]``, not a number where a metric that it needs is missing."""
+        utility = np.full(len(self._told), np.nan)
+        for row in range(len(utility)):
+            at = {name: float(column[row]) for name, column in values.items()}
+            if all(math.isfinite(at.get(name, math.nan)) for name in self._performance.needs):
+                utility[row] = self._performance(at)
+        return utility
+
+    def _rows(self, keys: Mapping[bytes, object]) -> Indices:
+        rows = [np.frombuffer(key, dtype=np.int64) for key in keys]
+        return np.stack(rows) if rows else np.empty((0, len(self._space)), dtype=np.int64)

@@ -1,0 +1,191 @@
+"""How the inquisitor teaches: the change of the generator that it asks for (arXiv 1809.05989, eq. 3).
+
+::
+
+    delta theta_G,k = I(G_k; theta_I,k)
+
+The generator that maximises ``E[U] + T H`` (mean performance, and entropy at temperature ``T``) under
+``1_r`` is known in closed form::
+
+    p*(N)  ~  1_r(N) exp(U(N) / T)
+
+so the inquisitor keeps a population of imagined architectures that walks towards ``p*`` as ``theta_I``
+believes it, and ``delta theta_G`` is gradient ascent on the likelihood that the generator draws them::
+
+    delta theta_G = argmax_d  E_{N ~ p*} log p(N; theta_G + d)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgesynth.synthesis.belief import Belief
+from edgesynth.synthesis.encoding import Encoding, Indices, mutate
+from edgesynth.synthesis.policy import Policy
+from edgesynth.synthesis.population import Ascent, Population, Weights
+
+__all__ = ["Teaching", "Update"]
+
+_POPULATION: Final = 256
+_RATE: Final = 1e-2
+_GLOBAL: Final = 3
+_FRESH: Final = 128
+_CAUTION: Final = 1.5
+_LEAST_CAUTION: Final = 0.75
+
+
+@dataclass(frozen=True)
+class Update:
+    """``delta theta_G``, and how it was found.
+
+    Attributes:
+        delta: To be added to ``theta_G``.
+        record: Figures for the cycle's record.
+    """
+
+    delta: Tensor
+    record: Mapping[str, Any]
+
+
+class Teaching:
+    """What lasts from one lesson to the next.
+
+    A requirement is a wall, not a price: a member of the population inside never leaves, and one
+    outside only moves closer. ``T`` falls to its least value and rises only as far as members repeat.
+    Margins are held with up to 1.5 standard deviations in hand, fewer where that leaves no room for a
+    varied family.
+
+    Attributes:
+        members: The population of imagined architectures, ``[n, D]``; empty before the first lesson.
+        temperature: ``T``.
+        caution: Standard deviations in hand.
+
+    Args:
+        encoding: The space's encoding.
+        believe: The belief about value indices ``[n, D]`` under requirement vectors ``[n, R]``.
+    """
+
+    def __init__(self, encoding: Encoding, believe: Callable[[Indices, Tensor], Belief]) -> None:
+        self.members: Indices = np.empty((0, len(encoding.space)), dtype=np.int64)
+        self.temperature = 1.0
+        self.caution = _CAUTION
+        self._encoding = encoding
+        self._believe = believe
+
+    def initial(self, policy: Policy, family: Indices, steps: int = 200) -> Tensor:
+        """The change of ``theta_G`` that makes the policy draw a given family, and walk on from it.
+
+        Args:
+            policy: Read, never changed.
+            family: Value indices ``[n, D]``.
+            steps: Gradient steps on the family's likelihood.
+        """
+        bounds = torch.zeros(len(family), policy.bounds, dtype=torch.float64)
+        ascent = Ascent(policy.theta, _RATE)
+        for _ in range(steps):
+            leaf = ascent.theta.clone().requires_grad_(True)
+            (-policy.log_probability(family, bounds, leaf).mean()).backward()  # type: ignore[no-untyped-call]
+            assert leaf.grad is not None
+            ascent.step(leaf.grad)
+        self.members = family[np.arange(_POPULATION) % len(family)]
+        return ascent.theta - policy.theta
+
+    def delta(
+        self,
+        policy: Policy,
+        rng: np.random.Generator,
+        *,
+        steps: int = 40,
+        diversity: float = 0.1,
+        span: float = 0.0,
+        start: Indices | None = None,
+    ) -> Update:
+        """``delta theta_G``: teach the generator on imagined seeds.
+
+        The population walks by Metropolis-Hastings, proposed by small changes and by the generator
+        itself; what the generator draws outside the requirements is made less likely on the way.
+
+        Args:
+            policy: Read, never changed.
+            rng: Draws the imagined seeds.
+            steps: Population sweeps, and as many gradient steps.
+            diversity: The least temperature, in units of the spread of the better observations.
+            span: Half of the population imagines bounds up to ``exp(span)`` times looser or tighter.
+            start: Architectures ``[n, D]`` to seed the population with.
+        """
+        bounds = _imagined_bounds(policy.bounds, span, rng)
+        members = self.members
+        if not len(members):
+            members, _ = policy.draw(policy.imagine(_POPULATION, rng), bounds)
+        if start is not None:
+            members = np.concatenate([start, members[len(start) :]])
+        caution = self.caution
+
+        def weigh(indices: Indices) -> Weights:
+            return _weights(self._believe(indices, bounds), caution)
+
+        walk = Population(self._encoding, members, weigh, self.temperature, diversity)
+        ascent = Ascent(policy.theta, _RATE)
+        loss = None
+        for step in range(steps):
+            leaf = ascent.theta.clone().requires_grad_(True)
+            warning = torch.zeros((), dtype=torch.float64)
+            if step % _GLOBAL == 0:
+                drawn, _ = policy.draw(policy.imagine(_POPULATION, rng), bounds, ascent.theta)
+                log_p = policy.log_probability(drawn, bounds, leaf)
+                own = policy.log_probability(walk.members, bounds, ascent.theta)
+                outside = torch.from_numpy(walk.propose(drawn, rng, (own - log_p.detach()).numpy()))
+                warning = _GLOBAL * ((outside - outside.mean()) * log_p).mean()
+            else:
+                walk.propose(mutate(self._encoding, walk.members, rng), rng)
+            loss = warning - policy.log_probability(walk.lesson(rng), bounds, leaf).mean()
+            loss.backward()  # type: ignore[no-untyped-call]
+            assert leaf.grad is not None
+            ascent.step(leaf.grad)
+        self.members, self.temperature = walk.members, walk.temperature
+        # A region too small for a varied family is one that caution has cut too close.
+        cramped = self.temperature >= 0.9 * Population.HOTTEST
+        self.caution = max(_LEAST_CAUTION, 0.8 * caution) if cramped else min(_CAUTION, 1.1 * caution)
+        record = {
+            "loss": None if loss is None else float(loss.detach()),
+            "population_feasible": float((walk.short <= 0).mean()),
+            "temperature": self.temperature,
+            "caution": caution,
+            **self._examine(policy, ascent.theta, rng),
+        }
+        return Update(ascent.theta - policy.theta, record)
+
+    def _examine(self, policy: Policy, theta: Tensor, rng: np.random.Generator) -> dict[str, float | None]:
+        """What is believed of fresh draws of a taught generator."""
+        bounds = torch.zeros(_FRESH, policy.bounds, dtype=torch.float64)
+        fresh, _ = policy.draw(policy.imagine(_FRESH, rng), bounds, theta)
+        belief = self._believe(fresh, bounds)
+        short, utility = _weights(belief, 0.0)
+        inside = short <= 0
+        return {
+            "utility": float(utility[inside].mean() * belief.unit) if inside.any() else None,
+            "feasible": float(inside.mean()),
+            "distinct": len(np.unique(fresh, axis=0)) / _FRESH,
+        }
+
+
+def _imagined_bounds(count: int, span: float, rng: np.random.Generator) -> Tensor:
+    """The requirement vector that each member lives under, ``[n, R]``."""
+    bounds = torch.zeros(_POPULATION, count, dtype=torch.float64)
+    if span > 0:
+        half = _POPULATION // 2
+        bounds[half:] = torch.from_numpy(rng.uniform(-span, span, (_POPULATION - half, count)))
+    return bounds
+
+
+def _weights(belief: Belief, caution: float) -> Weights:
+    """Total predicted violation with caution, and performance in units of its spread: each ``[n]``."""
+    short = (caution * belief.margin_std - belief.margin).clamp_min(0.0).sum(0)
+    utility = belief.utility / belief.unit + belief.success.clamp_min(1e-3).log()
+    return short.numpy(), utility.numpy()

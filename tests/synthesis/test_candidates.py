@@ -1,0 +1,138 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from edgesynth.space import Choice, Space, Switch, Width
+from edgesynth.synthesis.candidates import (
+    Costs,
+    opening,
+    proportional,
+    repair,
+    spread_out,
+    stratified,
+    unique,
+    without,
+)
+from edgesynth.synthesis.encoding import Encoding
+from edgesynth.synthesis.requirements import Requirements
+
+WIDTHS = {"w0": 32, "w1": 64, "w2": 128}
+SPACE = Space(
+    [Width(name, 4, most, 4) for name, most in WIDTHS.items()] + [Switch("b"), Choice("op", ["a", "b", "c"])]
+)
+ENCODING = Encoding(SPACE)
+BOUND = 2e5
+
+
+def computed(a):
+    widths = [3, *(a[name] for name in WIDTHS)]
+    return {"macs": sum(16.0 * x * y for x, y in pairwise(widths)) * (1.2 if a["b"] else 1.0)}
+
+
+def costs(bound=BOUND):
+    return Costs(ENCODING, computed, Requirements({"macs": f"<= {bound}"}))
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def relative(indices):
+    """Widths as a share of the prototype's, ``[n, 3]``."""
+    return np.array(
+        [[a[name] / most for name, most in WIDTHS.items()] for a in ENCODING.architectures(indices)]
+    )
+
+
+def test_the_scaled_prototype_fills_the_computed_bounds():
+    drawn = proportional(ENCODING, costs(), 40, rng())
+    used = np.array([computed(a)["macs"] for a in ENCODING.architectures(drawn)]) / BOUND
+    assert drawn.shape == (40, 5)
+    assert used.max() <= 1
+    assert np.median(used) > 0.85
+
+
+def test_the_scaled_prototype_keeps_its_proportions_roughly():
+    share = relative(proportional(ENCODING, costs(), 60, rng()))
+    even = share / share.mean(1, keepdims=True)
+    assert even.mean(0) == pytest.approx(np.ones(3), abs=0.1)
+    assert 0.03 < even.std(0).mean() < 0.3
+
+
+def test_a_prototype_inside_the_bounds_is_hardly_scaled():
+    assert relative(proportional(ENCODING, costs(1e9), 40, rng())).mean() > 0.85
+
+
+def test_without_computed_bounds_the_prototype_is_scaled_to_many_sizes():
+    free = Costs(ENCODING, None, Requirements({"accuracy": ">= 0.5"}))
+    sizes = relative(proportional(ENCODING, free, 80, rng())).mean(1)
+    assert sizes.min() < 0.45
+    assert sizes.max() > 0.8
+
+
+def test_scaling_leaves_out_some_blocks_and_varies_the_choices():
+    drawn = proportional(ENCODING, costs(), 60, rng())
+    assert 0.5 < drawn[:, 3].mean() < 1.0
+    assert set(drawn[:, 4]) == {0, 1, 2}
+
+
+def test_scaling_is_a_function_of_the_random_state():
+    first, second, other = (proportional(ENCODING, costs(), 8, rng(seed)) for seed in (1, 1, 2))
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, other)
+
+
+def test_stratified_draws_reach_small_and_large_networks():
+    sizes = relative(stratified(ENCODING, 500, rng())).mean(1)
+    independent = relative(rng().integers(0, SPACE.cardinalities, (500, 5))).mean(1)
+    assert sizes.std() > 1.3 * independent.std()
+
+
+def test_the_opening_is_inside_the_computed_bounds_distinct_and_new():
+    taken = proportional(ENCODING, costs(), 5, rng())
+    drawn = opening(ENCODING, costs(), taken, 12, rng())
+    assert max(computed(a)["macs"] for a in ENCODING.architectures(drawn)) <= BOUND
+    assert len(unique(drawn)) == len(without(drawn, taken)) == 12
+
+
+def test_unique_keeps_the_order_of_first_appearance():
+    rows = np.array([[2, 1], [0, 0], [2, 1], [1, 5], [0, 0]])
+    assert unique(rows).tolist() == [[2, 1], [0, 0], [1, 5]]
+
+
+def test_without_drops_exactly_what_is_taken():
+    pool = np.array([[2, 1], [0, 0], [1, 5]])
+    assert without(pool, np.array([[0, 0], [9, 9]])).tolist() == [[2, 1], [1, 5]]
+    assert without(pool[:0], pool).shape == (0, 2)
+
+
+def test_spreading_out_takes_the_farthest_first():
+    pool = np.array([[0, 0, 0, 0, 0], [0, 0, 1, 0, 0], [7, 15, 31, 1, 1]])
+    assert spread_out(ENCODING, pool, pool[:1], 1).tolist() == [pool[2].tolist()]
+
+
+def test_repair_moves_into_the_bounds_and_leaves_what_is_inside():
+    requirements = Requirements({"macs": f"<= {BOUND}"})
+    preferences = torch.zeros(ENCODING.legal.shape, dtype=torch.float64)
+    largest, smallest = SPACE.encode(SPACE.largest()), SPACE.encode(SPACE.smallest())
+    moved = repair(ENCODING, costs(), largest, preferences, requirements)
+    assert computed(SPACE.decode(moved))["macs"] <= BOUND
+    assert np.array_equal(repair(ENCODING, costs(), smallest, preferences, requirements), smallest)
+
+
+def test_exact_metrics_are_computed_once_per_architecture():
+    calls = []
+    counted = Costs(ENCODING, lambda a: calls.append(a) or computed(a), Requirements({}))
+    rows = np.stack([SPACE.encode(SPACE.largest())] * 3)
+    before = len(calls)
+    assert counted(rows)["macs"].tolist() == [computed(SPACE.largest())["macs"]] * 3
+    counted(rows)
+    assert len(calls) == before + 1
+
+
+def test_nothing_is_computed_where_nothing_is_free():
+    free = Costs(ENCODING, None, Requirements({}))
+    assert free(stratified(ENCODING, 3, rng())) == {}
+    assert not free.bounded

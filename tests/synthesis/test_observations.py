@@ -1,0 +1,149 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from edgesynth.errors import RequirementError
+from edgesynth.metrics import Metric, Provenance
+from edgesynth.space import Space, Width
+from edgesynth.synthesis.candidates import Costs
+from edgesynth.synthesis.encoding import Encoding
+from edgesynth.synthesis.observations import Memory, Told
+from edgesynth.synthesis.performance import as_performance
+from edgesynth.synthesis.requirements import Requirements
+
+SPACE = Space([Width("w", 8, 64, 8), Width("v", 8, 64, 8)])
+REQUIREMENTS = Requirements({"accuracy": ">= 0.8", "macs": "<= 1000"})
+SMALL, LARGE = {"w": 8, "v": 16}, {"w": 64, "v": 64}
+
+
+def make():
+    costs = Costs(Encoding(SPACE), lambda a: {"macs": float(a["w"] * a["v"])}, REQUIREMENTS)
+    return Memory(SPACE, costs, as_performance(lambda m: m["accuracy"]), REQUIREMENTS)
+
+
+def tell(memory, architecture, metrics, responses=None, **options):
+    memory.tell(architecture, Told.read(metrics, responses, **options))
+
+
+def test_drift_moves_every_value_of_one_metric():
+    memory = make()
+    tell(memory, SMALL, {"accuracy": 0.5, "latency_ms": 3.0})
+    tell(memory, SMALL, {"accuracy": 0.6})
+    tell(memory, LARGE, {"latency_ms": 9.0})
+    memory.drift("accuracy", 0.1)
+    seen = memory.observations()
+    assert seen.values["accuracy"][0] == pytest.approx(0.65)
+    assert math.isnan(seen.values["accuracy"][1])
+    assert seen.values["latency_ms"].tolist() == [3.0, 9.0]
+
+
+@pytest.mark.parametrize(("offset", "wanted"), [(0.3, 1.0), (-0.9, 0.0)])
+def test_drift_keeps_fractions_within_0_and_1(offset, wanted):
+    memory = make()
+    tell(memory, SMALL, {"accuracy": 0.85})
+    memory.drift("accuracy", offset)
+    assert memory.observations().values["accuracy"].tolist() == [wanted]
+
+
+def test_drift_does_not_clip_other_metrics():
+    memory = make()
+    tell(memory, SMALL, {"latency_ms": 0.85})
+    memory.drift("latency_ms", 0.3)
+    assert memory.observations().values["latency_ms"] == pytest.approx([1.15])
+
+
+def test_pinned_values_never_drift_even_beside_others_of_the_same_network():
+    memory = make()
+    tell(memory, LARGE, {"accuracy": 0.9}, pinned=True)
+    memory.drift("accuracy", -0.2)
+    assert memory.observations().values["accuracy"].tolist() == [0.9]
+    tell(memory, LARGE, {"accuracy": 0.5})
+    memory.drift("accuracy", 0.2)
+    seen = memory.observations()
+    assert seen.values["accuracy"] == pytest.approx([0.8])
+    assert seen.noise["accuracy"].tolist() == [0.5]
+
+
+def test_pinned_values_count_as_an_evaluation():
+    memory = make()
+    memory.ask(np.stack([SPACE.encode(LARGE)]))
+    tell(memory, LARGE, {"accuracy": 0.9}, pinned=True)
+    assert memory.evaluated == 1
+    assert len(memory.pending) == 0
+    assert memory.observations().failed.tolist() == [0.0]
+
+
+def test_responses_alone_leave_an_architecture_pending():
+    memory = make()
+    memory.ask(np.stack([SPACE.encode(SMALL)]))
+    tell(memory, SMALL, {}, {"stem.drop": 0.4})
+    assert memory.evaluated == 0
+    assert memory.pending.tolist() == [SPACE.encode(SMALL).tolist()]
+    assert memory.observations().responses.tolist() == [[0.4]]
+
+
+def test_failures_and_values_that_are_not_finite_count_as_failed():
+    memory = make()
+    tell(memory, SMALL, {"accuracy": 0.9})
+    tell(memory, SMALL, "out of memory")
+    tell(memory, LARGE, {"accuracy": math.nan})
+    assert memory.observations().failed.tolist() == [0.5, 1.0]
+
+
+def test_predicted_values_teach_nothing():
+    memory = make()
+    tell(memory, SMALL, {"accuracy": Metric("accuracy", 0.9, Provenance.PREDICTED)})
+    assert memory.evaluated == 0
+
+
+def test_an_unknown_metric_is_refused_before_anything_is_remembered():
+    memory = make()
+    with pytest.raises(RequirementError, match="accuracy"):
+        tell(memory, SMALL, {"accuracy": 0.9, "acuracy": 0.9})
+    assert len(memory) == 0
+
+
+def test_the_standing_counts_computed_bounds_and_intervals():
+    memory = make()
+    near = Metric("accuracy", 0.81, Provenance.MEASURED, 100, (0.75, 0.87))
+    tell(memory, LARGE, {"accuracy": 0.99})
+    tell(memory, SMALL, {"accuracy": near})
+    assert memory.standing().feasible.tolist() == [False, False]
+    assert memory.standing().best is None
+    tell(memory, {"w": 16, "v": 16}, {"accuracy": 0.95})
+    standing = memory.standing()
+    assert standing.best == pytest.approx(0.95)
+    assert SPACE.decode(standing.leaders(1)[0]) == {"w": 16, "v": 16}
+
+
+def test_what_is_remembered_survives_json():
+    memory = make()
+    memory.ask(np.stack([SPACE.encode({"w": 24, "v": 8})]))
+    tell(memory, SMALL, {"accuracy": Metric("accuracy", 0.81, Provenance.MEASURED, 100, (0.75, 0.87))})
+    tell(memory, SMALL, "out of memory", {"stem.drop": 0.4})
+    tell(memory, LARGE, {"accuracy": 0.9}, pinned=True)
+    copy = make()
+    copy.restore(json.loads(json.dumps(memory.to_json())))
+    assert copy.to_json() == memory.to_json()
+    for each in (memory, copy):
+        each.drift("accuracy", 0.05)
+    assert (
+        copy.observations().values["accuracy"].tolist() == memory.observations().values["accuracy"].tolist()
+    )
+
+
+def test_a_saved_state_is_a_copy():
+    memory = make()
+    tell(memory, SMALL, {"accuracy": 0.5})
+    saved = memory.to_json()
+    memory.drift("accuracy", 0.2)
+    assert saved["known"][0]["values"] == {"accuracy": [0.5]}
+
+
+def test_an_empty_memory_has_empty_tables():
+    seen = make().observations()
+    assert seen.indices.shape == (0, 2)
+    assert seen.responses.shape == (0, 0)
+    assert make().standing().best is None
