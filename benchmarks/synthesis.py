@@ -24,6 +24,7 @@ import torch
 import edgesynth as es
 from edgesynth.cli.progress import open_progress
 from edgesynth.errors import EdgesynthError, MissingDependencyError
+from edgesynth.synthesis import Polish
 from edgesynth.synthesis.api import train_prototype
 from edgesynth.tasks import TrainingPlan, load_task
 from edgesynth.zoo import build
@@ -46,7 +47,7 @@ class Row:
         networks: Test accuracies of the reported networks.
         fewer: How many times fewer MACs each has.
         epochs: Passes over the training data the synthesis took, in multiples of the prototype's.
-        feasible: Share of fresh seeds whose network meets every requirement before any rejection.
+        feasible: Share of fresh seeds whose network, as cut and not polished, meets every requirement.
         distinct: Share of distinct architectures among the draws.
         seconds: Wall time of the synthesis.
     """
@@ -92,7 +93,10 @@ def measure(data: str, seed: int, folder: Path) -> Row:
     seconds = time.perf_counter() - begun
     generator = result.generator
     keys = {prototype.space.key(generator.architecture(seed)) for seed in range(1000, 1000 + DRAWS)}
-    judged = [generator.generate(seed).judgement.feasible for seed in range(2000, 2000 + JUDGED)]
+    as_cut = Polish(epochs=0)
+    judged = [
+        generator.generate(seed, polish=as_cut).judgement.feasible for seed in range(2000, 2000 + JUDGED)
+    ]
     metric = task.metric
     full = prototype.cost().macs
     return Row(

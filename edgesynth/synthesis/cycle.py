@@ -139,7 +139,8 @@ class Synthesizer:
     def _tell_extremes(self) -> None:
         """What the largest and the smallest network are worth: quality is not flat in between.
 
-        Both are fixed points of the problem, not of the training, so they stay when the rest drifts.
+        The prototype does not change with the shared weights. The smallest network is told as it is
+        before training, so that a family shrinks only as far as networks it has trained bear out.
         """
         largest = self.evaluator.evaluate(self.prototype.largest(), self.prototype.module)
         self._ceiling = self._quality(largest).value
