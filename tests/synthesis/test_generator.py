@@ -100,8 +100,15 @@ def test_polish_lowers_the_training_loss_of_that_network_alone(
 
 
 def test_no_polish_is_no_training(generator: Generator) -> None:
-    plain, none = generator.generate(2), generator.generate(2, polish=Polish(epochs=0))
-    assert same(plain.module.state_dict(), none.module.state_dict())
+    none = generator.generate(2, polish=Polish(epochs=0))
+    cut = generator.evaluator.extract(none.architecture)
+    assert same(cut.state_dict(), none.module.state_dict())
+
+
+def test_polish_is_the_generators_own_unless_a_call_says_otherwise(generator: Generator) -> None:
+    plain, own = generator.generate(2), generator.generate(2, polish=generator.polish)
+    assert generator.polish.epochs > 0
+    assert same(plain.module.state_dict(), own.module.state_dict())
 
 
 def test_test_data_are_read_when_asked_for_and_not_before(
