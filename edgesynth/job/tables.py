@@ -107,7 +107,7 @@ class SynthesisTable(Table):
         asked_per_cycle: Architectures the pair asks to have evaluated besides.
         probes_per_cycle: Networks per cycle whose vertices are stimulated.
         batch_size: Samples per training step.
-        learning_rate: Peak learning rate of the shared weights.
+        learning_rate: Peak learning rate of the shared weights; by default one that suits the prototype.
         validation_limit: Validation samples per evaluation inside cycles; 0 uses all.
         calibration_samples: Training samples that re-estimate batch-norm statistics.
         diversity: Strength of the term that keeps the generator's networks different.
@@ -124,7 +124,7 @@ class SynthesisTable(Table):
     asked_per_cycle: Count = _SETTINGS.asked_per_cycle
     probes_per_cycle: Annotated[int, Field(ge=0)] = _SETTINGS.probes_per_cycle
     batch_size: Count = _SETTINGS.batch_size
-    learning_rate: Rate = _SETTINGS.learning_rate
+    learning_rate: Rate | None = _SETTINGS.learning_rate
     validation_limit: Annotated[int, Field(ge=0)] = _SETTINGS.validation_limit or 0
     calibration_samples: Count = _SETTINGS.calibration_samples
     diversity: Amount = _SETTINGS.diversity

@@ -26,7 +26,13 @@ from edgesynth.metrics import Metric
 from edgesynth.progress import Progress
 from edgesynth.runs import CycleRecord, Run
 from edgesynth.space import Architecture
-from edgesynth.synthesis.elastic import ElasticTrainer, ElasticWeights, StepSchedule, TeacherCache
+from edgesynth.synthesis.elastic import (
+    ElasticTrainer,
+    ElasticWeights,
+    StepSchedule,
+    TeacherCache,
+    suitable_rate,
+)
 from edgesynth.synthesis.evaluation import Evaluation, Evaluator, computed_metrics
 from edgesynth.synthesis.pair import GeneratorInquisitor, PairState
 from edgesynth.synthesis.performance import performance_by_name
@@ -81,7 +87,7 @@ class Synthesizer:
             self.weights,
             task,
             TeacherCache(prototype.module),
-            StepSchedule(settings.learning_rate),
+            StepSchedule(settings.learning_rate or suitable_rate(prototype.module)),
             total_epochs=settings.epochs,
             batch_size=settings.batch_size,
             seed=settings.seed,
@@ -159,8 +165,8 @@ class Synthesizer:
         with self._timed(seconds, "train"):
             loss = self._train(cycle, [*asked, *taught])
         with self._timed(seconds, "evaluate"):
-            candidates = self._evaluate(cycle, asked)
-            judged = self._evaluate(cycle, fresh)
+            candidates = self._evaluate(cycle, "what was asked for", asked)
+            judged = self._evaluate(cycle, "fresh seeds", fresh)
         with self._timed(seconds, "probe"):
             responses = self._probe(cycle, judged)
         with self._timed(seconds, "learn"):
@@ -213,8 +219,10 @@ class Synthesizer:
         ) as phase:
             return self.trainer.train(architectures, until, phase)
 
-    def _evaluate(self, cycle: int, architectures: Sequence[Architecture]) -> list[Evaluation]:
-        title = f"cycle {cycle + 1}/{self.settings.cycles}: evaluate"
+    def _evaluate(self, cycle: int, what: str, architectures: Sequence[Architecture]) -> list[Evaluation]:
+        if not architectures:
+            return []
+        title = f"cycle {cycle + 1}/{self.settings.cycles}: evaluate {what}"
         done: dict[str, Evaluation] = {}
         with self.progress.phase(title, len(architectures)) as phase:
             for architecture in architectures:

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from edgesynth.errors import TrainingError
 from edgesynth.graph import Prototype
@@ -22,7 +24,9 @@ from edgesynth.progress import Phase
 from edgesynth.space import Architecture
 from edgesynth.tasks import Batch, Task, as_channels_last, channels_last_kernels, has_images
 
-__all__ = ["ElasticTrainer", "ElasticWeights", "StepSchedule", "TeacherCache"]
+__all__ = ["ElasticTrainer", "ElasticWeights", "StepSchedule", "TeacherCache", "suitable_rate"]
+
+_NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 AVERAGED_EPOCHS = 1.5
 """Over how many passes of the training data the average of the shared weights reaches."""
@@ -138,6 +142,18 @@ class StepSchedule:
         along = (done - self.warmup) / max(1e-9, 1 - self.warmup)
         cosine = (1 + math.cos(math.pi * min(1.0, along))) / 2
         return self.peak * (self.floor + (1 - self.floor) * cosine)
+
+
+def suitable_rate(module: nn.Module) -> float:
+    """A peak learning rate for the shared weights of a network.
+
+    Normalisation after most layers makes training insensitive to the size of its weights, and a high
+    rate then learns fastest; without it the same rate drives a network to chance.
+    """
+    parts = list(module.modules())
+    norms = sum(isinstance(part, _NORMS) for part in parts)
+    layers = sum(any(p.ndim > 1 for p in part.parameters(recurse=False)) for part in parts)
+    return 0.2 if 2 * norms >= layers else 0.02
 
 
 class TeacherCache:

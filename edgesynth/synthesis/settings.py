@@ -24,7 +24,7 @@ class SynthesisSettings:
         asked_per_cycle: Architectures the pair asks to have trained and evaluated besides.
         probes_per_cycle: Networks per cycle whose vertices are stimulated.
         batch_size: Samples a training step.
-        learning_rate: Peak learning rate of the shared weights.
+        learning_rate: Peak learning rate of the shared weights; by default one that suits the prototype.
         validation_limit: Validation samples per evaluation inside cycles; ``None`` uses all.
         calibration_samples: Training samples that re-estimate batch-norm statistics of a slice.
         diversity: Strength of the term that keeps the generator's networks different.
@@ -41,7 +41,7 @@ class SynthesisSettings:
     asked_per_cycle: int = 8
     probes_per_cycle: int = 2
     batch_size: int = 64
-    learning_rate: float = 0.2
+    learning_rate: float | None = None
     validation_limit: int | None = 2000
     calibration_samples: int = 1024
     diversity: float = 0.1
@@ -55,8 +55,9 @@ class SynthesisSettings:
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("epochs", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} must be above 0, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"{name} must be above 0, got {value}")
         if not 0 <= self.warmup < 1:
             raise InputError(f"warmup is a share in [0, 1), got {self.warmup}")
         for name in ("polish_epochs", "diversity", "probes_per_cycle"):

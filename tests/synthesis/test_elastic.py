@@ -15,8 +15,15 @@ from edgesynth.errors import TrainingError
 from edgesynth.graph import Prototype
 from edgesynth.progress import NullProgress
 from edgesynth.space import Architecture, Switch
-from edgesynth.synthesis.elastic import ElasticTrainer, ElasticWeights, StepSchedule, TeacherCache
+from edgesynth.synthesis.elastic import (
+    ElasticTrainer,
+    ElasticWeights,
+    StepSchedule,
+    TeacherCache,
+    suitable_rate,
+)
 from edgesynth.tasks import ClassificationTask
+from edgesynth.zoo import build
 
 PHASE = NullProgress().phase("train")
 
@@ -352,3 +359,8 @@ def test_the_rate_rises_falls_and_ends_low() -> None:
     assert 0 < rates[0] < 0.01
     assert rates[-1] == pytest.approx(0.002)
     assert schedule.rate(1.7) == pytest.approx(0.002)
+
+
+def test_a_network_without_normalisation_gets_a_lower_rate() -> None:
+    plain = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(4, 2))
+    assert suitable_rate(plain) < suitable_rate(build("resnet8", in_channels=1, classes=10))
