@@ -128,16 +128,16 @@ def _prepare_prototype(
     job: Job, task: Task, device: Device | None, folder: Path, progress: Progress
 ) -> tuple[Prototype, dict[str, Metric]]:
     """The prototype with trained weights, and the figures that requirements may refer to."""
-    from edgesynth.synthesis.api import check_satisfiable, train_prototype
+    from edgesynth.synthesis.api import check_obtainable, check_satisfiable, train_prototype
     from edgesynth.synthesis.evaluation import computed_metrics, derived_metrics, measure
 
-    job.check_obtainable(task, device)
+    check_obtainable(job.requirements, task, device)
     module = job.build_module(task)
     prototype = job.trace(module, task)
     cost = prototype.cost()
     figures = computed_metrics(cost)
     # What can be refused without training is refused before it.
-    check_satisfiable(prototype, job.resolve(figures, partial=True), device)
+    check_satisfiable(prototype, job.resolve(figures, partial=True))
     if job.prototype.training_epochs:
         train_prototype(module, task, job.training_plan, folder, progress)
         # Channels are ranked by their weights, which training has changed.

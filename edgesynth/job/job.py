@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from edgesynth.errors import InputError, JobError, RequirementError
+from edgesynth.errors import InputError, JobError
 from edgesynth.job import relative
 from edgesynth.job.reference import call, is_reference, load_reference
 from edgesynth.job.tables import DeviceTable, JobTables, PrototypeTable, SynthesisTable, TaskTable
 from edgesynth.job.validation import validate
-from edgesynth.metrics import METRICS, Metric
+from edgesynth.metrics import Metric
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +28,6 @@ __all__ = ["Job", "load_checkpoint", "make_module"]
 
 IMAGE_FOLDER: Final = "image-folder"
 
-_DERIVED: Final = frozenset({"netscore", "information_density"})
 """Task metrics that follow from the task's own metric and the cost."""
 
 
@@ -184,29 +183,6 @@ class Job:
         if profile.endswith(".toml"):
             profile = str(self.folder / profile)
         return open_device(profile, self.device.link, mode=self.device.mode, seed=self.synthesis.seed)
-
-    def check_obtainable(self, task: Task, device: Device | None) -> None:
-        """Refuse bounds on metrics that this task and this device will never give.
-
-        Raises:
-            RequirementError: Names the metric, and what would give it.
-        """
-        for name in self.requirements:
-            kind = METRICS[name]
-            if kind.source == "task" and name not in {task.metric, *_DERIVED}:
-                raise RequirementError(
-                    f"[requirements] {name} is not a metric of this task, which is scored by {task.metric}; "
-                    f"bound {task.metric} instead"
-                )
-            if kind.source == "device" and device is None:
-                raise RequirementError(
-                    f"[requirements] {name} needs a device to measure it; add a [device] table"
-                )
-            if kind.energy and device is not None and not device.has_energy:
-                raise RequirementError(
-                    f"[requirements] {name} needs a power counter, and {device.profile.name} has none; "
-                    "choose another device, or bound latency_ms or macs instead"
-                )
 
     def resolve(self, prototype: Mapping[str, float | Metric], *, partial: bool = False) -> Requirements:
         """The requirements as numbers, once the prototype's own values are known.

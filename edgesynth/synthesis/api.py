@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from edgesynth.progress import NullProgress, Progress
 from edgesynth.runs import NetworkRecord, Run, write_atomic
 from edgesynth.runs.faults import disk_faults
 from edgesynth.synthesis.cycle import Synthesizer
-from edgesynth.synthesis.evaluation import computed_metrics
+from edgesynth.synthesis.evaluation import DERIVED, computed_metrics
 from edgesynth.synthesis.generator import Generator, Polish
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.settings import SynthesisSettings
@@ -90,7 +90,8 @@ def synthesize(
     """
     settings = settings or SynthesisSettings()
     progress = progress or NullProgress()
-    check_satisfiable(prototype, requirements, device)
+    check_obtainable(requirements.metrics, task, device)
+    check_satisfiable(prototype, requirements)
     job = {
         "space": prototype.space.to_json(),
         "requirements": requirements.to_json(),
@@ -176,21 +177,41 @@ def load_generator(
     return _generator(synthesizer)
 
 
-def check_satisfiable(prototype: Prototype, requirements: Requirements, device: Device | None) -> None:
-    """Refuse before any training what no network of the space could meet.
+def check_obtainable(metrics: Iterable[str], task: Task, device: Device | None) -> None:
+    """Refuse bounds on metrics that this task and this device will never give.
+
+    Args:
+        metrics: The names of the bounded metrics.
+        task: What networks are scored by.
+        device: Where they are measured, if anywhere.
+
+    Raises:
+        RequirementError: Names the metric, and what would give it.
+    """
+    for name in metrics:
+        kind = METRICS[name]
+        if kind.source == "task" and name not in {task.metric, *DERIVED}:
+            raise RequirementError(
+                f"the requirement on {name} is not about a metric of this task, which is scored by "
+                f"{task.metric}; bound {task.metric} instead"
+            )
+        if kind.source == "device" and device is None:
+            raise RequirementError(
+                f"the requirement on {name} needs a device to measure it; name one in [device]"
+            )
+        if kind.energy and device is not None and not device.has_energy:
+            raise RequirementError(
+                f"the requirement on {name} needs a power counter, and {device.profile.name} has none; "
+                "choose a device with one, or bound latency_ms or macs instead"
+            )
+
+
+def check_satisfiable(prototype: Prototype, requirements: Requirements) -> None:
+    """Refuse before any training a ceiling that not even the smallest network meets.
 
     Raises:
         RequirementError: Names the requirement and the closest value.
     """
-    for name in requirements.metrics:
-        kind = METRICS[name]
-        if kind.source == "device" and device is None:
-            raise RequirementError(f"a requirement on {name!r} needs a device; name one in [device]")
-        if kind.energy and device is not None and not device.has_energy:
-            raise RequirementError(
-                f"a requirement on {name!r} needs a power counter, and {device.profile.name!r} has none; "
-                "choose a device with one, or bound latency_ms or macs instead"
-            )
     requirements.satisfiable_by(computed_metrics(prototype.cost(prototype.smallest())))
 
 

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from torch import Tensor, nn
 
@@ -29,6 +30,10 @@ def computed_metrics(cost: Cost) -> dict[str, Metric]:
     """MACs, parameters and weight bytes: exact, from the graph alone."""
     values = {"macs": cost.macs, "parameters": cost.parameters, "bytes": cost.bytes}
     return {name: Metric(name, float(value), Provenance.COMPUTED) for name, value in values.items()}
+
+
+DERIVED: Final = ("netscore", "information_density")
+"""Metrics that follow from any task's quality and the cost."""
 
 
 def derived_metrics(quality: Metric, computed: Mapping[str, Metric]) -> dict[str, Metric]:

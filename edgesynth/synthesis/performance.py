@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
@@ -67,16 +68,36 @@ class Differentiable(Protocol):
 
 
 @dataclass(frozen=True)
-class NetScore:
-    """NetScore, ``20 log10(a^2 / (sqrt(p) sqrt(m)))`` (A. Wong, arXiv 1806.05512).
-
-    ``a`` is the task quality in percent, ``p`` the parameters in millions, ``m`` the MACs in billions.
+class _QualityScore(ABC):
+    """A differentiable score of the task's quality and, mostly, of what it costs.
 
     Attributes:
         quality: The task's quality metric, a fraction in 0..1.
     """
 
     quality: str = "accuracy"
+
+    @property
+    @abstractmethod
+    def needs(self) -> tuple[str, ...]:
+        """The metrics it reads."""
+
+    @abstractmethod
+    def tensor(self, metrics: Mapping[str, Tensor], /) -> Tensor:
+        """Score many networks at once."""
+
+    def __call__(self, metrics: Mapping[str, float], /) -> float:
+        """Score one network."""
+        return _scalar(self, metrics)
+
+
+@dataclass(frozen=True)
+class NetScore(_QualityScore):
+    """NetScore, ``20 log10(a^2 / (sqrt(p) sqrt(m)))`` (A. Wong, arXiv 1806.05512).
+
+    ``a`` is the task quality in percent, ``p`` the parameters in millions, ``m`` the MACs in billions.
+    """
+
     name: str = "netscore"
 
     @property
@@ -90,20 +111,11 @@ class NetScore:
         cost = (metrics["parameters"] / 1e6).log10() + (metrics["macs"] / 1e9).log10()
         return 40.0 * percent.log10() - 10.0 * cost
 
-    def __call__(self, metrics: Mapping[str, float], /) -> float:
-        """Score one network."""
-        return _scalar(self, metrics)
-
 
 @dataclass(frozen=True)
-class InformationDensity:
-    """Quality in percent per million parameters (arXiv 1809.05989, section 3).
+class InformationDensity(_QualityScore):
+    """Quality in percent per million parameters (arXiv 1809.05989, section 3)."""
 
-    Attributes:
-        quality: The task's quality metric, a fraction in 0..1.
-    """
-
-    quality: str = "accuracy"
     name: str = "information_density"
 
     @property
@@ -115,23 +127,15 @@ class InformationDensity:
         """Score many networks at once."""
         return 100.0 * metrics[self.quality] / (metrics["parameters"] / 1e6)
 
-    def __call__(self, metrics: Mapping[str, float], /) -> float:
-        """Score one network."""
-        return _scalar(self, metrics)
-
 
 @dataclass(frozen=True)
-class EnergyAwareScore:
+class EnergyAwareScore(_QualityScore):
     """Quality against energy on the device, ``20 log10(a^2 sqrt(e))``: ours, in NetScore's manner.
 
     ``a`` is the task quality in percent and ``e`` the inferences per joule: twice the inferences per
     joule are worth 3 points, as much as NetScore gives for half the MACs at equal parameters.
-
-    Attributes:
-        quality: The task's quality metric, a fraction in 0..1.
     """
 
-    quality: str = "accuracy"
     name: str = "energy_aware"
 
     @property
@@ -144,20 +148,11 @@ class EnergyAwareScore:
         percent = (100.0 * metrics[self.quality]).clamp_min(_LEAST_PERCENT)
         return 40.0 * percent.log10() + 10.0 * metrics["inferences_per_joule"].log10()
 
-    def __call__(self, metrics: Mapping[str, float], /) -> float:
-        """Score one network."""
-        return _scalar(self, metrics)
-
 
 @dataclass(frozen=True)
-class Quality:
-    """Task quality in percent and nothing else: for jobs whose requirements already say what it may cost.
+class Quality(_QualityScore):
+    """Task quality in percent and nothing else: for jobs whose requirements already say what it may cost."""
 
-    Attributes:
-        quality: The task's quality metric, a fraction in 0..1.
-    """
-
-    quality: str = "accuracy"
     name: str = "quality"
 
     @property
@@ -168,10 +163,6 @@ class Quality:
     def tensor(self, metrics: Mapping[str, Tensor], /) -> Tensor:
         """Score many networks at once."""
         return 100.0 * metrics[self.quality]
-
-    def __call__(self, metrics: Mapping[str, float], /) -> float:
-        """Score one network."""
-        return _scalar(self, metrics)
 
 
 @dataclass(frozen=True)

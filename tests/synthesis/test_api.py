@@ -32,7 +32,13 @@ from edgesynth.errors import RequirementError, RunError
 from edgesynth.graph import Prototype
 from edgesynth.progress import NullProgress
 from edgesynth.runs import Run
-from edgesynth.synthesis.api import check_satisfiable, load_generator, synthesize, train_prototype
+from edgesynth.synthesis.api import (
+    check_obtainable,
+    check_satisfiable,
+    load_generator,
+    synthesize,
+    train_prototype,
+)
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.tasks import ClassificationTask
 
@@ -43,16 +49,22 @@ TINY = replace(SETTINGS, cycles=1, epochs=0.3, networks=1, polish_epochs=0.0, va
 # --- what is refused ---
 
 
-def test_energy_without_a_counter_is_refused(prototype: Prototype) -> None:
+def test_energy_without_a_counter_is_refused(task: ClassificationTask) -> None:
     with open_device("host-cpu") as device:
         assert not device.has_energy
-        with pytest.raises(RequirementError, match=r"'inferences_per_joule' needs a power counter.*host-cpu"):
-            check_satisfiable(prototype, Requirements({"inferences_per_joule": ">= 10"}), device)
+        with pytest.raises(RequirementError, match=r"inferences_per_joule needs a power counter.*host-cpu"):
+            check_obtainable(["inferences_per_joule"], task, device)
 
 
-def test_a_device_metric_without_a_device_is_refused(prototype: Prototype) -> None:
-    with pytest.raises(RequirementError, match=r"'latency_ms' needs a device; name one in \[device\]"):
-        check_satisfiable(prototype, Requirements({"latency_ms": "<= 10"}), None)
+def test_a_device_metric_without_a_device_is_refused(task: ClassificationTask) -> None:
+    with pytest.raises(RequirementError, match=r"latency_ms needs a device .*name one in \[device\]"):
+        check_obtainable(["latency_ms"], task, None)
+
+
+def test_a_metric_of_another_task_is_refused(task: ClassificationTask) -> None:
+    with pytest.raises(RequirementError, match=r"miou is not about a metric of this task.* accuracy"):
+        check_obtainable(["macs", "miou"], task, None)
+    check_obtainable(["macs", "accuracy", "netscore"], task, None)
 
 
 @pytest.mark.parametrize("metric", ["macs", "parameters", "bytes"])
@@ -61,8 +73,8 @@ def test_a_ceiling_below_the_smallest_network_is_refused_with_the_closest_value(
 ) -> None:
     closest = getattr(prototype.cost(prototype.smallest()), metric)
     with pytest.raises(RequirementError, match=rf"'{metric} <= 10' cannot be met: .*{metric} = {closest}"):
-        check_satisfiable(prototype, Requirements({metric: "<= 10"}), None)
-    check_satisfiable(prototype, Requirements({metric: f"<= {closest}"}), None)
+        check_satisfiable(prototype, Requirements({metric: "<= 10"}))
+    check_satisfiable(prototype, Requirements({metric: f"<= {closest}"}))
 
 
 def test_what_is_refused_leaves_no_folder(
