@@ -33,11 +33,11 @@ class AxisTable:
         self._table: NDArray[np.int64] | None = None
 
     def sizes(self, kept: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Size of every axis, shape ``[axes]``."""
+        """Size of every axis, shape ``[..., axes]``, for kept units ``[..., strata]``."""
         if self._table is None or len(self._table) != len(self._slopes):
             self._table = np.stack(self._slopes)
             self._base = np.array(self._constant, dtype=np.int64)
-        return self._base + self._table @ kept
+        return self._base + kept @ self._table.T
 
     def constant(self, size: int) -> int:
         """Axis of a fixed size."""

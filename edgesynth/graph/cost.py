@@ -239,6 +239,23 @@ class CostModel:
             int(macs[alive].sum()), total, total * BYTES_PER_SCALAR, int(traffic[alive].sum()), layers
         )
 
+    def totals(
+        self, kept: NDArray[np.int64], present: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """MACs and parameters of ``n`` architectures, each ``[n]``: what :meth:`price` sums up to.
+
+        Args:
+            kept: Kept units per stratum, shape ``[n, strata]``.
+            present: Which blocks are present, shape ``[n, blocks]``.
+        """
+        sizes = self._axes.sizes(kept)
+        alive = np.logical_not(np.logical_not(present) @ self._removal)
+        macs = (self._macs.each(sizes) * alive[:, self._macs.owner]).sum(axis=1)
+        used = np.zeros((self._parameters.rows, len(kept)), dtype=np.bool_)
+        np.logical_or.at(used, self._uses[:, 0], alive[:, self._uses[:, 1]].T)
+        parameters = (self._parameters.each(sizes) * used.T).sum(axis=1) + self._unused
+        return macs, parameters
+
     def price_all(self) -> Cost:
         """Price the network with every unit and every block."""
         return self.price(self._axes.per_stratum, np.ones(len(self._removal), dtype=np.bool_))
@@ -250,14 +267,20 @@ class _Products:
     def __init__(self, products: list[tuple[int, list[int]]]) -> None:
         longest = max((len(axes) for _, axes in products), default=0)
         self.rows = len(products)
-        self._owner = np.array([owner for owner, _ in products], dtype=np.int64)
+        self.owner = np.array([owner for owner, _ in products], dtype=np.int64)
         # Axis 0 of the table has size 1 and fills short rows.
-        self._axes = np.array([axes + [0] * (longest - len(axes)) for _, axes in products], dtype=np.int64)
+        padded = [axes + [0] * (longest - len(axes)) for _, axes in products]
+        self._axes = np.array(padded, dtype=np.int64).reshape(self.rows, longest)
+
+    def each(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Every product, shape ``[..., rows]``, for axis sizes ``[..., axes]``."""
+        products: NDArray[np.int64] = sizes[..., self._axes].prod(axis=-1)
+        return products
 
     def sums(self, sizes: NDArray[np.int64], owners: int) -> NDArray[np.int64]:
+        """Products summed by owner, shape ``[owners]``, for axis sizes ``[axes]``."""
         total = np.zeros(owners, dtype=np.int64)
-        if self.rows:
-            np.add.at(total, self._owner, sizes[self._axes].prod(axis=1))
+        np.add.at(total, self.owner, self.each(sizes))
         return total
 
 

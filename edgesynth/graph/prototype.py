@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from edgesynth.errors import ArchitectureError, InputError
 from edgesynth.graph.blocks import ResidualBlock
-from edgesynth.graph.cost import Cost, CostModel
+from edgesynth.graph.cost import BYTES_PER_SCALAR, Cost, CostModel
 from edgesynth.graph.couplings import couple
 from edgesynth.graph.dimensions import CoupledDimension
 from edgesynth.graph.gated import GatedNetwork, MaskedNetwork
@@ -188,6 +188,24 @@ class Prototype:
             kept = [self._kept(dimension, int(chosen[dimension.name])) for dimension in self.dimensions]
         present = np.array([bool(chosen[block.name]) for block in self.blocks], dtype=np.bool_)
         return self._cost_model.price(np.concatenate([np.zeros(0, dtype=np.int64), *kept]), present)
+
+    def totals(self, choices: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+        """MACs, parameters and bytes of many architectures at once, the same as :meth:`cost` sums up to.
+
+        Args:
+            choices: Value indices of the space, shape ``[n, dimensions + blocks]``.
+
+        Returns:
+            ``macs``, ``parameters`` and ``bytes``, each of shape ``[n]``.
+        """
+        kept = [
+            np.stack([self._kept(dimension, int(width)) for width in axis.values])[choices[:, i]]
+            for i, (dimension, axis) in enumerate(zip(self.dimensions, self.space, strict=False))
+        ]
+        none = np.zeros((len(choices), 0), dtype=np.int64)
+        present = choices[:, len(self.dimensions) :] > 0
+        macs, parameters = self._cost_model.totals(np.concatenate([none, *kept], axis=1), present)
+        return {"macs": macs, "parameters": parameters, "bytes": parameters * BYTES_PER_SCALAR}
 
     def _kept(self, dimension: CoupledDimension, width: int) -> NDArray[np.int64]:
         # A ranking shares every width out among the strata in the same way, whatever its order.

@@ -68,7 +68,6 @@ def select(
     pool: Indices,
     count: int,
     *,
-    exact: dict[str, Tensor] | None = None,
     best: float | None = None,
     pending: Indices,
 ) -> list[int]:
@@ -81,7 +80,6 @@ def select(
         inquisitor: Predicts the pool.
         pool: Candidate value indices ``[C, D]``.
         count: How many to choose.
-        exact: Exact computed metrics of the pool, each ``[C]``.
         best: Performance of the best feasible architecture so far, if any.
         pending: Value indices ``[E, D]`` that were asked and not told.
     """
@@ -90,7 +88,6 @@ def select(
         x = inquisitor.features(points)
         mean, std = inquisitor.posterior(x)
         variance = std.square()
-        onehot = inquisitor.encoding.onehot(pool)
         absorbed: list[tuple[Tensor, Tensor]] = []
         chosen: list[int] = []
         waiting = list(range(len(pool), len(points)))
@@ -99,7 +96,7 @@ def select(
                 row = waiting.pop()
             else:
                 spread = variance[:, : len(pool)].sqrt()
-                belief = inquisitor.interpret(onehot, mean[:, : len(pool)], spread, exact)
+                belief = inquisitor.interpret(pool, mean[:, : len(pool)], spread)
                 scores = rank(belief, best)
                 scores[chosen] = -torch.inf
                 row = int(scores.argmax())
@@ -162,15 +159,12 @@ def promising(
         margins = costs.margins(pool)
         inside = margins >= 0
         pool = pool[inside] if inside.sum() >= count else pool[np.argsort(-margins, kind="stable")[:count]]
-    exact = {name: torch.from_numpy(value) for name, value in costs(pool).items()}
-    return pool[select(inquisitor, pool, count, exact=exact, best=standing.best, pending=pending)]
+    return pool[select(inquisitor, pool, count, best=standing.best, pending=pending)]
 
 
 def _best(inquisitor: Inquisitor, pool: Indices, best: float | None, count: int) -> Indices:
     """The ``count`` rows of the pool that rank highest, best first."""
     if not len(pool):
         return pool
-    with torch.no_grad():
-        belief = inquisitor.believe(inquisitor.encoding.onehot(pool))
-        score: NDArray[np.float64] = rank(belief, best).numpy()
+    score: NDArray[np.float64] = rank(inquisitor.believe(pool), best).numpy()
     return pool[np.argsort(-score, kind="stable")[:count]]

@@ -20,7 +20,7 @@ from torch import Tensor
 from edgesynth.synthesis.observations import FRACTIONS, Observations
 from edgesynth.synthesis.performance import Differentiable, Performance
 from edgesynth.synthesis.requirements import Requirements
-from edgesynth.synthesis.surrogate import CostNet, Warp
+from edgesynth.synthesis.surrogate import Warp
 
 __all__ = ["Belief", "Interpretation"]
 
@@ -68,17 +68,18 @@ class Interpretation:
     Args:
         requirements: The bounds.
         performance: The performance function.
-        cost: Predicts the metrics that are computed, if there are any.
+        scales: The scale of each metric that is computed.
     """
 
-    def __init__(self, requirements: Requirements, performance: Performance, cost: CostNet | None) -> None:
+    def __init__(
+        self, requirements: Requirements, performance: Performance, scales: Mapping[str, Warp]
+    ) -> None:
         self._requirements = requirements
         self._needs = performance.needs
-        self._cost = cost
+        self._scales = scales
         self._score = _tensor_form(performance)
         needed = dict.fromkeys([*requirements.metrics, *(performance.needs if self._score else ())])
-        computed = () if cost is None else cost.names
-        self._names = [name for name in needed if name not in computed]
+        self._names = [name for name in needed if name not in scales]
         if self._score is None:
             self._names.append(_UTILITY)
         draws = np.random.default_rng(1234).standard_normal((_DRAWS // 2, max(1, len(self._names)), 1))
@@ -131,29 +132,26 @@ class Interpretation:
 
     def read(
         self,
-        features: Tensor,
         mean: Tensor,
         std: Tensor,
-        exact: Mapping[str, Tensor] | None = None,
+        exact: Mapping[str, Tensor],
         bounds: Tensor | None = None,
     ) -> Belief:
-        """Turn a posterior into a belief; differentiable.
+        """Turn a posterior into a belief.
 
         Args:
-            features: Of the architectures, ``[n, P]``; the cost net sees them.
             mean: Of the outputs, ``[B, n]``.
             std: Of the outputs, ``[B, n]``.
-            exact: Exact values of the computed metrics, each ``[n]``; by default the cost net's.
+            exact: Values of the computed metrics, each ``[n]``.
             bounds: Requirement vectors ``[n, R]``; by default the requirements themselves.
         """
         row = {name: i for i, name in enumerate(self.outputs)}
-        costs = self._costs(features, exact)
-        error = 0.0 if exact or self._cost is None else self._cost.error
+        count = mean.shape[1]
         margins, margin_stds = [], []
         for j, item in enumerate(self._requirements):
             name, warp = item.metric, self._warp(item.metric)
-            if name in costs:
-                centre, width = costs[name], torch.full_like(costs[name], error)
+            if name in exact:
+                centre, width = warp.forward(exact[name]), torch.zeros(count, dtype=torch.float64)
             else:
                 centre, width = mean[row[name]], std[row[name]]
             ratio = torch.zeros(1, dtype=torch.float64) if bounds is None else bounds[:, j]
@@ -164,9 +162,8 @@ class Interpretation:
             else:
                 margins.append(warp.forward(bound - high) - centre)
             margin_stds.append(width)
-        count = len(features)
         none = torch.zeros(0, count, dtype=torch.float64)
-        utility, utility_std = self._utility(mean, std, costs, row)
+        utility, utility_std = self._utility(mean, std, exact, row)
         success = torch.ones(count, dtype=torch.float64)
         if _FAILURE in row:
             i = row[_FAILURE]
@@ -180,31 +177,20 @@ class Interpretation:
             self._unit,
         )
 
-    def _costs(self, features: Tensor, exact: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
-        """The computed metrics on their warped scales, each ``[n]``."""
-        if self._cost is None or not self._cost.warps:
-            return {}
-        if exact:
-            return {name: self._warp(name).forward(exact[name]) for name in self._cost.names}
-        return dict(zip(self._cost.names, self._cost(features).T, strict=True))
-
     def _warp(self, name: str) -> Warp:
-        if self._cost is not None and self._cost.warps and name in self._cost.names:
-            return self._cost.warps[self._cost.names.index(name)]
-        return self._warps.get(name, Warp("raw"))
+        return self._scales.get(name) or self._warps.get(name, Warp("raw"))
 
     def _utility(
-        self, mean: Tensor, std: Tensor, costs: Mapping[str, Tensor], row: Mapping[str, int]
+        self, mean: Tensor, std: Tensor, exact: Mapping[str, Tensor], row: Mapping[str, int]
     ) -> tuple[Tensor, Tensor]:
         """Mean and deviation of performance over fixed draws of the metrics, each ``[n]``."""
         if self._score is None:
             draws = self._warp(_UTILITY).inverse(mean[row[_UTILITY]] + std[row[_UTILITY]] * self._draws[:, 0])
             return draws.mean(0), draws.std(0)
         metrics: dict[str, Tensor] = {}
-        count = mean.shape[1] if len(mean) else len(next(iter(costs.values())))
         for name in self._needs:
-            if name in costs:
-                metrics[name] = self._warp(name).inverse(costs[name]).expand(_DRAWS, count)
+            if name in exact:
+                metrics[name] = exact[name].expand(_DRAWS, -1)
             else:
                 i = row[name]
                 metrics[name] = self._warp(name).inverse(mean[i] + std[i] * self._draws[:, i])

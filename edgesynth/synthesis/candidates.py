@@ -3,45 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from edgesynth.space import Architecture, Choice, Space, Switch, Width
 from edgesynth.synthesis.encoding import Encoding, Indices
 from edgesynth.synthesis.requirements import Requirements
+from edgesynth.synthesis.surrogate import Warp
 
-__all__ = ["Costs", "opening", "proportional", "repair", "spread_out", "stratified", "unique", "without"]
+__all__ = [
+    "BatchedCosts",
+    "Computed",
+    "Costs",
+    "opening",
+    "proportional",
+    "repair",
+    "spread_out",
+    "stratified",
+    "unique",
+    "without",
+]
 
 _HALVINGS: Final = 8
 _POOL: Final = 512
+_SCALE_SAMPLES: Final = 256
+
+
+@runtime_checkable
+class BatchedCosts(Protocol):
+    """Exact, free metrics that can be had of many architectures in one call."""
+
+    def __call__(self, architecture: Architecture, /) -> Mapping[str, float]:
+        """Metrics of one architecture."""
+        ...
+
+    def totals(self, choices: Indices, /) -> Mapping[str, NDArray[np.generic]]:
+        """Metrics of value indices ``[n, D]`` of the space, each ``[n]``."""
+        ...
+
+
+Computed: TypeAlias = Callable[[Architecture], Mapping[str, float]] | BatchedCosts
+"""Exact, free metrics of an architecture; asked for thousands of imagined ones."""
 
 
 class Costs:
     """The exact, free metrics of architectures, remembered, and the bounds on them.
 
+    Attributes:
+        names: The metrics, in the order the function gives them.
+        scales: By name, the scale on which the metric is about normally distributed over the space.
+
     Args:
         encoding: The space's encoding.
-        function: Exact metrics of one architecture; ``None`` when nothing is free.
+        function: Exact metrics of one architecture; ``None`` when nothing is free. One that also has
+            :attr:`BatchedCosts.totals` is asked for many at once.
         requirements: Every bound; those on other metrics are left alone.
     """
 
-    def __init__(
-        self,
-        encoding: Encoding,
-        function: Callable[[Architecture], Mapping[str, float]] | None,
-        requirements: Requirements,
-    ) -> None:
+    def __init__(self, encoding: Encoding, function: Computed | None, requirements: Requirements) -> None:
         self._encoding = encoding
         self._function = function
         self._memory: dict[bytes, NDArray[np.float64]] = {}
         self.names: tuple[str, ...] = ()
+        self.scales: dict[str, Warp] = {}
         if function is not None:
             smallest = function(encoding.space.smallest())
             requirements.satisfiable_by(smallest)
             self.names = tuple(smallest)
+            sample = stratified(encoding, _SCALE_SAMPLES, np.random.default_rng(0))
+            self.scales = {name: Warp.fit(values, fraction=False) for name, values in self(sample).items()}
         self._bounds = [item for item in requirements if item.metric in self.names]
 
     @property
@@ -53,6 +87,9 @@ class Costs:
         """Exact metrics of value indices ``[n, D]``, each ``[n]``; empty when nothing is free."""
         if self._function is None:
             return {}
+        if isinstance(self._function, BatchedCosts):
+            totals = self._function.totals(indices)
+            return {name: np.asarray(totals[name], dtype=np.float64) for name in self.names}
         table = np.empty((len(indices), len(self.names)))
         for row, choice in enumerate(indices):
             key = choice.tobytes()
@@ -61,6 +98,12 @@ class Costs:
                 self._memory[key] = np.array([float(got[name]) for name in self.names])
             table[row] = self._memory[key]
         return {name: table[:, i] for i, name in enumerate(self.names)}
+
+    def features(self, indices: Indices) -> Tensor:
+        """The metrics of value indices ``[n, D]`` on their scales: ``[n, M]``."""
+        values = self(indices)
+        columns = [self.scales[name].forward(torch.from_numpy(values[name])) for name in self.names]
+        return torch.stack(columns, dim=1) if columns else torch.zeros(len(indices), 0, dtype=torch.float64)
 
     def margins(self, indices: Indices, requirements: Requirements | None = None) -> NDArray[np.float64]:
         """The smallest relative margin over the computed bounds, ``[n]``; 0 without bounds."""

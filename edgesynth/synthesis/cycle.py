@@ -33,7 +33,14 @@ from edgesynth.synthesis.elastic import (
     TeacherCache,
     suitable_rate,
 )
-from edgesynth.synthesis.evaluation import Evaluation, Evaluator, computed_metrics
+from edgesynth.synthesis.evaluation import (
+    DERIVED,
+    ComputedCosts,
+    Evaluation,
+    Evaluator,
+    computed_metrics,
+    derived_metrics,
+)
 from edgesynth.synthesis.pair import GeneratorInquisitor, PairState
 from edgesynth.synthesis.performance import performance_by_name
 from edgesynth.synthesis.probing import Prober, channel_impact
@@ -49,8 +56,11 @@ FRESH_SEEDS = 1 << 62
 TAUGHT_SEEDS = 1 << 63
 """Seeds from here on name the networks that a cycle trains."""
 
-ANCHORS = 4
+ANCHORS = 8
 """Networks of a cycle that are evaluated again in the next, to see how the shared weights moved."""
+
+TRUST = 0.3
+"""What an observation on the weights of one cycle is worth in the next: two cycles on, next to nothing."""
 
 
 class Synthesizer:
@@ -110,11 +120,11 @@ class Synthesizer:
             requirements,
             performance_by_name(settings.performance, task.metric),
             seed=settings.seed,
-            computed=self._computed,
+            computed=ComputedCosts(prototype),
             diversity=settings.diversity,
         )
         self.next_cycle = 0
-        self._anchors: list[tuple[Architecture, float]] = []
+        self._anchors: list[tuple[Architecture, dict[str, float]]] = []
         self._ceiling = 0.0
 
     def learn(self) -> None:
@@ -126,10 +136,6 @@ class Synthesizer:
         while self.next_cycle < self.settings.cycles:
             self._cycle(self.next_cycle)
             self.next_cycle += 1
-
-    def _computed(self, architecture: Architecture) -> dict[str, float]:
-        cost = self.prototype.cost(architecture)
-        return {name: metric.value for name, metric in computed_metrics(cost).items()}
 
     def _rank_channels(self) -> None:
         """Order every dimension's units by their impact on the prototype's loss."""
@@ -155,28 +161,31 @@ class Synthesizer:
         self.pair.tell(smallest.architecture, smallest.metrics, pinned=True)
 
     def _cycle(self, cycle: int) -> None:
+        # The last cycle trains and judges the generator that is handed over, so it moves it no more.
+        last = cycle + 1 == self.settings.cycles
         seconds: dict[str, float] = {}
         with self._timed(seconds, "generate"):
             # Nothing is known before the first cycle, so there is nothing to ask for by design.
-            asked = self.pair.ask(self.settings.asked_per_cycle) if cycle else []
+            asked = self.pair.ask(self.settings.asked_per_cycle) if cycle and not last else []
             first = 2 * cycle * self.settings.seeds_per_cycle
-            fresh = self._drawn(FRESH_SEEDS + first, self.settings.seeds_per_cycle * (1 if cycle else 2))
+            fresh = self._drawn(FRESH_SEEDS + first, self.settings.seeds_per_cycle * (1 if asked else 2))
             taught = self._drawn(TAUGHT_SEEDS + first, 2 * self.settings.seeds_per_cycle)
         with self._timed(seconds, "train"):
             loss = self._train(cycle, [*asked, *taught])
         with self._timed(seconds, "evaluate"):
             candidates = self._evaluate(cycle, "what was asked for", asked)
             judged = self._evaluate(cycle, "fresh seeds", fresh)
+            lift = self._lift([*candidates, *judged])
+            anchors = [(architecture, self._again(architecture, lift)) for architecture, _ in self._anchors]
         with self._timed(seconds, "probe"):
             responses = self._probe(cycle, judged)
         with self._timed(seconds, "learn"):
-            lift = self._lift([*candidates, *judged])
-            self._follow_drift(lift)
+            self._follow_drift(anchors)
             for evaluation in (*candidates, *judged):
                 self._tell(evaluation, lift, responses)
-            update = self.pair.update()
+            update = {} if last else self.pair.update()
         self._anchors = [
-            (evaluation.architecture, self._quality(evaluation).value + lift)
+            (evaluation.architecture, _values(self._expected(evaluation.metrics, lift)))
             for evaluation in judged[:ANCHORS]
         ]
         notes = {"loss": loss, "lift": lift, "update": dict(update), "responses": responses}
@@ -201,9 +210,20 @@ class Synthesizer:
         if evaluation.status == "failed":
             self.pair.tell(evaluation.architecture, evaluation.reason)
             return
-        told = {**evaluation.metrics, self.task.metric: lifted(self._quality(evaluation), lift)}
+        told = {**evaluation.metrics, **self._expected(evaluation.metrics, lift)}
         key = self.prototype.space.key(evaluation.architecture)
         self.pair.tell(evaluation.architecture, told, responses.get(key))
+
+    def _expected(self, metrics: Mapping[str, Metric], lift: float) -> dict[str, Metric]:
+        """Quality, and what follows from it, as they are expected to end."""
+        quality = lifted(metrics[self.task.metric], lift)
+        return {quality.name: quality, **derived_metrics(quality, metrics)}
+
+    def _again(self, architecture: Architecture, lift: float) -> dict[str, Metric]:
+        """What is expected today of a network of the last cycle."""
+        module, cost = self.evaluator.extract(architecture), self.prototype.cost(architecture)
+        quality = self.evaluator.quality(module, cost, "validation", self.settings.validation_limit)
+        return self._expected(quality | computed_metrics(cost), lift)
 
     def _drawn(self, first: int, count: int) -> list[Architecture]:
         return [self.prototype.canonical(self.pair.generate(first + i, repair=True)) for i in range(count)]
@@ -212,7 +232,9 @@ class Synthesizer:
         return evaluation.metrics[self.task.metric]
 
     def _train(self, cycle: int, architectures: Sequence[Architecture]) -> float:
-        share = self.settings.warmup + (1 - self.settings.warmup) * (cycle + 1) / self.settings.cycles
+        # The last cycle trains as long as two others: it has the last word on the weights.
+        done = cycle + 1 + (cycle + 1 == self.settings.cycles)
+        share = self.settings.warmup + (1 - self.settings.warmup) * done / (self.settings.cycles + 1)
         until = round(self.trainer.total_steps * share)
         with self.progress.phase(
             f"cycle {cycle + 1}/{self.settings.cycles}: train", until - self.trainer.step
@@ -245,22 +267,22 @@ class Synthesizer:
         )
         return max(0.0, left * (self._ceiling - best))
 
-    def _follow_drift(self, lift: float) -> None:
+    def _follow_drift(self, anchors: Sequence[tuple[Architecture, Mapping[str, Metric]]]) -> None:
         """Carry what was told earlier over to today's weights and today's outlook.
 
-        Shared weights improve from cycle to cycle, so a quality told earlier is stale by about as much
-        as a few networks of the last cycle have changed since.
+        Shared weights improve from cycle to cycle, deep networks later than shallow ones, so what was
+        told earlier moves by as much as a few networks of the last cycle have, and counts for less.
         """
-        if not self._anchors:
+        if not anchors:
             return
-        evaluator, limit = self.evaluator, self.settings.validation_limit
-        gains = [
-            self.task.score(evaluator.extract(architecture), "validation", limit=limit).metric.value
-            + lift
-            - told
-            for architecture, told in self._anchors
-        ]
-        self.pair.drift(self.task.metric, float(np.mean(gains)))
+        for name in (self.task.metric, *DERIVED):
+            gains = [
+                now[name].value - told[name]
+                for (_, now), (_, told) in zip(anchors, self._anchors, strict=True)
+            ]
+            self.pair.drift(name, float(np.mean(gains)), TRUST)
+        for architecture, metrics in anchors:
+            self.pair.tell(architecture, metrics)
 
     def _probe(self, cycle: int, evaluations: Sequence[Evaluation]) -> dict[str, dict[str, float]]:
         """Responses by network key and ``vertex.stimulus``, on validation inputs."""
@@ -323,7 +345,7 @@ class Synthesizer:
         self.trainer.restore(_under("momentum", found.tensors), found.state["trainer"])
         for name, order in _under("ranking", found.tensors).items():
             self.prototype.set_ranking(name, order)
-        self._anchors = [(item["architecture"], float(item["quality"])) for item in found.state["anchors"]]
+        self._anchors = [(item["architecture"], item["expected"]) for item in found.state["anchors"]]
         self._ceiling = float(found.state["ceiling"])
         self.next_cycle = found.cycle + 1
         return True
@@ -349,7 +371,7 @@ class Synthesizer:
         tensors |= {f"momentum.{name}": tensor for name, tensor in momenta.items()}
         tensors |= {f"ranking.{name}": order for name, order in self.prototype.ranking.items()}
         anchors = [
-            {"architecture": architecture, "quality": quality} for architecture, quality in self._anchors
+            {"architecture": architecture, "expected": expected} for architecture, expected in self._anchors
         ]
         return tensors, {**values, "trainer": numbers, "anchors": anchors, "ceiling": self._ceiling}
 
@@ -369,6 +391,10 @@ def lifted(quality: Metric, lift: float) -> Metric:
         interval=(min(1.0, low + lift), min(1.0, high + lift)),
         source=f"{quality.source}, {lift:+.4f} for the training still to come",
     )
+
+
+def _values(metrics: Mapping[str, Metric]) -> dict[str, float]:
+    return {name: metric.value for name, metric in metrics.items()}
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

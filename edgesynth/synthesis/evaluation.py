@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgesynth.deploy.onnx import export_onnx
@@ -23,13 +25,33 @@ from edgesynth.synthesis.performance import InformationDensity, NetScore
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.tasks import Batch, Split, Task, recalibrate_
 
-__all__ = ["Evaluation", "Evaluator", "computed_metrics"]
+__all__ = ["ComputedCosts", "Evaluation", "Evaluator", "computed_metrics"]
 
 
 def computed_metrics(cost: Cost) -> dict[str, Metric]:
     """MACs, parameters and weight bytes: exact, from the graph alone."""
     values = {"macs": cost.macs, "parameters": cost.parameters, "bytes": cost.bytes}
     return {name: Metric(name, float(value), Provenance.COMPUTED) for name, value in values.items()}
+
+
+class ComputedCosts:
+    """The exact metrics of architectures of one prototype, one by one or many at once.
+
+    Args:
+        prototype: Prices architectures.
+    """
+
+    def __init__(self, prototype: Prototype) -> None:
+        self._prototype = prototype
+
+    def __call__(self, architecture: Architecture) -> dict[str, float]:
+        """MACs, parameters and bytes of one architecture."""
+        cost = self._prototype.cost(architecture)
+        return {name: metric.value for name, metric in computed_metrics(cost).items()}
+
+    def totals(self, choices: NDArray[np.int64], /) -> dict[str, NDArray[np.int64]]:
+        """MACs, parameters and bytes of value indices ``[n, D]``, each ``[n]``."""
+        return self._prototype.totals(choices)
 
 
 DERIVED: Final = ("netscore", "information_density")

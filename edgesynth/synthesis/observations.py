@@ -21,10 +21,13 @@ from edgesynth.synthesis.encoding import Indices
 from edgesynth.synthesis.performance import Performance
 from edgesynth.synthesis.requirements import Requirements
 
-__all__ = ["FRACTIONS", "Memory", "Observations", "Standing", "Told"]
+__all__ = ["FRACTIONS", "Mean", "Memory", "Observations", "Standing", "Told"]
 
 FRACTIONS: Final = frozenset({"accuracy", "miou", "map"})
 """Metrics whose values lie in 0..1."""
+
+_FORGOTTEN: Final = 0.05
+"""An observation worth less than this many fresh ones is dropped."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Observations:
     Attributes:
         indices: Value indices ``[N, D]``.
         values: Mean observed value by metric name, ``[N]``; not a number where there is none.
-        noise: One over the number of observations, by metric name, ``[N]``.
+        noise: One over the weight of the observations, by metric name, ``[N]``.
         utility: Mean performance ``[N]``; not a number where a needed metric is missing.
         failed: Share of attempts that failed, ``[N]``; not a number where nothing was attempted.
         responses: Probe responses ``[N, R]``; rows of not a number where none were given.
@@ -75,25 +78,45 @@ class Standing:
         return self.indices[order[:count]]
 
 
+@dataclass(frozen=True)
+class Mean:
+    """The mean of repeated noisy observations of one metric.
+
+    Attributes:
+        value: The weighted mean.
+        weight: How many fresh observations it is worth.
+    """
+
+    value: float
+    weight: float = 1.0
+
+    def joined(self, other: Mean) -> Mean:
+        """The mean of both."""
+        weight = self.weight + other.weight
+        return Mean((self.value * self.weight + other.value * other.weight) / weight, weight)
+
+
 @dataclass
 class Told:
     """What was told of one architecture.
 
     Attributes:
-        values: Every value told, by metric.
-        pinned: Those that hold for good and never drift, by metric.
+        values: What was observed, by metric.
+        pinned: What holds for good and never drifts, by metric.
         slack: By metric, the distance from value to the (low, high) end of its last interval.
         failures: Why evaluations failed.
         successes: How many did not fail.
         responses: Probe responses by name.
+        stale: Whether an observation has drifted so far that it was dropped.
     """
 
-    values: dict[str, list[float]] = field(default_factory=dict)
-    pinned: dict[str, list[float]] = field(default_factory=dict)
+    values: dict[str, Mean] = field(default_factory=dict)
+    pinned: dict[str, Mean] = field(default_factory=dict)
     slack: dict[str, tuple[float, float]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     successes: int = 0
     responses: dict[str, float] = field(default_factory=dict)
+    stale: bool = False
 
     @classmethod
     def read(
@@ -119,7 +142,7 @@ class Told:
             if not math.isfinite(value):
                 failure = f"{name} is {value}"
                 continue
-            values[name] = [value]
+            values[name] = Mean(value)
             if isinstance(metric, Metric) and metric.interval is not None:
                 told.slack[name] = (value - metric.interval[0], metric.interval[1] - value)
         if failure:
@@ -143,53 +166,66 @@ class Told:
         """The metrics of which there is a value."""
         return {*self.values, *self.pinned}
 
-    def samples(self, metric: str) -> list[float]:
-        """Every value of a metric; empty if there is none."""
-        return [*self.values.get(metric, ()), *self.pinned.get(metric, ())]
+    def mean(self, metric: str) -> Mean:
+        """All that was told of a metric; not a number, with weight 1, if there is nothing."""
+        seen, pinned = self.values.get(metric), self.pinned.get(metric)
+        if seen is not None and pinned is not None:
+            return seen.joined(pinned)
+        return seen or pinned or Mean(math.nan)
 
     def add(self, other: Told) -> None:
         """Take in another observation of the same architecture."""
         for mine, new in ((self.values, other.values), (self.pinned, other.pinned)):
-            for name, values in new.items():
-                mine.setdefault(name, []).extend(values)
+            for name, value in new.items():
+                mine[name] = mine[name].joined(value) if name in mine else value
         self.slack.update(other.slack)
         self.responses.update(other.responses)
         self.failures.extend(other.failures)
         self.successes += other.successes
+        self.stale = self.stale and not other.evaluated
 
-    def drift(self, metric: str, offset: float) -> None:
-        """Shift every value of a metric that is not pinned; fractions stay within 0..1."""
-        for i, value in enumerate(self.values.get(metric, ())):
-            moved = value + offset
-            self.values[metric][i] = min(1.0, max(0.0, moved)) if metric in FRACTIONS else moved
+    def drift(self, metric: str, offset: float, trust: float) -> None:
+        """Shift and discount what was told of a metric; fractions stay within 0..1."""
+        if metric not in self.values:
+            return
+        told = self.values.pop(metric)
+        weight, moved = trust * told.weight, told.value + offset
+        if weight < _FORGOTTEN:
+            self.stale = True
+            return
+        self.values[metric] = Mean(min(1.0, max(0.0, moved)) if metric in FRACTIONS else moved, weight)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON form."""
         return {
-            "values": {name: list(values) for name, values in self.values.items()},
-            "pinned": {name: list(values) for name, values in self.pinned.items()},
+            "values": {name: [mean.value, mean.weight] for name, mean in self.values.items()},
+            "pinned": {name: [mean.value, mean.weight] for name, mean in self.pinned.items()},
             "slack": {name: list(ends) for name, ends in self.slack.items()},
             "failures": list(self.failures),
             "successes": self.successes,
             "responses": dict(self.responses),
+            "stale": self.stale,
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Told:
         """Read what :meth:`to_json` gave."""
         return cls(
-            {name: [float(v) for v in values] for name, values in data["values"].items()},
-            # States saved before values could be pinned hold none.
-            {name: [float(v) for v in values] for name, values in data.get("pinned", {}).items()},
+            {name: Mean(*map(float, mean)) for name, mean in data["values"].items()},
+            {name: Mean(*map(float, mean)) for name, mean in data["pinned"].items()},
             {name: (float(low), float(high)) for name, (low, high) in data["slack"].items()},
             list(data["failures"]),
             int(data["successes"]),
             {name: float(v) for name, v in data["responses"].items()},
+            bool(data["stale"]),
         )
 
 
 class Memory:
     """What was asked and what was told, by architecture, in the order it came.
+
+    Attributes:
+        evaluations: How many observations with more than probe responses were told.
 
     Args:
         space: The architectures' space.
@@ -207,15 +243,11 @@ class Memory:
         self._requirements = requirements
         self._told: dict[bytes, Told] = {}
         self._pending: dict[bytes, None] = {}
+        self.evaluations = 0
 
     def __len__(self) -> int:
         """How many architectures were asked or told."""
         return len(self._told) + len(self._pending)
-
-    @property
-    def evaluated(self) -> int:
-        """How many architectures have more than probe responses."""
-        return sum(told.evaluated for told in self._told.values())
 
     @property
     def told(self) -> Indices:
@@ -246,24 +278,20 @@ class Memory:
         self._told.setdefault(key, Told()).add(told)
         if told.evaluated:
             self._pending.pop(key, None)
+            self.evaluations += 1
 
-    def drift(self, metric: str, offset: float) -> None:
-        """Shift every value of a metric that is not pinned; fractions stay within 0..1."""
+    def drift(self, metric: str, offset: float, trust: float = 1.0) -> None:
+        """Shift and discount every value of a metric that is not pinned; see :meth:`Told.drift`."""
         for told in self._told.values():
-            told.drift(metric, offset)
+            told.drift(metric, offset, trust)
 
     def observations(self) -> Observations:
         """Everything told so far as a table."""
         told = list(self._told.values())
         names = sorted({name for item in told for name in item.metrics})
-        samples = {name: [item.samples(name) for item in told] for name in names}
-        values = {
-            name: np.array([np.mean(given) if given else np.nan for given in column])
-            for name, column in samples.items()
-        }
-        noise = {
-            name: np.array([1.0 / max(1, len(given)) for given in column]) for name, column in samples.items()
-        }
+        means = {name: [item.mean(name) for item in told] for name in names}
+        values = {name: np.array([mean.value for mean in column]) for name, column in means.items()}
+        noise = {name: np.array([1.0 / mean.weight for mean in column]) for name, column in means.items()}
         failed = np.array([len(t.failures) / t.tries if t.tries else np.nan for t in told])
         probes = sorted({name for item in told for name in item.responses})
         responses = np.array([[item.responses.get(name, np.nan) for name in probes] for item in told])
@@ -277,7 +305,7 @@ class Memory:
         return Observations(self.told, values, noise, utility, failed, responses, slack)
 
     def standing(self) -> Standing:
-        """Every told architecture's performance, and whether it is surely inside the requirements."""
+        """Performance of what was told and is not stale, and whether it is surely inside the requirements."""
         seen = self.observations()
         values = {**seen.values, **self._costs(seen.indices)}
         feasible = np.isfinite(seen.utility) & ~(seen.failed > 0.5)
@@ -286,11 +314,13 @@ class Memory:
             low, high = seen.slack.get(item.metric, (0.0, 0.0))
             safe = column - low if item.sense == ">=" else column + high
             feasible &= np.array([item.margin(value) >= 0 for value in safe], dtype=bool)
-        return Standing(seen.indices, seen.utility, feasible)
+        fresh = np.array([not told.stale for told in self._told.values()], dtype=bool)
+        return Standing(seen.indices[fresh], seen.utility[fresh], feasible[fresh])
 
     def to_json(self) -> dict[str, Any]:
         """The JSON form."""
         return {
+            "evaluations": self.evaluations,
             "pending": [list(map(int, row)) for row in self.pending],
             "known": [
                 {"choice": list(map(int, row)), **told.to_json()}
@@ -300,6 +330,7 @@ class Memory:
 
     def restore(self, data: Mapping[str, Any]) -> None:
         """Read what :meth:`to_json` gave."""
+        self.evaluations = int(data["evaluations"])
         self._pending = {np.array(row, dtype=np.int64).tobytes(): None for row in data["pending"]}
         self._told = {
             np.array(item["choice"], dtype=np.int64).tobytes(): Told.from_json(item) for item in data["known"]

@@ -22,10 +22,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -33,7 +32,7 @@ from edgesynth.errors import InputError, RunError
 from edgesynth.metrics import Metric
 from edgesynth.space import Architecture, Space, Value
 from edgesynth.synthesis.acquisition import promising
-from edgesynth.synthesis.candidates import Costs, opening, proportional, stratified, unique
+from edgesynth.synthesis.candidates import Computed, Costs, opening, proportional
 from edgesynth.synthesis.candidates import repair as move_inside
 from edgesynth.synthesis.encoding import Encoding, Indices
 from edgesynth.synthesis.inquisitor import Inquisitor
@@ -42,11 +41,7 @@ from edgesynth.synthesis.performance import Performance, as_performance
 from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.requirements import Requirements
 
-__all__ = ["Computed", "GeneratorInquisitor", "PairState"]
-
-Computed = Callable[[Architecture], Mapping[str, float]]
-
-_FREE_SAMPLES: Final = 1024
+__all__ = ["GeneratorInquisitor", "PairState"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,9 @@ class GeneratorInquisitor:
         requirements: The bounds, or their mapping form.
         performance: The performance function, or any callable on a mapping of metrics.
         seed: Seed of everything random; two pairs told the same things answer the same.
-        computed: Exact, free metrics of an architecture (MACs, parameters), if there are any.
+        computed: Exact, free metrics of an architecture (MACs, parameters), if there are any; it is asked
+            about every imagined architecture, so it should take microseconds, or answer for many at once
+            (:class:`~edgesynth.synthesis.candidates.BatchedCosts`).
         diversity: Strength of the term that keeps the generator's family wide. Small values give a
             narrow family around the best; distinctness itself is kept by its own multiplier.
         span: Bounds up to ``exp(span)`` times looser or tighter are learned along, so that one
@@ -96,15 +93,12 @@ class GeneratorInquisitor:
         self._encoding = Encoding(space)
         self._costs = Costs(self._encoding, computed, self.requirements)
         self.policy = Policy(self._encoding, len(self.requirements), seed)
-        self.inquisitor = Inquisitor(
-            self._encoding, self.requirements, self.performance, self._costs.names, seed
-        )
+        self.inquisitor = Inquisitor(self._encoding, self.requirements, self.performance, self._costs)
         self._memory = Memory(space, self._costs, self.performance, self.requirements)
         self._calls = 0
         self._fitted = 0
         self._taught = 0
         self._stale = True
-        self._free = np.empty((0, len(space)), dtype=np.int64)
 
     def initialise(self, count: int = 96) -> None:
         """``G_0``, from the prototype and the computed bounds alone, before anything was observed.
@@ -113,7 +107,6 @@ class GeneratorInquisitor:
         a better place to begin than networks of random proportions.
         """
         with self._lock:
-            self._prepare()
             family = proportional(self._encoding, self._costs, count, self._rng("initialise"))
             self.policy.theta = self.policy.theta + self.inquisitor.initial(self.policy, family)
 
@@ -131,7 +124,6 @@ class GeneratorInquisitor:
         if n < 1:
             raise InputError(f"ask for at least one architecture, got n={n}")
         with self._lock:
-            self._prepare()
             rng = self._rng("ask")
             chosen = self._memory.pending[:0]
             first = min(n, self._start - len(self._memory))
@@ -169,18 +161,26 @@ class GeneratorInquisitor:
             self._memory.tell(architecture, told)
             self._stale = True
 
-    def drift(self, metric: str, offset: float) -> None:
-        """Shift every value of a metric told so far and not pinned: the evaluation itself has moved on.
+    def drift(self, metric: str, offset: float, trust: float = 1.0) -> None:
+        """Carry what was told of a metric and not pinned over to today: the evaluation has moved on.
 
-        Shared weights improve while architectures are compared on them; a client that measures by how
-        much keeps old observations comparable with new ones.
+        Shared weights improve while architectures are compared on them, not all architectures alike; a
+        client that measures by how much keeps old observations comparable with new ones, and lets them
+        count for less.
 
         Args:
             metric: Whose values move.
             offset: Added to each of them; the result stays within 0..1 for a fraction.
+            trust: What an old observation is worth in new ones, above 0 and at most 1. One worth less
+                than a twentieth is dropped, and its architecture may be asked for again.
+
+        Raises:
+            InputError: ``trust`` lies outside its range.
         """
+        if not 0 < trust <= 1:
+            raise InputError(f"trust lies above 0 and at most at 1, got {trust}")
         with self._lock:
-            self._memory.drift(metric, offset)
+            self._memory.drift(metric, offset, trust)
             self._stale = True
 
     # --- the learned generator ---
@@ -197,7 +197,6 @@ class GeneratorInquisitor:
                 alternatives, where it is not there already.
         """
         with self._lock:
-            self._prepare()
             wanted = requirements or self.requirements
             bounds = wanted.vector(self.requirements)
             chosen, preferences = self.policy.choose([seed], bounds)
@@ -213,7 +212,6 @@ class GeneratorInquisitor:
             Predicted utility, feasible share, distance, distinct share, multiplier per requirement.
         """
         with self._lock:
-            self._prepare()
             self._learn(teach=False)
             return self._teach(steps)
 
@@ -222,7 +220,6 @@ class GeneratorInquisitor:
     ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
         """Mean and standard deviation of every metric, each ``[n]``; exact ones have deviation 0."""
         with self._lock:
-            self._prepare()
             self._learn(teach=False)
             indices = self._encoding.indices(architectures)
             out = self.inquisitor.predict(indices)
@@ -243,7 +240,6 @@ class GeneratorInquisitor:
         with self._lock:
             tensors = {"policy.theta": self.policy.theta.clone()}
             tensors |= {f"inquisitor.{k}": v.clone() for k, v in self.inquisitor.tensors().items()}
-            tensors["free"] = torch.from_numpy(self._free.copy())
             meta = {
                 "space": self.space.to_json(),
                 "requirements": self.requirements.to_json(),
@@ -275,7 +271,6 @@ class GeneratorInquisitor:
             self._calls, self._fitted, self._taught = (int(meta[k]) for k in ("calls", "fitted", "taught"))
             self.policy.noise = float(meta["noise"])
             self.policy.theta = state.tensors["policy.theta"].clone()
-            self._free = state.tensors["free"].numpy().copy()
             prefix = "inquisitor."
             self.inquisitor.restore(
                 {k.removeprefix(prefix): v.clone() for k, v in state.tensors.items() if k.startswith(prefix)},
@@ -295,17 +290,9 @@ class GeneratorInquisitor:
         self._calls += 1
         return np.random.default_rng([self.seed, len(purpose), self._calls])
 
-    def _prepare(self) -> None:
-        """Before anything is told: learn what is free."""
-        if not self._costs.names or len(self._free):
-            return
-        rng = self._rng("prepare")
-        self._free = unique(stratified(self._encoding, _FREE_SAMPLES, rng))
-        self.inquisitor.learn_costs(self._free, self._costs(self._free), 400, rng)
-
     def _learn(self, *, teach: bool = True) -> None:
         """Fit ``theta_I`` if anything was told; teach ``theta_G`` whenever enough was told since."""
-        count = self._memory.evaluated
+        count = self._memory.evaluations
         if not count:
             return
         if self._stale:

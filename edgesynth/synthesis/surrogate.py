@@ -1,9 +1,9 @@
-"""The regressions inside the inquisitor: a Gaussian process for what is paid for, a net for what is free."""
+"""The regressions inside the inquisitor: Gaussian processes, and the scales they work on."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["CostNet", "GaussianProcess", "Regression", "Warp"]
+__all__ = ["GaussianProcess", "Regression", "Warp"]
 
 _JITTER: Final = 1e-6
 _MISSING: Final = 1e6
@@ -222,110 +222,3 @@ class Regression:
         """Posterior covariance between ``x [C, P]`` and ``other [E, P]``: ``[B, C, E]``."""
         assert self._process is not None
         return self._process.covariance(x, other)
-
-
-class CostNet:
-    """A small net that learns exact, free metrics (MACs, parameters) from thousands of samples.
-
-    It exists for its gradient: whether a computed bound holds is always asked of the exact function.
-
-    Attributes:
-        error: Root mean square error on the warped scale, at the end of the last fit.
-
-    Args:
-        inputs: How many features there are.
-        names: The metrics, one output each.
-        seed: Seed of the initial weights.
-    """
-
-    _HIDDEN: Final = 48
-
-    def __init__(self, inputs: int, names: Sequence[str], seed: int) -> None:
-        self.names = tuple(names)
-        rng = np.random.default_rng(seed)
-        sizes = [
-            (inputs, self._HIDDEN),
-            (self._HIDDEN, self._HIDDEN),
-            (self._HIDDEN, len(names)),
-            (inputs, len(names)),
-        ]
-        self.weights = [
-            torch.from_numpy(rng.standard_normal(size) / math.sqrt(size[0]) * (0.1 if i > 1 else 1.0))
-            for i, size in enumerate(sizes)
-        ] + [torch.zeros(size, dtype=torch.float64) for size in (self._HIDDEN, self._HIDDEN, len(names))]
-        self._moments = [(torch.zeros_like(w), torch.zeros_like(w)) for w in self.weights]
-        self._steps = 0
-        self.warps: tuple[Warp, ...] = ()
-        self.error = 0.0
-
-    def __call__(self, features: Tensor) -> Tensor:
-        """Features ``[n, P]`` to metrics on their warped scales, ``[n, M]``."""
-        return self._forward(self.weights, features)
-
-    def fit(
-        self,
-        features: Tensor,
-        values: Mapping[str, NDArray[np.float64]],
-        steps: int,
-        rng: np.random.Generator,
-    ) -> None:
-        """Train on exact samples.
-
-        Args:
-            features: ``[n, P]``.
-            values: Each metric's exact values, ``[n]``.
-            steps: Steps of Adam on batches of 128.
-            rng: Draws the batches.
-        """
-        if not self.warps:
-            self.warps = tuple(Warp.fit(values[name], fraction=False) for name in self.names)
-        target = torch.stack(
-            [
-                warp.forward(torch.from_numpy(values[name]))
-                for name, warp in zip(self.names, self.warps, strict=True)
-            ],
-            dim=1,
-        )
-        count = len(features)
-        for step in range(steps):
-            batch = torch.from_numpy(rng.integers(0, count, size=min(128, count)))
-            weights = [w.clone().requires_grad_(True) for w in self.weights]
-            loss = (self._forward(weights, features[batch]) - target[batch]).square().mean()
-            loss.backward()  # type: ignore[no-untyped-call]
-            self._steps += 1
-            rate = 1e-2 * (1 - step / steps)
-            moved = []
-            for weight, leaf, (first, second) in zip(self.weights, weights, self._moments, strict=True):
-                assert leaf.grad is not None
-                first.mul_(0.9).add_(leaf.grad, alpha=0.1)
-                second.mul_(0.99).addcmul_(leaf.grad, leaf.grad, value=0.01)
-                unbiased = (second / (1 - 0.99**self._steps)).sqrt() + 1e-8
-                moved.append(weight - rate * first / (1 - 0.9**self._steps) / unbiased)
-            self.weights = moved
-            self.error = math.sqrt(float(loss.detach()))
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Weights and the optimiser's moments."""
-        out = {f"weight{i}": weight for i, weight in enumerate(self.weights)}
-        for i, (first, second) in enumerate(self._moments):
-            out |= {f"first{i}": first, f"second{i}": second}
-        return out
-
-    def to_json(self) -> dict[str, Any]:
-        """Scales and the optimiser's step count."""
-        return {"steps": self._steps, "warps": [warp.to_json() for warp in self.warps]}
-
-    def restore(self, tensors: Mapping[str, Tensor], data: Mapping[str, Any]) -> None:
-        """Read what :meth:`tensors` and :meth:`to_json` gave."""
-        count = len(self.weights)
-        self.weights = [tensors[f"weight{i}"] for i in range(count)]
-        self._moments = [(tensors[f"first{i}"], tensors[f"second{i}"]) for i in range(count)]
-        self._steps = int(data["steps"])
-        self.warps = tuple(Warp(*item) for item in data["warps"])
-
-    @staticmethod
-    def _forward(weights: Sequence[Tensor], x: Tensor) -> Tensor:
-        first, second, last, skip, b1, b2, b3 = weights
-        hidden = torch.nn.functional.silu(x @ first + b1)
-        hidden = torch.nn.functional.silu(hidden @ second + b2)
-        return hidden @ last + x @ skip + b3

@@ -106,6 +106,18 @@ def test_the_largest_slice_is_the_original(case_and_prototype: tuple[Case, Proto
     assert set(whole.state_dict()) == set(prototype.module.state_dict())
 
 
+def test_many_architectures_cost_at_once_what_each_costs_alone(
+    case_and_prototype: tuple[Case, Prototype],
+) -> None:
+    _, prototype = case_and_prototype
+    drawn = [prototype.smallest(), prototype.largest(), *(prototype.space.sample(seed) for seed in range(20))]
+    together = prototype.totals(np.stack([prototype.space.encode(architecture) for architecture in drawn]))
+    for row, architecture in enumerate(drawn):
+        alone = prototype.cost(architecture)
+        totals = {name: int(values[row]) for name, values in together.items()}
+        assert totals == {"macs": alone.macs, "parameters": alone.parameters, "bytes": alone.bytes}
+
+
 def test_cost_equals_what_torch_counts(case_and_prototype: tuple[Case, Prototype]) -> None:
     case, prototype = case_and_prototype
     for architecture in architectures(prototype):

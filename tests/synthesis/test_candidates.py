@@ -126,10 +126,33 @@ def test_exact_metrics_are_computed_once_per_architecture():
     calls = []
     counted = Costs(ENCODING, lambda a: calls.append(a) or computed(a), Requirements({}))
     rows = np.stack([SPACE.encode(SPACE.largest())] * 3)
-    before = len(calls)
     assert counted(rows)["macs"].tolist() == [computed(SPACE.largest())["macs"]] * 3
     counted(rows)
-    assert len(calls) == before + 1
+    keys = [SPACE.key(architecture) for architecture in calls[1:]]
+    assert len(keys) == len(set(keys))
+    assert SPACE.key(SPACE.largest()) in keys
+
+
+def test_many_are_asked_for_at_once_where_that_is_offered():
+    class Batched:
+        def __call__(self, architecture):
+            return computed(architecture)
+
+        def totals(self, choices):
+            rows = [computed(architecture) for architecture in ENCODING.architectures(choices)]
+            return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+    drawn = stratified(ENCODING, 40, rng())
+    one_by_one, at_once = (Costs(ENCODING, each, Requirements({})) for each in (computed, Batched()))
+    assert at_once.scales == one_by_one.scales
+    for name, values in one_by_one(drawn).items():
+        assert at_once(drawn)[name].tolist() == values.tolist()
+
+
+def test_features_of_costs_are_spread_evenly_over_the_space():
+    features = costs().features(stratified(ENCODING, 400, rng()))
+    assert features.mean(0).abs().max() < 0.2
+    assert (features.std(0) - 1).abs().max() < 0.2
 
 
 def test_nothing_is_computed_where_nothing_is_free():

@@ -47,6 +47,30 @@ def test_drift_keeps_fractions_within_0_and_1(offset, wanted):
     assert memory.observations().values["accuracy"].tolist() == [wanted]
 
 
+def test_what_drifted_counts_for_less_and_is_dropped_in_the_end():
+    memory = make()
+    tell(memory, SMALL, {"accuracy": 0.5, "latency_ms": 3.0})
+    memory.drift("accuracy", 0.1, 0.25)
+    tell(memory, SMALL, {"accuracy": 0.9})
+    seen = memory.observations()
+    assert seen.values["accuracy"] == pytest.approx([(0.25 * 0.6 + 0.9) / 1.25])
+    assert seen.noise["accuracy"] == pytest.approx([1 / 1.25])
+    memory.drift("accuracy", 0.0, 0.03)
+    seen = memory.observations()
+    assert "accuracy" not in seen.values
+    assert seen.values["latency_ms"].tolist() == [3.0]
+
+
+def test_a_stale_network_has_no_standing_until_it_is_told_again():
+    memory = make()
+    tell(memory, {"w": 16, "v": 16}, {"accuracy": 0.9})
+    memory.drift("accuracy", 0.0, 0.01)
+    assert len(memory.standing().indices) == 0
+    tell(memory, {"w": 16, "v": 16}, {"accuracy": 0.95})
+    assert memory.standing().best == pytest.approx(0.95)
+    assert memory.evaluations == 2
+
+
 def test_drift_does_not_clip_other_metrics():
     memory = make()
     tell(memory, SMALL, {"latency_ms": 0.85})
@@ -70,7 +94,7 @@ def test_pinned_values_count_as_an_evaluation():
     memory = make()
     memory.ask(np.stack([SPACE.encode(LARGE)]))
     tell(memory, LARGE, {"accuracy": 0.9}, pinned=True)
-    assert memory.evaluated == 1
+    assert memory.evaluations == 1
     assert len(memory.pending) == 0
     assert memory.observations().failed.tolist() == [0.0]
 
@@ -79,7 +103,7 @@ def test_responses_alone_leave_an_architecture_pending():
     memory = make()
     memory.ask(np.stack([SPACE.encode(SMALL)]))
     tell(memory, SMALL, {}, {"stem.drop": 0.4})
-    assert memory.evaluated == 0
+    assert memory.evaluations == 0
     assert memory.pending.tolist() == [SPACE.encode(SMALL).tolist()]
     assert memory.observations().responses.tolist() == [[0.4]]
 
@@ -95,7 +119,7 @@ def test_failures_and_values_that_are_not_finite_count_as_failed():
 def test_predicted_values_teach_nothing():
     memory = make()
     tell(memory, SMALL, {"accuracy": Metric("accuracy", 0.9, Provenance.PREDICTED)})
-    assert memory.evaluated == 0
+    assert memory.evaluations == 0
 
 
 def test_an_unknown_metric_is_refused_before_anything_is_remembered():
@@ -139,7 +163,7 @@ def test_a_saved_state_is_a_copy():
     tell(memory, SMALL, {"accuracy": 0.5})
     saved = memory.to_json()
     memory.drift("accuracy", 0.2)
-    assert saved["known"][0]["values"] == {"accuracy": [0.5]}
+    assert saved["known"][0]["values"] == {"accuracy": [0.5, 1.0]}
 
 
 def test_an_empty_memory_has_empty_tables():

@@ -215,10 +215,26 @@ def test_drift_shifts_what_was_told_and_pinned_values_stay():
     pair.drift("accuracy", 0.2)
     told = {tuple(item["choice"]): item for item in pair.state().meta["known"]}
     for architecture in early:
-        assert told[tuple(SPACE.encode(architecture))]["values"]["accuracy"] == [pytest.approx(0.7)]
-    assert told[tuple(SPACE.encode(SPACE.largest()))]["pinned"]["accuracy"] == [0.9]
+        assert told[tuple(SPACE.encode(architecture))]["values"]["accuracy"] == [pytest.approx(0.7), 1.0]
+    assert told[tuple(SPACE.encode(SPACE.largest()))]["pinned"]["accuracy"] == [0.9, 1.0]
     mean, _ = pair.predict([*early, SPACE.largest()])["accuracy"]
     assert mean == pytest.approx([0.7] * 6 + [0.9], abs=0.03)
+
+
+@pytest.mark.parametrize("trust", [0.0, -0.5, 1.5])
+def test_drift_refuses_a_trust_out_of_range(trust):
+    with pytest.raises(InputError, match="trust"):
+        make().drift("accuracy", 0.0, trust)
+
+
+def test_a_network_whose_evaluation_was_forgotten_may_be_asked_for_again():
+    space = Space([Width("w", 8, 32, 8)])
+    pair = GeneratorInquisitor(space, {"accuracy": ">= 0.1"}, lambda m: m["accuracy"], seed=0)
+    for width in (8, 16, 24, 32):
+        pair.tell({"w": width}, {"accuracy": width / 64})
+    assert pair.ask(4) == []
+    pair.drift("accuracy", 0.0, 0.01)
+    assert len(pair.ask(4)) == 4
 
 
 def test_drift_can_make_an_earlier_best_feasible():
