@@ -73,7 +73,7 @@ def measure(data: str, seed: int, folder: Path) -> Row:
     module = build("resnet20", in_channels=task.input_shape[0], classes=len(task.classes))
     progress = open_progress()
     train_prototype(module, task, TrainingPlan(epochs=EPOCHS, seed=seed), folder, progress)
-    prototype = es.Prototype(module, torch.zeros(1, *task.input_shape), align=2)
+    prototype = es.Prototype(module, torch.zeros(1, *task.input_shape), align=4)
     whole = task.score(module, "validation").metric.value
     requirements = es.Requirements(
         {"macs": f"<= {prototype.cost().macs / FEWER}", "accuracy": f">= {whole - 0.04}"}

@@ -27,12 +27,12 @@ class Polish:
 
     Attributes:
         epochs: Passes over the training data; 0 leaves the network as it was cut.
-        learning_rate: The first rate of a half cosine; a network that already works needs a low one.
+        learning_rate: The first rate of a half cosine; a network that already works needs less than a new one.
         batch_size: Samples a step.
     """
 
     epochs: float = 0.0
-    learning_rate: float = 0.02
+    learning_rate: float = 0.05
     batch_size: int = 128
 
 

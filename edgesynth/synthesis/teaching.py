@@ -38,6 +38,7 @@ _GLOBAL: Final = 3
 _FRESH: Final = 128
 _CAUTION: Final = 1.5
 _LEAST_CAUTION: Final = 0.75
+_DOUBT: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ class Teaching:
     A requirement is a wall, not a price: a member of the population inside never leaves, and one
     outside only moves closer. ``T`` falls to its least value and rises only as far as members repeat.
     Margins are held with up to 1.5 standard deviations in hand, fewer where that leaves no room for a
-    varied family.
+    varied family. Performance counts as one standard deviation less than believed: what is merely hoped
+    for is explored by what the pair asks, and a generator that runs after it leaves trained networks behind.
 
     Attributes:
         members: The population of imagined architectures, ``[n, D]``; empty before the first lesson.
@@ -185,7 +187,8 @@ def _imagined_bounds(count: int, span: float, rng: np.random.Generator) -> Tenso
 
 
 def _weights(belief: Belief, caution: float) -> Weights:
-    """Total predicted violation with caution, and performance in units of its spread: each ``[n]``."""
+    """Total predicted violation with caution, and sure performance in units of its spread: each ``[n]``."""
     short = (caution * belief.margin_std - belief.margin).clamp_min(0.0).sum(0)
-    utility = belief.utility / belief.unit + belief.success.clamp_min(1e-3).log()
+    sure = belief.utility - _DOUBT * belief.utility_std
+    utility = sure / belief.unit + belief.success.clamp_min(1e-3).log()
     return short.numpy(), utility.numpy()
