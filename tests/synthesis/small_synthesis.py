@@ -17,7 +17,7 @@ from edgesynth.synthesis.settings import SynthesisSettings
 from edgesynth.tasks import Batch, ClassificationTask, Score, Split, TrainingPlan, load_task
 
 SETTINGS = SynthesisSettings(
-    cycles=2,
+    cycles=3,
     epochs=3,
     networks=2,
     polish_epochs=0.5,

@@ -190,7 +190,7 @@ class _Interrupting(Watch):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("phase", [pytest.param("cycle 2/2: train", marks=pytest.mark.slow), "draw networks"])
+@pytest.mark.parametrize("phase", [pytest.param("cycle 2/3: train", marks=pytest.mark.slow), "draw networks"])
 def test_an_interrupted_run_says_so_and_goes_on_to_the_same_end(
     finished,
     fresh: Callable[[], Prototype],
@@ -316,7 +316,7 @@ def test_loading_before_the_first_cycle_has_ended_is_refused(
             REQUIREMENTS,
             run_dir=tmp_path / "run",
             settings=SETTINGS,
-            progress=_Interrupting("cycle 1/2: train"),
+            progress=_Interrupting("cycle 1/3: train"),
         )
     with pytest.raises(RunError, match="has no finished cycle yet"):
         load_generator(tmp_path / "run", fresh(), task)

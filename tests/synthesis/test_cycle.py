@@ -83,6 +83,34 @@ def test_every_cycles_generator_is_kept(finished) -> None:
         assert run.checkpoint_cycles() == tuple(range(SETTINGS.cycles))
 
 
+def test_the_generator_handed_over_is_the_one_that_was_trained_last(
+    finished, fresh: Callable[[], Prototype], task: ClassificationTask
+) -> None:
+    with finished.open() as run:
+        synthesizer = make(fresh(), task, run)
+        synthesizer.resume()
+        kept = []
+        for cycle in range(SETTINGS.cycles):
+            synthesizer.recall_policy(cycle)
+            kept.append(synthesizer.pair.policy.theta)
+        updates = [record.notes["update"] for record in run.cycles()]
+    first, *others, last = kept
+    assert torch.equal(others[-1], last)
+    assert not torch.equal(first, last)
+    assert [bool(update) for update in updates] == [True] * (SETTINGS.cycles - 1) + [False]
+
+
+def test_what_was_seen_on_weights_of_long_ago_is_forgotten(finished) -> None:
+    with finished.open() as run:
+        checkpoint = run.latest_checkpoint()
+        candidates = {record.key: record.cycle for record in run.networks("candidate")}
+    told = checkpoint.state["pair"]["known"]
+    weights = sorted(item["values"]["accuracy"][1] for item in told if "accuracy" in item["values"])
+    assert weights[0] < 1
+    assert weights[-1] >= 1
+    assert len(told) >= len(candidates)
+
+
 def test_the_network_reported_is_as_good_as_it_says(finished, task: ClassificationTask) -> None:
     from edgesynth.graph import load
 
@@ -138,7 +166,7 @@ def test_a_cycle_that_never_was_cannot_be_recalled(
 ) -> None:
     with finished.open() as run:
         synthesizer = make(fresh(), task, run)
-        with pytest.raises(RunError, match=r"no checkpoint of cycle 9; it has those of cycles \[0, 1\]"):
+        with pytest.raises(RunError, match=r"no checkpoint of cycle 9; it has those of cycles \[0, 1, 2\]"):
             synthesizer.recall_policy(9)
 
 
