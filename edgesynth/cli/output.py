@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from edgesynth.metrics import METRICS, Metric
@@ -52,7 +53,21 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right:
         rows: Cells.
         right: Which columns hold numbers, and line up on the right.
     """
-    numeric = set(right)
+    numeric, rows = set(right), list(rows)
+    console = Console(file=sys.stdout, markup=False, highlight=False)
+    if not console.is_terminal:
+        console.width = _WIDE
+    table = _table(columns, rows, numeric)
+    if Measurement.get(console, console.options.update(width=_WIDE), table).maximum > console.width:
+        # What is said in brackets goes below the figure where it does not fit beside it.
+        table = _table(columns, [[cell.replace(" (", "\n(") for cell in row] for row in rows], numeric)
+    with console.capture() as captured:
+        console.print(table)
+    # Rich pads every line to the table's width, which shows when a result is kept in a file.
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines() if line.strip()))
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: set[int]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, column in enumerate(columns):
         # What a row is about stays whole on a narrow terminal; the rest may wrap.
@@ -61,13 +76,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right:
         )
     for row in rows:
         table.add_row(*row)
-    console = Console(file=sys.stdout, markup=False, highlight=False)
-    if not console.is_terminal:
-        console.width = _WIDE
-    with console.capture() as captured:
-        console.print(table)
-    # Rich pads every line to the table's width, which shows when a result is kept in a file.
-    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines() if line.strip()))
+    return table
 
 
 def print_metrics(metrics: Mapping[str, Metric]) -> None:
@@ -160,10 +169,16 @@ def _cell(name: str, figures: Mapping[str, Metric], reference: Mapping[str, Metr
 
 
 def _verdict(record: NetworkRecord) -> str:
+    from edgesynth.report.formatting import requirement
+
+    if record.role == "prototype":
+        return ""
     if record.status != "ok":
         return f"{record.status}: {record.reason}"
     failing = [
-        f"{text}: {said}" for text, said in record.verdicts.items() if not said.startswith("satisfied")
+        f"{requirement(text)}: {said}"
+        for text, said in record.verdicts.items()
+        if not said.startswith("satisfied")
     ]
     if failing:
         return "; ".join(failing)

@@ -161,6 +161,7 @@ def _write_report(folder: Path) -> Path:
 
 def _tell(result: Result, page: Path, *, as_json: bool) -> None:
     from edgesynth.cli.output import print_json, print_networks, record_json, write
+    from edgesynth.report.formatting import requirement
 
     if as_json:
         print_json(
@@ -176,7 +177,7 @@ def _tell(result: Result, page: Path, *, as_json: bool) -> None:
         )
         return
     print_networks(result.networks, result.prototype_record, result.requirements.metrics)
-    write(f"requirements: {result.requirements.text}")
+    write(f"requirements: {', '.join(requirement(item.text) for item in result.requirements)}")
     write(f"run: {result.run_dir}")
     write(f"report: {page}")
     write(f"more networks: edgesynth generate {shlex.quote(str(result.run_dir))} -n 10 --seed 1000")

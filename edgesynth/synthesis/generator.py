@@ -27,7 +27,7 @@ class Polish:
 
     Attributes:
         epochs: Passes over the training data; 0 leaves the network as it was cut.
-        learning_rate: The first rate of a half cosine; a network that already works needs less than a new one.
+        learning_rate: The first rate of a half cosine; less than a new network needs.
         batch_size: Samples a step.
     """
 
