@@ -1,39 +1,37 @@
-"""How few evaluations the generator-inquisitor pair needs, on three constrained synthetic problems.
+"""Constrained problems with known optima that searchers are compared on; every figure in them is synthetic.
 
-    python benchmarks/pair.py [--seeds 5] [--problem cells] [--evaluations 200]
-
-``cells``   a table of 15,625 cell networks: six slots of five operators, correlated accuracy, latency and
-            energy with interactions, two tight device ceilings (in the manner of NAS-Bench-201 with
-            HW-NAS-Bench); nothing is computed for free; optimum known by enumeration.
-``widths``  eight widths and two removable blocks, NetScore, exact MACs and parameters, a latency that
-            steps with channel alignment; optimum by long local search.
-``mixed``   twenty mixed dimensions, noisy accuracy (0.3 points), an energy ceiling and an accuracy floor;
-            optimum of the noise-free functions by long local search.
-
-Every figure is synthetic. Normalised regret is ``(U* - U) / (U* - ordinary feasible U)`` of the best
-network found whose noise-free values hold every requirement, 1 where there is none, at most 1. The peers
-are uniform random search and regularised evolution (E. Real et al., AAAI 2019; population 20, sample 5,
-infeasible networks ranked below feasible ones by violation), with the same computed metrics given.
+===========  ====  ===========================================================================================
+problem      dims  what it is
+===========  ====  ===========================================================================================
+cells        6     a table of 15,625 cell networks: six slots of five operators, correlated accuracy, latency
+                   and energy with interactions, two device ceilings (in the manner of NAS-Bench-201 with
+                   HW-NAS-Bench); optimum by enumeration
+cells_tight  6     the same table with ceilings that one network in eight holds
+aligned      8     widths of a chain of layers whose latency and energy step with channel alignment; optimum
+                   by dynamic programming
+widths       10    eight widths and two removable blocks under NetScore with exact MACs and parameters, a
+                   stepping latency, an accuracy floor; optimum by long local search
+mixed        20    widths, blocks and operators, exact MACs and parameters, noisy accuracy, an energy ceiling
+                   and an accuracy floor; optimum by long local search on the noise-free functions
+ladder       44    widths, operators and blocks in a chain, noisy accuracy, latency and energy ceilings;
+                   optimum by dynamic programming
+tower        60    as ladder, deeper and wider
+===========  ====  ===========================================================================================
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import math
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from edgesynth.space import Architecture, Choice, Space, Switch, Width
-from edgesynth.synthesis.pair import GeneratorInquisitor
 from edgesynth.synthesis.performance import NetScore, Performance, as_performance
 from edgesynth.synthesis.requirements import Requirements
-
-MARKS = (50, 100, 200)
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,7 @@ class Problem:
         truth: Noise-free metrics of an architecture that have to be paid for.
         computed: Exact metrics that are free, if any.
         noise: Standard deviation of the accuracy a searcher sees.
+        best: The optimum, where it is known without a search.
     """
 
     name: str
@@ -57,6 +56,7 @@ class Problem:
     truth: Callable[[Architecture], dict[str, float]]
     computed: Callable[[Architecture], dict[str, float]] | None = None
     noise: float = 0.0
+    best: float | None = None
 
     def all_metrics(self, architecture: Architecture) -> dict[str, float]:
         """Noise-free metrics, paid for and free."""
@@ -74,7 +74,7 @@ def wobble(*parts: object) -> float:
     return int.from_bytes(digest[:6]) / 2**47 - 1.0
 
 
-def cells() -> Problem:
+def cells(latency_ms: float = 4.0, energy_mj: float = 22.0, name: str = "cells") -> Problem:
     """Six operator slots on the edges of a four-node cell."""
     operators = ["none", "skip", "conv1x1", "conv3x3", "pool3x3"]
     edges = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)]
@@ -128,8 +128,13 @@ def cells() -> Problem:
         )
         return {"accuracy": accuracy, "latency_ms": latency, "energy_mj": energy}
 
-    requirements = Requirements({"latency_ms": "<= 4.0", "energy_mj": "<= 22"})
-    return Problem("cells", space, requirements, as_performance(lambda m: m["accuracy"]), truth)
+    requirements = Requirements({"latency_ms": f"<= {latency_ms}", "energy_mj": f"<= {energy_mj}"})
+    return Problem(name, space, requirements, as_performance(lambda m: m["accuracy"]), truth)
+
+
+def cells_tight() -> Problem:
+    """The same cells with little room."""
+    return cells(2.75, 15.5, "cells_tight")
 
 
 def widths() -> Problem:
@@ -197,6 +202,123 @@ def mixed() -> Problem:
     return Problem("mixed", space, Requirements(bounds), NetScore(), truth, computed, noise=0.003)
 
 
+@dataclass(frozen=True)
+class _Chain:
+    """A chain of dimensions whose costs couple neighbours, so that its optimum is exactly known.
+
+    Attributes:
+        space: The dimensions in order.
+        loss: Per dimension, the accuracy lost by a pair of value indices ``[before, here]``.
+        time: The same for latency, in whole ticks.
+        work: The same for energy, in whole ticks.
+    """
+
+    space: Space
+    loss: tuple[np.ndarray, ...]
+    time: tuple[np.ndarray, ...]
+    work: tuple[np.ndarray, ...]
+
+    def sums(self, architecture: Architecture) -> tuple[float, int, int]:
+        """Loss, time and work of an architecture."""
+        index = self.space.encode(architecture)
+        pairs = list(zip([0, *index[:-1]], index, strict=True))
+        tables = (self.loss, self.time, self.work)
+        loss, time, work = (sum(t[a, b] for t, (a, b) in zip(table, pairs, strict=True)) for table in tables)
+        return float(loss), int(time), int(work)
+
+    def least_loss(self, most_time: int, most_work: int) -> float:
+        """The least loss within both budgets, by dynamic programming over what is spent."""
+        best = np.full((1, most_time + 1, most_work + 1), np.inf)
+        best[0, 0, 0] = 0.0
+        for loss, time, work in zip(self.loss, self.time, self.work, strict=True):
+            following = np.full((loss.shape[1], most_time + 1, most_work + 1), np.inf)
+            for before in range(len(best)):
+                for here in range(loss.shape[1]):
+                    t, w = int(time[before, here]), int(work[before, here])
+                    if t <= most_time and w <= most_work:
+                        kept = best[before, : most_time + 1 - t, : most_work + 1 - w] + loss[before, here]
+                        np.minimum(following[here, t:, w:], kept, out=following[here, t:, w:])
+            best = following
+        return float(best.min())
+
+
+def _chain(widths: int, kernels: int, blocks: int, step: int, seed: int) -> _Chain:
+    """Widths with channel steps, operators and removable blocks, spread along a network."""
+    rng = np.random.default_rng(seed)
+    kinds = ["width"] * widths + ["kernel"] * kernels + ["block"] * blocks
+    order = [kinds[i] for i in rng.permutation(len(kinds))]
+    dimensions: list[Width | Choice | Switch] = []
+    tables: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    before = 1
+    for i, kind in enumerate(order):
+        depth = i / len(order)
+        if kind == "width":
+            dimensions.append(Width(f"w{i}", 8, 64, 8))
+            channels = np.arange(8, 65, 8)
+            need = 14 + 30 * depth + 8 * rng.random()
+            loss = rng.uniform(0.5, 1.5) * np.exp(-1.6 * channels / need)
+            # Kernels work on whole tiles of channels: the steps of a device.
+            time = np.ceil(channels / step) * rng.uniform(1.0, 2.2)
+            work = channels / 8 * rng.uniform(0.6, 1.6)
+        elif kind == "kernel":
+            dimensions.append(Choice(f"k{i}", ["3x3", "5x5", "dw3x3", "dw5x5"]))
+            loss = np.array([0.25, 0.0, 0.55, 0.4]) * rng.uniform(0.5, 1.5) + 0.1 * rng.random(4)
+            time = np.array([3.0, 7.0, 1.6, 2.2]) * rng.uniform(0.8, 1.3)
+            work = np.array([4.0, 9.0, 1.0, 1.5]) * rng.uniform(0.8, 1.3)
+        else:
+            dimensions.append(Switch(f"b{i}"))
+            loss = np.array([rng.uniform(0.2, 0.8), 0.0])
+            time = np.array([0.0, rng.uniform(2.0, 6.0)])
+            work = np.array([0.0, rng.uniform(2.0, 5.0)])
+        count = len(loss)
+        coupling = 0.15 * np.abs(rng.standard_normal((before, count)))
+        tables.append(
+            (
+                loss[None, :] + coupling,
+                np.round(time[None, :] + rng.uniform(0, 0.6, (before, count))).astype(int),
+                np.round(work[None, :] + rng.uniform(0, 0.6, (before, count))).astype(int),
+            )
+        )
+        before = count
+    loss, time, work = zip(*tables, strict=True)
+    return _Chain(Space(dimensions), loss, time, work)
+
+
+def _chained(name: str, chain: _Chain, share: float, noise: float) -> Problem:
+    """Accuracy to maximise under ceilings at a share of what a network of middling size takes."""
+    middle = [chain.sums(chain.space.sample(seed)) for seed in range(200)]
+    time, work = (int(share * float(np.median([sums[i] for sums in middle]))) for i in (1, 2))
+    scale = 0.25 / float(np.median([sums[0] for sums in middle]))
+
+    def accuracy(loss: float) -> float:
+        return 0.96 * math.exp(-scale * loss)
+
+    def truth(a: Architecture) -> dict[str, float]:
+        loss, ticks, units = chain.sums(a)
+        return {"accuracy": accuracy(loss), "latency_ms": 0.8 + 0.02 * ticks, "energy_mj": 3.0 + 0.1 * units}
+
+    bounds = {"latency_ms": f"<= {0.8 + 0.02 * time + 1e-6}", "energy_mj": f"<= {3.0 + 0.1 * work + 1e-6}"}
+    best = accuracy(chain.least_loss(time, work))
+    score = as_performance(lambda m: m["accuracy"])
+    return Problem(name, chain.space, Requirements(bounds), score, truth, noise=noise, best=best)
+
+
+def aligned() -> Problem:
+    """Eight widths whose costs step with alignment."""
+    return _chained("aligned", _chain(8, 0, 0, 16, seed=1), 0.75, 0.0)
+
+
+def ladder() -> Problem:
+    """Forty-four dimensions: widths, operators and blocks."""
+    return _chained("ladder", _chain(24, 12, 8, 16, seed=2), 0.8, 0.002)
+
+
+def tower() -> Problem:
+    """Sixty dimensions."""
+    return _chained("tower", _chain(36, 12, 12, 32, seed=3), 0.8, 0.002)
+
+
+@cache
 def optimum(problem: Problem) -> tuple[float, float, float]:
     """The best feasible performance, an ordinary feasible one, and the feasible share of the space.
 
@@ -232,153 +354,11 @@ def optimum(problem: Problem) -> tuple[float, float, float]:
                 first.append(score[1])
                 met = True
         best = max(best, score[1])
+    best = best if problem.best is None else problem.best
     return best, float(np.mean(first)), share
 
 
-def random_search(problem: Problem, seed: int) -> Iterator[tuple[Architecture, dict[str, float] | None]]:
-    """Uniform draws; those the computed bounds rule out are drawn again, at most 2000 times."""
-    rng = np.random.default_rng(seed)
-    while True:
-        for _ in range(2000):
-            drawn = problem.space.sample(int(rng.integers(2**62)))
-            if inside(problem, drawn):
-                break
-        yield drawn, None
-
-
-def evolution(problem: Problem, seed: int) -> Iterator[tuple[Architecture, dict[str, float] | None]]:
-    """Regularised evolution: the oldest dies, the best of a sample is mutated in one dimension."""
-    rng = np.random.default_rng(seed)
-    population: deque[tuple[tuple[float, float], Architecture]] = deque()
-    start = random_search(problem, seed)
-    while True:
-        if len(population) < 20:
-            drawn, _ = next(start)
-        else:
-            parents = [population[i] for i in rng.choice(20, 5, replace=False)]
-            parent = max(parents, key=lambda item: item[0])[1]
-            for _ in range(200):
-                drawn = dict(parent)
-                name = problem.space.names[int(rng.integers(len(problem.space)))]
-                drawn[name] = problem.space.sample(int(rng.integers(2**62)))[name]
-                if drawn != parent and inside(problem, drawn):
-                    break
-        seen: dict[str, float] = {}
-        yield drawn, seen
-        short, score = problem.standing(seen)
-        population.append(((-short, score), drawn))
-        if len(population) > 20:
-            population.popleft()
-
-
-def pair(problem: Problem, seed: int) -> Iterator[tuple[Architecture, dict[str, float] | None]]:
-    """The pair, one evaluation at a time."""
-    searcher = GeneratorInquisitor(
-        problem.space, problem.requirements, problem.performance, seed, problem.computed
-    )
-    while True:
-        drawn = searcher.ask(1)[0]
-        seen: dict[str, float] = {}
-        yield drawn, seen
-        searcher.tell(drawn, {name: seen[name] for name in problem.truth(drawn)})
-
-
-def inside(problem: Problem, architecture: Architecture) -> bool:
-    """Whether the free metrics hold their bounds."""
-    if problem.computed is None:
-        return True
-    free = problem.computed(architecture)
-    return all(item.margin(free[item.metric]) >= 0 for item in problem.requirements if item.metric in free)
-
-
-def trace(
-    problem: Problem, searcher: Callable, seed: int, evaluations: int, goal: tuple[float, float]
-) -> list[float]:
-    """Normalised regret after every evaluation."""
-    rng = np.random.default_rng([seed, 99])
-    best, out = -math.inf, []
-    for step, (drawn, seen) in enumerate(searcher(problem, seed), start=1):
-        metrics = problem.all_metrics(drawn)
-        short, score = problem.standing(metrics)
-        if short == 0:
-            best = max(best, score)
-        if seen is not None:
-            seen.update(metrics)
-            seen["accuracy"] += problem.noise * float(rng.standard_normal())
-        out.append(min(1.0, (goal[0] - best) / (goal[0] - goal[1])))
-        if step == evaluations:
-            return out
-    raise AssertionError("a searcher never ends")
-
-
-def family(problem: Problem, seed: int, goal: tuple[float, float], evaluations: int) -> dict[str, float]:
-    """What fresh seeds of the learned generator give, with no search and no repair."""
-    searcher = GeneratorInquisitor(
-        problem.space, problem.requirements, problem.performance, seed, problem.computed
-    )
-    rng = np.random.default_rng([seed, 98])
-    for _ in range(evaluations // 10):
-        for drawn in searcher.ask(10):
-            metrics = problem.truth(drawn)
-            metrics["accuracy"] += problem.noise * float(rng.standard_normal())
-            searcher.tell(drawn, metrics)
-    begun = time.perf_counter()
-    for _ in range(5):
-        searcher.update()
-    seconds = time.perf_counter() - begun
-    drawn = [searcher.generate(10**6 + s) for s in range(100)]
-    standing = [problem.standing(problem.all_metrics(a)) for a in drawn]
-    good = [u for short, u in standing if short == 0]
-    return {
-        "feasible": len(good) / 100,
-        "distinct": len({problem.space.key(a) for a in drawn}) / 100,
-        "mean": float(np.mean([(goal[0] - u) / (goal[0] - goal[1]) for u in good])) if good else 1.0,
-        "seconds": seconds,
-    }
-
-
-def main() -> None:
-    """Print one table per problem."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--evaluations", type=int, default=200)
-    parser.add_argument("--problem", choices=["cells", "widths", "mixed"], action="append")
-    parser.add_argument("--only", choices=["random", "evolution", "pair", "family"], action="append")
-    options = parser.parse_args()
-    searchers = {"random": random_search, "evolution": evolution, "pair": pair}
-    for make in (cells, widths, mixed):
-        if options.problem and make.__name__ not in options.problem:
-            continue
-        problem = make()
-        best, ordinary, share = optimum(problem)
-        print(f"\n{problem.name}: {problem.space}, {problem.requirements.text}")
-        print(f"  best U {best:.4f}, ordinary feasible U {ordinary:.4f}, feasible share {share:.2%}")
-        marks = [mark for mark in MARKS if mark <= options.evaluations]
-        print("  normalised regret" + "".join(f"{f'at {mark}':>18}" for mark in marks) + "   seconds")
-        for name, searcher in searchers.items():
-            if options.only and name not in options.only:
-                continue
-            begun = time.perf_counter()
-            traces = np.array(
-                [
-                    trace(problem, searcher, s, options.evaluations, (best, ordinary))
-                    for s in range(options.seeds)
-                ]
-            )
-            seconds = (time.perf_counter() - begun) / options.seeds
-            cells_ = "".join(
-                f"{traces[:, m - 1].mean():>10.3f} +-{traces[:, m - 1].std():.3f}" for m in marks
-            )
-            print(f"  {name:<17}{cells_}{seconds:>10.1f}", flush=True)
-        if not options.only or "family" in options.only:
-            for s in range(min(3, options.seeds)):
-                got = family(problem, s, (best, ordinary), options.evaluations)
-                print(
-                    f"  generator, seed {s}: {got['feasible']:.0%} feasible, {got['distinct']:.0%} distinct, "
-                    f"mean regret {got['mean']:.3f} over 100 fresh seeds; 5 updates {got['seconds']:.1f} s",
-                    flush=True,
-                )
-
-
-if __name__ == "__main__":
-    main()
+PROBLEMS: dict[str, Callable[[], Problem]] = {
+    make.__name__: make for make in (cells, cells_tight, aligned, widths, mixed, ladder, tower)
+}
+"""Every problem by name, the small ones first."""
