@@ -15,6 +15,7 @@ from edgesynth.devices.profile import Mode, Precision, Profile
 from edgesynth.devices.roofline import Estimate, Roofline
 from edgesynth.devices.simulated import SimulatedLink
 from edgesynth.devices.simulated_bench import Faults
+from edgesynth.devices.ssh import SshLink
 from edgesynth.devices.workload import LayerWork, Workload
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Recording",
     "Roofline",
     "SimulatedLink",
+    "SshLink",
     "Stream",
     "SystemClock",
     "VirtualClock",

@@ -1,0 +1,396 @@
+"""What a link to a board promises beyond every link, against an OpenSSH server on loopback."""
+
+import contextlib
+import hashlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from edgesynth.devices import SshLink, open_device
+from edgesynth.errors import DeviceError, LinkError
+
+pytestmark = pytest.mark.ssh
+
+AWKWARD = [
+    "two words",
+    'it\'s "quoted"',
+    "two\nlines\n",
+    "$HOME `id` $(id) ; rm * ? [a] ~ ! \\ \\n % | & < >",
+    "-n",
+    "--",
+    "",
+    "\t",
+    "caf\N{LATIN SMALL LETTER E WITH ACUTE} \N{SNOWMAN}",
+]
+
+
+def connect(server, place, url=None, *, connect_timeout_s=10.0, **config):
+    config.setdefault("XDG_CACHE_HOME", place / "cache")
+    return SshLink(
+        url or server.url, config=server.config(place, **config), connect_timeout_s=connect_timeout_s
+    )
+
+
+@pytest.fixture(scope="module")
+def board(ssh_server, tmp_path_factory):
+    """One connection for all tests that leave it as it was."""
+    with contextlib.closing(connect(ssh_server, tmp_path_factory.mktemp("board"))) as link:
+        yield link
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def wait_gone(*pids, timeout_s=20.0):
+    """Wait until none of these processes runs; whether that came true."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if not any(runs(pid) for pid in pids):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def runs(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_an_unknown_host_key_is_refused(ssh_server, tmp_path):
+    (tmp_path / "none").touch()
+
+    with pytest.raises(LinkError, match=r"not known; connect once by hand \(ssh -p \d+ \w+@127"):
+        connect(ssh_server, tmp_path, known_hosts=tmp_path / "none")
+
+    assert (tmp_path / "none").read_text() == ""
+
+
+def test_a_changed_host_key_is_refused(ssh_server, tmp_path):
+    known = ssh_server.trust("other_known_hosts", ssh_server.make_key("other_host"))
+
+    with pytest.raises(LinkError, match=rf"has changed.*ssh-keygen -f '{known}' -R '\[127.0.0.1\]:\d+'"):
+        connect(ssh_server, tmp_path, known_hosts=known)
+
+
+def test_a_key_the_board_does_not_know_is_refused(ssh_server, tmp_path):
+    with pytest.raises(LinkError, match=r"refused the key; .*ssh-copy-id.*ssh -p \d+ \w+@127") as caught:
+        connect(ssh_server, tmp_path, key=ssh_server.make_key("stranger"))
+
+    assert caught.value.exit_code == 3
+
+
+def test_nothing_listening_is_said(ssh_server, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with pytest.raises(LinkError, match="refused the connection; check that the board has started"):
+            connect(ssh_server, tmp_path, f"ssh://127.0.0.1:{port}")
+
+
+def test_a_silent_board_is_given_up(ssh_server, tmp_path):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"ssh://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(LinkError, match="did not answer in time"):
+            connect(ssh_server, tmp_path, url, connect_timeout_s=1)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("ssh: Could not resolve hostname tx2: Name or service not known", "cannot be resolved"),
+        ("ssh: connect to host tx2 port 22: No route to host", "cannot be reached"),
+        ("ssh: connect to host tx2 port 22: Network is unreachable", "this machine's network"),
+        ("ssh: connect to host tx2 port 22: Connection timed out", "did not answer in time"),
+        ("Received disconnect from ::1: 2: Too many authentication failures", "IdentitiesOnly"),
+        ("Timeout, server tx2 not responding.", "stopped answering"),
+        ("Bad owner or permissions on /home/me/.ssh/config", "Bad owner or permissions on /home/me"),
+    ],
+)
+def test_what_the_client_says_becomes_one_line_with_what_to_do(tmp_path, monkeypatch, said, reason):
+    fake = tmp_path / "ssh"
+    fake.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 255\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    with pytest.raises(LinkError, match=reason) as caught:
+        SshLink("ssh://tx2")
+
+    assert "\n" not in str(caught.value)
+
+
+def test_a_machine_without_ssh_is_told_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(LinkError, match="install openssh-client"):
+        SshLink("ssh://board")
+
+
+def test_an_account_that_runs_no_commands_is_said(ssh_server, tmp_path):
+    key = ssh_server.admit("closed", 'command="echo This account is closed."')
+
+    with pytest.raises(LinkError, match=r"no command could be run on ssh://.*: This account is closed"):
+        connect(ssh_server, tmp_path, key=key)
+
+
+def test_a_board_without_a_needed_program_is_said(ssh_server, tmp_path):
+    (tmp_path / "bin").mkdir()
+    for tool in ("sh", "cat"):
+        (tmp_path / "bin" / tool).symlink_to(f"/bin/{tool}")
+
+    key = ssh_server.admit("bare", f'environment="PATH={tmp_path / "bin"}"')
+
+    with pytest.raises(LinkError, match="has no program 'head'"):
+        connect(ssh_server, tmp_path, key=key)
+
+
+def test_an_alias_of_the_users_configuration_is_a_board(ssh_server, tmp_path):
+    with contextlib.closing(connect(ssh_server, tmp_path, "ssh://board")) as link:
+        assert link.name == "ssh://board"
+        assert link.run(["echo", "here"]).stdout == "here\n"
+
+
+def test_arguments_arrive_as_given(board):
+    done = board.run(["printf", "<%s>", *AWKWARD])
+
+    assert done.stdout == "".join(f"<{argument}>" for argument in AWKWARD)
+
+
+def test_input_arrives_as_given(board):
+    text = "".join(AWKWARD) + "\n\n." + "x" * 300_000 + "\n"
+
+    assert board.run(["cat"], stdin=text).stdout == text
+    with pytest.raises(LinkError, match="NUL"):
+        board.run(["cat"], stdin="a\0b")
+
+
+def test_file_names_arrive_as_given(board, tmp_path):
+    for name in filter(str.strip, AWKWARD):
+        (tmp_path / "source").write_text(name)
+        board.put(tmp_path / "source", f"deep/{name}")
+        board.get(f"deep/{name}", tmp_path / "back")
+        assert (tmp_path / "back").read_text() == name
+
+    assert names(Path(board.path("deep"))) == sorted(filter(str.strip, AWKWARD))
+
+
+def test_every_way_to_end_is_told_apart(board):
+    ends = {"exit 127": 127, "exit 255": 255, "kill -9 $$": -9, "kill -TERM $$": -15, "exit 0": 0}
+
+    told = {end: board.run(["sh", "-c", end]).returncode for end in ends}
+
+    assert told == ends
+
+
+def test_error_output_is_apart(board):
+    done = board.run(["sh", "-c", "echo out; echo err >&2; printf unfinished"])
+
+    assert (done.stdout, done.stderr) == ("out\nunfinished", "err\n")
+
+
+def test_what_a_login_shell_prints_is_nobodys_output(ssh_server, tmp_path):
+    (tmp_path / "noise").write_text("echo Welcome to the lab; echo watch your step >&2\n")
+    (tmp_path / "file").write_bytes(b"\0\1\n")
+
+    with contextlib.closing(connect(ssh_server, tmp_path, BASH_ENV=tmp_path / "noise")) as link:
+        assert link.run(["echo", "mine"]).stdout == "mine\n"
+        with link.stream(["echo", "mine"]) as stream:
+            assert [line.text for line in stream] == ["mine"]
+        link.put(tmp_path / "file", "file")
+        link.get("file", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == b"\0\1\n"
+
+
+def test_much_output_comes_whole(board):
+    megabytes = board.run(["sh", "-c", "head -c 5000000 /dev/zero | tr '\\0' x"], timeout_s=60).stdout
+    with board.stream(["seq", "200000"], silence_s=60) as stream:
+        numbers = [int(line.text) for line in stream]
+
+    assert megabytes == "x" * 5_000_000
+    assert numbers == list(range(1, 200_001))
+
+
+def test_a_line_without_an_end_is_a_line(board):
+    with board.stream(["printf", "one\\ntwo"]) as stream:
+        assert [line.text for line in stream] == ["one", "two"]
+        assert stream.close().returncode == 0
+
+
+def test_a_big_file_makes_the_round_trip(board, tmp_path):
+    source = tmp_path / "engine"
+    source.write_bytes(os.urandom(1 << 20) * 20)
+
+    board.put(source, "engine")
+    board.get("engine", tmp_path / "back")
+
+    sums = [hashlib.sha256(path.read_bytes()).digest() for path in (source, tmp_path / "back")]
+    assert sums[0] == sums[1]
+
+
+def test_a_full_disk_is_said_and_leaves_the_old_file(ssh_server, tmp_path):
+    (tmp_path / "bin").mkdir()
+    full = tmp_path / "bin" / "cat"
+    mark = tmp_path / "full"
+    full.write_text(f'#!/bin/sh\n[ -e {mark} ] && exec /bin/cat >/dev/full\nexec /bin/cat "$@"\n')
+    full.chmod(0o755)
+    (tmp_path / "old").write_text("old")
+    (tmp_path / "new").write_text("new")
+    key = ssh_server.admit("full", f'environment="PATH={tmp_path / "bin"}:/usr/bin:/bin"')
+
+    with contextlib.closing(connect(ssh_server, tmp_path, key=key)) as link:
+        link.put(tmp_path / "old", "model")
+        mark.touch()
+        with pytest.raises(LinkError, match="no space left for its 3 bytes; free some"):
+            link.put(tmp_path / "new", "model")
+    work = tmp_path / "cache" / "edgesynth"
+    assert names(work) == ["model"]
+    assert (work / "model").read_text() == "old"
+
+
+def test_files_that_cannot_be_copied_say_why(board, tmp_path):
+    source = tmp_path / "file"
+    source.write_text("x")
+    board.put(source, "folder/file")
+
+    with pytest.raises(LinkError, match="it is a folder there"):
+        board.put(source, "folder")
+    with pytest.raises(LinkError, match="there is no such file"):
+        board.get("folder", tmp_path / "x")
+    with pytest.raises(LinkError, match="No such file"):
+        board.get("folder/file", tmp_path / "no" / "x")
+    for outside in ("../x", "/etc/passwd", "a/../../x"):
+        with pytest.raises(LinkError, match="leads out of the work folder"):
+            board.path(outside)
+
+
+def test_a_dropped_connection_ends_the_stream_and_the_next_command_connects_again(
+    ssh_server, ssh_link, tmp_path
+):
+    with ssh_link.stream(["sh", "-c", "echo $$; exec sleep 60"], silence_s=60) as stream:
+        lines = iter(stream)
+        pid = int(next(lines).text)
+        for session in ssh_server.sessions():
+            os.kill(session, signal.SIGKILL)
+        with pytest.raises(LinkError, match=r"the connection to ssh://.* dropped"):
+            next(lines)
+
+    assert wait_gone(pid)
+    assert ssh_link.run(["echo", "again"]).stdout == "again\n"
+
+
+def test_leaving_a_stream_ends_the_command_and_its_children(board):
+    script = "sleep 60 & echo $! $$; trap '' TERM; sleep 61 & echo $!; while :; do wait; done"
+    with board.stream(["sh", "-c", script], silence_s=60) as stream:
+        lines = iter(stream)
+        pids = [int(word) for line in (next(lines), next(lines)) for word in line.text.split()]
+        assert all(runs(pid) for pid in pids)
+
+    assert wait_gone(*pids)
+
+
+def test_a_command_that_takes_too_long_is_ended_on_the_board(board, tmp_path):
+    note = tmp_path / "pid"
+    with pytest.raises(LinkError, match="did not end within"):
+        board.run(["sh", "-c", 'echo $$ >"$1"; exec sleep 60', "sh", str(note)], timeout_s=2)
+
+    assert wait_gone(int(note.read_text()))
+
+
+def test_a_host_that_is_killed_leaves_nothing_running(ssh_server, children, tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from edgesynth.devices import SshLink\n"
+        "link = SshLink(sys.argv[1], config=Path(sys.argv[2]))\n"
+        "with link.stream(['sh', '-c', 'echo $$; exec sleep 60'], silence_s=60) as stream:\n"
+        "    for line in stream: print(line.text, flush=True)\n"
+    )
+    config = ssh_server.config(tmp_path, XDG_CACHE_HOME=tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-c", code, ssh_server.url, config], stdout=subprocess.PIPE, text=True
+    ) as host:
+        command = int(host.stdout.readline())
+        clients = children(host.pid)
+        host.kill()
+
+    assert len(clients) == 2
+    assert wait_gone(command, *clients)
+
+
+def test_two_links_work_at_once(ssh_server, tmp_path):
+    with (
+        contextlib.closing(connect(ssh_server, tmp_path)) as first,
+        contextlib.closing(connect(ssh_server, tmp_path)) as second,
+        first.stream(["cat"], stdin="first") as one,
+        second.stream(["cat"], stdin="second") as two,
+    ):
+        assert [line.text for line in two] == ["second"]
+        assert [line.text for line in one] == ["first"]
+
+
+def test_one_link_serves_several_threads(board):
+    told = {}
+
+    def ask(number):
+        told[number] = board.run(["echo", str(number)]).stdout
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert told == {number: f"{number}\n" for number in range(6)}
+
+
+def test_the_socket_is_short_lived_and_its_path_short(ssh_server, tmp_path, monkeypatch):
+    long = tmp_path / ("x" * 80)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    link = connect(ssh_server, tmp_path)
+    folder = Path(link._connection._folder.name)
+
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert len(str(folder / "c")) < 80
+    assert (folder / "c").is_socket()
+    link.close()
+    assert not folder.exists()
+
+
+def test_a_failed_connection_leaves_no_folder(ssh_server, tmp_path, monkeypatch):
+    (tmp_path / "t").mkdir()
+    monkeypatch.setattr("edgesynth.devices.ssh_connection._short_folder", lambda: str(tmp_path / "t"))
+    (tmp_path / "none").touch()
+
+    with pytest.raises(LinkError):
+        connect(ssh_server, tmp_path, known_hosts=tmp_path / "none")
+
+    assert names(tmp_path / "t") == []
+
+
+def test_closing_ends_what_still_runs(ssh_server, tmp_path):
+    link = connect(ssh_server, tmp_path)
+    stream = link.stream(["sh", "-c", "echo $$; exec sleep 60"], silence_s=60)
+    pid = int(next(iter(stream)).text)
+
+    link.close()
+
+    assert wait_gone(pid)
+
+
+def test_a_board_without_a_bench_program_is_not_measured(ssh_server, tmp_path, monkeypatch):
+    config = ssh_server.config(tmp_path)
+    monkeypatch.setattr("edgesynth.devices.device.SshLink", lambda url: SshLink(url, config=config))
+
+    with pytest.raises(DeviceError, match="answers, but this version has no program that measures"):
+        open_device("jetson-tx2", link=ssh_server.url)
