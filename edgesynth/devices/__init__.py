@@ -9,6 +9,7 @@ from edgesynth.devices.catalog import list_profiles, load_profile
 from edgesynth.devices.clock import Clock, SystemClock, VirtualClock
 from edgesynth.devices.device import Device, open_device
 from edgesynth.devices.fusion import fuse, workload_from_cost
+from edgesynth.devices.lease import Lease
 from edgesynth.devices.link import Completed, Line, Link, Stream
 from edgesynth.devices.local import LocalLink
 from edgesynth.devices.profile import Mode, Precision, Profile
@@ -26,6 +27,7 @@ __all__ = [
     "Estimate",
     "Faults",
     "LayerWork",
+    "Lease",
     "Line",
     "Link",
     "LocalLink",
