@@ -12,6 +12,7 @@ from edgesynth.devices.fusion import fuse, workload_from_cost
 from edgesynth.devices.lease import Lease
 from edgesynth.devices.link import Completed, Line, Link, Stream
 from edgesynth.devices.local import LocalLink
+from edgesynth.devices.pool import Pool
 from edgesynth.devices.profile import Mode, Precision, Profile
 from edgesynth.devices.roofline import Estimate, Roofline
 from edgesynth.devices.simulated import SimulatedLink
@@ -32,6 +33,7 @@ __all__ = [
     "Link",
     "LocalLink",
     "Mode",
+    "Pool",
     "Precision",
     "Profile",
     "Recording",
