@@ -32,9 +32,12 @@ _START_S: Final = 30.0  # a busy board needs this long at most to start a shell
 _FILE_S: Final = 60.0  # for a file of no size
 _SLOWEST_BYTES_PER_S: Final = 50_000.0
 
-# A file is complete, or it is not there: the size is checked before the new name is given.
+# A file is complete, or it is not there: the size is checked before the new name is given. Nothing is left
+# of it when the host is gone and nobody listens to the complaint.
 _PUT: Final = """
+export LC_ALL=C
 mark=$1 size=$2 folder=$3 target=$4 part=$3/.part-$1
+trap "" PIPE
 trap 'rm -f -- "$part"' EXIT
 mkdir -p -- "$folder" || exit 1
 [ ! -d "$target" ] || { echo "it is a folder there" >&2; exit 1; }

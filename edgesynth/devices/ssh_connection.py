@@ -71,7 +71,7 @@ _REASONS: Final = (
         "in ~/.ssh/config",
     ),
     (
-        "Permission denied",
+        "Permission denied (",
         "{name} refused the key; install it there (ssh-copy-id) or load it into the agent (ssh-add), "
         "until this works without a question: {by_hand}",
     ),

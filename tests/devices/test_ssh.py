@@ -177,13 +177,14 @@ def test_input_arrives_as_given(board):
 
 
 def test_file_names_arrive_as_given(board, tmp_path):
-    for name in filter(str.strip, AWKWARD):
+    awkward = ["-n", "two\nlines\n", 'it\'s "a" $HOME `id` $(id) ; * \\ \N{SNOWMAN}']
+    for name in awkward:
         (tmp_path / "source").write_text(name)
         board.put(tmp_path / "source", f"deep/{name}")
         board.get(f"deep/{name}", tmp_path / "back")
         assert (tmp_path / "back").read_text() == name
 
-    assert names(Path(board.path("deep"))) == sorted(filter(str.strip, AWKWARD))
+    assert names(Path(board.path("deep"))) == sorted(awkward)
 
 
 def test_every_way_to_end_is_told_apart(board):
@@ -288,6 +289,42 @@ def test_a_dropped_connection_ends_the_stream_and_the_next_command_connects_agai
 
     assert wait_gone(pid)
     assert ssh_link.run(["echo", "again"]).stdout == "again\n"
+
+
+def test_a_connection_that_drops_in_a_copy_leaves_nothing(ssh_server, ssh_link, tmp_path):
+    source = tmp_path / "large"
+    with source.open("wb") as file:
+        file.truncate(400 << 20)
+    work = Path(ssh_link.path("."))
+
+    def drop():
+        while not (work.is_dir() and names(work)):
+            time.sleep(0.001)
+        for session in ssh_server.sessions():
+            os.kill(session, signal.SIGKILL)
+
+    dropper = threading.Thread(target=drop)
+    dropper.start()
+    with pytest.raises(LinkError, match=r"cannot copy .*large to 'large' .* dropped"):
+        ssh_link.put(source, "large")
+    dropper.join()
+
+    deadline = time.monotonic() + 20
+    while names(work) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert names(work) == []
+
+
+def test_a_command_whose_shell_is_killed_is_said(board):
+    with pytest.raises(LinkError, match="broke the command off"):
+        board.run(["sh", "-c", "kill -9 $PPID"])
+
+
+def test_many_streams_share_one_connection(board):
+    with contextlib.ExitStack() as opened:
+        streams = [opened.enter_context(board.stream(["cat"], stdin=str(n))) for n in range(12)]
+
+        assert [[line.text for line in stream] for stream in streams] == [[str(n)] for n in range(12)]
 
 
 def test_leaving_a_stream_ends_the_command_and_its_children(board):
