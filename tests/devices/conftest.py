@@ -42,13 +42,14 @@ def workload():
     return build_convolutions(20)
 
 
-def children_of(parent):
-    """Process ids of the children of a process of this machine that have not ended."""
+def children_of(parent, name=""):
+    """Process ids of a process's children that have not ended and are called so."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            state, of = path.read_text(errors="replace").rpartition(")")[2].split()[:2]
-            if state != "Z" and int(of) == parent:
+            called, _, rest = path.read_text(errors="replace").rpartition(")")
+            state, of = rest.split()[:2]
+            if state != "Z" and int(of) == parent and called.partition("(")[2].startswith(name):
                 found.append(int(path.parent.name))
     return found
 
@@ -123,7 +124,8 @@ class SshServer:
 
     def sessions(self):
         """Process ids of the server's side of every connection."""
-        return children_of(self.process.pid)
+        first = children_of(self.process.pid, "sshd")
+        return [*first, *(pid for parent in first for pid in children_of(parent, "sshd"))]
 
     def wait(self):
         for _ in range(200):
@@ -136,7 +138,8 @@ class SshServer:
 
     def stop(self):
         for session in self.sessions():
-            os.kill(session, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(session, signal.SIGTERM)
         self.process.terminate()
         self.process.wait(timeout=30)
 

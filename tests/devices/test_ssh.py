@@ -46,6 +46,20 @@ def board(ssh_server, tmp_path_factory):
         yield link
 
 
+@pytest.fixture
+def severable(ssh_server, tmp_path):
+    """A link, and what kills the server's side of its connection."""
+    others = ssh_server.sessions()
+
+    def sever():
+        for session in set(ssh_server.sessions()) - set(others):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(session, signal.SIGKILL)
+
+    with contextlib.closing(connect(ssh_server, tmp_path)) as link:
+        yield link, sever
+
+
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
@@ -276,37 +290,35 @@ def test_files_that_cannot_be_copied_say_why(board, tmp_path):
             board.path(outside)
 
 
-def test_a_dropped_connection_ends_the_stream_and_the_next_command_connects_again(
-    ssh_server, ssh_link, tmp_path
-):
-    with ssh_link.stream(["sh", "-c", "echo $$; exec sleep 60"], silence_s=60) as stream:
+def test_a_dropped_connection_ends_the_stream_and_the_next_command_connects_again(severable):
+    link, sever = severable
+    with link.stream(["sh", "-c", "echo $$; exec sleep 60"], silence_s=60) as stream:
         lines = iter(stream)
         pid = int(next(lines).text)
-        for session in ssh_server.sessions():
-            os.kill(session, signal.SIGKILL)
+        sever()
         with pytest.raises(LinkError, match=r"the connection to ssh://.* dropped"):
             next(lines)
 
     assert wait_gone(pid)
-    assert ssh_link.run(["echo", "again"]).stdout == "again\n"
+    assert link.run(["echo", "again"]).stdout == "again\n"
 
 
-def test_a_connection_that_drops_in_a_copy_leaves_nothing(ssh_server, ssh_link, tmp_path):
+def test_a_connection_that_drops_in_a_copy_leaves_nothing(severable, tmp_path):
+    link, sever = severable
     source = tmp_path / "large"
     with source.open("wb") as file:
         file.truncate(400 << 20)
-    work = Path(ssh_link.path("."))
+    work = Path(link.path("."))
 
     def drop():
         while not (work.is_dir() and names(work)):
             time.sleep(0.001)
-        for session in ssh_server.sessions():
-            os.kill(session, signal.SIGKILL)
+        sever()
 
     dropper = threading.Thread(target=drop)
     dropper.start()
     with pytest.raises(LinkError, match=r"cannot copy .*large to 'large' .* dropped"):
-        ssh_link.put(source, "large")
+        link.put(source, "large")
     dropper.join()
 
     deadline = time.monotonic() + 20
