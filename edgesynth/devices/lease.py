@@ -4,7 +4,8 @@ The file is only ever replaced as a whole, under a lock of the board's kernel, a
 one that was judged; a lock that dies with its holder cannot be left behind. Time is the board's uptime:
 boards without a battery start in 1970, and their date jumps when the network comes up.
 
-Whoever logs in as another user of the board has another work folder, and so another lease.
+A lease binds those who share the work folder. Another user of the board has another one, and so has a link to
+this machine that was given none.
 """
 
 from __future__ import annotations

@@ -365,9 +365,15 @@ def test_a_host_that_is_killed_leaves_nothing_running(ssh_server, children, tmp_
         "    for line in stream: print(line.text, flush=True)\n"
     )
     config = ssh_server.config(tmp_path, XDG_CACHE_HOME=tmp_path)
-    with subprocess.Popen(
-        [sys.executable, "-c", code, ssh_server.url, config], stdout=subprocess.PIPE, text=True
-    ) as host:
+    with (
+        tempfile.TemporaryDirectory() as sockets,  # a killed process cannot remove its own
+        subprocess.Popen(
+            [sys.executable, "-c", code, ssh_server.url, config],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TMPDIR": sockets},
+        ) as host,
+    ):
         command = int(host.stdout.readline())
         clients = children(host.pid)
         host.kill()
