@@ -1,4 +1,4 @@
-"""Device profiles, the links that reach a device, and the simulated board.
+"""Device profiles, the links that reach a device, leases and pools of devices, and the simulated board.
 
 ``open_device("jetson-tx2", link="simulated")`` gives a :class:`Device`; what it reports is labelled with
 its provenance wherever it goes. :mod:`edgesynth.profiler` turns a device and a network into figures.

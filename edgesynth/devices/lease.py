@@ -47,7 +47,7 @@ _SWAP: Final = (
     + """
 lease=$1 expected=$2 text=$3
 [ "$(version "$lease")" = "$expected" ] || { echo other; exit; }
-if [ "$text" ]; then
+if [ -n "$text" ]; then
     printf "%s\\n" "$text" >"$lease.new" && mv -f -- "$lease.new" "$lease" || exit 1
 else
     rm -f -- "$lease" || exit 1

@@ -176,6 +176,26 @@ def test_an_alias_of_the_users_configuration_is_a_board(ssh_server, tmp_path):
         assert link.run(["echo", "here"]).stdout == "here\n"
 
 
+def test_a_board_behind_a_jump_host_is_reached(ssh_server, tmp_path):
+    config = ssh_server.config(tmp_path, XDG_CACHE_HOME=tmp_path)
+    config.write_text(
+        f"Host far\n HostKeyAlias [127.0.0.1]:{ssh_server.port}\n HostName 127.0.0.1\n"
+        f" Port {ssh_server.port}\n ProxyJump board\n{config.read_text()}"
+    )
+
+    with contextlib.closing(SshLink("ssh://far", config=config)) as link:
+        assert link.run(["echo", "here"]).stdout == "here\n"
+
+
+def test_a_jump_host_cannot_ask_either(ssh_server, tmp_path):
+    (tmp_path / "none").touch()
+    config = ssh_server.config(tmp_path, known_hosts=tmp_path / "none")
+    config.write_text(f"Host far\n ProxyJump board\n{config.read_text()}")
+
+    with pytest.raises(LinkError, match="not known; connect once by hand"):
+        SshLink("ssh://far", config=config)
+
+
 def test_arguments_arrive_as_given(board):
     done = board.run(["printf", "<%s>", *AWKWARD])
 
