@@ -122,6 +122,13 @@ class SshServer:
             path.write_text(f"{path.read_text()} SetEnv {values}\n")
         return path
 
+    def connect(self, place, url=None, *, connect_timeout_s=10.0, **config):
+        """A link whose files on both sides are below a folder."""
+        config.setdefault("XDG_CACHE_HOME", place / "cache")
+        return SshLink(
+            url or self.url, config=self.config(place, **config), connect_timeout_s=connect_timeout_s
+        )
+
     def sessions(self):
         """Process ids of the server's side of every connection."""
         first = children_of(self.process.pid, "sshd")
@@ -161,8 +168,7 @@ def ssh_server(tmp_path_factory):
 
 @pytest.fixture
 def ssh_link(ssh_server, tmp_path):
-    config = ssh_server.config(tmp_path, XDG_CACHE_HOME=tmp_path / "board's cache")
-    with contextlib.closing(SshLink(ssh_server.url, config=config)) as link:
+    with contextlib.closing(ssh_server.connect(tmp_path, XDG_CACHE_HOME=tmp_path / "board's cache")) as link:
         yield link
 
 
