@@ -17,6 +17,8 @@ from edgesynth.devices.local import LocalLink
 from edgesynth.devices.profile import Mode, Profile
 from edgesynth.devices.simulated import BENCH_COMMAND, SimulatedLink
 from edgesynth.devices.simulated_bench import Faults
+from edgesynth.devices.ssh import SshLink
+from edgesynth.devices.ssh_address import SshAddress
 from edgesynth.errors import DeviceError, LinkError, MeasurementError
 from edgesynth.metrics import Provenance
 
@@ -143,19 +145,23 @@ def open_device(
 
     Args:
         name: A profile's name (``jetson-tx2``) or the path of a ``.toml`` file.
-        link: ``simulated`` or ``local``; the profile's default when not given.
+        link: ``simulated``, ``local`` or ``ssh://[user@]host[:port]``; the profile's default when not given.
         mode: A power mode of the profile; its first by default.
         seed: Of a simulated board: same seed, same figures.
         faults: Of a simulated board: how it misbehaves.
 
     Raises:
-        InputError: There is no such profile or mode.
+        InputError: There is no such profile or mode, or the ``ssh`` URL is malformed.
         DeviceError: The device cannot be reached over this link, or the link does not exist.
     """
     profile = load_profile(name)
     chosen = profile.mode(mode)
     asked = profile.links[0] if link is None else link
-    if asked not in profile.links:
+    kind = asked
+    if asked.startswith("ssh:"):
+        SshAddress.parse(asked)
+        kind = "ssh"
+    if kind not in profile.links:
         raise DeviceError(
             f"{profile.name} cannot be reached over link {asked!r}; its links are: {', '.join(profile.links)}"
         )
@@ -177,6 +183,28 @@ def open_device(
             runs_files=True,
             provenance=Provenance.MEASURED,
         )
+    if kind == "ssh":
+        return _open_board(profile, SshLink(asked), chosen)
     raise DeviceError(
-        f"link {asked!r} is not available for {profile.name}; available: simulated, local (host)"
+        f"link {asked!r} is not available for {profile.name}; available: simulated, local (host), ssh://..."
+    )
+
+
+def _open_board(profile: Profile, link: Link, mode: Mode) -> Device:
+    """A real board behind an open link, which is closed when the board cannot measure."""
+    try:
+        command = _board_bench(profile, link)
+    except BaseException:
+        link.close()
+        raise
+    return Device(
+        profile, link, mode=mode, bench_command=command, runs_files=True, provenance=Provenance.MEASURED
+    )
+
+
+def _board_bench(profile: Profile, link: Link) -> Sequence[str]:
+    """The bench program of a real board, brought there over the link."""
+    raise DeviceError(
+        f"{link.name} answers, but this version has no program that measures on a real {profile.name}; "
+        "use link 'simulated'"
     )

@@ -1,5 +1,7 @@
 """What every link promises, tried on every link there is."""
 
+import os
+import signal
 import sys
 
 import pytest
@@ -42,6 +44,22 @@ def test_lines_are_stamped_in_order(harness):
 
     assert [line.text for line in lines] == ["one"]
     assert lines[0].at_s <= harness.link.clock.monotonic()
+
+
+def test_a_stream_that_has_ended_gives_nothing_more(harness):
+    with harness.link.stream([*harness.say, "one"], silence_s=60) as stream:
+        list(stream)
+
+        assert list(stream) == []
+        assert stream.close() == stream.close()
+    assert list(stream) == []
+
+
+def test_an_empty_command_is_refused(harness):
+    with pytest.raises(LinkError):
+        harness.link.run([])
+    with pytest.raises(LinkError):
+        harness.link.stream([])
 
 
 def test_a_silent_command_breaks_the_stream(harness):
@@ -150,3 +168,25 @@ def test_local_link_ends_what_the_program_started(tmp_path):
     link.clock.sleep(1.5)
 
     assert not mark.exists()
+
+
+def test_local_link_ends_what_a_slow_command_had_started():
+    link = LocalLink()
+    before = link.clock.monotonic()
+    with pytest.raises(LinkError, match="did not end"):
+        link.run(["sh", "-c", "sleep 60; true"], timeout_s=0.2)
+    link.close()
+
+    assert link.clock.monotonic() - before < 30
+
+
+def test_local_link_takes_leave_of_a_program_that_went_its_own_way():
+    link = LocalLink()
+    with link.stream(["sh", "-c", "setsid sleep 60 & echo $!"], silence_s=60) as stream:
+        pid = int(next(iter(stream)).text)
+        before = link.clock.monotonic()
+        stream.close()
+    link.close()
+
+    assert link.clock.monotonic() - before < 50
+    os.kill(pid, signal.SIGKILL)

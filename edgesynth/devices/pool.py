@@ -1,0 +1,183 @@
+"""Several boards of one profile, shared by the threads of one run."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from edgesynth.devices.device import Device, open_device
+from edgesynth.devices.profile import Profile
+from edgesynth.errors import DeviceError, InputError, LinkError
+
+__all__ = ["Pool"]
+
+T = TypeVar("T")
+
+
+class Pool:
+    """Boards that stand in for each other; each serves one thread at a time, the longest idle one first.
+
+    A board whose link fails is set aside for good, and the others go on. Other runs are kept off a board by
+    a :class:`~edgesynth.devices.Lease`, not by its pool.
+
+    Args:
+        devices: Open devices of one profile in one power mode; closed with the pool.
+        set_aside: Boards that failed before, by the name of their link.
+
+    Raises:
+        InputError: There is no device, or they are not alike.
+    """
+
+    def __init__(
+        self, devices: Sequence[Device], *, set_aside: Mapping[str, LinkError] | None = None
+    ) -> None:
+        if not devices:
+            raise InputError("a pool needs at least one board; give one link per board")
+        kinds = sorted({f"{device.profile.name} in mode {device.mode.name}" for device in devices})
+        if len(kinds) > 1:
+            raise InputError(
+                f"boards of a pool must be alike, these are {', '.join(kinds)}; make a pool of each"
+            )
+        self._devices = tuple(devices)
+        self._free = deque(devices)
+        self._set_aside = dict(set_aside or {})
+        self._usable = len(devices)
+        self._closed = False
+        self._changed = threading.Condition()
+
+    @classmethod
+    def open(cls, name: str | Path, links: Sequence[str], *, mode: str | None = None) -> Self:
+        """Open one board per link; those that cannot be reached are set aside.
+
+        Args:
+            name: A profile, as of :func:`~edgesynth.devices.open_device`.
+            links: One per board, without repetition.
+            mode: A power mode of the profile; its first by default.
+
+        Raises:
+            InputError: No such profile or mode; a link is malformed or named twice, or none is given.
+            DeviceError: No board can be reached, or a reached one cannot be used.
+        """
+        if len(set(links)) < len(links):
+            raise InputError(f"a board may be in a pool only once; the links were: {', '.join(links)}")
+        devices: list[Device] = []
+        failed: dict[str, LinkError] = {}
+        with ExitStack() as opened:
+            for link in links:
+                try:
+                    device = open_device(name, link, mode=mode)
+                except LinkError as error:
+                    failed[link] = error
+                else:
+                    devices.append(opened.enter_context(device))
+            if failed and not devices:
+                raise _none_left(failed)
+            pool = cls(devices, set_aside=failed)
+            opened.pop_all()
+        return pool
+
+    @property
+    def profile(self) -> Profile:
+        """What is known about every board of the pool."""
+        return self._devices[0].profile
+
+    @property
+    def set_aside(self) -> Mapping[str, LinkError]:
+        """Why boards are no longer used, by the name of their link."""
+        with self._changed:
+            return dict(self._set_aside)
+
+    @contextmanager
+    def acquire(self, *, wait_s: float = 60.0) -> Iterator[Device]:
+        """Give a free board for the length of a ``with`` block.
+
+        A ``LinkError`` that leaves the block sets the board aside.
+
+        Args:
+            wait_s: How long a board may take to become free.
+
+        Raises:
+            DeviceError: All boards were in use for that long, all are set aside, or the pool is closed.
+        """
+        device = self._take(wait_s)
+        try:
+            yield device
+        except LinkError as error:
+            self._drop(device, error)
+            raise
+        except BaseException:
+            self._give_back(device)
+            raise
+        self._give_back(device)
+
+    def run(self, work: Callable[[Device], T], *, wait_s: float = 60.0) -> T:
+        """Do some work on any board; on another one when its link fails.
+
+        Args:
+            work: Called with a board; must not mind being started again elsewhere.
+            wait_s: How long a board may take to become free, each time.
+
+        Raises:
+            DeviceError: As of :meth:`acquire`, or whatever else the work raises.
+        """
+        while True:
+            try:
+                with self.acquire(wait_s=wait_s) as device:
+                    return work(device)
+            except LinkError:
+                continue  # the board is set aside now, so this ends
+
+    def close(self) -> None:
+        """Close every board; those in use as well."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for device in self._devices:
+            device.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _take(self, wait_s: float) -> Device:
+        with self._changed:
+            free = self._changed.wait_for(lambda: self._free or not self._usable or self._closed, wait_s)
+            if self._closed:
+                raise DeviceError("the pool of boards is closed; open it again")
+            if not self._usable:
+                raise _none_left(self._set_aside)
+            if not free:
+                raise DeviceError(
+                    f"all {self._usable} boards of the pool were in use for {wait_s:g} s; "
+                    "wait longer, or add a board"
+                )
+            return self._free.popleft()
+
+    def _give_back(self, device: Device) -> None:
+        with self._changed:
+            self._free.append(device)
+            self._changed.notify()
+
+    def _drop(self, device: Device, error: LinkError) -> None:
+        with self._changed:
+            self._set_aside[device.link.name] = error
+            self._usable -= 1
+            self._changed.notify_all()
+        device.close()
+
+
+def _none_left(failed: Mapping[str, LinkError]) -> DeviceError:
+    reasons = "; ".join(str(error) for error in failed.values())
+    return DeviceError(f"no board of the pool is left ({reasons}); put one right and repeat")
