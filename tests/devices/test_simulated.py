@@ -307,7 +307,6 @@ def test_figures_of_the_board_are_labelled_simulated():
     ("name", "link", "message"),
     [
         ("jetson-tx2", "ssh://nvidia@board", "simulated"),
-        ("jetson-tx2", "local", "simulated"),
         ("host-cpu", "simulated", "local"),
     ],
 )
