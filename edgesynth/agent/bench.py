@@ -46,9 +46,10 @@ def _conditions(ask: BenchAsk, guard: Guard, outbox: Outbox) -> Dict[str, Any]:
     facts, _ = gather(_FACTS, outbox)
     found = {"board" if name == "model" else name: value for name, value in facts.items()}
     before, problem = modes.current_mode()
+    present = before
     if ask.set_mode and ask.mode:
         modes.set_mode(ask.mode, guard)
-    present = modes.current_mode()[0]
+        present, problem = modes.current_mode()
     if present is not None and present.name is not None:
         found["mode"] = present.name
         found["mode_id"] = present.id

@@ -10,11 +10,13 @@ import os
 import shutil
 import signal
 import subprocess
-from typing import Dict, List, NamedTuple, Optional, Tuple
+import time
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 __all__ = [
     "Finished",
     "as_root",
+    "communicate",
     "find_program",
     "gpu_clock_mhz",
     "is_root",
@@ -25,8 +27,13 @@ __all__ = [
     "read_text",
     "run",
     "soc",
+    "while_waiting",
 ]
 
+while_waiting: List[Callable[[], None]] = []
+"""Called about once per second while a program runs, so that a slow one does not look like a dead agent."""
+
+_TICK_S = 1.0
 _FOLDERS = ("/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/usr/src/tensorrt/bin")
 _GPU_NAMES = ("gp10b", "gv11b", "ga10b", "gm20b", "gpu")  # parts of the names of devfreq entries
 
@@ -93,16 +100,40 @@ def run(command: List[str], text: str = "", timeout_s: float = 15.0) -> Finished
         return Finished("", "", "cannot run {}: {}".format(command[0], error.strerror))
     problem = ""
     try:
-        out, err = process.communicate(text.encode(), timeout=timeout_s)
+        out, err = communicate(process, text.encode(), timeout_s)
     except subprocess.TimeoutExpired:
         out, err = _abandon(process)
         problem = "{} did not end within {:g} s".format(command[0], timeout_s)
+    except BaseException:  # somebody stopped the agent
+        _abandon(process)
+        raise
     output, errors = out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
     if not problem and process.returncode != 0:
         said = (errors.strip() or output.strip()).splitlines()
         problem = "{} ended with status {}".format(" ".join(command), process.returncode)
         problem += ": " + said[-1] if said else ""
     return Finished(output, errors, problem)
+
+
+def communicate(
+    process: "subprocess.Popen[bytes]", data: Optional[bytes], timeout_s: float
+) -> Tuple[bytes, bytes]:
+    """Feed a process and collect its output, saying meanwhile that the agent is alive.
+
+    Raises:
+        TimeoutExpired: It did not end in time.
+    """
+    until_s = time.monotonic() + timeout_s
+    while True:
+        left_s = until_s - time.monotonic()
+        try:
+            return process.communicate(data, timeout=max(0.0, min(left_s, _TICK_S)))
+        except subprocess.TimeoutExpired:
+            if left_s <= _TICK_S:
+                raise
+        data = None  # it is being fed already
+        for tell in while_waiting:
+            tell()
 
 
 def _abandon(process: "subprocess.Popen[bytes]") -> Tuple[bytes, bytes]:

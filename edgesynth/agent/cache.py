@@ -13,6 +13,7 @@ from typing import List, Optional, Tuple
 __all__ = ["EngineCache", "engine_key"]
 
 _SUFFIX = ".plan"
+_BUILDING = ".building-"
 
 
 def engine_key(model: str, tensorrt: str, gpu: str, precision: str, flags: List[str]) -> str:
@@ -49,7 +50,7 @@ class EngineCache:
     def scratch(self) -> str:
         """A new empty file to build into."""
         os.makedirs(self._folder, exist_ok=True)
-        handle, path = tempfile.mkstemp(prefix=".building-", dir=self._folder)
+        handle, path = tempfile.mkstemp(prefix="{}{}-".format(_BUILDING, os.getpid()), dir=self._folder)
         os.close(handle)
         return path
 
@@ -63,11 +64,8 @@ class EngineCache:
         return path
 
     def clear(self) -> int:
-        """Remove every plan and whatever unfinished builds left; returns how many bytes."""
-        removed = 0
-        for _, size, path in self._entries(""):
-            removed += _remove(path, size)
-        return removed
+        """Remove every plan and what builds that were killed left; returns how many bytes."""
+        return sum(_remove(path, size) for _, size, path in self._entries("") if not _is_being_built(path))
 
     def _trim(self, keep: str) -> None:
         entries = self._entries(_SUFFIX)
@@ -94,6 +92,20 @@ class EngineCache:
             if name.endswith(suffix):
                 found.append((status.st_mtime, status.st_size, path))
         return sorted(found)
+
+
+def _is_being_built(path: str) -> bool:
+    """Whether the process that builds into this file runs."""
+    name = os.path.basename(path)
+    if not name.startswith(_BUILDING):
+        return False
+    try:
+        os.kill(int(name[len(_BUILDING) :].partition("-")[0]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _remove(path: str, size: int) -> int:

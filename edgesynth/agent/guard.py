@@ -16,7 +16,7 @@ import time
 from types import TracebackType
 from typing import Any, Dict, List, Optional, Type
 
-from edgesynth.agent.board import as_root, run
+from edgesynth.agent.board import as_root, communicate, run
 
 __all__ = ["Guard", "end_group", "serve"]
 
@@ -54,7 +54,7 @@ class Guard:
             return
         process, self._process = self._process, None
         try:
-            out, _ = process.communicate(timeout=_PATIENCE_S)
+            out, _ = communicate(process, None, _PATIENCE_S)
             self.complaint = out.decode("utf-8", "replace").strip()
         except subprocess.TimeoutExpired:  # it goes on without us
             self.complaint = "putting the board back takes longer than {:g} s".format(_PATIENCE_S)

@@ -26,7 +26,7 @@ import sys
 import traceback
 from typing import Any, Callable, Dict, List
 
-from edgesynth.agent import bench, build, info, jobs
+from edgesynth.agent import bench, board, build, info, jobs
 from edgesynth.agent.errors import Interrupted, LinkGone, Refusal
 from edgesynth.agent.events import Outbox
 
@@ -87,6 +87,7 @@ def _read_request() -> Dict[str, Any]:
 
 def _serve(work: Callable[[Dict[str, Any], Outbox], None], request: Dict[str, Any], outbox: Outbox) -> int:
     """Do the work and tell how it ended."""
+    board.while_waiting.append(outbox.keep_alive)
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)

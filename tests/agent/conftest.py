@@ -64,7 +64,8 @@ class FakeBoard:
         self.agent = root / "home" / agent_name(package)
         self.folder = root / "home" / "work"
         for name, folder in PROGRAMS.items():
-            self.write_program(f"{folder}/{name}", (PARTS / "programs" / f"{name}.py").read_text())
+            self.write_program(f"{folder}/{name}", PARTS / "programs" / name)
+        self.trust("ALL")
         self.write("home/model.onnx", "not looked into by a TensorRT that is not there")
         self.write("proc/device-tree/model", "NVIDIA Jetson TX2 Developer Kit\0")
         self.write("proc/device-tree/compatible", "nvidia,quill\0nvidia,tegra186\0")
@@ -102,8 +103,11 @@ class FakeBoard:
         place.write_text(text)
         return place
 
-    def write_program(self, path, text):
-        place = self.write(path, f"#!{sys.executable} -SE\n{text}")
+    def write_program(self, path, source):
+        """A program of the board, from a script of Python or of the shell."""
+        script = source.with_suffix(".sh" if source.with_suffix(".sh").exists() else ".py")
+        interpreter = "/bin/sh" if script.suffix == ".sh" else f"{sys.executable} -SE"
+        place = self.write(path, f"#!{interpreter}\n{script.read_text()}")
         place.chmod(place.stat().st_mode | stat.S_IXUSR)
 
     def remove(self, *names):
@@ -127,10 +131,9 @@ class FakeBoard:
         self.control.setdefault(program, {}).update(values)
         self._write_control()
 
-    def trust(self, rights):
-        """What sudo lets pass without a password: everything, nothing, or programs by name."""
-        self.control["sudo"] = rights
-        self._write_control()
+    def trust(self, *programs):
+        """What sudo lets pass without a password: these programs, or ``ALL``."""
+        self.write("state/sudoers", " ".join(programs) + "\n")
 
     def _write_control(self):
         scratch = self.root / "control.new"
@@ -146,8 +149,8 @@ class FakeBoard:
             "warm_up_s": 0.01,
             "latency_runs": 20,
             "latency_limit_s": 2.0,
-            "idle_s": 0.1,
-            "load_s": 0.3,
+            "idle_s": 0.05,
+            "load_s": 0.25,
             "rate_hz": 50.0,
             "mode": "MAXN",
             "folder": str(self.folder),
@@ -291,6 +294,10 @@ def release(request, bare_board, cudart):
 @pytest.fixture
 def here(board, monkeypatch):
     """This machine is the board: what runs here as a child process finds the board's files and programs."""
+    board.use_python("3.6")
+    (board.root / "home/bin").mkdir()
+    (board.root / "home/bin/python3").symlink_to(board.python)
+    board.environment["PATH"] = f"{board.root / 'home/bin'}:{board.environment['PATH']}"
     for name, value in board.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)

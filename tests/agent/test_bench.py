@@ -1,8 +1,6 @@
 """A benchmark on every TensorRT from 7.1 on, and everything that may go wrong with one."""
 
 import json
-import os
-import signal
 import statistics
 import time
 
@@ -23,7 +21,7 @@ def test_every_tensorrt_gives_latencies_phases_and_counts(release):
     assert statistics.median(found.gpu_latencies_ms) == pytest.approx(4.0, rel=0.02)
     assert statistics.median(found.latencies_ms) >= 4.0
     assert list(found.phases) == ["idle_before", "load", "idle_after", "end"]
-    assert 2 <= found.counts[-1][1] <= 0.3 / 4e-3 + 1
+    assert 2 <= found.counts[-1][1] <= 0.25 / 4e-3 + 1
     assert found.counts[-1][0] <= found.phases["idle_after"]
     assert (
         0 < found.memory_bytes - 8 * 4 * (3 * 8 * 8 + 10) < 2000
@@ -122,11 +120,10 @@ def test_a_network_that_crashes_tensorrt_does_not_take_the_agent(board):
     board.wait_until_quiet()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_it_with_a_word_and_puts_the_board_back(board, number):
+def test_a_signal_ends_it_with_a_word_and_puts_the_board_back(board):
     process = board.start_bench(until='"name":"load"', set_mode=True, mode="MAXQ", clocks="fixed")
     assert board.present_mode() == "MAXQ"
-    os.kill(process.pid, number)
+    process.terminate()
 
     with process:
         last = json.loads(process.stdout.read().splitlines()[-1])
@@ -142,7 +139,7 @@ def test_a_signal_ends_it_with_a_word_and_puts_the_board_back(board, number):
 def test_a_killed_agent_leaves_nothing_behind(board, sudo):
     board.use_python("3.6" if sudo else "3.12")
     if not sudo:
-        board.trust(["nvpmodel", "jetson_clocks"])
+        board.trust("nvpmodel", "jetson_clocks")
     process = board.start_bench(until='"name":"load"', set_mode=True, mode="MAXQ", clocks="fixed")
     assert [line for line in board.processes().values() if "tegrastats" in line]
     process.kill()

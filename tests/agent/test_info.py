@@ -54,7 +54,7 @@ def test_a_tensorrt_that_crashes_on_import_does_not_take_the_agent(board):
 
 
 def test_sudo_that_asks_for_a_password_is_no_sudo(bare_board):
-    bare_board.trust(False)
+    bare_board.trust()
 
     facts, missing = ask(bare_board, "sudo", "clocks", "power_mode")
 
@@ -63,9 +63,9 @@ def test_sudo_that_asks_for_a_password_is_no_sudo(bare_board):
     assert facts["power_mode"]["name"] == "MAXP_CORE_ARM"
 
 
-@pytest.mark.parametrize("rights", [True, False])
+@pytest.mark.parametrize("rights", [["ALL"], []])
 def test_the_mode_is_told_even_where_nvpmodel_needs_root(bare_board, rights):
     bare_board.set("nvpmodel", query_needs_root=True)
-    bare_board.trust(rights)
+    bare_board.trust(*rights)
 
     assert ask(bare_board, "power_mode")[0]["power_mode"] == {"name": "MAXP_CORE_ARM", "id": 3}

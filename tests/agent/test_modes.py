@@ -80,15 +80,15 @@ def test_a_board_is_left_alone_unless_it_is_to_be_changed(board):
 @pytest.mark.parametrize(
     ("control", "rights", "mode", "message"),
     [
-        ({"reboot": True}, True, "MAXQ", r"needs a reboot from 'MAXP_CORE_ARM'; run 'sudo nvpmodel -m 1'"),
-        ({"keeps": True}, True, "MAXQ", r"kept power mode 'MAXP_CORE_ARM' instead of 'MAXQ'"),
-        ({}, False, "MAXQ", r"a password is required"),
-        ({}, True, "MAXX", r"no power mode 'MAXX' here; known: MAXN, MAXQ, MAXP_CORE_ALL"),
+        ({"reboot": True}, ["ALL"], "MAXQ", r"needs a reboot from 'MAXP_CORE_ARM'; run 'sudo nvpmodel -m 1'"),
+        ({"keeps": True}, ["ALL"], "MAXQ", r"kept power mode 'MAXP_CORE_ARM' instead of 'MAXQ'"),
+        ({}, [], "MAXQ", r"a password is required"),
+        ({}, ["ALL"], "MAXX", r"no power mode 'MAXX' here; known: MAXN, MAXQ, MAXP_CORE_ALL"),
     ],
 )
 def test_a_mode_that_cannot_be_had_is_refused_with_the_reason(board, control, rights, mode, message):
     board.set("nvpmodel", **control)
-    board.trust(rights)
+    board.trust(*rights)
 
     event = board.bench(set_mode=True, mode=mode)[-1]
 
@@ -98,7 +98,7 @@ def test_a_mode_that_cannot_be_had_is_refused_with_the_reason(board, control, ri
 
 
 def test_clocks_that_cannot_be_fixed_are_refused_and_the_mode_put_back(board):
-    board.trust(["nvpmodel"])
+    board.trust("nvpmodel")
 
     event = board.bench(set_mode=True, mode="MAXQ", clocks="fixed")[-1]
 
