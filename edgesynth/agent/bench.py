@@ -15,7 +15,7 @@ from edgesynth.agent.build import Built, build_engine
 from edgesynth.agent.children import LineProcess, wait
 from edgesynth.agent.errors import NetworkFailure, Refusal
 from edgesynth.agent.events import Outbox
-from edgesynth.agent.failures import classify
+from edgesynth.agent.failures import classify, tells_no_memory
 from edgesynth.agent.guard import Guard
 from edgesynth.agent.info import gather
 from edgesynth.agent.power import Sensor, open_sensor
@@ -30,12 +30,11 @@ _FACTS = ("model", "soc", "l4t", "python", "cuda")
 def tell_bench(request: Dict[str, Any], outbox: Outbox) -> None:
     """Serve one benchmark."""
     ask = read_bench(request)
-    watch = 0 if request.get("watch_input") else None
     with Guard() as guard:
         outbox.tell("start", **_conditions(ask, guard, outbox))
         built = build_engine(ask.build, guard, outbox)
         outbox.tell("start", **built.facts)
-        memory_bytes = _Bench(ask, built, guard, outbox, watch).run()
+        memory_bytes = _Bench(ask, built, guard, outbox).run()
     if guard.complaint:
         outbox.tell("start", not_put_back=guard.complaint)
     outbox.tell("end", memory_bytes=memory_bytes)
@@ -70,14 +69,11 @@ def _conditions(ask: BenchAsk, guard: Guard, outbox: Outbox) -> Dict[str, Any]:
 class _Bench:
     """One benchmark under way."""
 
-    def __init__(
-        self, ask: BenchAsk, built: Built, guard: Guard, outbox: Outbox, watch: Optional[int]
-    ) -> None:
+    def __init__(self, ask: BenchAsk, built: Built, guard: Guard, outbox: Outbox) -> None:
         self._ask = ask
         self._built = built
         self._guard = guard
         self._outbox = outbox
-        self._watch = watch
         self._answers: List[Dict[str, Any]] = []
         self._sensor_s = 0.0
         command = [sys.executable, sys.argv[0], "_run"]
@@ -117,6 +113,8 @@ class _Bench:
             self._phase("load", time.monotonic())
             done = self._do("load", ask.load_s + _SLACK_S, sensor, seconds=ask.load_s)
             self._phase("idle_after", done["at"])
+            cooling = gather(("cooling",), self._outbox)[0]["cooling"] or {}
+            self._outbox.tell("start", cooling_active=sorted(name for name in cooling if cooling[name] > 0))
             self._rest(sensor, ask.idle_s)
             self._phase("end", time.monotonic())
         finally:
@@ -167,7 +165,7 @@ class _Bench:
                 )
             return done() or not self._runner.open
 
-        wait(handlers, stop, self._outbox, until_s=until_s, watch=self._watch)
+        wait(handlers, stop, self._outbox, until_s=until_s)
 
     def _hear_sensor(self, at_s: float, line: str) -> None:
         self._sensor_s = at_s
@@ -183,7 +181,8 @@ class _Bench:
             self._outbox.tell(kind, **event)
         elif kind in ("ready", "done"):
             self._answers.append(event)
-        elif kind == "failed":
-            raise NetworkFailure(event["kind"], event["reason"])
         else:
-            raise Refusal(event["kind"], event["reason"])
+            said = self._runner.errors()
+            if tells_no_memory(said):  # whatever it led to
+                raise classify("run", said, None, board.memory_mb().get("available"))
+            raise (NetworkFailure if kind == "failed" else Refusal)(event["kind"], event["reason"])

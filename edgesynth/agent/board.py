@@ -22,6 +22,7 @@ __all__ = [
     "is_root",
     "memory_mb",
     "model",
+    "offer_to_memory_killer",
     "paths",
     "place",
     "read_text",
@@ -142,6 +143,15 @@ def _abandon(process: "subprocess.Popen[bytes]") -> Tuple[bytes, bytes]:
         return process.communicate(timeout=1.0)
     except (OSError, subprocess.TimeoutExpired):  # not ours to kill (it runs as root), or stuck in the kernel
         return b"", b""
+
+
+def offer_to_memory_killer() -> None:
+    """When memory runs out, let this process be the one that is killed, and not the agent or the desktop."""
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("900")
+    except OSError:  # a container may forbid it
+        return
 
 
 def model() -> Optional[str]:

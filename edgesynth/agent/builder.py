@@ -4,6 +4,7 @@ import json
 import sys
 from typing import Any, Dict
 
+from edgesynth.agent.board import offer_to_memory_killer
 from edgesynth.agent.engine import with_batch
 from edgesynth.agent.errors import NetworkFailure
 
@@ -12,6 +13,7 @@ __all__ = ["serve"]
 
 def serve() -> int:
     """Build what the request on standard input asks for; errors go to the error output, as TensorRT's do."""
+    offer_to_memory_killer()
     request = json.loads(sys.stdin.readline())
     try:
         plan = build(request)

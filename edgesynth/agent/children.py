@@ -9,7 +9,7 @@ from typing import Callable, List, Mapping, Optional
 
 from edgesynth.agent.errors import Interrupted, LinkGone
 from edgesynth.agent.events import Outbox
-from edgesynth.agent.guard import Guard, end_group
+from edgesynth.agent.guard import Guard, end_group, runs
 
 __all__ = ["LineProcess", "wait"]
 
@@ -72,14 +72,12 @@ class LineProcess:
 
     def finish(self, patience_s: float = 5.0) -> Optional[int]:
         """The status of a process whose output has ended; negative for a signal, ``None`` if it hung."""
-        try:
-            status = self._process.wait(timeout=patience_s)
-        except subprocess.TimeoutExpired:
-            self.close()
-            return None
-        self._guard.ended(self._process.pid)
-        self.close()
-        return status
+        until_s = time.monotonic() + patience_s
+        while runs(self._process.pid) and time.monotonic() < until_s:
+            time.sleep(0.02)
+        hung = runs(self._process.pid)
+        self.close()  # also what it started and left behind
+        return None if hung else self._process.returncode
 
     def close(self) -> None:
         """End the process if it still runs."""
@@ -112,28 +110,26 @@ def wait(
     outbox: Outbox,
     *,
     until_s: float,
-    watch: Optional[int] = None,
 ) -> bool:
     """Hand lines to their handlers, stamped on arrival, until something is done or the time is over.
 
     Args:
         handlers: What to call with (monotonic seconds, line) per process.
         done: Asked after every event and at every tick.
-        outbox: Told that the agent is alive; its reader's absence ends the wait.
+        outbox: Told that the agent is alive; the end of its link ends the wait.
         until_s: Monotonic time at which to stop.
-        watch: A descriptor whose end means that the caller is gone.
 
     Returns:
         Whether it was done in time; false too when every process has closed its output.
 
     Raises:
         LinkGone: The reader of the outbox is gone.
-        Interrupted: ``watch`` was closed.
+        Interrupted: The input that the outbox watches was closed.
     """
     poll = select.poll()
     poll.register(outbox.descriptor, 0)  # tells hang-ups and errors only
-    if watch is not None:
-        poll.register(watch, select.POLLIN)
+    if outbox.watched is not None:
+        poll.register(outbox.watched, select.POLLIN)
     by_descriptor = {process.descriptor: process for process in handlers if process.open}
     for descriptor in by_descriptor:
         poll.register(descriptor, select.POLLIN)
@@ -145,7 +141,7 @@ def wait(
             at_s = time.monotonic()
             if descriptor == outbox.descriptor:
                 raise LinkGone("the link has dropped")
-            if descriptor == watch:
+            if descriptor == outbox.watched:
                 if not os.read(descriptor, 4096):
                     raise Interrupted("the caller closed the input")
                 continue

@@ -6,7 +6,7 @@ The events are listed in ``edgesynth/devices/bench.py``, where the host reads th
 import json
 import os
 import time
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from edgesynth.agent.errors import LinkGone
 
@@ -25,10 +25,14 @@ class Outbox:
 
     Args:
         descriptor: An open file descriptor: standard output, or the file of a job.
+
+    Attributes:
+        watched: A descriptor whose end means that the caller is gone; ``None`` if there is no such sign.
     """
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
+        self.watched: Optional[int] = None
         self._told_s = time.monotonic()
 
     def tell(self, event: str, **values: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Optional
 
 from edgesynth.agent.errors import NetworkFailure
 
-__all__ = ["classify"]
+__all__ = ["classify", "tells_no_memory"]
 
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|OutOfMemory|insufficient memory|not enough memory|Cuda failure: 2\b|cudaMalloc"
@@ -19,6 +19,11 @@ _UNSUPPORTED = re.compile(
     re.IGNORECASE,
 )
 _SIGNALS = {number.value: number.name for number in signal.Signals}
+
+
+def tells_no_memory(said: str) -> bool:
+    """Whether TensorRT or CUDA said that memory ran out."""
+    return _OUT_OF_MEMORY.search(said) is not None
 
 
 def classify(
@@ -41,7 +46,7 @@ def classify(
             doing, memory
         )
         return NetworkFailure("out_of_memory", reason)
-    if _OUT_OF_MEMORY.search(said):
+    if tells_no_memory(said):
         return NetworkFailure("out_of_memory", "out of memory in the {}{}: {}".format(doing, memory, tail))
     if _UNSUPPORTED.search(said):
         return NetworkFailure("unsupported", "TensorRT does not support this network: " + tail)

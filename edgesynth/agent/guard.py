@@ -18,7 +18,7 @@ from typing import Any, Dict, List, Optional, Type
 
 from edgesynth.agent.board import as_root, communicate, run
 
-__all__ = ["Guard", "end_group", "serve"]
+__all__ = ["Guard", "end_group", "runs", "serve"]
 
 _PATIENCE_S = 60.0
 _GRACE_S = 1.0  # between asking a process to end and ending it
@@ -128,12 +128,12 @@ def end_group(leader: int) -> str:
             if command is not None:
                 run(command)
         until = time.monotonic() + _GRACE_S
-        while _runs(leader) and time.monotonic() < until:
+        while runs(leader) and time.monotonic() < until:
             time.sleep(0.02)
-    return "process {} could not be ended".format(leader) if _runs(leader) else ""
+    return "process {} could not be ended".format(leader) if runs(leader) else ""
 
 
-def _runs(pid: int) -> bool:
+def runs(pid: int) -> bool:
     """Whether a process runs; one that has ended and is not yet collected by its parent does not."""
     try:
         with open("/proc/{}/stat".format(pid)) as file:

@@ -39,7 +39,10 @@ def gather(only: Any, outbox: Outbox) -> Tuple[Dict[str, Any], Dict[str, str]]:
         if only is not None and name not in only:
             continue
         outbox.keep_alive()
-        value, reason = _power(outbox) if find is None else find()
+        try:
+            value, reason = _power(outbox) if find is None else find()
+        except (LookupError, OSError, ValueError) as error:  # some board writes it in a form of its own
+            value, reason = None, "it cannot be read: {!r}".format(error)
         facts[name] = value
         if value is None:
             missing[name] = reason

@@ -4,6 +4,7 @@ A job holds a lock on its file while it runs, so one that died is told from one 
 """
 
 import fcntl
+import glob
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 from edgesynth.agent.asks import work_folder
 from edgesynth.agent.cache import EngineCache
@@ -119,27 +120,34 @@ def follow(path: str, outbox: Outbox) -> None:
 
 
 def tidy(request: Dict[str, Any], outbox: Outbox) -> None:
-    """Serve the verb ``clean``: remove kept engines and ended jobs.
+    """Serve the verb ``clean``: remove kept engines, the models they came from, and ended jobs.
 
     Args:
         request: ``engines`` and ``jobs``: what to remove, both by default; ``older_than_s``: keep younger
-            jobs.
+            jobs and models.
         outbox: Told what was removed.
     """
     folder = work_folder(request)
+    eldest_s = time.time() - float(request.get("older_than_s", 0))
     freed = 0
     if request.get("engines", True):
-        freed = EngineCache(os.path.join(folder, "engines"), 0).clear()
+        freed += EngineCache(os.path.join(folder, "engines"), 0).clear()
+        for path in _older(os.path.join(folder, "models"), eldest_s):
+            freed += os.path.getsize(path)
+            os.remove(path)
     jobs = []
     if request.get("jobs", True):
-        eldest_s = time.time() - float(request.get("older_than_s", 0))
-        jobs_folder = os.path.join(folder, "jobs")
-        for name in sorted(os.listdir(jobs_folder)) if os.path.isdir(jobs_folder) else ():
-            path = os.path.join(jobs_folder, name)
-            if os.path.getmtime(path) <= eldest_s and not _is_locked(path):
+        for path in _older(os.path.join(folder, "jobs"), eldest_s):
+            if not _is_locked(path):
                 os.remove(path)
-                jobs.append(name[: -len(".jsonl")])
+                jobs.append(os.path.basename(path)[: -len(".jsonl")])
     outbox.tell("end", freed_bytes=freed, jobs=jobs)
+
+
+def _older(folder: str, eldest_s: float) -> List[str]:
+    """Files of a folder that were last written before an instant."""
+    paths = sorted(glob.glob(os.path.join(folder, "*")))
+    return [path for path in paths if os.path.getmtime(path) <= eldest_s]
 
 
 def _is_locked(path: str) -> bool:

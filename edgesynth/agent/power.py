@@ -64,10 +64,11 @@ def open_sensor(rate_hz: float, needed: Tuple[str, ...], guard: Guard, outbox: O
         told.append("{}: {}".format(way, _shown(line, rails, needed) or said[-1]))
     raise Refusal(
         "sensor",
-        "no power rail {} can be read ({}); run as root, let this user run 'sudo -n tegrastats', or make the "
+        "no power rail{} can be read ({}); run as root, let this user run 'sudo -n tegrastats', or make the "
         "INA files below /sys/bus/i2c/devices readable".format(
-            " and ".join(needed), "; ".join(told) or "no tegrastats and no INA chip on this board"
-        ).replace("  ", " "),
+            "".join(" " + name for name in needed),
+            "; ".join(told) or "no tegrastats and no INA chip on this board",
+        ),
     )
 
 
@@ -78,9 +79,8 @@ def _ways(interval_ms: int) -> List[Tuple[str, List[str]]]:
     if tegrastats is not None:
         found += _with_and_without_root("tegrastats", [tegrastats, "--interval", str(interval_ms)])
     if ina.find_channels():
-        found += _with_and_without_root("sysfs", [sys.executable, sys.argv[0], "_rails", str(interval_ms)])[
-            ::-1
-        ]
+        command = [sys.executable, sys.argv[0], "_rails", str(interval_ms)]
+        found += reversed(_with_and_without_root("sysfs", command))
     return found
 
 

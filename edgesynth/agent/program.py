@@ -9,7 +9,7 @@ info    says what this board is and has
 bench   measures latency and power of a network; what it changes on the board is put back
 build   builds an engine from an ONNX file, or finds the one it built before
 fetch   gives the events of a ``job`` again, and the rest as they come; with ``stop`` it ends the job
-clean   removes kept engines and ended jobs
+clean   removes kept engines, their models, and ended jobs
 ======= ==================================================================================================
 
 The request ends with the input or with a line end. ``bench`` and ``build`` take ``job``: a name under which
@@ -58,6 +58,7 @@ def main(arguments: List[str]) -> int:
         return 2
     if verb in _DETACHABLE and "job" in request:
         return _serve(lambda asked, told: jobs.start_job(verb, asked, told), request, outbox)
+    outbox.watched = 0 if request.get("watch_input") else None
     return _serve(_VERBS[verb], request, outbox)
 
 

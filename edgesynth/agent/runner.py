@@ -10,6 +10,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, Tuple
 
+from edgesynth.agent.board import offer_to_memory_killer
 from edgesynth.agent.errors import Refusal
 from edgesynth.agent.events import Outbox, chunks
 from edgesynth.agent.trtexec import Trtexec
@@ -70,6 +71,7 @@ class PythonRunner:
 
 def serve() -> int:
     """Obey commands until the input ends; the exit status is 0 unless something unforeseen happened."""
+    offer_to_memory_killer()
     outbox = Outbox(os.dup(1))
     os.dup2(2, 1)  # whatever libraries print goes to the error output, not among the events
     runner: Any = None

@@ -15,7 +15,8 @@ import time
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from edgesynth.agent.board import find_program, run
-from edgesynth.agent.errors import NetworkFailure, Refusal
+from edgesynth.agent.errors import Refusal
+from edgesynth.agent.failures import classify
 
 __all__ = ["Trtexec", "build_command", "options", "version"]
 
@@ -158,7 +159,7 @@ class Trtexec:
         finally:
             os.remove(times)
         if status != 0 or not calls or start_s is None:
-            raise NetworkFailure("crash", failure_text(said, status))
+            raise classify("run", said, status)
         return _read_trace(start_s, calls)
 
 
@@ -186,11 +187,3 @@ def _read_trace(start_s: float, calls: List[Dict[str, float]]) -> Trace:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise Refusal("tensorrt", "trtexec's times cannot be read: {!r}".format(error)) from error
-
-
-def failure_text(said: str, status: int) -> str:
-    """The lines of trtexec that say what went wrong."""
-    errors = [line for line in said.splitlines() if "[E]" in line]
-    return "trtexec ended with status {}: {}".format(
-        status, "; ".join(errors[-5:]) or said[-300:] or "no output"
-    )

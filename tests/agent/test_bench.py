@@ -28,6 +28,7 @@ def test_every_tensorrt_gives_latencies_phases_and_counts(release):
     )  # besides the tensors: plan and activations
     assert found.conditions["runner"] == "tensorrt"
     assert found.conditions["cuda_access"] == "libcudart"
+    assert found.conditions["cooling_active"] == []
     release.wait_until_quiet()
 
 

@@ -93,6 +93,7 @@ def test_a_build_of_trtexec_that_fails_is_read_from_what_it_prints(bare_board):
         ("[E] [TRT] 10: Could not find any implementation for node conv1 + relu1.", 1, "unsupported"),
         ("In node 3: No importer registered for op: Einsumm", 1, "unsupported"),
         ("Cuda failure: 2\nAborted (core dumped)", -6, "out_of_memory"),
+        ("[E] Error Code 2: OutOfMemory (no further information)", 1, "out_of_memory"),
         ("MemoryError: std::bad_alloc", 1, "out_of_memory"),
         ("", -9, "out_of_memory"),
         ("Assertion failed", -6, "crash"),

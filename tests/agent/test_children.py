@@ -140,3 +140,23 @@ def test_what_runs_as_root_is_ended_through_sudo(monkeypatch):
     assert guard.end_group(child.pid) == ""
     child.wait()
     assert asked[0] == ["sudo", "-n", "kill", "-15", "--", f"-{child.pid}"]
+
+
+def test_what_a_child_left_behind_ends_with_it(pipe):
+    process = python_lines(
+        "import subprocess\nprint(subprocess.Popen(['sleep', '600']).pid, flush=True)\nimport os\nos._exit(3)"
+    )
+    heard = []
+    wait(
+        {process: lambda at_s, line: heard.append(line)},
+        lambda: bool(heard),
+        pipe[0],
+        until_s=time.monotonic() + 30,
+    )
+
+    assert process.finish() == 3
+
+    until = time.monotonic() + 20
+    while guard.runs(int(heard[0])) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not guard.runs(int(heard[0]))

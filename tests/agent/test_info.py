@@ -63,6 +63,18 @@ def test_sudo_that_asks_for_a_password_is_no_sudo(bare_board):
     assert facts["power_mode"]["name"] == "MAXP_CORE_ARM"
 
 
+def test_tools_that_print_nonsense_are_facts_that_are_missing(bare_board):
+    bare_board.set("nvpmodel", garbage=True)
+    (bare_board.root / "var/lib/nvpmodel/status").write_text("nonsense")
+    bare_board.write("etc/nv_tegra_release", "\x00\x01")
+    bare_board.write("proc/meminfo", "MemTotal: many kB\nMemAvailable")
+
+    facts, missing = ask(bare_board, "power_mode", "l4t", "memory_mb")
+
+    assert set(facts.values()) == {None}
+    assert missing["power_mode"] == "nvpmodel -q printed no mode"
+
+
 @pytest.mark.parametrize("rights", [["ALL"], []])
 def test_the_mode_is_told_even_where_nvpmodel_needs_root(bare_board, rights):
     bare_board.set("nvpmodel", query_needs_root=True)

@@ -102,10 +102,11 @@ def test_the_profiler_measures_a_board_like_any_device(here, model):
     ("control", "message"),
     [
         pytest.param({"throttle_at": 12}, "GPU clock fell to 726 MHz", id="throttle"),
-        pytest.param({"garbage_every": 3}, "power samples", id="garbage", marks=pytest.mark.slow),
-        pytest.param({"cpu_mw": 9000}, "shows 9000 mW, more than the", id="label", marks=pytest.mark.slow),
+        pytest.param({"garbage_every": 3}, "power samples", id="garbage"),
+        pytest.param({"cpu_mw": 9000}, "shows 9000 mW, more than the", id="label"),
     ],
 )
+@pytest.mark.slow
 def test_a_board_that_misbehaves_gives_no_figure(here, model, control, message):
     here.set("tegrastats", **control)
     with open_device("jetson-tx2", link="local", mode="MAXN") as device:

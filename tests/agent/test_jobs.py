@@ -104,8 +104,11 @@ def test_clean_removes_what_has_ended_and_leaves_what_runs(board):
     process = board.start("bench", board.request(job="running", load_s=600.0))
     read_until(process, '"name":"load"')
 
+    board.write("home/work/models/0123.onnx", "sent by a host")
+
     (event,) = board.ask("clean", folder=str(board.folder))
 
+    assert not list((board.folder / "models").iterdir())
     assert event["jobs"] == ["ended"]
     assert event["freed_bytes"] > 0
     assert not list((board.folder / "engines").iterdir())

@@ -14,6 +14,9 @@ def main():
         control = json.load(file).get("nvpmodel", {})
     with open(os.path.join(ROOT, "etc/nvpmodel.conf")) as file:
         names = {int(number): name for number, name in re.findall(r"ID=(\d+) NAME=(\S+)", file.read())}
+    if control.get("garbage"):
+        print("\x00\x1b NV Pow")
+        return
     with open(STATUS) as file:
         present = int(re.search(r"pmode:(\d+)", file.read()).group(1))
     rights = bool(os.environ.get("FAKE_ROOT"))
