@@ -46,6 +46,7 @@ def _conditions(ask: BenchAsk, guard: Guard, outbox: Outbox) -> Dict[str, Any]:
     found = {"board" if name == "model" else name: value for name, value in facts.items()}
     before, problem = modes.current_mode()
     present = before
+    not_kept = modes.keep_clocks(guard) if ask.set_mode or ask.clocks == "fixed" else ""
     if ask.set_mode and ask.mode:
         modes.set_mode(ask.mode, guard)
         present, problem = modes.current_mode()
@@ -57,7 +58,7 @@ def _conditions(ask: BenchAsk, guard: Guard, outbox: Outbox) -> Dict[str, Any]:
     if before is not None and before != present:
         found["mode_before"] = before.name
     if ask.clocks == "fixed":
-        modes.fix_clocks(guard)
+        modes.fix_clocks(not_kept)
     clocks, problem = modes.clock_report()
     found["clocks"] = ask.clocks
     found["clocks_mhz"] = clocks or problem

@@ -19,6 +19,7 @@ __all__ = [
     "clock_report",
     "current_mode",
     "fix_clocks",
+    "keep_clocks",
     "mode_table",
     "parse_clocks",
     "parse_modes",
@@ -147,28 +148,38 @@ def clock_report() -> Tuple[Dict[str, float], str]:
     return found, "" if found else done.problem or "jetson_clocks --show printed no clocks"
 
 
-def fix_clocks(guard: Guard) -> None:
-    """Hold every clock at the highest of the power mode; the guard puts the former ones back.
+def keep_clocks(guard: Guard) -> str:
+    """Store the clocks as they are; the guard puts them back. Returns why it cannot be done.
+
+    To be called before :func:`set_mode`, which changes clocks too: what is done last is undone first, so the
+    clocks are put back in the mode they belong to.
+    """
+    program = find_program("jetson_clocks")
+    if program is None:
+        return "there is no jetson_clocks on this board"
+    folder = tempfile.mkdtemp(prefix="edgesynth-clocks-")
+    guard.remove(folder)
+    stored = os.path.join(folder, "stored")  # a new one: jetson_clocks asks before it overwrites a file
+    store, restore = [program, "--store", stored], [program, "--restore", stored]
+    problem = run(as_root(store) or store, timeout_s=60.0).problem
+    if not problem:
+        guard.undo(as_root(restore) or restore)
+    return problem
+
+
+def fix_clocks(problem: str) -> None:
+    """Hold every clock at the highest of the power mode.
+
+    Args:
+        problem: What :func:`keep_clocks` said: what cannot be put back is not changed.
 
     Raises:
         Refusal: Kind ``clocks``: there is no ``jetson_clocks``, or this user may not run it.
     """
-    program = find_program("jetson_clocks")
-    if program is None:
-        raise Refusal("clocks", "clocks cannot be fixed: there is no jetson_clocks on this board")
-    folder = tempfile.mkdtemp(prefix="edgesynth-clocks-")
-    guard.remove(folder)
-    stored = os.path.join(
-        folder, "stored"
-    )  # jetson_clocks asks before it overwrites a file: a new one each time
-    for options in (["--store", stored], []):
-        command = [program] + options
-        done = run(as_root(command) or command, timeout_s=60.0)
-        if done.problem:
-            raise Refusal(
-                "clocks",
-                "clocks cannot be fixed: {}; let this user run 'sudo -n jetson_clocks'".format(done.problem),
-            )
-        if options:
-            restore = [program, "--restore", stored]
-            guard.undo(as_root(restore) or restore)
+    if not problem:
+        command = [find_program("jetson_clocks") or "jetson_clocks"]
+        problem = run(as_root(command) or command, timeout_s=60.0).problem
+    if problem:
+        raise Refusal(
+            "clocks", "clocks cannot be fixed: {}; let this user run 'sudo -n jetson_clocks'".format(problem)
+        )

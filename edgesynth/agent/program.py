@@ -16,6 +16,7 @@ The request ends with the input or with a line end. ``bench`` and ``build`` take
 the work goes on when the link drops. Without it the work ends with the link: when standard output is closed,
 on SIGTERM, SIGHUP and SIGINT, and, with ``watch_input``, when standard input closes after the request's line.
 
+``EDGESYNTH_ROOT`` has it look for the board's files and programs below another root; see ``board.py``.
 The exit status is 0 whenever a result was told, be it a failure; 1 when the link was gone; 2 for bad usage.
 """
 

@@ -12,7 +12,8 @@ import re
 import subprocess
 import tempfile
 import time
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
+from collections import deque
+from typing import Callable, Deque, Dict, List, NamedTuple, Optional, Tuple
 
 from edgesynth.agent.board import find_program, run
 from edgesynth.agent.errors import Refusal
@@ -166,7 +167,7 @@ class Trtexec:
 def _follow(command: List[str]) -> Tuple[Optional[float], str, int]:
     """When it started to call, what it said, and its status."""
     start_s = None
-    said = []
+    said: Deque[str] = deque(maxlen=50)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert process.stdout is not None
     for raw in process.stdout:
@@ -174,7 +175,7 @@ def _follow(command: List[str]) -> Tuple[Optional[float], str, int]:
         if _STARTED in line:
             start_s = time.monotonic()
         said.append(line)
-    return start_s, "\n".join(said[-50:]), process.wait()
+    return start_s, "\n".join(said), process.wait()
 
 
 def _read_trace(start_s: float, calls: List[Dict[str, float]]) -> Trace:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import posixpath
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -173,7 +174,7 @@ def bench_settings(
         "clocks": clocks,
         "rails": () if profile.rails is None else profile.rails.total,
         "workspace_mb": profile.compiler.workspace_mb,
-        "folder": link.path("."),
+        "folder": posixpath.dirname(link.path("engines")),
     }
 
 

@@ -272,7 +272,7 @@ def board(tmp_path, cudart, package):
     board.kill_all()
 
 
-@pytest.fixture(params=["3.6", "3.8", "3.10", "3.12"])
+@pytest.fixture(params=["3.6", "3.8", "3.10", "3.12", "3.13"])
 def python(request):
     """The Pythons of boards, for :meth:`FakeBoard.use_python`."""
     return request.param

@@ -56,7 +56,7 @@ def test_lines_are_stamped_when_they_arrive(pipe):
 
     assert done
     assert [line for _, line in heard] == ["0", "1", "2"]
-    assert heard[2][0] - heard[0][0] == pytest.approx(0.4, abs=0.15)
+    assert heard[2][0] - heard[0][0] > 0.35
 
 
 def test_silence_is_filled_with_signs_of_life(pipe, monkeypatch):

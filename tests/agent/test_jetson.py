@@ -63,7 +63,7 @@ def test_a_known_power_curve_comes_back_as_its_joules(here, model):
             latency_runs=20,
             latency_limit_s=1.0,
             idle_s=0.3,
-            load_s=2.5,
+            load_s=2 * CURVE["period_s"],
             rate_hz=20.0,
             mode="MAXN",
         )
@@ -78,21 +78,21 @@ def test_a_known_power_curve_comes_back_as_its_joules(here, model):
 
 def test_the_profiler_measures_a_board_like_any_device(here, model):
     here.set("tegrastats", curve={"mean_mw": 6000, "swing_mw": 0})
-    here.set("tensorrt", call_ms=3.0)
+    here.set("tensorrt", call_ms=20.0)
     with open_device("jetson-tx2", link="local", mode="MAXN", clocks="fixed") as device:
         measurement = profile(model, device, QUICK)
 
     assert measurement.status == "ok", measurement.reason
     metrics = measurement.metrics
-    assert metrics["latency_ms"].value == pytest.approx(3.0, rel=0.15)
+    assert metrics["latency_ms"].value == pytest.approx(20.0, rel=0.15)
     assert metrics["latency_ms"].provenance is Provenance.MEASURED
     calls_per_s = 1e3 * metrics["power_mean_mw"].value / metrics["energy_mj"].value / 1e3
     assert metrics["power_mean_mw"].value == pytest.approx(6000, rel=0.01)
     assert metrics["inferences_per_joule"].value == pytest.approx(calls_per_s / 6.0, rel=0.01)
-    assert 200 < calls_per_s < 334
+    assert 25 < calls_per_s <= 50
     assert measurement.conditions["mode"] == "MAXN"
     assert measurement.conditions["mode_before"] == "MAXP_CORE_ARM"
-    assert measurement.conditions["latency_gpu_ms"] == pytest.approx(3.0, rel=0.02)
+    assert measurement.conditions["latency_gpu_ms"] == pytest.approx(20.0, rel=0.02)
     assert here.present_mode() == "MAXP_CORE_ARM"
     assert here.present_clocks() == here.clocks
     here.wait_until_quiet()

@@ -1,5 +1,6 @@
 """Modes by name from every form that boards print; whatever is changed is put back."""
 
+import json
 import re
 
 import pytest
@@ -68,6 +69,23 @@ def test_mode_and_clocks_are_set_and_put_back(board):
     assert board.told("nvpmodel") == ["MAXQ", "MAXP_CORE_ARM"]
     assert board.present_clocks() == board.clocks
     board.wait_until_quiet()
+
+
+def test_clocks_that_the_user_had_fixed_are_fixed_again_after_another_mode(board):
+    fixed = {unit: [most, most, most] for unit, (_, most, _) in board.clocks.items()}
+    board.write("state/clocks", json.dumps(fixed))
+
+    board.bench(set_mode=True, mode="MAXQ", load_s=0.0)
+
+    assert board.present_mode() == "MAXP_CORE_ARM"
+    assert board.present_clocks() == fixed
+
+
+def test_a_mode_is_set_even_on_a_board_without_jetson_clocks(board):
+    board.remove("jetson_clocks")
+
+    assert conditions(board.bench(set_mode=True, mode="MAXQ", load_s=0.0))["mode"] == "MAXQ"
+    assert board.present_mode() == "MAXP_CORE_ARM"
 
 
 def test_a_board_is_left_alone_unless_it_is_to_be_changed(board):

@@ -43,6 +43,11 @@ def main():
         return
     if control.get("keeps"):
         return
+    clocks = os.path.join(ROOT, "state", "clocks")
+    with open(clocks) as file:
+        free = {unit: (40800000, most, 40800000) for unit, (_, most, _) in json.load(file).items()}
+    with open(clocks, "w") as file:  # a new mode brings clocks of its own
+        json.dump(free, file)
     with open(STATUS, "w") as file:
         file.write("pmode:{:04d} fmode:fan_mode_quiet".format(wanted))
 
