@@ -5,6 +5,7 @@ when they arrive, and puts the board back however it all ends.
 """
 
 import json
+import os
 import sys
 import time
 from typing import Any, Callable, Dict, List, Optional
@@ -34,7 +35,14 @@ def tell_bench(request: Dict[str, Any], outbox: Outbox) -> None:
         outbox.tell("start", **_conditions(ask, guard, outbox))
         built = build_engine(ask.build, guard, outbox)
         outbox.tell("start", **built.facts)
-        memory_bytes = _Bench(ask, built, guard, outbox).run()
+        try:
+            memory_bytes = _Bench(ask, built, guard, outbox).run()
+        except Refusal as refusal:
+            if refusal.kind == "engine" and built.facts.get("engine_kept"):  # damaged, and would stay so
+                os.remove(built.plan)
+                reason = "the kept engine could not be loaded and was removed; repeat, and it is built anew"
+                raise Refusal("stale", reason) from refusal
+            raise
     if guard.complaint:
         outbox.tell("start", not_put_back=guard.complaint)
     outbox.tell("end", memory_bytes=memory_bytes)

@@ -42,7 +42,7 @@ class Channel(NamedTuple):
 
 
 def find_channels() -> List[Channel]:
-    """Every rail of every INA chip, in the order of the chips' addresses."""
+    """Every rail of every INA chip once, in the order of the chips' addresses."""
     found: List[Channel] = []
     for path in paths("/sys/bus/i2c/devices/*/name"):
         chip = read_text(path) or ""
@@ -51,7 +51,8 @@ def find_channels() -> List[Channel]:
             found += _iio_channels(folder) + _hwmon_channels(folder)
         elif chip.startswith("ina2"):
             found += _single_channel(folder)
-    return found
+    first = {channel.rail: channel for channel in reversed(found)}  # some kernels show a chip in two folders
+    return [channel for channel in found if first[channel.rail] is channel]
 
 
 def _iio_channels(folder: str) -> List[Channel]:

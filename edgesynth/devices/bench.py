@@ -25,7 +25,7 @@ its agent writes the same ``NAME 1234mW/1234mW`` fields, with the GPU clock befo
 
 Kinds of ``failed`` are ``out_of_memory``, ``unsupported``, ``timeout`` and ``crash``. Kinds of ``error`` are
 ``sensor`` (no power rail), ``mode``, ``clocks``, ``request``, ``tensorrt``, ``cuda``, ``engine``, ``fault``;
-and ``hung`` and ``interrupted``, which may go well the next time.
+and ``hung``, ``interrupted`` and ``stale`` (a kept engine that was damaged), which may go well the next time.
 
 The agent of a board has more verbs than ``bench``: ``info`` answers with one event ``info`` (``facts``, and
 ``missing``: the reason of every fact that is null), ``build`` and ``clean`` with ``start`` and ``end``. See
@@ -49,7 +49,12 @@ __all__ = ["BenchRequest", "Phase", "Recording", "read_recording"]
 Phase = Literal["idle_before", "load", "idle_after", "end"]
 
 _PHASES: Final = ("idle_before", "load", "idle_after", "end")
-_ERRORS: Final = {"sensor": SensorError, "hung": MeasurementError, "interrupted": MeasurementError}
+_ERRORS: Final = {
+    "sensor": SensorError,
+    "hung": MeasurementError,
+    "interrupted": MeasurementError,
+    "stale": MeasurementError,
+}
 
 
 @dataclass(frozen=True)

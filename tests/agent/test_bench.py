@@ -101,6 +101,17 @@ def test_an_engine_of_another_tensorrt_is_refused(board):
     assert "build it on this board" in event["reason"]
 
 
+def test_a_kept_engine_that_is_damaged_is_built_anew_the_next_time(board):
+    board.bench(load_s=0.0)
+    (plan,) = (board.folder / "engines").glob("*.plan")
+    plan.write_text("half a pl")
+
+    first, second = board.bench(load_s=0.0)[-1], board.bench(load_s=0.0)[-1]
+
+    assert (first["event"], first["kind"]) == ("error", "stale")
+    assert second["event"] == "end"
+
+
 def test_memory_that_does_not_suffice_is_the_networks_failure(board):
     board.environment["FAKE_CUDA_LIMIT"] = "1000"
 
@@ -199,6 +210,7 @@ def test_the_end_of_the_input_ends_the_work_where_it_is_watched(board):
         ("sensor", SensorError),
         ("hung", MeasurementError),
         ("interrupted", MeasurementError),
+        ("stale", MeasurementError),
         ("mode", DeviceError),
     ],
 )

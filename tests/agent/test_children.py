@@ -63,7 +63,7 @@ def test_silence_is_filled_with_signs_of_life(pipe, monkeypatch):
     monkeypatch.setattr(events, "ALIVE_S", 0.2)
     outbox, reader = pipe
 
-    wait({}, lambda: False, outbox, until_s=time.monotonic() + 1.7)
+    wait({}, lambda: False, outbox, until_s=time.monotonic() + 1.2)
 
     told = os.read(reader, 4096).splitlines()
     assert len(told) >= 2

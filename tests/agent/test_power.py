@@ -1,6 +1,7 @@
 """Power is read whichever way the board shows it, and a board that shows none says so loudly."""
 
 import os
+import shutil
 import subprocess
 import time
 
@@ -53,6 +54,14 @@ def test_the_iio_tree_gives_every_rail_of_a_tx2(root):
     }
     assert record.unread == ()
     assert ina.running_modes() == ["continuous"]
+
+
+def test_a_chip_that_is_shown_twice_is_read_once(root):
+    make_iio_chip(root, "0-0041", ["VDD_IN", "VDD_SYS_CPU"], [5297, 1917])
+    folder = root.root / "sys/bus/i2c/devices/0-0041"
+    shutil.copytree(folder / "iio:device0", folder / "iio_device")
+
+    assert [channel.rail for channel in ina.find_channels()] == ["VDD_IN", "VDD_SYS_CPU"]
 
 
 def test_the_hwmon_tree_multiplies_and_skips_what_is_no_rail(root):

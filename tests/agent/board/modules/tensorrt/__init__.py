@@ -76,7 +76,10 @@ class _Runtime:
         pass
 
     def deserialize_cuda_engine(self, plan):
-        known = json.loads(plan.decode())
+        try:
+            known = json.loads(plan.decode())
+        except ValueError:
+            return None
         return ICudaEngine(known) if known["tensorrt"] == __version__ else None
 
 
