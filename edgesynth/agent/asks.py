@@ -106,6 +106,8 @@ def read_bench(request: Dict[str, Any]) -> BenchAsk:
             raise _impossible(name, getattr(ask, name), "0 to 86400 seconds")
     if not 0.01 <= ask.rate_hz <= 1000:
         raise _impossible("rate_hz", ask.rate_hz, "0.01 to 1000")
+    if not all(isinstance(rail, str) for rail in ask.rails):
+        raise _impossible("rails", list(ask.rails), "names of rails")
     if ask.latency_runs < 1:
         raise _impossible("latency_runs", ask.latency_runs, "at least 1")
     return ask

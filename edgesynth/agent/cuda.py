@@ -178,4 +178,5 @@ class PyCuda:
 
     def close(self) -> None:
         """Leave the context: PyCUDA aborts the process if it is left at the end."""
+        del self._kept[:]
         self._context.pop()

@@ -121,7 +121,7 @@ class Engine:
 
     def close(self) -> None:
         """Let go of TensorRT before CUDA."""
-        del self._context, self._engine, self._runtime
+        del self._context, self._engine, self._runtime, self._stream, self._begin, self._end
         self._cuda.close()
 
     def _name_tensors(self, tensorrt: Any, batch: int) -> List[Tensor]:

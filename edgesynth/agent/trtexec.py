@@ -16,11 +16,12 @@ from collections import deque
 from typing import Callable, Deque, Dict, List, NamedTuple, Optional, Tuple
 
 from edgesynth.agent.board import find_program, run
-from edgesynth.agent.errors import Refusal
+from edgesynth.agent.errors import NetworkFailure, Refusal
 from edgesynth.agent.failures import classify
 
 __all__ = ["Trtexec", "build_command", "options", "version"]
 
+_INPUT = re.compile(r"[Ii]nput binding for \S+ with dimensions (\d+(?:x\d+)*)")
 _BANNER = re.compile(r"\[TensorRT v(\d+)\]")
 _PROBE_CALLS = 10
 _SETTLE_S = 1.0
@@ -98,14 +99,14 @@ class Trtexec:
 
     Args:
         path: The plan.
-        batch: Ignored by plans with a fixed batch, as ours are.
+        batch: What its inputs must begin with: trtexec fills a free batch with 1 unasked.
     """
 
     cuda = "trtexec"
 
     def __init__(self, path: str, batch: int) -> None:
-        del batch
         self._path = path
+        self._batch = batch
         self._program = find_program("trtexec") or "trtexec"
         known = options()
         self._steady: List[str] = [
@@ -139,7 +140,8 @@ class Trtexec:
         """Run it once.
 
         Raises:
-            NetworkFailure: It failed.
+            NetworkFailure: It failed, or ran in another batch.
+            Refusal: It does not tell its times or its batch.
         """
         handle, times = tempfile.mkstemp(prefix="edgesynth-", suffix=".json")
         os.close(handle)
@@ -152,21 +154,52 @@ class Trtexec:
             "--exportTimes=" + times,
         ]
         try:
-            start_s, said, status = _follow(command + self._steady)
+            done = _follow(command + self._steady)
             with open(times) as file:
                 calls = json.loads(file.read() or "[]")
         except ValueError as error:
             raise Refusal("tensorrt", "trtexec's times cannot be read: {}".format(error)) from error
         finally:
             os.remove(times)
-        if status != 0 or not calls or start_s is None:
-            raise classify("run", said, status)
-        return _read_trace(start_s, calls)
+        if done.status != 0 or not calls or done.start_s is None:
+            raise classify("run", done.said, done.status)
+        self._check_batch(done.shapes)
+        return _read_trace(done.start_s, calls)
+
+    def _check_batch(self, shapes: List[str]) -> None:
+        if not shapes and self._batch > 1:
+            raise Refusal(
+                "tensorrt", "this trtexec does not say in which batch it runs; measure in batch 1 with it"
+            )
+        for shape in shapes:
+            if int(shape.partition("x")[0]) != self._batch:
+                raise NetworkFailure(
+                    "unsupported",
+                    "trtexec runs an input of {}, not in batch {}; export the network with this batch".format(
+                        shape, self._batch
+                    ),
+                )
 
 
-def _follow(command: List[str]) -> Tuple[Optional[float], str, int]:
-    """When it started to call, what it said, and its status."""
+class Followed(NamedTuple):
+    """What one run of trtexec printed.
+
+    Attributes:
+        start_s: Monotonic time at which it said that it starts to call.
+        shapes: Of its inputs, e.g. ``1x3x32x32``; 7.x does not print them.
+        said: Its last lines.
+        status: How it ended.
+    """
+
+    start_s: Optional[float]
+    shapes: List[str]
+    said: str
+    status: int
+
+
+def _follow(command: List[str]) -> Followed:
     start_s = None
+    shapes = []
     said: Deque[str] = deque(maxlen=50)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert process.stdout is not None
@@ -174,8 +207,9 @@ def _follow(command: List[str]) -> Tuple[Optional[float], str, int]:
         line = raw.decode("utf-8", "replace").rstrip()
         if _STARTED in line:
             start_s = time.monotonic()
+        shapes += _INPUT.findall(line)
         said.append(line)
-    return start_s, "\n".join(said), process.wait()
+    return Followed(start_s, shapes, "\n".join(said), process.wait())
 
 
 def _read_trace(start_s: float, calls: List[Dict[str, float]]) -> Trace:

@@ -85,6 +85,23 @@ def test_trtexec_counts_its_calls_in_the_time_of_the_board(bare_board):
     bare_board.wait_until_quiet()
 
 
+@pytest.mark.parametrize("version", ["8.2", "10.3"])
+def test_trtexec_that_runs_another_batch_than_asked_is_found_out(bare_board, version):
+    bare_board.set("trtexec", version=version)
+
+    found = bare_board.recording(batch=4, load_s=0.0)
+
+    assert found.failure_kind == "unsupported"
+    assert "1x3x32x32, not in batch 4" in found.failure
+
+
+def test_trtexec_that_does_not_say_its_batch_is_not_trusted_with_one(bare_board):
+    bare_board.set("trtexec", version="7.1")
+
+    with pytest.raises(DeviceError, match="does not say in which batch"):
+        bare_board.recording(batch=4, load_s=0.0)
+
+
 def test_a_board_without_tensorrt_says_what_to_install(bare_board):
     bare_board.remove("trtexec")
 

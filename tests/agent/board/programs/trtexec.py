@@ -33,6 +33,12 @@ def run(control, values, extra):
     call_s = control.get("call_ms", 2.0) / 1e3
     time.sleep(control.get("load_s", 0.05))
     say("I", "Engine loaded in 0.05 sec.")
+    if control.get("version") == "8.2":
+        say("I", "Created input binding for input with dimensions 1x3x32x32")
+        say("I", "Created output binding for output with dimensions 1x10")
+    elif control.get("version") != "7.1":
+        say("I", "Input binding for input with dimensions 1x3x32x32 is created.")
+        say("I", "Output binding for output with dimensions 1x10 is created.")
     say("I", "Starting inference")
     begin_s = time.monotonic()
     warm_s, duration_s = int(values["warmUp"]) / 1e3, float(values["duration"])
