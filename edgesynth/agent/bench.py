@@ -52,6 +52,8 @@ def _conditions(ask: BenchAsk, guard: Guard, outbox: Outbox) -> Dict[str, Any]:
     """Bring the board into the state that is asked for; what it was, and what it is."""
     facts, _ = gather(_FACTS, outbox)
     found = {"board" if name == "model" else name: value for name, value in facts.items()}
+    if board.place(""):
+        found["root"] = board.place("")  # what follows is not told by this machine itself
     before, problem = modes.current_mode()
     present = before
     not_kept = modes.keep_clocks(guard) if ask.set_mode or ask.clocks == "fixed" else ""

@@ -90,6 +90,7 @@ def test_the_profiler_measures_a_board_like_any_device(here, model):
     assert metrics["power_mean_mw"].value == pytest.approx(6000, rel=0.01)
     assert metrics["inferences_per_joule"].value == pytest.approx(calls_per_s / 6.0, rel=0.01)
     assert 25 < calls_per_s <= 50
+    assert measurement.conditions["root"] == str(here.root)  # nobody takes it for a real board
     assert measurement.conditions["mode"] == "MAXN"
     assert measurement.conditions["mode_before"] == "MAXP_CORE_ARM"
     assert measurement.conditions["latency_gpu_ms"] == pytest.approx(20.0, rel=0.02)
