@@ -97,10 +97,10 @@ def _optuna(make: Callable[..., Any], **options: Any) -> Callable[[Problem, int]
         sampler = make(optuna.samplers)(seed=seed, **options)
         study = optuna.create_study(direction="maximize", sampler=sampler)
         while True:
-            for _ in range(REDRAWS):
+            for left in reversed(range(REDRAWS)):
                 trial = study.ask()
                 drawn = _suggested(problem, trial)
-                if inside(problem, drawn):
+                if not left or inside(problem, drawn):
                     break
                 # What is free is told for free; it costs the sampler no evaluation.
                 _constrain(problem, trial, problem.computed(drawn))

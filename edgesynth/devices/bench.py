@@ -3,21 +3,33 @@
 The host starts a bench program over the link and writes one :class:`BenchRequest` as JSON to its input.
 The program answers with one JSON object per line, each with an ``event``:
 
-======== ================================= ==================================================
-event    other keys                        meaning
-======== ================================= ==================================================
-start    any conditions                    the program runs; what it found (mode, versions)
-alive                                      still working; resets the host's patience
-latency  ``ms`` (list)                     times of single calls, in order
-phase    ``name``, ``at``                  idle_before, load, idle_after or end begins
-sensor   ``at``, ``line``                  one line of the power sensor's text
-count    ``at``, ``calls``                 calls finished since the load began
-end      ``memory_bytes``                  done
-failed   ``reason``                        the network cannot run here: a result, not a fault
-======== ================================= ==================================================
+======== ======================= ===================================================================
+event    other keys              meaning
+======== ======================= ===================================================================
+start    any conditions          the program runs; what it found (mode, versions). A later one adds to it
+alive                            still working, at least every 5 s; resets the host's patience
+latency  ``ms``, ``gpu_ms``      times of single calls in order: of the caller, and of the GPU (optional)
+phase    ``name``, ``at``        idle_before, load, idle_after or end begins
+sensor   ``at``, ``line``        one line of the power sensor's text
+count    ``at``, ``calls``       calls finished since the load began
+end      ``memory_bytes``        done
+failed   ``reason``, ``kind``    the network cannot run here: a result, not a fault
+error    ``reason``, ``kind``    the device could not do what was asked: nothing is said of the network
+======== ======================= ===================================================================
 
 ``at`` is the device's monotonic clock in seconds. Other lines, and events with impossible values, are counted
 and skipped: boards print warnings, and a damaged line must not become a figure.
+
+The sensor's text is a line of ``tegrastats``, whatever it was read from: where a board is read through sysfs,
+its agent writes the same ``NAME 1234mW/1234mW`` fields, with the GPU clock before them where it is known.
+
+Kinds of ``failed`` are ``out_of_memory``, ``unsupported``, ``timeout`` and ``crash``. Kinds of ``error`` are
+``sensor`` (no power rail), ``mode``, ``clocks``, ``request``, ``tensorrt``, ``cuda``, ``engine``, ``fault``;
+and ``hung``, ``interrupted`` and ``stale`` (a kept engine that was damaged), which may go well the next time.
+
+The agent of a board has more verbs than ``bench``: ``info`` answers with one event ``info`` (``facts``, and
+``missing``: the reason of every fact that is null), ``build`` and ``clean`` with ``start`` and ``end``. See
+``edgesynth/agent/program.py``.
 """
 
 from __future__ import annotations
@@ -30,13 +42,19 @@ from typing import Any, Final, Literal, Self
 
 from edgesynth.devices.link import Line
 from edgesynth.devices.profile import Precision
-from edgesynth.errors import InputError, LinkError
+from edgesynth.errors import DeviceError, InputError, LinkError, MeasurementError, SensorError
 
 __all__ = ["BenchRequest", "Phase", "Recording", "read_recording"]
 
 Phase = Literal["idle_before", "load", "idle_after", "end"]
 
 _PHASES: Final = ("idle_before", "load", "idle_after", "end")
+_ERRORS: Final = {
+    "sensor": SensorError,
+    "hung": MeasurementError,
+    "interrupted": MeasurementError,
+    "stale": MeasurementError,
+}
 
 
 @dataclass(frozen=True)
@@ -55,6 +73,11 @@ class BenchRequest:
         rate_hz: Power samples per second.
         mode: Power mode to be in.
         attempt: Counted from 0; a repeated measurement says so.
+        set_mode: Whether to change to ``mode``, and back afterwards; otherwise the device only says its mode.
+        clocks: ``found``: leave them as they are; ``fixed``: hold them at the highest of the mode.
+        rails: Power rails that must be readable; any will do when there are none.
+        workspace_mb: Most scratch memory of an engine builder; 0 leaves it to the device.
+        folder: Where the device keeps engines and jobs; empty leaves it to the device.
     """
 
     network: Mapping[str, Any]
@@ -68,6 +91,11 @@ class BenchRequest:
     rate_hz: float
     mode: str
     attempt: int = 0
+    set_mode: bool = False
+    clocks: Literal["found", "fixed"] = "found"
+    rails: tuple[str, ...] = ()
+    workspace_mb: int = 0
+    folder: str = ""
 
     def to_json(self) -> str:
         """One line."""
@@ -92,22 +120,26 @@ class Recording:
 
     Attributes:
         conditions: What the program found when it started.
-        latencies_ms: Times of single calls in order.
+        latencies_ms: Times of single calls in order, as the caller sees them.
+        gpu_latencies_ms: Their times on the GPU, where the program tells them.
         sensor: Lines of the power sensor's text with their time stamps.
         phases: When each phase of the power pass began.
         counts: (when, calls finished since the load began), in order.
         memory_bytes: Device memory the network took, if known.
         failure: Why the network cannot run on the device; empty when it ran.
+        failure_kind: The same in one word, if it was told.
         skipped_lines: Lines that were no event.
     """
 
     conditions: Mapping[str, Any] = field(default_factory=dict)
     latencies_ms: tuple[float, ...] = ()
+    gpu_latencies_ms: tuple[float, ...] = ()
     sensor: tuple[Line, ...] = ()
     phases: Mapping[str, float] = field(default_factory=dict)
     counts: tuple[tuple[float, int], ...] = ()
     memory_bytes: int | None = None
     failure: str = ""
+    failure_kind: str = ""
     skipped_lines: int = 0
 
 
@@ -116,24 +148,31 @@ def read_recording(lines: Iterable[Line]) -> Recording:
 
     Raises:
         LinkError: The output ended without a result, or the stream broke.
+        SensorError: The device has no power rail that can be read.
+        MeasurementError: The device broke off; it may go well the next time.
+        DeviceError: The device cannot do what was asked.
     """
     conditions: dict[str, Any] = {}
     latencies: list[float] = []
+    on_gpu: list[float] = []
     sensor: list[Line] = []
     phases: dict[str, float] = {}
     counts: list[tuple[float, int]] = []
     memory: int | None = None
     failure = ""
+    failure_kind = ""
     skipped = 0
     ended = False
     for line in lines:
         try:
             event = json.loads(line.text)
             kind = event["event"]
+            _raise_error(event)
             if kind == "sensor":
                 sensor.append(Line(_instant(event, sensor[-1].at_s if sensor else 0.0), str(event["line"])))
             elif kind == "latency":
                 latencies.extend([_positive(value) for value in event["ms"]])
+                on_gpu.extend([_positive(value) for value in event.get("gpu_ms", ())])
             elif kind == "count":
                 counts.append((_instant(event, counts[-1][0] if counts else 0.0), int(event["calls"])))
             elif kind == "phase" and event["name"] in _PHASES:
@@ -144,7 +183,7 @@ def read_recording(lines: Iterable[Line]) -> Recording:
                 memory = None if event.get("memory_bytes") is None else int(event["memory_bytes"])
                 ended = True
             elif kind == "failed":
-                failure = str(event["reason"])
+                failure, failure_kind = str(event["reason"]), str(event.get("kind", ""))
                 ended = True
             elif kind != "alive":
                 skipped += 1
@@ -158,13 +197,21 @@ def read_recording(lines: Iterable[Line]) -> Recording:
     return Recording(
         conditions=conditions,
         latencies_ms=tuple(latencies),
+        gpu_latencies_ms=tuple(on_gpu),
         sensor=tuple(sensor),
         phases=phases,
         counts=tuple(counts),
         memory_bytes=memory,
         failure=failure,
+        failure_kind=failure_kind,
         skipped_lines=skipped,
     )
+
+
+def _raise_error(event: Mapping[str, Any]) -> None:
+    """Raise what an event ``error`` tells; do nothing for any other."""
+    if event["event"] == "error":
+        raise _ERRORS.get(event.get("kind", ""), DeviceError)(str(event["reason"]))
 
 
 def _instant(event: Mapping[str, Any], earliest_s: float) -> float:

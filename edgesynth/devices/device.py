@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Literal, Self
 
 from edgesynth.devices.bench import BenchRequest, Recording, read_recording
 from edgesynth.devices.catalog import load_profile
 from edgesynth.devices.clock import Clock
+from edgesynth.devices.jetson import bench_settings, board_folder, check_board, install_agent
 from edgesynth.devices.link import Link
 from edgesynth.devices.local import LocalLink
 from edgesynth.devices.profile import Mode, Profile
@@ -37,6 +39,7 @@ class Device:
         bench_command: The bench program on the other side of the link.
         runs_files: Whether that program runs ONNX files; otherwise it is given workloads.
         provenance: What its figures are.
+        settings: Fields of every request to the bench program that are this device's own.
 
     Attributes:
         profile: What is known about it.
@@ -55,6 +58,7 @@ class Device:
         bench_command: Sequence[str],
         runs_files: bool,
         provenance: Provenance,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.profile = profile
         self.link = link
@@ -62,6 +66,7 @@ class Device:
         self.provenance = provenance
         self.runs_files = runs_files
         self._bench_command = tuple(bench_command)
+        self._settings = dict(settings or {})
 
     @property
     def clock(self) -> Clock:
@@ -109,7 +114,10 @@ class Device:
         Raises:
             LinkError: The device cannot be reached, or has no bench program.
             MeasurementError: The device hung, or the program broke off without a result.
+            SensorError: No power rail can be read.
+            DeviceError: The device cannot do what was asked.
         """
+        request = dataclasses.replace(request, **self._settings)
         with self.link.stream(self._bench_command, stdin=request.to_json(), silence_s=silence_s) as stream:
             try:
                 return read_recording(stream)
@@ -140,15 +148,18 @@ def open_device(
     mode: str | None = None,
     seed: int = 0,
     faults: Faults | None = None,
+    clocks: Literal["found", "fixed"] = "found",
 ) -> Device:
     """Open a device.
 
     Args:
         name: A profile's name (``jetson-tx2``) or the path of a ``.toml`` file.
         link: ``simulated``, ``local`` or ``ssh://[user@]host[:port]``; the profile's default when not given.
-        mode: A power mode of the profile; its first by default.
+        mode: A power mode of the profile. A board is brought into it for every measurement and back; without
+            it a board must be in the profile's first mode.
         seed: Of a simulated board: same seed, same figures.
         faults: Of a simulated board: how it misbehaves.
+        clocks: Of a board: ``fixed`` holds them at the highest of the mode while it measures.
 
     Raises:
         InputError: There is no such profile or mode, or the ``ssh`` URL is malformed.
@@ -183,28 +194,30 @@ def open_device(
             runs_files=True,
             provenance=Provenance.MEASURED,
         )
-    if kind == "ssh":
-        return _open_board(profile, SshLink(asked), chosen)
+    if kind in {"local", "ssh"}:
+        board = SshLink(asked) if kind == "ssh" else LocalLink(board_folder())
+        return _open_board(profile, board, chosen, set_mode=mode is not None, clocks=clocks)
     raise DeviceError(
-        f"link {asked!r} is not available for {profile.name}; available: simulated, local (host), ssh://..."
+        f"link {asked!r} is not available for {profile.name}; available: simulated, local, ssh://..."
     )
 
 
-def _open_board(profile: Profile, link: Link, mode: Mode) -> Device:
-    """A real board behind an open link, which is closed when the board cannot measure."""
+def _open_board(
+    profile: Profile, link: Link, mode: Mode, *, set_mode: bool, clocks: Literal["found", "fixed"]
+) -> Device:
+    """A Jetson behind a link, with the agent on it; the link is closed if that fails."""
     try:
-        command = _board_bench(profile, link)
+        agent = install_agent(link)
+        check_board(agent, profile)
     except BaseException:
         link.close()
         raise
     return Device(
-        profile, link, mode=mode, bench_command=command, runs_files=True, provenance=Provenance.MEASURED
-    )
-
-
-def _board_bench(profile: Profile, link: Link) -> Sequence[str]:
-    """The bench program of a real board, brought there over the link."""
-    raise DeviceError(
-        f"{link.name} answers, but this version has no program that measures on a real {profile.name}; "
-        "use link 'simulated'"
+        profile,
+        link,
+        mode=mode,
+        bench_command=(*agent.command, "bench"),
+        runs_files=True,
+        provenance=Provenance.MEASURED,
+        settings=bench_settings(profile, link, set_mode=set_mode, clocks=clocks),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from pathlib import Path
 from typing import Any, Final
 
@@ -88,11 +89,15 @@ def _once(name: str, device: Device, plan: MeasurementPlan, request: BenchReques
         return Measurement(name, "inconclusive", reason=str(error))
     conditions = {**recording.conditions, "precision": plan.precision, "batch": plan.batch}
     if recording.failure:
+        if recording.failure_kind:
+            conditions["failure_kind"] = recording.failure_kind
         return Measurement(name, "failed", reason=recording.failure, conditions=conditions)
     ran_in = recording.conditions.get("mode", device.mode.name)
     if ran_in != device.mode.name:
         doubt = f"the device was in power mode {ran_in}, not {device.mode.name}; set the mode and repeat"
         return Measurement(name, "inconclusive", reason=doubt, conditions=conditions)
+    if recording.gpu_latencies_ms:  # tells how much of the latency is the host's part
+        conditions["latency_gpu_ms"] = round(statistics.median(recording.gpu_latencies_ms), 4)
     latency = judge_latency(recording.latencies_ms, plan)
     power = _judge_power(recording, device, plan, request.rate_hz)
     figures = {**({} if power.throttled else latency.figures), **power.figures}

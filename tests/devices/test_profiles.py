@@ -80,7 +80,7 @@ def test_a_users_own_file_is_a_profile(tmp_path):
         ("[software]", "[sofware]", "did you mean 'software'"),
         ('total = ["VDD_IN"]', 'total = ["VDD_INN"]', "did you mean 'VDD_IN'"),
         ("VDD_IN = 38\n", "", "no positive step for rail 'VDD_IN'"),
-        ('links = ["simulated", "ssh"]', "links = []", "'links' is empty"),
+        ('links = ["simulated", "ssh", "local"]', "links = []", "'links' is empty"),
         ("idle_mw = 153", "idel_mw = 153", "did you mean 'idle_mw'"),
         ("speedup = 2.0", "speed_up = 2.0", "did you mean 'speedup'"),
         ('name = "MAXQ"\ngpu_clock_mhz', 'name = "MAXQ"\ngpu_clok_mhz', "did you mean 'gpu_clock_mhz'"),

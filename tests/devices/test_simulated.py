@@ -306,7 +306,6 @@ def test_figures_of_the_board_are_labelled_simulated():
 @pytest.mark.parametrize(
     ("name", "link", "message"),
     [
-        ("jetson-tx2", "local", "simulated, ssh"),
         ("host-cpu", "ssh://nvidia@board", "local"),
         ("host-cpu", "simulated", "local"),
     ],

@@ -1,0 +1,127 @@
+"""What a verb is asked, checked before anything is done."""
+
+import os
+from typing import Any, Dict, NamedTuple, Tuple
+
+from edgesynth.agent.errors import Refusal
+
+__all__ = ["BenchAsk", "BuildAsk", "read_bench", "read_build", "work_folder"]
+
+PRECISIONS = ("fp32", "fp16", "int8")
+CLOCKS = ("found", "fixed")
+
+
+class BuildAsk(NamedTuple):
+    """An engine that is wanted.
+
+    Attributes:
+        model: Path of an ONNX file, or of a plan that is used as it is.
+        precision: ``fp32``, ``fp16`` or ``int8``.
+        batch: Samples per call; an axis of free size becomes this.
+        workspace_mb: Most scratch memory of the builder; it gets less where less is free.
+        build_limit_s: How long a build may take.
+        cache_mb: Most memory of kept engines on disk.
+        folder: The work folder.
+    """
+
+    model: str
+    precision: str
+    batch: int
+    workspace_mb: int
+    build_limit_s: float
+    cache_mb: int
+    folder: str
+
+
+class BenchAsk(NamedTuple):
+    """A benchmark; see ``BenchRequest`` in ``edgesynth/devices/bench.py``, which is its other end."""
+
+    build: BuildAsk
+    warm_up_s: float
+    latency_runs: int
+    latency_limit_s: float
+    idle_s: float
+    load_s: float
+    rate_hz: float
+    mode: str
+    set_mode: bool
+    clocks: str
+    rails: Tuple[str, ...]
+
+
+def work_folder(request: Dict[str, Any]) -> str:
+    """Where engines and jobs are kept: ``folder`` of the request, else the user's cache."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return _take(request, "folder", str, "") or os.path.join(base, "edgesynth")
+
+
+def read_build(request: Dict[str, Any]) -> BuildAsk:
+    """Check a request of the verb ``build``.
+
+    Raises:
+        Refusal: Something is missing or impossible; kind ``request``.
+    """
+    network = _take(request, "network", dict)
+    ask = BuildAsk(
+        _take(network, "model", str),
+        _take(request, "precision", str),
+        _take(request, "batch", int),
+        _take(request, "workspace_mb", int, 0) or 256,
+        _take(request, "build_limit_s", float, 1800.0),
+        _take(request, "cache_mb", int, 2048),
+        work_folder(request),
+    )
+    if ask.precision not in PRECISIONS:
+        raise _impossible("precision", ask.precision, "one of " + ", ".join(PRECISIONS))
+    if ask.batch < 1:
+        raise _impossible("batch", ask.batch, "at least 1")
+    if not os.path.isfile(ask.model):
+        raise _impossible("network.model", ask.model, "a file on the board")
+    return ask
+
+
+def read_bench(request: Dict[str, Any]) -> BenchAsk:
+    """Check a request of the verb ``bench``.
+
+    Raises:
+        Refusal: Something is missing or impossible; kind ``request``.
+    """
+    ask = BenchAsk(
+        read_build(request),
+        _take(request, "warm_up_s", float),
+        _take(request, "latency_runs", int),
+        _take(request, "latency_limit_s", float),
+        _take(request, "idle_s", float),
+        _take(request, "load_s", float),
+        _take(request, "rate_hz", float),
+        _take(request, "mode", str, ""),
+        _take(request, "set_mode", bool, False),
+        _take(request, "clocks", str, "found"),
+        tuple(_take(request, "rails", list, [])),
+    )
+    if ask.clocks not in CLOCKS:
+        raise _impossible("clocks", ask.clocks, "one of " + ", ".join(CLOCKS))
+    for name in ("warm_up_s", "latency_limit_s", "idle_s", "load_s"):
+        if not 0 <= getattr(ask, name) <= 86400:
+            raise _impossible(name, getattr(ask, name), "0 to 86400 seconds")
+    if not 0.01 <= ask.rate_hz <= 1000:
+        raise _impossible("rate_hz", ask.rate_hz, "0.01 to 1000")
+    if not all(isinstance(rail, str) for rail in ask.rails):
+        raise _impossible("rails", list(ask.rails), "names of rails")
+    if ask.latency_runs < 1:
+        raise _impossible("latency_runs", ask.latency_runs, "at least 1")
+    return ask
+
+
+def _take(request: Dict[str, Any], name: str, kind: Any, *default: Any) -> Any:
+    """One value of its kind; whole numbers serve as fractions."""
+    value = request.get(name, *default)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise _impossible(name, value, "a {}".format(kind.__name__))
+    return value
+
+
+def _impossible(name: str, value: Any, expected: str) -> Refusal:
+    return Refusal("request", "key {!r} is {!r}; expected {}".format(name, value, expected))

@@ -1,0 +1,128 @@
+"""From an ONNX file to an engine: kept if it was built before, else built in a process of its own.
+
+The builder needs more memory than anything else on the board. In its own process it may be killed by the
+memory killer, and the agent lives to tell.
+"""
+
+import json
+import os
+import sys
+import time
+from collections import deque
+from typing import Any, Deque, Dict, NamedTuple
+
+from edgesynth.agent import board, trtexec
+from edgesynth.agent.asks import BuildAsk, read_build
+from edgesynth.agent.cache import EngineCache, engine_key
+from edgesynth.agent.children import LineProcess, wait
+from edgesynth.agent.errors import NetworkFailure
+from edgesynth.agent.events import Outbox
+from edgesynth.agent.failures import classify
+from edgesynth.agent.guard import Guard
+from edgesynth.agent.info import tensorrt_version
+
+__all__ = ["Built", "build_engine", "tell_build"]
+
+_LEAST_WORKSPACE_MB = 16
+_KEPT_LINES = 400
+
+
+class Built(NamedTuple):
+    """An engine, ready to be run.
+
+    Attributes:
+        plan: Its file.
+        runner: ``tensorrt`` (from Python) or ``trtexec``: what built it and runs it.
+        facts: What a reader needs to know about it.
+    """
+
+    plan: str
+    runner: str
+    facts: Dict[str, Any]
+
+
+def tell_build(request: Dict[str, Any], outbox: Outbox) -> None:
+    """Serve the verb ``build``: ``start`` with the facts of the engine, then ``end`` with its ``plan``."""
+    ask = read_build(request)
+    with Guard() as guard:
+        built = build_engine(ask, guard, outbox)
+    outbox.tell("start", **built.facts)
+    outbox.tell("end", plan=built.plan)
+
+
+def build_engine(ask: BuildAsk, guard: Guard, outbox: Outbox) -> Built:
+    """The engine that is asked for.
+
+    Raises:
+        NetworkFailure: It cannot be built here.
+        Refusal: There is no TensorRT.
+    """
+    version, why_not = tensorrt_version()
+    runner = "trtexec" if version is None else "tensorrt"
+    if version is None:
+        trtexec.options()  # refuses where there is none either
+        version = trtexec.version() or "before 8"
+    facts: Dict[str, Any] = {"runner": runner, "tensorrt": version}
+    if runner == "trtexec":
+        facts["runner_reason"] = why_not
+    if not ask.model.endswith(".onnx"):
+        return Built(ask.model, runner, facts)
+    gpu = board.soc() or board.model() or "unknown"
+    flags = [runner, "batch={}".format(ask.batch), "workspace={}".format(ask.workspace_mb)]
+    key = engine_key(ask.model, str(version), gpu, ask.precision, flags)
+    facts["engine"] = key
+    cache = EngineCache(os.path.join(ask.folder, "engines"), ask.cache_mb)
+    plan = cache.find(key)
+    facts["engine_kept"] = plan is not None
+    if plan is None:
+        begin_s = time.monotonic()
+        scratch = cache.scratch()
+        try:
+            facts["workspace_mb"] = _build(ask, scratch, runner, guard, outbox)
+            plan = cache.add(key, scratch)
+        finally:
+            if os.path.exists(scratch):
+                os.remove(scratch)
+        facts["build_s"] = round(time.monotonic() - begin_s, 3)
+    return Built(plan, runner, facts)
+
+
+def _build(ask: BuildAsk, plan: str, runner: str, guard: Guard, outbox: Outbox) -> int:
+    """Build into a file; returns the workspace that was allowed, in MiB."""
+    available_mb = board.memory_mb().get("available")
+    workspace_mb = ask.workspace_mb
+    if available_mb is not None:  # the builder, its copies of the weights and the workspace share the memory
+        workspace_mb = max(_LEAST_WORKSPACE_MB, min(workspace_mb, available_mb // 2))
+    if runner == "trtexec":
+        command = trtexec.build_command(ask.model, plan, ask.precision, workspace_mb)
+        process = LineProcess(command, guard)
+    else:
+        process = LineProcess([sys.executable, sys.argv[0], "_build"], guard, takes_input=True)
+        order = {
+            "model": ask.model,
+            "plan": plan,
+            "precision": ask.precision,
+            "batch": ask.batch,
+            "workspace_mb": workspace_mb,
+        }
+        process.send(json.dumps(order))
+    said: Deque[str] = deque(maxlen=_KEPT_LINES)
+    try:
+        wait(
+            {process: lambda at_s, line: said.append(line)},
+            lambda: not process.open,
+            outbox,
+            until_s=time.monotonic() + ask.build_limit_s,
+        )
+        if process.open:
+            raise NetworkFailure(
+                "timeout",
+                "the build took longer than {:g} s and was ended; allow more time or a smaller "
+                "network".format(ask.build_limit_s),
+            )
+        status = process.finish()
+    finally:
+        process.close()
+    if status != 0 or os.path.getsize(plan) == 0:
+        raise classify("build", "\n".join(said) + "\n" + process.errors(), status, available_mb)
+    return workspace_mb

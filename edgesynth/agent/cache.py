@@ -1,0 +1,116 @@
+"""Engines that were built here, by what they were built from.
+
+A plan belongs to one model, one TensorRT, one GPU, one precision and one set of flags: the key is the hash of
+all of them, so a plan that could be wrong is never found.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from typing import List, Optional, Tuple
+
+__all__ = ["EngineCache", "engine_key"]
+
+_SUFFIX = ".plan"
+_BUILDING = ".building-"
+
+
+def engine_key(model: str, tensorrt: str, gpu: str, precision: str, flags: List[str]) -> str:
+    """The name of the engine of an ONNX file; 32 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(model, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    parts = [digest.hexdigest(), tensorrt, gpu, precision, sorted(flags)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+class EngineCache:
+    """A folder of plans.
+
+    Args:
+        folder: Made when it is needed.
+        limit_mb: What is used longest ago is removed above this.
+    """
+
+    def __init__(self, folder: str, limit_mb: int) -> None:
+        self._folder = folder
+        self._limit_bytes = limit_mb << 20
+
+    def find(self, key: str) -> Optional[str]:
+        """The plan of this key, marked as used now."""
+        path = os.path.join(self._folder, key + _SUFFIX)
+        try:
+            os.utime(path)
+        except OSError:
+            return None
+        return path
+
+    def scratch(self) -> str:
+        """A new empty file to build into."""
+        os.makedirs(self._folder, exist_ok=True)
+        handle, path = tempfile.mkstemp(prefix="{}{}-".format(_BUILDING, os.getpid()), dir=self._folder)
+        os.close(handle)
+        return path
+
+    def add(self, key: str, scratch: str) -> str:
+        """Make a built file the plan of this key: whole or not at all, whatever happens meanwhile."""
+        path = os.path.join(self._folder, key + _SUFFIX)
+        with open(scratch, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+        self._trim(path)
+        return path
+
+    def clear(self) -> int:
+        """Remove every plan and what builds that were killed left; returns how many bytes."""
+        return sum(_remove(path, size) for _, size, path in self._entries("") if not _is_being_built(path))
+
+    def _trim(self, keep: str) -> None:
+        entries = self._entries(_SUFFIX)
+        total = sum(size for _, size, _ in entries)
+        for _, size, path in entries:
+            if total <= self._limit_bytes:
+                return
+            if path != keep:
+                total -= _remove(path, size)
+
+    def _entries(self, suffix: str) -> List[Tuple[float, int, str]]:
+        """(last use, bytes, path), the longest unused first."""
+        try:
+            names = os.listdir(self._folder)
+        except OSError:
+            return []
+        found = []
+        for name in names:
+            path = os.path.join(self._folder, name)
+            try:
+                status = os.stat(path)
+            except OSError:  # removed by another build meanwhile
+                continue
+            if name.endswith(suffix):
+                found.append((status.st_mtime, status.st_size, path))
+        return sorted(found)
+
+
+def _is_being_built(path: str) -> bool:
+    """Whether the process that builds into this file runs."""
+    name = os.path.basename(path)
+    if not name.startswith(_BUILDING):
+        return False
+    try:
+        os.kill(int(name[len(_BUILDING) :].partition("-")[0]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _remove(path: str, size: int) -> int:
+    try:
+        os.remove(path)
+    except OSError:
+        return 0
+    return size

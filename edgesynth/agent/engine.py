@@ -1,0 +1,219 @@
+"""One TensorRT engine that can be called, on any TensorRT from 7.1 on.
+
+What an installation offers is found with ``hasattr``, never from its version: bindings are addressed by index
+up to 8.4 and by name from 8.5 on, and products beside TensorRT count their versions differently.
+"""
+
+import array
+import random
+import time
+from typing import Any, List, NamedTuple, Tuple
+
+from edgesynth.agent.cuda import open_cuda
+from edgesynth.agent.errors import NetworkFailure, Refusal
+
+__all__ = ["Engine", "Tensor"]
+
+_BYTES = {
+    "FLOAT": 4.0,
+    "HALF": 2.0,
+    "BF16": 2.0,
+    "INT8": 1.0,
+    "INT32": 4.0,
+    "INT64": 8.0,
+    "BOOL": 1.0,
+    "UINT8": 1.0,
+    "FP8": 1.0,
+    "INT4": 0.5,
+    "FP4": 0.5,
+}
+_PATTERN = 1 << 16  # numbers of random data that are repeated to fill an input
+
+
+class Tensor(NamedTuple):
+    """One input or output.
+
+    Attributes:
+        name: As the network calls it.
+        is_input: Whether it is an input.
+        shape: With the batch filled in.
+        kind: TensorRT's name of its type, e.g. ``FLOAT``.
+    """
+
+    name: str
+    is_input: bool
+    shape: Tuple[int, ...]
+    kind: str
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        count = 1
+        for length in self.shape:
+            count *= length
+        return int(count * _BYTES.get(self.kind, 4.0) + 0.5)
+
+
+class Engine:
+    """An engine, its memory and a stream.
+
+    Args:
+        path: The plan.
+        batch: What an axis of free size becomes.
+
+    Attributes:
+        memory_bytes: Plan (its weights), activations and tensors; the CUDA context itself is not counted.
+        cuda: Name of the CUDA access.
+
+    Raises:
+        Refusal: There is no CUDA, or the plan was made by another TensorRT or for another GPU.
+        NetworkFailure: It does not fit into memory, or not to the batch.
+    """
+
+    def __init__(self, path: str, batch: int) -> None:
+        import tensorrt
+
+        with open(path, "rb") as file:
+            plan = file.read()
+        self._cuda = open_cuda()
+        self.cuda = self._cuda.name
+        logger = tensorrt.Logger(tensorrt.Logger.WARNING)
+        if hasattr(tensorrt, "init_libnvinfer_plugins"):
+            tensorrt.init_libnvinfer_plugins(logger, "")
+        self._runtime = tensorrt.Runtime(logger)
+        self._engine = self._runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            raise Refusal(
+                "engine",
+                "TensorRT {} cannot load {}: it was built by another version or for another GPU; build it "
+                "on this board".format(tensorrt.__version__, path),
+            )
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise NetworkFailure("out_of_memory", "TensorRT cannot allocate the engine's activations")
+        self._named = hasattr(self._engine, "num_io_tensors")
+        tensors = self._name_tensors(tensorrt, batch) if self._named else self._index_tensors(batch)
+        self._addresses = [self._cuda.allocate(tensor.size) for tensor in tensors]
+        for tensor, address in zip(tensors, self._addresses):
+            if tensor.is_input:
+                self._cuda.fill(address, example(tensor))
+            if self._named:
+                self._context.set_tensor_address(tensor.name, address)
+        self._stream = self._cuda.stream()
+        self._handle = self._cuda.handle(self._stream)
+        self._begin, self._end = self._cuda.event(), self._cuda.event()
+        self.memory_bytes = len(plan) + self._activations() + sum(tensor.size for tensor in tensors)
+
+    def call(self) -> Tuple[float, float]:
+        """Run once and wait for it; GPU time and time of the caller, in ms."""
+        begin_s = time.perf_counter()
+        self._cuda.record(self._begin, self._stream)
+        if self._named:
+            accepted = self._context.execute_async_v3(self._handle)
+        else:
+            accepted = self._context.execute_async_v2(self._addresses, self._handle)
+        self._cuda.record(self._end, self._stream)
+        self._cuda.wait(self._end)
+        end_s = time.perf_counter()
+        if accepted is False:
+            raise NetworkFailure("crash", "TensorRT refused to run the engine")
+        return self._cuda.elapsed_ms(self._begin, self._end), 1e3 * (end_s - begin_s)
+
+    def close(self) -> None:
+        """Let go of TensorRT before CUDA."""
+        del self._context, self._engine, self._runtime, self._stream, self._begin, self._end
+        self._cuda.close()
+
+    def _name_tensors(self, tensorrt: Any, batch: int) -> List[Tensor]:
+        engine, context = self._engine, self._context
+        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+        inputs = {name for name in names if engine.get_tensor_mode(name) == tensorrt.TensorIOMode.INPUT}
+        for name in names:
+            if name in inputs:
+                context.set_input_shape(name, with_batch(name, tuple(engine.get_tensor_shape(name)), batch))
+        return [
+            _known(
+                Tensor(
+                    name,
+                    name in inputs,
+                    tuple(context.get_tensor_shape(name)),
+                    kind_of(engine.get_tensor_dtype(name)),
+                )
+            )
+            for name in names
+        ]
+
+    def _index_tensors(self, batch: int) -> List[Tensor]:
+        engine, context = self._engine, self._context
+        indices = range(engine.num_bindings)
+        for index in indices:
+            if engine.binding_is_input(index):
+                shape = tuple(engine.get_binding_shape(index))
+                context.set_binding_shape(index, with_batch(engine.get_binding_name(index), shape, batch))
+        return [
+            _known(
+                Tensor(
+                    engine.get_binding_name(index),
+                    engine.binding_is_input(index),
+                    tuple(context.get_binding_shape(index)),
+                    kind_of(engine.get_binding_dtype(index)),
+                )
+            )
+            for index in indices
+        ]
+
+    def _activations(self) -> int:
+        for name in ("device_memory_size_v2", "device_memory_size"):
+            if hasattr(self._engine, name):
+                return int(getattr(self._engine, name))
+        return 0
+
+
+def with_batch(name: str, shape: Tuple[int, ...], batch: int) -> Tuple[int, ...]:
+    """The shape of an input with its batch filled in.
+
+    Raises:
+        NetworkFailure: Its batch is fixed to another size, or another axis is free.
+    """
+    if not shape:
+        return shape
+    if shape[0] not in (-1, batch):
+        raise NetworkFailure(
+            "unsupported", "input {!r} has a fixed batch of {}, not {}".format(name, shape[0], batch)
+        )
+    if -1 in shape[1:]:
+        raise NetworkFailure(
+            "unsupported",
+            "input {!r} has the shape {}: only the batch may be free; export it with fixed sizes".format(
+                name, "x".join(map(str, shape))
+            ),
+        )
+    return (batch,) + shape[1:]
+
+
+def kind_of(dtype: Any) -> str:
+    """TensorRT's name of a type."""
+    return str(getattr(dtype, "name", str(dtype).rpartition(".")[2]))
+
+
+def _known(tensor: Tensor) -> Tensor:
+    if min(tensor.shape, default=1) < 0:
+        raise NetworkFailure(
+            "unsupported", "output {!r} has a size that depends on the data".format(tensor.name)
+        )
+    return tensor
+
+
+def example(tensor: Tensor) -> bytes:
+    """Random numbers in [0, 1) for floating-point inputs, zeros (valid indices) for others."""
+    noise = random.Random(0)
+    if tensor.kind == "FLOAT":
+        pattern = array.array("f", [noise.random() for _ in range(_PATTERN)]).tobytes()
+    elif tensor.kind in ("HALF", "BF16"):  # the upper byte 0x30..0x3b keeps the number between 0.1 and 1
+        pattern = bytes(
+            byte for _ in range(_PATTERN) for byte in (noise.randrange(256), noise.randrange(0x30, 0x3B))
+        )
+    else:
+        pattern = bytes(_PATTERN)
+    repeats = tensor.size // len(pattern) + 1
+    return (pattern * repeats)[: tensor.size]

@@ -1,0 +1,42 @@
+"""What can go wrong on the board, as the event that tells the host.
+
+Refusal              the board cannot do what was asked: nothing is said about the network   (event error)
+├── NetworkFailure   the network cannot be built or run here: a result                       (event failed)
+└── Interrupted      a signal or the end of the link stopped the work                        (event error)
+"""
+
+__all__ = ["Interrupted", "LinkGone", "NetworkFailure", "Refusal"]
+
+
+class Refusal(Exception):
+    """The board cannot do what was asked; the message says what to do about it.
+
+    Attributes:
+        event: The event that tells it.
+        kind: One word for programs: ``sensor``, ``mode``, ``clocks``, ``request``, ``tensorrt``, ``hung``...
+        reason: The same for people.
+    """
+
+    event = "error"
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+
+
+class NetworkFailure(Refusal):
+    """The network cannot run here; kinds are ``out_of_memory``, ``unsupported``, ``timeout``, ``crash``."""
+
+    event = "failed"
+
+
+class Interrupted(Refusal):
+    """Somebody stopped the agent."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("interrupted", reason)
+
+
+class LinkGone(Exception):
+    """Nobody reads what the agent prints any more."""

@@ -1,0 +1,185 @@
+"""Power mode and clocks: read them, set them, and have them put back.
+
+Ids of power modes differ between boards and releases, so a mode is always looked up by name in
+``/etc/nvpmodel.conf``. ``nvpmodel`` refuses a mode that needs a reboot without an exit status to show for it,
+so its output is searched and the mode read again.
+"""
+
+import os
+import re
+import tempfile
+from typing import Dict, List, NamedTuple, Optional, Tuple
+
+from edgesynth.agent.board import as_root, find_program, place, read_text, run
+from edgesynth.agent.errors import Refusal
+from edgesynth.agent.guard import Guard
+
+__all__ = [
+    "PowerMode",
+    "clock_report",
+    "current_mode",
+    "fix_clocks",
+    "keep_clocks",
+    "mode_table",
+    "parse_clocks",
+    "parse_modes",
+    "parse_query",
+    "set_mode",
+]
+
+PowerMode = NamedTuple("PowerMode", [("name", Optional[str]), ("id", Optional[int])])
+PowerMode.__doc__ = "A power mode; the name may be unknown, and so may the id."
+
+_MODE = re.compile(r"POWER_MODEL:?\s+ID=(\d+)\s+NAME=(\S+)")
+_CLOCK = re.compile(r"^(GPU|EMC)\s+MinFreq=(\d+)\s+MaxFreq=(\d+)\s+CurrentFreq=(\d+)", re.MULTILINE)
+
+
+def parse_query(text: str) -> Optional[PowerMode]:
+    """The mode that ``nvpmodel -q`` printed; warnings may stand before, between and after."""
+    name: Optional[str] = None
+    number: Optional[int] = None
+    for line in text.splitlines():
+        words = line.strip()
+        if words.startswith("NV Power Mode:"):
+            name = words.partition(":")[2].strip() or None
+        elif words.isdigit():
+            number = int(words)
+    return None if name is None and number is None else PowerMode(name, number)
+
+
+def parse_modes(text: str) -> Dict[str, int]:
+    """Ids by name, from ``/etc/nvpmodel.conf`` or from ``nvpmodel -p --verbose``."""
+    return {name: int(number) for number, name in _MODE.findall(text)}
+
+
+def parse_clocks(text: str) -> Dict[str, float]:
+    """Clocks in MHz from ``jetson_clocks --show``: ``gpu``, ``gpu_min``, ``gpu_max``, and of ``emc`` too."""
+    found: Dict[str, float] = {}
+    for unit, least, most, present in _CLOCK.findall(text):
+        for key, value in (("", present), ("_min", least), ("_max", most)):
+            found[unit.lower() + key] = int(value) / 1e6
+    return found
+
+
+def mode_table() -> Dict[str, int]:
+    """The modes this board knows; empty when it has no table."""
+    return parse_modes(read_text(place("/etc/nvpmodel.conf")) or "")
+
+
+def current_mode() -> Tuple[Optional[PowerMode], str]:
+    """The present mode, or ``None`` and why it cannot be told."""
+    nvpmodel = find_program("nvpmodel")
+    problem = "there is no nvpmodel on this board"
+    if nvpmodel is not None:
+        for command in ([nvpmodel, "-q"], as_root([nvpmodel, "-q"])):  # some releases answer root alone
+            done = run(command) if command else None
+            found = parse_query(done.output) if done else None
+            if found is not None:
+                return _complete(found), ""
+            problem = (done.problem if done else "") or "nvpmodel -q printed no mode"
+    status = re.search(r"pmode:(\d+)", read_text(place("/var/lib/nvpmodel/status")) or "")
+    if status is not None:
+        return _complete(PowerMode(None, int(status.group(1)))), ""
+    return None, problem
+
+
+def _complete(mode: PowerMode) -> PowerMode:
+    """The mode with what the table adds to it."""
+    table = mode_table()
+    if mode.name is None:
+        names = [name for name, number in table.items() if number == mode.id]
+        return PowerMode(names[0] if names else None, mode.id)
+    if mode.id is None:
+        return PowerMode(mode.name, table.get(mode.name))
+    return mode
+
+
+def set_mode(name: str, guard: Guard) -> None:
+    """Change to the mode of this name; the guard changes back.
+
+    Raises:
+        Refusal: Kind ``mode``: there is no such mode, it needs a reboot, or this user may not change it.
+    """
+    before, problem = current_mode()
+    if before is not None and before.name == name:
+        return
+    table = mode_table()
+    nvpmodel = find_program("nvpmodel")
+    if name not in table or nvpmodel is None:
+        known = ", ".join(sorted(table, key=lambda key: table[key])) or "none ({})".format(problem)
+        raise Refusal("mode", "there is no power mode {!r} here; known: {}".format(name, known))
+    if before is None or before.id is None:
+        raise Refusal(
+            "mode", "the present power mode cannot be told, so it could not be put back: " + problem
+        )
+    back = _switch_command(nvpmodel, before.id)
+    guard.undo(back)
+    done = run(_switch_command(nvpmodel, table[name]), text="n\n", timeout_s=30.0)
+    said = done.output + done.errors
+    if "reboot required" in said.lower():
+        raise Refusal(
+            "mode",
+            "power mode {!r} needs a reboot from {!r}; run 'sudo nvpmodel -m {}' on the board, confirm the "
+            "reboot, then repeat".format(name, before.name, table[name]),
+        )
+    after, _ = current_mode()
+    if after is None or after.id != table[name]:
+        raise Refusal(
+            "mode",
+            "the board kept power mode {!r} instead of {!r}: {}; let this user run 'sudo -n nvpmodel', or "
+            "set it yourself".format(
+                before.name, name, done.problem or said.strip()[-200:] or "nvpmodel said nothing"
+            ),
+        )
+
+
+def _switch_command(nvpmodel: str, number: int) -> List[str]:
+    command = [nvpmodel, "-m", str(number)]
+    return as_root(command) or command
+
+
+def clock_report() -> Tuple[Dict[str, float], str]:
+    """Clocks by :func:`parse_clocks` from ``jetson_clocks --show``, or why they cannot be told."""
+    program = find_program("jetson_clocks")
+    if program is None:
+        return {}, "there is no jetson_clocks on this board"
+    done = run(as_root([program, "--show"]) or [program, "--show"])
+    found = parse_clocks(done.output)
+    return found, "" if found else done.problem or "jetson_clocks --show printed no clocks"
+
+
+def keep_clocks(guard: Guard) -> str:
+    """Store the clocks as they are; the guard puts them back. Returns why it cannot be done.
+
+    To be called before :func:`set_mode`, which changes clocks too: what is done last is undone first, so the
+    clocks are put back in the mode they belong to.
+    """
+    program = find_program("jetson_clocks")
+    if program is None:
+        return "there is no jetson_clocks on this board"
+    folder = tempfile.mkdtemp(prefix="edgesynth-clocks-")
+    guard.remove(folder)
+    stored = os.path.join(folder, "stored")  # a new one: jetson_clocks asks before it overwrites a file
+    store, restore = [program, "--store", stored], [program, "--restore", stored]
+    problem = run(as_root(store) or store, timeout_s=60.0).problem
+    if not problem:
+        guard.undo(as_root(restore) or restore)
+    return problem
+
+
+def fix_clocks(problem: str) -> None:
+    """Hold every clock at the highest of the power mode.
+
+    Args:
+        problem: What :func:`keep_clocks` said: what cannot be put back is not changed.
+
+    Raises:
+        Refusal: Kind ``clocks``: there is no ``jetson_clocks``, or this user may not run it.
+    """
+    if not problem:
+        command = [find_program("jetson_clocks") or "jetson_clocks"]
+        problem = run(as_root(command) or command, timeout_s=60.0).problem
+    if problem:
+        raise Refusal(
+            "clocks", "clocks cannot be fixed: {}; let this user run 'sudo -n jetson_clocks'".format(problem)
+        )

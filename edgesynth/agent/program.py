@@ -1,0 +1,116 @@
+"""The program: a verb on the command line, one JSON request on standard input, JSON lines on standard output.
+
+    python3 agent.pyz VERB < request.json
+
+======= ==================================================================================================
+verb    what it does
+======= ==================================================================================================
+info    says what this board is and has
+bench   measures latency and power of a network; what it changes on the board is put back
+build   builds an engine from an ONNX file, or finds the one it built before
+fetch   gives the events of a ``job`` again, and the rest as they come; with ``stop`` it ends the job
+clean   removes kept engines, their models, and ended jobs
+======= ==================================================================================================
+
+The request ends with the input or with a line end. ``bench`` and ``build`` take ``job``: a name under which
+the work goes on when the link drops. Without it the work ends with the link: when standard output is closed,
+on SIGTERM, SIGHUP and SIGINT, and, with ``watch_input``, when standard input closes after the request's line.
+
+``EDGESYNTH_ROOT`` has it look for the board's files and programs below another root; see ``board.py``.
+The exit status is 0 whenever a result was told, be it a failure; 1 when the link was gone; 2 for bad usage.
+"""
+
+import json
+import os
+import signal
+import sys
+import traceback
+from typing import Any, Callable, Dict, List
+
+from edgesynth.agent import bench, board, build, info, jobs
+from edgesynth.agent.errors import Interrupted, LinkGone, Refusal
+from edgesynth.agent.events import Outbox
+
+__all__ = ["main", "serve_job"]
+
+_LONGEST_REQUEST = 1 << 20
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+_VERBS: Dict[str, Callable[[Dict[str, Any], Outbox], None]] = {
+    "info": info.tell_info,
+    "bench": bench.tell_bench,
+    "build": build.tell_build,
+    "fetch": jobs.fetch,
+    "clean": jobs.tidy,
+}
+_DETACHABLE = ("bench", "build")
+
+
+def main(arguments: List[str]) -> int:
+    """Run one verb."""
+    verb = arguments[0] if arguments else ""
+    if verb not in _VERBS:
+        print("usage: agent VERB < request.json; verbs: " + ", ".join(sorted(_VERBS)), file=sys.stderr)
+        return 2
+    outbox = Outbox(1)
+    try:
+        request = _read_request()
+    except Refusal as refusal:
+        outbox.tell(refusal.event, kind=refusal.kind, reason=refusal.reason)
+        return 2
+    if verb in _DETACHABLE and "job" in request:
+        return _serve(lambda asked, told: jobs.start_job(verb, asked, told), request, outbox)
+    outbox.watched = 0 if request.get("watch_input") else None
+    return _serve(_VERBS[verb], request, outbox)
+
+
+def serve_job(verb: str, path: str) -> int:
+    """Do a verb without a link: the request from standard input, the events to a file."""
+    request = _read_request()
+    outbox = jobs.open_job(path)
+    outbox.tell("start", pid=os.getpid())
+    return _serve(_VERBS[verb], request, outbox)
+
+
+def _read_request() -> Dict[str, Any]:
+    text = b""
+    while b"\n" not in text and len(text) < _LONGEST_REQUEST:
+        block = os.read(0, 65536)  # unbuffered: what follows the line may be watched for its end
+        if not block:
+            break
+        text += block
+    try:
+        request = json.loads(text.decode() or "{}")
+    except ValueError as error:
+        raise Refusal("request", "the request is no JSON: {}".format(error)) from error
+    if not isinstance(request, dict):
+        raise Refusal("request", "the request is no JSON object")
+    return request
+
+
+def _serve(work: Callable[[Dict[str, Any], Outbox], None], request: Dict[str, Any], outbox: Outbox) -> int:
+    """Do the work and tell how it ended."""
+    board.while_waiting.append(outbox.keep_alive)
+    for number in _SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+    try:
+        try:
+            work(request, outbox)
+        except Refusal as refusal:
+            outbox.tell(refusal.event, kind=refusal.kind, reason=refusal.reason)
+        except LinkGone:
+            return 1
+        except Exception as error:
+            traceback.print_exc()
+            outbox.tell("error", kind="fault", reason="a fault of the agent: {!r}".format(error))
+            return 1
+    except LinkGone:
+        return 1
+    return 0
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    """End the work once; what happens while the board is put back is not interrupted."""
+    for other in _SIGNALS:
+        signal.signal(other, signal.SIG_IGN)
+    raise Interrupted("stopped by signal {}".format(number))

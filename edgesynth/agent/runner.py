@@ -1,0 +1,116 @@
+"""The process that runs the network: TensorRT lives here, so that a crash of it cannot take the agent.
+
+It takes one command per line (``open``, ``latency``, ``load``) and answers with events; the agent hands on
+what the host should see.
+"""
+
+import json
+import os
+import sys
+import time
+from typing import Any, Callable, Dict, List, Tuple
+
+from edgesynth.agent.board import offer_to_memory_killer
+from edgesynth.agent.errors import Refusal
+from edgesynth.agent.events import Outbox, chunks
+from edgesynth.agent.trtexec import Trtexec
+
+__all__ = ["COUNT_EVERY_S", "PythonRunner", "serve"]
+
+COUNT_EVERY_S = 0.5
+"""How often finished calls are counted during the load."""
+
+_FEWEST_WARM_UPS = 10
+
+
+class PythonRunner:
+    """An engine that is called from here; the same methods as :class:`~edgesynth.agent.trtexec.Trtexec`.
+
+    Args:
+        path: The plan.
+        batch: What an axis of free size becomes.
+    """
+
+    def __init__(self, path: str, batch: int) -> None:
+        from edgesynth.agent.engine import Engine
+
+        self._engine = Engine(path, batch)
+        self.cuda = self._engine.cuda
+        self.memory_bytes = self._engine.memory_bytes
+
+    def latencies(self, warm_up_s: float, runs: int, limit_s: float) -> Tuple[List[float], List[float]]:
+        """Single calls after a warm-up: GPU times and times of the caller in ms."""
+        begin_s = time.monotonic()
+        warm_ups = 0
+        while warm_ups < _FEWEST_WARM_UPS or time.monotonic() - begin_s < warm_up_s:
+            self._engine.call()
+            warm_ups += 1
+        end_s = time.monotonic() + limit_s
+        gpu_ms: List[float] = []
+        host_ms: List[float] = []
+        while len(host_ms) < runs and (time.monotonic() < end_s or not host_ms):
+            gpu, host = self._engine.call()
+            gpu_ms.append(gpu)
+            host_ms.append(host)
+        return gpu_ms, host_ms
+
+    def load(self, seconds: float, count: Callable[[float, int], None]) -> None:
+        """Call back to back, each call waited for, and count (when, calls so far)."""
+        end_s = time.monotonic() + seconds
+        calls, now_s = 0, 0.0
+        while now_s < end_s:
+            self._engine.call()
+            calls += 1
+            now_s = time.monotonic()
+            count(now_s, calls)
+
+    def close(self) -> None:
+        """Let go of the engine."""
+        self._engine.close()
+
+
+def serve() -> int:
+    """Obey commands until the input ends; the exit status is 0 unless something unforeseen happened."""
+    offer_to_memory_killer()
+    outbox = Outbox(os.dup(1))
+    os.dup2(2, 1)  # whatever libraries print goes to the error output, not among the events
+    runner: Any = None
+    try:
+        for line in sys.stdin:
+            command = json.loads(line)
+            if command["do"] == "open":
+                kind = Trtexec if command["runner"] == "trtexec" else PythonRunner
+                runner = kind(command["engine"], command["batch"])
+                outbox.tell("ready", cuda=runner.cuda, memory_bytes=runner.memory_bytes)
+            elif command["do"] == "latency":
+                _time_calls(runner, command, outbox)
+            else:
+                _load(runner, command["seconds"], outbox)
+    except Refusal as refusal:
+        outbox.tell(refusal.event, kind=refusal.kind, reason=refusal.reason)
+    if runner is not None:
+        runner.close()
+    return 0
+
+
+def _time_calls(runner: Any, command: Dict[str, Any], outbox: Outbox) -> None:
+    gpu_ms, host_ms = runner.latencies(command["warm_up_s"], command["runs"], command["limit_s"])
+    for gpu, host in zip(chunks(gpu_ms), chunks(host_ms)):
+        outbox.tell("latency", ms=[round(ms, 6) for ms in host], gpu_ms=[round(ms, 6) for ms in gpu])
+    outbox.tell("done", at=time.monotonic())
+
+
+def _load(runner: Any, seconds: float, outbox: Outbox) -> None:
+    told = [0.0, 0]  # when and how many were told last
+    last = [0.0, 0]
+
+    def count(at_s: float, calls: int) -> None:
+        last[:] = [at_s, calls]
+        if at_s - told[0] >= COUNT_EVERY_S:
+            told[:] = last
+            outbox.tell("count", at=at_s, calls=calls)
+
+    runner.load(seconds, count)
+    if last != told:
+        outbox.tell("count", at=last[0], calls=last[1])
+    outbox.tell("done", at=time.monotonic())

@@ -1,0 +1,65 @@
+"""tegrastats of a board that is not there: prints a power curve in the form of a release."""
+
+import itertools
+import json
+import math
+import os
+import sys
+import time
+
+ROOT = os.environ["EDGESYNTH_ROOT"]
+
+
+def control():
+    with open(os.path.join(ROOT, "control.json")) as file:
+        return json.load(file).get("tegrastats", {})
+
+
+def power_mw(curve, at_s):
+    return curve["mean_mw"] + curve.get("swing_mw", 0) * math.sin(
+        2 * math.pi * at_s / curve.get("period_s", 1)
+    )
+
+
+def rails_text(fields, form):
+    shape = {"r32": "{} {}/{}", "r36": "{} {}mW/{}mW", "r39": "{} {}mW/{}mW/{}mW"}[form]
+    return " ".join(shape.format(name, power, power, power) for name, power in fields)
+
+
+def main():
+    options = sys.argv[1:]
+    with open(os.path.join(ROOT, "state", "tegrastats"), "a") as told:
+        told.write("{} {}\n".format(os.getpid(), " ".join(options)))
+    interval_s = int(options[options.index("--interval") + 1]) / 1e3
+    now = control()
+    form = now.get("form", "r32")
+    due_s = time.monotonic()
+    for count in itertools.count():
+        if count == now.get("hang_at"):
+            time.sleep(3600)
+        if count == now.get("end_at"):
+            sys.exit("Segmentation fault")
+        rails = []
+        if not now.get("root_only") or os.environ.get("FAKE_ROOT"):
+            total = int(round(power_mw(now["curve"], time.monotonic())))
+            rails = [("VDD_SYS_GPU", 153), ("VDD_IN", total), ("VDD_SYS_CPU", now.get("cpu_mw", 229))]
+            rails = [(name, power) for name, power in rails if name not in now.get("lost", [])]
+        clock = now.get("gpu_mhz", 1300)
+        if count >= now.get("throttle_at", math.inf):
+            clock = 726
+        parts = [
+            "RAM 2344/7859MB (lfb 1154x4MB)",
+            "CPU [1%@345,off,off,0%@345,0%@345,0%@345]",
+            "GR3D_FREQ {}".format("99%@{}".format(clock) if form == "r32" else "99%@[{0},{0}]".format(clock)),
+            "GPU@35C" if form != "r39" else "gpu@35.5C/35.5C",
+            rails_text(rails, form),
+        ]
+        line = " ".join(part for part in parts if part)
+        if "garbage_every" in now and count % now["garbage_every"] == 1:
+            line = "\x00\x1bnonsense " + line[:7]
+        print(line, flush=True)
+        due_s += interval_s
+        time.sleep(max(0.0, due_s - time.monotonic()))
+
+
+main()

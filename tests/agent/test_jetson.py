@@ -1,0 +1,208 @@
+"""From ``open_device`` to joules on a board that is not there, whose true power is known."""
+
+import math
+import sys
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from edgesynth.agent.tegrastats import parse_line
+from edgesynth.devices import BenchRequest, LocalLink, open_device
+from edgesynth.devices.jetson import install_agent
+from edgesynth.errors import DeviceError, SensorError
+from edgesynth.metrics import Provenance
+from edgesynth.profiler import MeasurementPlan, profile
+from edgesynth.profiler.energy import Window, integrate_mj
+
+CURVE = {"mean_mw": 6000, "swing_mw": 2500, "period_s": 1.7}
+QUICK = MeasurementPlan(
+    warm_up_s=0.05,
+    latency_runs=400,
+    latency_limit_s=0.5,
+    idle_s=0.0,
+    window_s=2.0,
+    settle_s=0.1,
+    rate_hz=10.0,
+    cool_down_s=0.0,
+    attempts=1,
+)
+
+
+def true_mj(begin_s, end_s):
+    """The integral of the curve that the board's tegrastats prints."""
+    turn = 2 * math.pi / CURVE["period_s"]
+    swing = (math.cos(turn * begin_s) - math.cos(turn * end_s)) / turn
+    return CURVE["mean_mw"] * (end_s - begin_s) + CURVE["swing_mw"] * swing
+
+
+@pytest.fixture
+def model(tmp_path):
+    """One layer; what the board's TensorRT makes of it is up to the board."""
+    weight = helper.make_tensor("weight", TensorProto.FLOAT, [4, 3, 1, 1], [0.5] * 12)
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["input", "weight"], ["output"])],
+        "one-layer",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, 32, 32])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, 4, 32, 32])],
+        [weight],
+    )
+    path = tmp_path / "net.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]), path)
+    return path
+
+
+def test_a_known_power_curve_comes_back_as_its_joules(here, model):
+    here.set("tegrastats", curve=CURVE)
+    with open_device("jetson-tx2", link="local") as device:
+        request = BenchRequest(
+            network={"model": device.send(model)},
+            precision="fp16",
+            batch=1,
+            warm_up_s=0.05,
+            latency_runs=20,
+            latency_limit_s=1.0,
+            idle_s=0.3,
+            load_s=2 * CURVE["period_s"],
+            rate_hz=20.0,
+            mode="MAXN",
+        )
+        recording = device.bench(request)
+
+    samples = [(line.at_s, parse_line(line.text).rails["VDD_IN"]) for line in recording.sensor]
+    window = Window(recording.counts[0][0], recording.counts[-1][0])
+    found = integrate_mj([at for at, _ in samples], [power for _, power in samples], window)
+    assert window.seconds > 2.0
+    assert found == pytest.approx(true_mj(window.begin_s, window.end_s), rel=0.01)
+
+
+def test_the_profiler_measures_a_board_like_any_device(here, model):
+    here.set("tegrastats", curve={"mean_mw": 6000, "swing_mw": 0})
+    here.set("tensorrt", call_ms=20.0)
+    with open_device("jetson-tx2", link="local", mode="MAXN", clocks="fixed") as device:
+        measurement = profile(model, device, QUICK)
+
+    assert measurement.status == "ok", measurement.reason
+    metrics = measurement.metrics
+    assert metrics["latency_ms"].value == pytest.approx(20.0, rel=0.15)
+    assert metrics["latency_ms"].provenance is Provenance.MEASURED
+    calls_per_s = 1e3 * metrics["power_mean_mw"].value / metrics["energy_mj"].value / 1e3
+    assert metrics["power_mean_mw"].value == pytest.approx(6000, rel=0.01)
+    assert metrics["inferences_per_joule"].value == pytest.approx(calls_per_s / 6.0, rel=0.01)
+    assert 25 < calls_per_s <= 50
+    assert measurement.conditions["root"] == str(here.root)  # nobody takes it for a real board
+    assert measurement.conditions["mode"] == "MAXN"
+    assert measurement.conditions["mode_before"] == "MAXP_CORE_ARM"
+    assert measurement.conditions["latency_gpu_ms"] == pytest.approx(20.0, rel=0.02)
+    assert here.present_mode() == "MAXP_CORE_ARM"
+    assert here.present_clocks() == here.clocks
+    here.wait_until_quiet()
+
+
+@pytest.mark.parametrize(
+    ("control", "message"),
+    [
+        pytest.param({"throttle_at": 12}, "GPU clock fell to 726 MHz", id="throttle"),
+        pytest.param({"garbage_every": 3}, "power samples", id="garbage"),
+        pytest.param({"cpu_mw": 9000}, "shows 9000 mW, more than the", id="label"),
+    ],
+)
+@pytest.mark.slow
+def test_a_board_that_misbehaves_gives_no_figure(here, model, control, message):
+    here.set("tegrastats", **control)
+    with open_device("jetson-tx2", link="local", mode="MAXN") as device:
+        measurement = profile(model, device, QUICK)
+
+    assert measurement.status == "inconclusive"
+    assert message in measurement.reason
+    assert "energy_mj" not in measurement.metrics
+
+
+@pytest.mark.slow
+def test_a_board_in_another_mode_than_the_profiles_first_is_inconclusive(here, model):
+    with open_device("jetson-tx2", link="local") as device:
+        measurement = profile(model, device, QUICK)
+
+    assert measurement.status == "inconclusive"
+    assert "in power mode MAXP_CORE_ARM, not MAXN" in measurement.reason
+
+
+def test_a_network_that_cannot_be_built_is_a_result(here, model):
+    here.set("tensorrt", build="unsupported")
+    with open_device("jetson-tx2", link="local") as device:
+        measurement = profile(model, device, QUICK)
+
+    assert measurement.status == "failed"
+    assert "UNSUPPORTED_NODE" in measurement.reason
+    assert measurement.conditions["failure_kind"] == "unsupported"
+
+
+def test_a_board_without_a_rail_is_a_device_failure_and_no_result(here, model):
+    here.set("tegrastats", lost=["VDD_IN"])
+    with (
+        open_device("jetson-tx2", link="local") as device,
+        pytest.raises(SensorError, match="no power rail VDD_IN"),
+    ):
+        profile(model, device, QUICK)
+
+
+def test_the_agent_is_brought_once_per_content(here, tmp_path):
+    link = LocalLink(tmp_path / "work")
+    first = install_agent(link)
+    (file,) = (tmp_path / "work/agent").iterdir()
+    kept = file.stat().st_mtime_ns
+    again = install_agent(link)
+
+    assert first.command == again.command == ("python3", str(file))
+    assert file.stat().st_mtime_ns == kept
+    file.write_bytes(b"cut short")
+    assert install_agent(link).info(("soc",))[0] == {"soc": "tegra186"}
+    link.close()
+
+
+def test_a_python_with_tensorrt_is_preferred(here, monkeypatch, tmp_path):
+    (tmp_path / "bin").mkdir()
+    python = tmp_path / "bin/python3"
+    python.write_text(f'#!/bin/sh\nunset PYTHONPATH\nexec {sys.executable} -S "$@"\n')
+    python.chmod(0o755)
+    other = tmp_path / "bin/python3.12"
+    other.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    other.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/nowhere")
+    monkeypatch.setattr("edgesynth.devices.jetson._PYTHONS", ("python3", "python3.12"))
+    link = LocalLink(tmp_path / "work")
+
+    assert install_agent(link).command[0] == "python3.12"
+    link.close()
+
+
+def test_a_board_without_python_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr("edgesynth.devices.jetson._PYTHONS", ("python3.nowhere",))
+    link = LocalLink(tmp_path / "work")
+
+    with pytest.raises(DeviceError, match=r"no Python 3\.6.*python3\.nowhere.*install python3"):
+        install_agent(link)
+    link.close()
+
+
+def test_a_machine_that_is_no_jetson_is_refused(here):
+    (here.root / "proc/device-tree/compatible").unlink()
+
+    with pytest.raises(DeviceError, match=r"is no NVIDIA Jetson TX2.*names no Tegra"):
+        open_device("jetson-tx2", link="local")
+
+
+def test_a_board_of_another_kind_is_refused(here):
+    here.write("proc/device-tree/compatible", "nvidia,p3768-0000+p3767-0005\0nvidia,tegra234\0")
+
+    with pytest.raises(DeviceError, match=r"\(sm 8\.7\), and profile jetson-tx2 is of sm 6\.2"):
+        open_device("jetson-tx2", link="local")
+
+
+def test_an_agent_that_gives_no_answer_is_a_link_failure(here, tmp_path):
+    link = LocalLink(tmp_path / "work")
+    agent = install_agent(link)
+
+    with pytest.raises(DeviceError, match=r"gave no answer to 'nonsense'.*usage"):
+        agent.ask("nonsense")
+    link.close()

@@ -1,0 +1,73 @@
+"""The agent is one file, the same bytes wherever it is made, and runs on the Pythons of boards."""
+
+import io
+import json
+import re
+import subprocess
+import time
+import zipfile
+from pathlib import Path
+
+from edgesynth import agent
+from edgesynth.devices.agent_package import agent_name, agent_package
+
+
+def test_same_content_is_same_bytes_and_same_name(package, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 2e9)
+
+    assert agent_package() == package
+    assert re.fullmatch(r"edgesynth-agent-[0-9a-f]{16}\.pyz", agent_name(package))
+    assert agent_name(package + b" ") != agent_name(package)
+
+
+def test_every_module_of_the_agent_is_in_it_and_nothing_else(package):
+    modules = {f"edgesynth/agent/{path.name}" for path in Path(agent.__file__).parent.glob("*.py")}
+
+    assert set(zipfile.ZipFile(io.BytesIO(package)).namelist()) == {
+        *modules,
+        "__main__.py",
+        "edgesynth/__init__.py",
+    }
+
+
+def test_it_answers_on_the_pythons_of_boards(bare_board, python):
+    bare_board.use_python(python)
+
+    (event,) = bare_board.ask("info", only=["python", "soc"])
+
+    assert event["facts"]["soc"] == "tegra186"
+    told = subprocess.run([bare_board.python, "--version"], capture_output=True, check=True).stdout.decode()
+    assert told.split() == ["Python", event["facts"]["python"]]
+
+
+def test_a_wrong_verb_is_answered_with_the_right_ones(bare_board):
+    done = subprocess.run(
+        [bare_board.python, bare_board.agent, "bnech"], input=b"", capture_output=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert b"bench, build, clean, fetch, info" in done.stderr
+
+
+def test_a_request_that_is_no_json_is_refused(bare_board):
+    done = subprocess.run(
+        [bare_board.python, bare_board.agent, "bench"], input=b"{nonsense", capture_output=True, check=False
+    )
+
+    event = json.loads(done.stdout)
+    assert (event["event"], event["kind"]) == ("error", "request")
+
+
+def test_impossible_values_are_refused_by_name(bare_board):
+    for key, value in {
+        "precision": "fp61",
+        "batch": 0,
+        "rate_hz": 1e6,
+        "load_s": -1,
+        "latency_runs": "many",
+        "clocks": "fast",
+        "network": {"model": "/nowhere.onnx"},
+    }.items():
+        (event,) = bare_board.bench(**{key: value})
+        assert (event["event"], event["kind"]) == ("error", "request")
+        assert key in event["reason"]
