@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 
 import edgesynth
 from edgesynth.cli.app import INTERNAL_ERROR, INTERRUPTED
+from edgesynth.deploy.onnx import export_onnx
 from edgesynth.job.reader import parse_job
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,31 +27,49 @@ def blocks(language: str) -> list[str]:
 
 
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
-CHEAP = [line for line in COMMANDS if line.startswith("edgesynth ")]
+BOARD = [line for line in COMMANDS if "ssh://" in line]
+CHEAP = [line for line in COMMANDS if line.startswith("edgesynth ") and line not in BOARD]
 EXPENSIVE = [line for line in COMMANDS if line.startswith("make ")]
 # It is what `make` does into .venv, and the packaging test into a fresh environment.
 INSTALLATION = [line for line in COMMANDS if line.startswith("python3 -m venv")]
 
 
 def test_every_command_is_run_somewhere() -> None:
-    assert {*CHEAP, *EXPENSIVE, *INSTALLATION} == set(COMMANDS)
+    assert {*BOARD, *CHEAP, *EXPENSIVE, *INSTALLATION} == set(COMMANDS)
     assert len(INSTALLATION) == 1
 
 
-@pytest.mark.parametrize("command", CHEAP)
-def test_a_cheap_command_works_in_an_empty_folder(command: str, tmp_path: Path) -> None:
+def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(Path(edgesynth.__file__).parents[1])}
-    done = subprocess.run(
+    return subprocess.run(
         command.replace("edgesynth ", f"{sys.executable} -m edgesynth ", 1),
         shell=True,
-        cwd=tmp_path,
+        cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@pytest.mark.parametrize("command", CHEAP)
+def test_a_cheap_command_works_in_an_empty_folder(command: str, tmp_path: Path) -> None:
+    done = run(command, tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+@pytest.mark.ssh
+@pytest.mark.parametrize("command", BOARD)
+def test_a_command_that_needs_a_board_gets_as_far_as_looking_for_it(command: str, tmp_path: Path) -> None:
+    if shutil.which("ssh") is None:
+        pytest.skip("there is no ssh client here")
+    network = torch.nn.Linear(4, 2)
+    export_onnx(network, (torch.zeros(1, 4),), tmp_path / "model.onnx", opset=13)
+    done = run(command.replace("@board", "@127.0.0.1:9"), tmp_path)
+    assert done.returncode == 3
+    assert "refused the connection" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("command", EXPENSIVE)
