@@ -15,7 +15,6 @@ import argparse
 import statistics
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +23,7 @@ import torch
 import edgesynth as es
 from edgesynth.cli.progress import open_progress
 from edgesynth.errors import EdgesynthError, MissingDependencyError
+from edgesynth.runs import Run
 from edgesynth.synthesis import Polish
 from edgesynth.synthesis.api import train_prototype
 from edgesynth.tasks import TrainingPlan, load_task
@@ -47,9 +47,10 @@ class Row:
         networks: Test accuracies of the reported networks.
         fewer: How many times fewer MACs each has.
         epochs: Passes over the training data the synthesis took, in multiples of the prototype's.
-        feasible: Share of fresh seeds whose network, as cut and not polished, meets every requirement.
+        feasible: Share of unseen seeds whose network meets every requirement, of those drawn for the report.
+        as_cut: The same of other seeds, before a network was polished.
         distinct: Share of distinct architectures among the draws.
-        seconds: Wall time of the synthesis.
+        seconds: Wall time of all cycles, on however loaded a machine.
     """
 
     prototype: float
@@ -57,6 +58,7 @@ class Row:
     fewer: tuple[float, ...]
     epochs: float
     feasible: float
+    as_cut: float
     distinct: float
     seconds: float
 
@@ -86,17 +88,19 @@ def measure(data: str, seed: int, folder: Path) -> Row:
         performance="quality",
         seed=seed,
     )
-    begun = time.perf_counter()
     result = es.synthesize(
         prototype, task, requirements, run_dir=folder, settings=settings, progress=progress
     )
-    seconds = time.perf_counter() - begun
+    with Run.open(folder) as run:
+        seconds = sum(sum(record.seconds.values()) for record in run.cycles())
     generator = result.generator
     keys = {prototype.space.key(generator.architecture(seed)) for seed in range(1000, 1000 + DRAWS)}
     as_cut = Polish(epochs=0)
     judged = [
         generator.generate(seed, polish=as_cut).judgement.feasible for seed in range(2000, 2000 + JUDGED)
     ]
+    # Networks are drawn from seed 0 on, and what was passed over was infeasible or drawn before.
+    tried = 1 + max(record.seed or 0 for record in result.networks)
     metric = task.metric
     full = prototype.cost().macs
     return Row(
@@ -104,7 +108,8 @@ def measure(data: str, seed: int, folder: Path) -> Row:
         networks=tuple(record.test_metrics[metric].value for record in result.networks),
         fewer=tuple(full / record.metrics["macs"].value for record in result.networks),
         epochs=(settings.epochs + NETWORKS * POLISH) / EPOCHS,
-        feasible=sum(judged) / len(judged),
+        feasible=len(result.networks) / tried,
+        as_cut=sum(judged) / len(judged),
         distinct=len(keys) / DRAWS,
         seconds=seconds,
     )
@@ -113,20 +118,26 @@ def measure(data: str, seed: int, folder: Path) -> Row:
 def show(data: str, rows: list[Row]) -> None:
     """Print one table line per seed, and their mean with its spread."""
     print(f"\n{data}: ResNet-20, at most 1/{FEWER:.0f} of its MACs, budget {rows[0].epochs:.1f}x its epochs")
-    print("seed  prototype  networks (test)          loss     MACs    feasible  distinct  seconds")
+    print("seed  prototype  networks (test)          loss     MACs   feasible  as cut  distinct  seconds")
     for seed, row in enumerate(rows):
         low, high = 100 * min(row.networks), 100 * max(row.networks)
         print(
             f"{seed:4d}  {100 * row.prototype:7.2f} %  {100 * statistics.mean(row.networks):6.2f} % "
             f"({low:.2f}..{high:.2f})  {row.loss_points:+5.2f}  {statistics.mean(row.fewer):5.1f}x  "
-            f"{row.feasible:7.0%}  {row.distinct:8.0%}  {row.seconds:7.0f}"
+            f"{row.feasible:8.0%}  {row.as_cut:6.0%}  {row.distinct:8.0%}  {row.seconds:7.0f}"
         )
     losses = [row.loss_points for row in rows]
     spread = statistics.stdev(losses) if len(losses) > 1 else float("nan")
     print(
         f"mean loss {statistics.mean(losses):+.2f} points, standard deviation over {len(rows)} seeds "
-        f"{spread:.2f}; bar: at most +1.00; feasible bar 95 %, distinct bar 90 %"
+        f"{spread:.2f}; bar: at most +1.00"
     )
+    for name, share, bar in (
+        ("feasible before any rejection", statistics.mean(row.feasible for row in rows), 0.95),
+        ("feasible before any polish", statistics.mean(row.as_cut for row in rows), None),
+        ("distinct", statistics.mean(row.distinct for row in rows), 0.90),
+    ):
+        print(f"{name}: {share:.0%} on average" + (f"; bar: at least {bar:.0%}" if bar else ""))
 
 
 def main() -> int:
@@ -153,6 +164,8 @@ def main() -> int:
             if rows:
                 show(data, rows)
                 missed |= statistics.mean(row.loss_points for row in rows) > 1.0
+                missed |= statistics.mean(row.feasible for row in rows) < 0.95
+                missed |= statistics.mean(row.distinct for row in rows) < 0.9
     return int(missed)
 
 
