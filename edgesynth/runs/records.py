@@ -127,6 +127,8 @@ class CycleRecord:
         mean_distance: Mean pairwise distance of those architectures, 0..1.
         latency_ms: Mean median latency, if a device was asked.
         inferences_per_joule: Mean inferences per joule, if a device was asked.
+        bytes: Mean bytes of the parameters.
+        information_density: Mean quality in percent per million parameters.
         binding: The requirement most often violated or closest to its bound.
         seconds: Wall time by phase (generate, train, probe, profile, learn).
         epochs: Passes over the training data spent so far.
@@ -144,6 +146,8 @@ class CycleRecord:
     mean_distance: float
     latency_ms: float | None = None
     inferences_per_joule: float | None = None
+    bytes: float | None = None
+    information_density: float | None = None
     binding: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
     epochs: float = 0.0

@@ -9,11 +9,9 @@ killed anywhere goes on from the last whole cycle and repeats the interrupted on
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -24,7 +22,7 @@ from edgesynth.devices import Device
 from edgesynth.graph import Prototype
 from edgesynth.metrics import Metric
 from edgesynth.progress import Progress
-from edgesynth.runs import CycleRecord, Run
+from edgesynth.runs import Run
 from edgesynth.space import Architecture
 from edgesynth.synthesis.elastic import (
     ElasticTrainer,
@@ -46,6 +44,7 @@ from edgesynth.synthesis.performance import performance_by_name
 from edgesynth.synthesis.probing import Prober, channel_impact
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.settings import SynthesisSettings
+from edgesynth.synthesis.summary import summarise
 from edgesynth.tasks import Task
 
 __all__ = ["Synthesizer"]
@@ -189,7 +188,17 @@ class Synthesizer:
             for evaluation in judged[:ANCHORS]
         ]
         notes = {"loss": loss, "lift": lift, "update": dict(update), "responses": responses}
-        record = self._summarise(cycle, judged, seconds, notes)
+        record = summarise(
+            cycle,
+            judged,
+            self.prototype.space,
+            self.requirements,
+            self.pair.performance,
+            quality=self.task.metric,
+            seconds=seconds,
+            epochs=self.trainer.epochs,
+            notes=notes,
+        )
         with self.run.transaction():
             for evaluation in (*candidates, *judged):
                 key = self.prototype.space.key(evaluation.architecture)
@@ -297,43 +306,6 @@ class Synthesizer:
             key = self.prototype.space.key(evaluation.architecture)
             answers[key] = {f"{r.vertex}.{r.stimulus}": r.output for r in responses}
         return answers
-
-    def _summarise(
-        self,
-        cycle: int,
-        judged: Sequence[Evaluation],
-        seconds: Mapping[str, float],
-        notes: Mapping[str, Any],
-    ) -> CycleRecord:
-        space = self.prototype.space
-        judgements = [self.requirements.judge(evaluation.metrics) for evaluation in judged]
-        keys = {space.key(evaluation.architecture) for evaluation in judged}
-        pairs = list(combinations([evaluation.architecture for evaluation in judged], 2))
-        values = [{name: m.value for name, m in evaluation.metrics.items()} for evaluation in judged]
-
-        def mean(name: str) -> float:
-            return float(np.mean([value[name] for value in values]))
-
-        on_device = all("latency_ms" in value for value in values)
-        with_energy = all("inferences_per_joule" in value for value in values)
-        binding = Counter(j.binding.text for j in judgements if j.binding is not None)
-        return CycleRecord(
-            cycle=cycle,
-            quality=mean(self.task.metric),
-            macs=mean("macs"),
-            parameters=mean("parameters"),
-            netscore=mean("netscore"),
-            performance=float(np.mean([self.pair.performance(value) for value in values])),
-            feasible_fraction=sum(j.feasible for j in judgements) / len(judgements),
-            distinct_fraction=len(keys) / len(judged),
-            mean_distance=float(np.mean([space.distance(a, b) for a, b in pairs])) if pairs else 0.0,
-            latency_ms=mean("latency_ms") if on_device else None,
-            inferences_per_joule=mean("inferences_per_joule") if with_energy else None,
-            binding=binding.most_common(1)[0][0] if binding else "",
-            seconds=dict(seconds),
-            epochs=self.trainer.epochs,
-            notes=dict(notes),
-        )
 
     def resume(self) -> bool:
         """Go on from the newest checkpoint of the run; false if there is none."""

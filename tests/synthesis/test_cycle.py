@@ -49,6 +49,8 @@ def test_there_is_a_record_of_every_cycle(finished) -> None:
         assert 0 <= record.feasible_fraction <= 1
         assert 0 < record.distinct_fraction <= 1
         assert 0 <= record.mean_distance <= 1
+        assert record.bytes == pytest.approx(4 * record.parameters)
+        assert record.information_density > 0
         assert record.binding in {requirement.text for requirement in REQUIREMENTS}
         assert {"generate", "train", "evaluate", "probe", "learn"} <= set(record.seconds)
         assert all(seconds >= 0 for seconds in record.seconds.values())
