@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from edgesynth.devices.bench import BenchRequest, Recording, read_recording
-from edgesynth.devices.catalog import load_profile
+from edgesynth.devices.catalog import list_profiles, load_profile
 from edgesynth.devices.clock import Clock
 from edgesynth.devices.link import Link
 from edgesynth.devices.local import LocalLink
@@ -19,7 +19,7 @@ from edgesynth.devices.simulated import BENCH_COMMAND, SimulatedLink
 from edgesynth.devices.simulated_bench import Faults
 from edgesynth.devices.ssh import SshLink
 from edgesynth.devices.ssh_address import SshAddress
-from edgesynth.errors import DeviceError, LinkError, MeasurementError
+from edgesynth.errors import DeviceError, InputError, LinkError, MeasurementError
 from edgesynth.metrics import Provenance
 
 __all__ = ["Device", "open_device"]
@@ -151,7 +151,7 @@ def open_device(
         faults: Of a simulated board: how it misbehaves.
 
     Raises:
-        InputError: There is no such profile or mode, or the ``ssh`` URL is malformed.
+        InputError: There is no such profile or mode, or the ``ssh`` URL is missing or malformed.
         DeviceError: The device cannot be reached over this link, or the link does not exist.
     """
     profile = load_profile(name)
@@ -161,6 +161,16 @@ def open_device(
     if asked.startswith("ssh:"):
         SshAddress.parse(asked)
         kind = "ssh"
+    if asked == "ssh":
+        raise InputError(
+            f"{profile.name} is reached over ssh; say where it is, with a link like ssh://nvidia@192.168.1.20"
+        )
+    if asked == "simulated" and profile.simulation is None and profile.family == "jetson":
+        raise DeviceError(
+            f"{profile.name} cannot be simulated: its profile has no [simulation], which is given only where "
+            "published measurements can check it; open a real board over "
+            f"{' or '.join(profile.links)}, or simulate {' or '.join(_simulated())}"
+        )
     if kind not in profile.links:
         raise DeviceError(
             f"{profile.name} cannot be reached over link {asked!r}; its links are: {', '.join(profile.links)}"
@@ -185,9 +195,14 @@ def open_device(
         )
     if kind == "ssh":
         return _open_board(profile, SshLink(asked), chosen)
-    raise DeviceError(
-        f"link {asked!r} is not available for {profile.name}; available: simulated, local (host), ssh://..."
-    )
+    if asked == "local":
+        return _open_board(profile, LocalLink(), chosen)
+    raise DeviceError(f"link {asked!r} is not available; links are simulated, local and ssh://...")
+
+
+def _simulated() -> list[str]:
+    """The shipped profiles that can be simulated."""
+    return [name for name in list_profiles() if load_profile(name).simulation is not None]
 
 
 def _open_board(profile: Profile, link: Link, mode: Mode) -> Device:
@@ -206,5 +221,5 @@ def _board_bench(profile: Profile, link: Link) -> Sequence[str]:
     """The bench program of a real board, brought there over the link."""
     raise DeviceError(
         f"{link.name} answers, but this version has no program that measures on a real {profile.name}; "
-        "use link 'simulated'"
+        f"simulate {' or '.join(_simulated())} instead"
     )
