@@ -59,14 +59,18 @@ def _list(profiles: list[Profile]) -> None:
                 profile.title,
                 ", ".join(profile.links),
                 ", ".join(name for name, compute in profile.precisions.items() if compute.supported),
-                f"{profile.modes[0].name} and {len(profile.modes) - 1} more"
-                if len(profile.modes) > 1
-                else profile.modes[0].name,
+                _modes(profile),
                 "yes" if profile.has_energy else "no",
             ]
             for profile in profiles
         ],
     )
+
+
+def _modes(profile: Profile) -> str:
+    """The default mode and how many there are besides; all names would not fit."""
+    first, more = profile.modes[0].name, len(profile.modes) - 1
+    return f"{first} and {more} more" if more else first
 
 
 def _show(profile: Profile) -> None:
