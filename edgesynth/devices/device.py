@@ -27,6 +27,21 @@ __all__ = ["Device", "open_device"]
 _HOST_BENCH = (sys.executable, "-m", "edgesynth.devices.onnx_bench")
 
 
+def _refuse_unusable(profile: Profile, link: str) -> None:
+    """Say what to do about a link that no device of this profile can be opened over."""
+    if link == "ssh":
+        raise InputError(
+            f"{profile.name} is reached over ssh; say where it is, with a link like ssh://nvidia@192.168.1.20"
+        )
+    if link == "simulated" and profile.simulation is None and profile.family == "jetson":
+        simulated = [name for name in list_profiles() if load_profile(name).simulation is not None]
+        raise DeviceError(
+            f"{profile.name} cannot be simulated: its profile has no [simulation], which is given only where "
+            "published measurements can check it; open a real board over "
+            f"{' or '.join(profile.links)}, or simulate {' or '.join(simulated)}"
+        )
+
+
 class Device:
     """One device, open for measuring. Use it as a context manager, or call :meth:`close`.
 
@@ -161,16 +176,7 @@ def open_device(
     if asked.startswith("ssh:"):
         SshAddress.parse(asked)
         kind = "ssh"
-    if asked == "ssh":
-        raise InputError(
-            f"{profile.name} is reached over ssh; say where it is, with a link like ssh://nvidia@192.168.1.20"
-        )
-    if asked == "simulated" and profile.simulation is None and profile.family == "jetson":
-        raise DeviceError(
-            f"{profile.name} cannot be simulated: its profile has no [simulation], which is given only where "
-            "published measurements can check it; open a real board over "
-            f"{' or '.join(profile.links)}, or simulate {' or '.join(_simulated())}"
-        )
+    _refuse_unusable(profile, asked)
     if kind not in profile.links:
         raise DeviceError(
             f"{profile.name} cannot be reached over link {asked!r}; its links are: {', '.join(profile.links)}"
@@ -195,14 +201,9 @@ def open_device(
         )
     if kind == "ssh":
         return _open_board(profile, SshLink(asked), chosen)
-    if asked == "local":
-        return _open_board(profile, LocalLink(), chosen)
-    raise DeviceError(f"link {asked!r} is not available; links are simulated, local and ssh://...")
-
-
-def _simulated() -> list[str]:
-    """The shipped profiles that can be simulated."""
-    return [name for name in list_profiles() if load_profile(name).simulation is not None]
+    raise DeviceError(
+        f"link {asked!r} is not available for {profile.name}; available: simulated, local (host), ssh://..."
+    )
 
 
 def _open_board(profile: Profile, link: Link, mode: Mode) -> Device:
@@ -221,5 +222,5 @@ def _board_bench(profile: Profile, link: Link) -> Sequence[str]:
     """The bench program of a real board, brought there over the link."""
     raise DeviceError(
         f"{link.name} answers, but this version has no program that measures on a real {profile.name}; "
-        f"simulate {' or '.join(_simulated())} instead"
+        "use link 'simulated'"
     )

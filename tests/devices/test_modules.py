@@ -185,12 +185,6 @@ def test_a_board_without_an_address_is_asked_for_one():
         open_device("jetson-orin-nx")
 
 
-@by_name([profile for profile in MODULES if "local" in profile.links])
-def test_on_the_board_itself_this_version_says_that_it_cannot_measure(profile):
-    with pytest.raises(DeviceError, match=rf"no program that measures on a real {profile.name}; simulate"):
-        open_device(profile.name, "local")
-
-
 def test_what_is_unknown_is_left_out():
     thor = load_profile("jetson-thor")
 
