@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from edgesynth.cli.options import AsJson
 
 if TYPE_CHECKING:
-    from edgesynth.devices import Profile
+    from edgesynth.devices import Mode, Profile
+    from edgesynth.devices.profile import Rails
 
 __all__ = ["devices"]
+
+_UNKNOWN: Final = "not known"
 
 
 def devices(
@@ -56,12 +59,18 @@ def _list(profiles: list[Profile]) -> None:
                 profile.title,
                 ", ".join(profile.links),
                 ", ".join(name for name, compute in profile.precisions.items() if compute.supported),
-                ", ".join(mode.name for mode in profile.modes),
+                _modes(profile),
                 "yes" if profile.has_energy else "no",
             ]
             for profile in profiles
         ],
     )
+
+
+def _modes(profile: Profile) -> str:
+    """The default mode and how many there are besides; all names would not fit."""
+    first, more = profile.modes[0].name, len(profile.modes) - 1
+    return f"{first} and {more} more" if more else first
 
 
 def _show(profile: Profile) -> None:
@@ -73,30 +82,39 @@ def _show(profile: Profile) -> None:
         rows.append(
             ("GPU", f"{gpu.name}, {gpu.cuda_cores} cores, sm {gpu.sm}, up to {gpu.max_clock_mhz:g} MHz")
         )
-    memory = profile.memory
-    rows.append(("memory", f"{memory.size_mb} MB, {memory.bandwidth_gb_s:g} GB/s"))
+    memory = [
+        f"{figure:g} {unit}"
+        for figure, unit in ((profile.memory.size_mb, "MB"), (profile.memory.bandwidth_gb_s, "GB/s"))
+        if figure is not None
+    ]
+    rows.append(("memory", ", ".join(memory) or _UNKNOWN))
     for precision, compute in profile.precisions.items():
-        said = f"{compute.speedup:g}x fp32" if compute.supported else f"no: {compute.reason}"
-        rows.append((precision, said))
+        rate = "yes" if compute.speedup is None else f"{compute.speedup:g}x fp32"
+        rows.append((precision, rate if compute.supported else f"no: {compute.reason}"))
     rows.append(("ONNX opset", f"up to {profile.compiler.opset}"))
     software = {key: value for key, value in asdict(profile.software).items() if value}
     if software:
         rows.append(("software", ", ".join(f"{key} {value}" for key, value in software.items())))
-    for mode in profile.modes:
-        online = sum(mode.cpu_online)
-        rows.append(
-            (
-                f"mode {mode.name}",
-                f"GPU {mode.gpu_clock_mhz:g} MHz, {online} CPU cores at {mode.cpu_clock_mhz:g} MHz",
-            )
-        )
+    rows += [(f"mode {mode.name}", _caps(mode)) for mode in profile.modes]
     if profile.rails:
-        rows.append(
-            (
-                "power rails",
-                f"total {' + '.join(profile.rails.total)}; parts {', '.join(profile.rails.parts)}",
-            )
-        )
+        rows += _rails(profile.rails)
     if not profile.has_energy:
         rows.append(("energy", f"no: {profile.no_energy_reason or 'there is no power counter'}"))
     print_table(["", profile.name], rows[1:])
+
+
+def _caps(mode: Mode) -> str:
+    """What is known of a mode: ``GPU 1120 MHz, 6 CPU cores at 1400 MHz``."""
+    gpu = "" if mode.gpu_clock_mhz is None else f"GPU {mode.gpu_clock_mhz:g} MHz"
+    cores = f"{sum(mode.cpu_online)} CPU cores" if mode.cpu_online else ""
+    clock = "" if mode.cpu_clock_mhz is None else f"{'at' if cores else 'CPU at'} {mode.cpu_clock_mhz:g} MHz"
+    return ", ".join(part for part in (gpu, f"{cores} {clock}".strip()) if part) or f"caps {_UNKNOWN}"
+
+
+def _rails(rails: Rails) -> list[tuple[str, str]]:
+    parts = f"; parts {', '.join(rails.parts)}" if rails.parts else ""
+    rows = [("power rails", f"total {rails.total_text}{parts}")]
+    if rails.fallback:
+        fallback = replace(rails, total=rails.fallback)
+        rows.append(("", f"where those are not printed, total {fallback.total_text}"))
+    return rows

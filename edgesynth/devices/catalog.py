@@ -103,7 +103,8 @@ def _keys(kind: object, path: list[str]) -> list[str]:
 
 def _check(profile: Profile, path: Path) -> None:
     """Refuse what the types alone cannot: references to rails, modes or steps that do not exist."""
-    for fault in (_fault(profile), _sensor_fault(profile), _simulation_fault(profile)):
+    for find in (_fault, _figure_fault, _sensor_fault, _simulation_fault):
+        fault = find(profile)
         if fault:
             raise InputError(f"device profile {path}: {fault}")
 
@@ -121,12 +122,34 @@ def _fault(profile: Profile) -> str:
     return ""
 
 
+def _figure_fault(profile: Profile) -> str:
+    """A figure that cannot be: what is not known is left out, not written as 0."""
+    memory = profile.memory
+    figures: dict[str, float | None] = {
+        "memory.size_mb": memory.size_mb,
+        "memory.bandwidth_gb_s": memory.bandwidth_gb_s,
+        "memory.max_clock_mhz": memory.max_clock_mhz,
+        **{f"precisions.{name}.speedup": compute.speedup for name, compute in profile.precisions.items()},
+    }
+    for key, figure in figures.items():
+        if figure is not None and figure <= 0:
+            return f"{key} must be above 0; leave it out if it is not known"
+    for mode in profile.modes:
+        clocks = (mode.gpu_clock_mhz, mode.cpu_clock_mhz, mode.memory_clock_mhz)
+        if any(clock is not None and clock <= 0 for clock in clocks):
+            return f"mode {mode.name!r} needs clocks above 0; leave out those that are not known"
+        if mode.cpu_online and not any(mode.cpu_online):
+            return f"mode {mode.name!r} has no core that is on; leave cpu_online out if it is not known"
+    return ""
+
+
 def _sensor_fault(profile: Profile) -> str:
     rails, sensor = profile.rails, profile.sensor
     if rails is None or sensor is None:
         apart = (rails is None) != (sensor is None)
         return "'rails' and 'sensor' come together; add the other one or remove both" if apart else ""
-    for key, names in (("total", rails.total), ("parts", rails.parts)):
+    named = {"total": rails.total, "parts": rails.parts, "fallback": rails.fallback, "carrier": rails.carrier}
+    for key, names in named.items():
         for rail in names:
             if rail not in rails.names:
                 return f"rails.{key} names {rail!r}; {suggest(rail, rails.names)}"
@@ -149,6 +172,8 @@ def _simulation_fault(profile: Profile) -> str:
     for name, compute in profile.precisions.items():
         if compute.supported and name not in simulation.mac_pj:
             return f"simulation.mac_pj has no energy for {name}; add it"
+        if compute.supported and compute.speedup is None:
+            return f"precisions.{name}.speedup is missing; it is needed to be simulated"
     rails = profile.rails
     for rail in rails.names if rails else ():
         if rail not in simulation.rails and (rails is None or rail not in rails.total):
@@ -159,8 +184,9 @@ def _simulation_fault(profile: Profile) -> str:
 def _clock_fault(profile: Profile) -> str:
     for mode in profile.modes:
         clocks = (mode.gpu_clock_mhz, mode.cpu_clock_mhz, mode.memory_clock_mhz)
-        if min(clocks) <= 0 or not any(mode.cpu_online):
-            return f"mode {mode.name!r} needs clocks above 0 and a core that is on to be simulated"
-    if min(profile.memory.bandwidth_gb_s, profile.memory.max_clock_mhz) <= 0:
-        return "memory bandwidth and clock must be above 0 to be simulated"
+        if None in clocks or not mode.cpu_online:
+            return f"mode {mode.name!r} needs every clock and cpu_online to be simulated"
+    memory = profile.memory
+    if None in (memory.size_mb, memory.bandwidth_gb_s, memory.max_clock_mhz):
+        return "memory needs size, bandwidth and clock to be simulated"
     return ""

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from edgesynth.devices.bench import BenchRequest, Recording, read_recording
-from edgesynth.devices.catalog import load_profile
+from edgesynth.devices.catalog import list_profiles, load_profile
 from edgesynth.devices.clock import Clock
 from edgesynth.devices.jetson import bench_settings, board_folder, check_board, install_agent
 from edgesynth.devices.link import Link
@@ -21,12 +21,27 @@ from edgesynth.devices.simulated import BENCH_COMMAND, SimulatedLink
 from edgesynth.devices.simulated_bench import Faults
 from edgesynth.devices.ssh import SshLink
 from edgesynth.devices.ssh_address import SshAddress
-from edgesynth.errors import DeviceError, LinkError, MeasurementError
+from edgesynth.errors import DeviceError, InputError, LinkError, MeasurementError
 from edgesynth.metrics import Provenance
 
 __all__ = ["Device", "open_device"]
 
 _HOST_BENCH = (sys.executable, "-m", "edgesynth.devices.onnx_bench")
+
+
+def _refuse_unusable(profile: Profile, link: str) -> None:
+    """Say what to do about a link that no device of this profile can be opened over."""
+    if link == "ssh":
+        raise InputError(
+            f"{profile.name} is reached over ssh; say where it is, with a link like ssh://nvidia@192.168.1.20"
+        )
+    if link == "simulated" and profile.simulation is None and profile.family == "jetson":
+        simulated = [name for name in list_profiles() if load_profile(name).simulation is not None]
+        raise DeviceError(
+            f"{profile.name} cannot be simulated: its profile has no [simulation], which is given only where "
+            "published measurements can check it; open a real board over "
+            f"{' or '.join(profile.links)}, or simulate {' or '.join(simulated)}"
+        )
 
 
 class Device:
@@ -162,7 +177,7 @@ def open_device(
         clocks: Of a board: ``fixed`` holds them at the highest of the mode while it measures.
 
     Raises:
-        InputError: There is no such profile or mode, or the ``ssh`` URL is malformed.
+        InputError: There is no such profile or mode, or the ``ssh`` URL is missing or malformed.
         DeviceError: The device cannot be reached over this link, or the link does not exist.
     """
     profile = load_profile(name)
@@ -172,6 +187,7 @@ def open_device(
     if asked.startswith("ssh:"):
         SshAddress.parse(asked)
         kind = "ssh"
+    _refuse_unusable(profile, asked)
     if kind not in profile.links:
         raise DeviceError(
             f"{profile.name} cannot be reached over link {asked!r}; its links are: {', '.join(profile.links)}"

@@ -1,4 +1,8 @@
-"""What is known about a device: the schema of a profile, as validated frozen dataclasses."""
+"""What is known about a device: the schema of a profile, as validated frozen dataclasses.
+
+What is not known about a device is left out of its profile, and is ``None`` or empty here; it is never a
+number that only looks like one. ``profiles/README.md`` explains every key to somebody who adds a board.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,7 @@ __all__ = [
     "Sensor",
     "Simulation",
     "Software",
+    "needed",
     "suggest",
 ]
 
@@ -56,7 +61,7 @@ class Gpu:
 
 @dataclass(frozen=True, config=_STRICT)
 class Memory:
-    """Memory of the module, shared by CPU and GPU on a Jetson.
+    """Memory of the module, shared by CPU and GPU on a Jetson; ``None`` is what is not known.
 
     Attributes:
         size_mb: As ``tegrastats`` prints the total.
@@ -64,9 +69,9 @@ class Memory:
         max_clock_mhz: Highest memory clock.
     """
 
-    size_mb: int
-    bandwidth_gb_s: float
-    max_clock_mhz: float
+    size_mb: int | None = None
+    bandwidth_gb_s: float | None = None
+    max_clock_mhz: float | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -75,13 +80,13 @@ class Compute:
 
     Attributes:
         supported: Whether the device computes in it.
-        speedup: Peak arithmetic rate relative to FP32.
+        speedup: Peak arithmetic rate relative to FP32; ``None`` when it is not known.
         bytes: Bytes of one scalar.
         reason: Why it is not supported, as the user will read it.
     """
 
     supported: bool
-    speedup: float = 1.0
+    speedup: float | None = None
     bytes: int = 4
     reason: str = ""
 
@@ -92,17 +97,17 @@ class Mode:
 
     Attributes:
         name: As ``nvpmodel`` calls it; ids differ between releases, so they are looked up by name.
-        gpu_clock_mhz: Cap of the GPU clock.
+        gpu_clock_mhz: Cap of the GPU clock; without it nobody can tell that the GPU is throttled.
         cpu_clock_mhz: Cap of the CPU clock.
         memory_clock_mhz: Cap of the memory clock.
-        cpu_online: Which cores are on, in the order ``tegrastats`` prints them.
+        cpu_online: Which cores are on, in the order ``tegrastats`` prints them; empty when not known.
     """
 
     name: str
-    gpu_clock_mhz: float
-    cpu_clock_mhz: float
-    memory_clock_mhz: float
-    cpu_online: tuple[bool, ...]
+    gpu_clock_mhz: float | None = None
+    cpu_clock_mhz: float | None = None
+    memory_clock_mhz: float | None = None
+    cpu_online: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -113,11 +118,22 @@ class Rails:
         names: Every rail, in the order ``tegrastats`` prints them.
         total: Rails whose sum is the power of the whole module.
         parts: Rails that are included in the total; none may exceed it.
+        fallback: Rails whose sum is the total on releases that do not print every rail of ``total``. It may
+            be another quantity, so figures say which one they are of.
+        carrier: Rails that feed the carrier board as well; a total with one of them is the whole board's.
     """
 
     names: tuple[str, ...]
     total: tuple[str, ...]
     parts: tuple[str, ...]
+    fallback: tuple[str, ...] = ()
+    carrier: tuple[str, ...] = ()
+
+    @property
+    def total_text(self) -> str:
+        """The total for people: ``VIN (board with its carrier)``."""
+        scope = "board with its carrier" if set(self.total) & set(self.carrier) else "module"
+        return f"{' + '.join(self.total)} ({scope})"
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -238,10 +254,10 @@ class Profile:
         title: For tables.
         family: ``jetson`` or ``host``.
         links: Links it can be reached by, the default first.
-        memory: Its memory.
         precisions: By name.
         modes: Power modes, the one used unless asked otherwise first.
         compiler: What the engine builder accepts.
+        memory: Its memory.
         software: What it runs.
         gpu: Its accelerator, if any.
         rails: Its power rails; ``None`` when it has no counter.
@@ -255,10 +271,10 @@ class Profile:
     title: str
     family: Literal["jetson", "host"]
     links: tuple[str, ...]
-    memory: Memory
     precisions: dict[Precision, Compute]
     modes: tuple[Mode, ...]
     compiler: Compiler
+    memory: Memory = field(default_factory=Memory)
     software: Software = field(default_factory=Software)
     gpu: Gpu | None = None
     rails: Rails | None = None
@@ -305,6 +321,17 @@ class Profile:
             usable = ", ".join(str(key) for key, value in self.precisions.items() if value.supported)
             raise InputError(f"{self.name} cannot run {name}: {found.reason}; use {usable}")
         return found
+
+
+def needed(value: float | None, key: str) -> float:
+    """A figure of a profile that something cannot go on without.
+
+    Raises:
+        InputError: It is not known.
+    """
+    if value is None:
+        raise InputError(f"the profile does not say {key}, which a simulation needs; add the key")
+    return value
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

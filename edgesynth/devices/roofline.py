@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgesynth.devices.fusion import kind_of
-from edgesynth.devices.profile import Mode, Precision, Profile
+from edgesynth.devices.profile import Mode, Precision, Profile, needed
 from edgesynth.devices.workload import LayerWork, Workload
 from edgesynth.errors import DeviceError
 
@@ -44,8 +44,12 @@ class Roofline:
         profile: Must have ``gpu`` and ``simulation``.
         mode: Caps the clocks.
 
+    Attributes:
+        gpu_clock_mhz: The mode's cap.
+
     Raises:
         DeviceError: The profile has no parameters to simulate with.
+        InputError: It leaves out a clock or bandwidth that is needed.
     """
 
     def __init__(self, profile: Profile, mode: Mode) -> None:
@@ -55,11 +59,14 @@ class Roofline:
         self.mode = mode
         self.parameters = profile.simulation
         self._lanes = profile.gpu.cuda_cores
-        self._cpu_scale = max(m.cpu_clock_mhz for m in profile.modes) / mode.cpu_clock_mhz
+        self.gpu_clock_mhz = needed(mode.gpu_clock_mhz, "modes.gpu_clock_mhz")
+        cpu_clocks = [needed(m.cpu_clock_mhz, "modes.cpu_clock_mhz") for m in profile.modes]
+        self._cpu_scale = max(cpu_clocks) / needed(mode.cpu_clock_mhz, "modes.cpu_clock_mhz")
+        memory_clock = needed(mode.memory_clock_mhz, "modes.memory_clock_mhz")
         self._bytes_per_s = (
-            profile.memory.bandwidth_gb_s
+            needed(profile.memory.bandwidth_gb_s, "memory.bandwidth_gb_s")
             * 1e9
-            * (mode.memory_clock_mhz / profile.memory.max_clock_mhz)
+            * (memory_clock / needed(profile.memory.max_clock_mhz, "memory.max_clock_mhz"))
             * profile.simulation.memory_efficiency
         )
 
@@ -75,8 +82,8 @@ class Roofline:
             gpu_clock_mhz: The clock the GPU really runs at; the mode's cap by default.
         """
         compute = self.profile.precision(precision)
-        clock_hz = 1e6 * (self.mode.gpu_clock_mhz if gpu_clock_mhz is None else gpu_clock_mhz)
-        peak = self._lanes * clock_hz * compute.speedup
+        clock_hz = 1e6 * (self.gpu_clock_mhz if gpu_clock_mhz is None else gpu_clock_mhz)
+        peak = self._lanes * clock_hz * needed(compute.speedup, f"precisions.{precision}.speedup")
         launch_s = self.parameters.launch_us * 1e-6 * self._cpu_scale
         call_s = self.parameters.call_us * 1e-6 * self._cpu_scale
         absorbed: dict[str, int] = {}

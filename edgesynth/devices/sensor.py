@@ -6,7 +6,7 @@ import bisect
 import random
 from collections.abc import Mapping, Sequence
 
-from edgesynth.devices.profile import Mode, Profile
+from edgesynth.devices.profile import Mode, Profile, needed
 from edgesynth.errors import DeviceError
 
 __all__ = ["PowerCurve", "SimulatedSensor"]
@@ -80,6 +80,8 @@ class SimulatedSensor:
         self._mode = mode
         self._curve = curve
         self._noise = random.Random(seed)
+        self._cpu_clock_mhz = needed(mode.cpu_clock_mhz, "modes.cpu_clock_mhz")
+        self._memory_clock_mhz = needed(mode.memory_clock_mhz, "modes.memory_clock_mhz")
         self._filter_s = profile.sensor.filter_s
         self._rails = [
             (name, profile.sensor.step_mw[name], noise_mw if name in profile.rails.total else noise_mw / 3)
@@ -112,17 +114,17 @@ class SimulatedSensor:
             rails.append(f"{name} {power}/{self._sums[name] // self._count}")
         return (
             f"RAM 2344/{self._profile.memory.size_mb}MB (lfb 1154x4MB) SWAP 0/3930MB (cached 0MB) "
-            f"CPU [{self._cpu(busy)}] EMC_FREQ {20 if busy else 1}%@{self._mode.memory_clock_mhz:.0f} "
+            f"CPU [{self._cpu(busy)}] EMC_FREQ {20 if busy else 1}%@{self._memory_clock_mhz:.0f} "
             f"GR3D_FREQ {99 if busy else 0}%@{gpu_clock_mhz:.0f} APE 150 MTS fg 0% bg 0% "
             f"{_temperatures(temperature_c)} {' '.join(rails)}"
         )
 
     def _cpu(self, busy: bool) -> str:
         cores: Sequence[bool] = self._mode.cpu_online
-        loads = ["off" if not on else f"2%@{self._mode.cpu_clock_mhz:.0f}" for on in cores]
+        loads = ["off" if not on else f"2%@{self._cpu_clock_mhz:.0f}" for on in cores]
         if busy:  # the thread that enqueues keeps the first core that is on busy
             first = cores.index(True)
-            loads[first] = f"97%@{self._mode.cpu_clock_mhz:.0f}"
+            loads[first] = f"97%@{self._cpu_clock_mhz:.0f}"
         return ",".join(loads)
 
 

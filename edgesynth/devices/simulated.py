@@ -200,7 +200,7 @@ class SimulatedLink:
             yield sensor.line(
                 self.clock.monotonic(),
                 busy=False,
-                gpu_clock_mhz=mode.gpu_clock_mhz,
+                gpu_clock_mhz=model.gpu_clock_mhz,
                 temperature_c=parameters.temperature_c,
             )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from edgesynth.devices.bench import BenchRequest
 from edgesynth.devices.clock import VirtualClock
-from edgesynth.devices.profile import Profile
+from edgesynth.devices.profile import Profile, needed
 from edgesynth.devices.roofline import Roofline
 from edgesynth.devices.sensor import PowerCurve, SimulatedSensor
 from edgesynth.devices.workload import Workload
@@ -107,11 +107,11 @@ class SimulatedBench:
         """The lines the program prints."""
         mode = self._model.mode
         l4t = self._profile.software.l4t
-        yield _event("start", mode=mode.name, gpu_clock_mhz=mode.gpu_clock_mhz, l4t=l4t)
-        usable = _USABLE_MEMORY * self._profile.memory.size_mb * 2**20
+        yield _event("start", mode=mode.name, gpu_clock_mhz=self._model.gpu_clock_mhz, l4t=l4t)
+        usable = _USABLE_MEMORY * needed(self._profile.memory.size_mb, "memory.size_mb") * 2**20
         if self._faults.out_of_memory or self._call.memory_bytes > usable:
-            needed = f"{self._call.memory_bytes / 2**20:.0f} MB of device memory"
-            yield _event("failed", reason=f"out of memory: {self._workload.name} needs {needed}")
+            wanted = f"{self._call.memory_bytes / 2**20:.0f} MB of device memory"
+            yield _event("failed", reason=f"out of memory: {self._workload.name} needs {wanted}")
             return
         self._wait(self._request.warm_up_s)
         yield _event("alive")
@@ -173,8 +173,8 @@ class SimulatedBench:
         yield _event("phase", name="end", at=end_s)
 
     def _paces(self, load_s: float) -> list[_Pace]:
-        mode, request = self._model.mode, self._request
-        paces = [_Pace(load_s, mode.gpu_clock_mhz, self._call.seconds)]
+        request = self._request
+        paces = [_Pace(load_s, self._model.gpu_clock_mhz, self._call.seconds)]
         clock_mhz = self._faults.throttle_to_mhz
         if clock_mhz is not None:
             slow = self._model.estimate(self._workload, request.precision, request.batch, clock_mhz)

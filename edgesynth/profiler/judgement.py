@@ -16,7 +16,7 @@ from edgesynth.devices import Recording
 from edgesynth.devices.profile import Mode, Rails, Sensor
 from edgesynth.profiler.energy import Window, mean_power
 from edgesynth.profiler.plan import MeasurementPlan
-from edgesynth.profiler.rails import distrust, step_mw, total_mw
+from edgesynth.profiler.rails import distrust, rule_for, step_mw, total_mw
 from edgesynth.profiler.statistics import Figure, drift, mean_interval, quantile
 
 __all__ = ["Findings", "PowerJudge", "judge_latency"]
@@ -83,7 +83,7 @@ class PowerJudge:
     """Turns the power pass of a recording into figures.
 
     Attributes:
-        rails: Which rails make the total.
+        rails: Which rails make the total, or do where the board does not print those.
         sensor: What the sensor can tell.
         mode: The power mode, for its GPU clock.
         plan: How the pass was asked for.
@@ -105,35 +105,37 @@ class PowerJudge:
         records = [(line.at_s, parse_line(line.text)) for line in recording.sensor]
         inside = [record for at, record in records if window.begin_s <= at <= window.end_s]
         readable = [record for record in inside if record.rails]
+        means = _mean_rails(readable)
+        rounded = {name: round(mean, 1) for name, mean in means.items()}
+        rails = rule_for(means, self.rails)
+        step = step_mw(rails, self.sensor)
         conditions: dict[str, Any] = {
             "window_s": round(window.seconds, 3),
             "calls": calls,
             "power_samples": len(readable),
-            "power_step_mw": step_mw(self.rails, self.sensor),
+            "power_step_mw": step,
+            "power_total": rails.total_text,
             "sensor": self.sensor.name,
         }
-        means = _mean_rails(readable)
-        rounded = {name: round(mean, 1) for name, mean in means.items()}
-        doubt = self._doubt(inside, readable, means, window)
+        doubt = self._doubt(inside, readable, window) or distrust(means, rails, self.sensor)
         throttled = "" if doubt else self._throttled(readable)
         if doubt or throttled:
             return Findings({}, doubt or throttled, rounded, conditions, throttled=bool(throttled))
         series = [
-            (at, power) for at, record in records if (power := total_mw(record.rails, self.rails)) is not None
+            (at, power) for at, record in records if (power := total_mw(record.rails, rails)) is not None
         ]
-        busy = self._mean(series, window)
+        busy = self._mean(series, window, step)
         if busy is None or busy.low <= 0:
             return Findings({}, "mean power cannot be told from zero; check the sensor", rounded, conditions)
         seconds = window.seconds / (calls * self.plan.batch)  # of load per inference
         peak = max(power for at, power in series if window.begin_s <= at <= window.end_s)
-        step = step_mw(self.rails, self.sensor)
         figures = {
             "power_mean_mw": busy,
             "power_peak_mw": Figure(peak, peak - step, peak + step, busy.samples),
             "energy_mj": busy.map(lambda mw: mw * seconds),
             "inferences_per_joule": busy.map(lambda mw: 1e3 / (mw * seconds)),
         }
-        idle = self._idle(series, recording.phases)
+        idle = self._idle(series, recording.phases, step)
         if idle is not None:
             conditions["power_idle_mw"] = round(idle.value, 1)
             half = float(np.hypot(busy.high - busy.value, idle.high - idle.value))
@@ -154,13 +156,7 @@ class PowerJudge:
             return None
         return Window(counts[0][0], counts[-1][0]), counts[-1][1] - counts[0][1]
 
-    def _doubt(
-        self,
-        inside: Sequence[Record],
-        readable: Sequence[Record],
-        means: Mapping[str, float],
-        window: Window,
-    ) -> str:
+    def _doubt(self, inside: Sequence[Record], readable: Sequence[Record], window: Window) -> str:
         if inside and not readable:
             return "the power sensor's text holds no rail; read it with root rights"
         expected = window.seconds * self.rate_hz
@@ -169,27 +165,31 @@ class PowerJudge:
                 f"only {len(readable)} of about {expected:.0f} power samples in {window.seconds:.1f} s "
                 "could be read; look at the sensor's own output"
             )
-        return distrust(means, self.rails, self.sensor)
+        return ""
 
     def _throttled(self, records: Sequence[Record]) -> str:
-        """That the GPU ran below the clock of its mode, in words, or nothing."""
+        """That the GPU ran below the clock of its mode, in words; nothing where that clock is not known."""
+        cap_mhz = self.mode.gpu_clock_mhz
+        if cap_mhz is None:
+            return ""
         clocks = [record.gpu_clock_mhz for record in records if record.gpu_clock_mhz is not None]
-        slow = [clock for clock in clocks if clock < CLOCK_SHARE * self.mode.gpu_clock_mhz]
+        slow = [clock for clock in clocks if clock < CLOCK_SHARE * cap_mhz]
         if len(slow) <= THROTTLED_SHARE * len(clocks):
             return ""
         return (
             f"GPU clock fell to {min(slow)} MHz in {len(slow)} of {len(clocks)} samples where "
-            f"{self.mode.name} has {self.mode.gpu_clock_mhz:.0f} MHz: the board throttles or its clocks are "
+            f"{self.mode.name} has {cap_mhz:.0f} MHz: the board throttles or its clocks are "
             "not fixed; cool it or run jetson_clocks"
         )
 
-    def _mean(self, series: Sequence[tuple[float, float]], window: Window) -> Figure | None:
+    def _mean(self, series: Sequence[tuple[float, float]], window: Window, step: float) -> Figure | None:
         times = [at for at, _ in series]
         powers = [power for _, power in series]
-        step = step_mw(self.rails, self.sensor)
         return mean_power(times, powers, window, step_mw=step, filter_s=self.sensor.filter_s)
 
-    def _idle(self, series: Sequence[tuple[float, float]], phases: Mapping[str, float]) -> Figure | None:
+    def _idle(
+        self, series: Sequence[tuple[float, float]], phases: Mapping[str, float], step: float
+    ) -> Figure | None:
         """Mean power at rest before and after the load; the sensor's memory of the load is left out."""
         lag = self.sensor.filter_s
         stretches = [
@@ -200,7 +200,7 @@ class PowerJudge:
             figure
             for begin, end in stretches
             if begin is not None and end is not None and end - begin > 3 * lag
-            if (figure := self._mean(series, Window(begin + lag, end))) is not None
+            if (figure := self._mean(series, Window(begin + lag, end), step)) is not None
         ]
         if not rests:
             return None

@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from edgesynth.devices.profile import Rails, Sensor
 
-__all__ = ["distrust", "step_mw", "total_mw"]
+__all__ = ["distrust", "rule_for", "step_mw", "total_mw"]
+
+
+def rule_for(readings: Mapping[str, float], rails: Rails) -> Rails:
+    """The rule that fits what a board prints: the fallback is the total where the total cannot be had.
+
+    Decide this once for a whole recording and not line by line: a line may be cut short, and the two totals
+    need not be the same quantity.
+
+    Args:
+        readings: Every rail that the board printed.
+        rails: The rule of this module.
+    """
+    if not rails.fallback or all(name in readings for name in rails.total):
+        return rails
+    parts = tuple(name for name in rails.parts if name not in rails.fallback)
+    return replace(rails, total=rails.fallback, parts=parts, fallback=())
 
 
 def total_mw(readings: Mapping[str, float], rails: Rails) -> float | None:
@@ -29,9 +46,22 @@ def step_mw(rails: Rails, sensor: Sensor) -> float:
 def distrust(means: Mapping[str, float], rails: Rails, sensor: Sensor) -> str:
     """Why these mean readings cannot be the module's, or nothing.
 
-    A part that exceeds the total means that a label is wrong (some carrier boards have such) or that a
-    sensor failed; one step of rounding is allowed.
+    Rails that the module does not have, in place of those it has, mean another module. A part that exceeds
+    the total means that a label is wrong (some carrier boards have such) or that a sensor failed; one step of
+    rounding is allowed.
+
+    Args:
+        means: Mean power per rail, mW.
+        rails: The rule of this module.
+        sensor: Its sensor.
     """
+    strange = [name for name in means if name not in rails.names]
+    absent = [name for name in rails.names if name not in means]
+    if strange and absent:
+        return (
+            f"the board prints the power rails {', '.join(strange)} and lacks {', '.join(absent)}: it is not "
+            "the module of this profile, or another release names them so; choose its profile or write one"
+        )
     total = total_mw(means, rails)
     if total is None:
         missing = ", ".join(name for name in rails.total if name not in means)

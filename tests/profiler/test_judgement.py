@@ -1,0 +1,65 @@
+"""What a power pass says of boards whose rails or clocks are not like those of a TX2."""
+
+import pytest
+
+from edgesynth.devices import Line, Recording, load_profile
+from edgesynth.profiler import MeasurementPlan
+from edgesynth.profiler.judgement import PowerJudge
+
+MODULE = "VDD_GPU 3132mW/3132mW VDD_CPU_SOC_MSS 9397mW/9397mW VIN_SYS_5V0 5680mW/5680mW"
+
+
+@pytest.fixture
+def plan():
+    return MeasurementPlan(settle_s=1.0, window_s=10.0)
+
+
+def recording(texts):
+    """Twelve seconds of load with a text every 0.1 s, and a hundred calls per second."""
+    sensor = tuple(Line(0.1 * index, text) for index, text in enumerate(texts))
+    counts = tuple((float(second), 100 * second) for second in range(13))
+    return Recording(sensor=sensor, phases={"load": 0.0, "idle_after": 12.0, "end": 12.0}, counts=counts)
+
+
+def judge(name, mode, plan):
+    profile = load_profile(name)
+    return PowerJudge(profile.rails, profile.sensor, profile.mode(mode), plan, rate_hz=10.0)
+
+
+def test_a_thor_without_its_input_rail_is_measured_as_a_module(plan):
+    found = judge("jetson-thor", "120W", plan).judge(recording([MODULE] * 121))
+
+    assert found.doubt == ""
+    assert found.figures["power_mean_mw"].value == pytest.approx(18209)
+    assert found.conditions["power_total"] == "VDD_GPU + VDD_CPU_SOC_MSS + VIN_SYS_5V0 (module)"
+    assert found.conditions["power_step_mw"] == 393
+
+
+def test_one_line_cut_short_does_not_change_what_is_measured(plan):
+    texts = [f"{MODULE} VIN 31000mW/31000mW"] * 121
+    texts[50] = MODULE
+
+    found = judge("jetson-thor", "120W", plan).judge(recording(texts))
+    assert found.doubt == ""
+    assert found.figures["power_mean_mw"].value == pytest.approx(31000)
+    assert found.figures["power_peak_mw"].value == 31000
+    assert found.conditions["power_total"] == "VIN (board with its carrier)"
+    assert found.conditions["power_step_mw"] == 10
+
+
+@pytest.mark.parametrize(("mode", "throttled"), [("MAXN", True), ("MODE_15W", False)])
+def test_a_board_throttles_only_below_a_clock_that_is_known(plan, mode, throttled):
+    text = (
+        "GR3D_FREQ 99%@[600,600] VDD_GPU_SOC 5139mW/5139mW VDD_CPU_CV 3268mW/3268mW VIN_SYS_5V0 5500mW/5500mW"
+    )
+
+    found = judge("jetson-agx-orin", mode, plan).judge(recording([text] * 121))
+    assert found.throttled == throttled
+    assert ("power_mean_mw" in found.figures) != throttled
+
+
+def test_a_profile_of_another_module_gives_no_figure(plan):
+    found = judge("jetson-nano", "MAXN", plan).judge(recording([MODULE] * 121))
+
+    assert found.figures == {}
+    assert "prints the power rails VDD_CPU_SOC_MSS, VDD_GPU, VIN_SYS_5V0 and lacks POM_5V_IN" in found.doubt
