@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from edgesynth.devices import SshLink, open_device
-from edgesynth.errors import DeviceError, LinkError
+from edgesynth.devices import SshLink
+from edgesynth.errors import LinkError
 
 pytestmark = pytest.mark.ssh
 
@@ -136,11 +136,3 @@ def test_a_failed_connection_leaves_no_folder(ssh_server, tmp_path, monkeypatch)
         ssh_server.connect(tmp_path, known_hosts=tmp_path / "none")
 
     assert list((tmp_path / "t").iterdir()) == []
-
-
-def test_a_board_without_a_bench_program_is_not_measured(ssh_server, tmp_path, monkeypatch):
-    config = ssh_server.config(tmp_path)
-    monkeypatch.setattr("edgesynth.devices.device.SshLink", lambda url: SshLink(url, config=config))
-
-    with pytest.raises(DeviceError, match="answers, but this version has no program that measures"):
-        open_device("jetson-tx2", link=ssh_server.url)
