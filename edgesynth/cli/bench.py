@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgesynth.cli.options import AsJson, Quiet
+from edgesynth.cli.options import AsJson, Quiet, Wait
 from edgesynth.errors import InputError, MeasurementError
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def bench(
         list[str] | None,
         typer.Option("--input", help="Input shape with the batch axis, e.g. 1x3x32x32; once per input."),
     ] = None,
+    wait_s: Wait = 0.0,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -69,7 +70,7 @@ def bench(
     progress = open_progress(quiet=quiet)
     with tempfile.TemporaryDirectory() as scratch:
         path = _onnx_file(model, shape, Path(scratch), opset=known.compiler.opset)
-        with open_device(device, link, mode=mode, clocks=clocks.value) as board:
+        with open_device(device, link, mode=mode, clocks=clocks.value, wait_s=wait_s) as board:
             with progress.phase(f"measure {path.stem} on {board.describe()}"):
                 measurement = profile(path, board, plan)
             _tell(measurement, board, as_json=as_json)

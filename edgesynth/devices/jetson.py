@@ -48,6 +48,11 @@ class Agent:
     link: Link
     command: tuple[str, ...]
 
+    @property
+    def folder(self) -> str:
+        """Where it keeps engines, models and jobs, on the board."""
+        return posixpath.dirname(self.link.path("engines"))
+
     def ask(
         self, verb: str, request: Mapping[str, Any] | None = None, *, timeout_s: float = _INFO_S
     ) -> list[dict[str, Any]]:
@@ -159,13 +164,13 @@ def check_board(agent: Agent, profile: Profile) -> dict[str, Any]:
 
 
 def bench_settings(
-    profile: Profile, link: Link, *, set_mode: bool, clocks: Literal["found", "fixed"]
+    profile: Profile, agent: Agent, *, set_mode: bool, clocks: Literal["found", "fixed"]
 ) -> dict[str, Any]:
     """What the agent is told with every benchmark: fields of ``BenchRequest``.
 
     Args:
         profile: Gives the rails of the total and the builder's scratch memory.
-        link: Its work folder keeps engines.
+        agent: Its folder keeps engines and jobs.
         set_mode: Whether the user named a power mode, which is then set.
         clocks: Whether clocks are held.
     """
@@ -174,7 +179,7 @@ def bench_settings(
         "clocks": clocks,
         "rails": () if profile.rails is None else profile.rails.total,
         "workspace_mb": profile.compiler.workspace_mb,
-        "folder": posixpath.dirname(link.path("engines")),
+        "folder": agent.folder,
     }
 
 

@@ -25,7 +25,7 @@ def only_line(done):
 def test_the_joules_of_a_known_power_curve_come_back(board, ssh_server, tmp_path, model, python):
     board.use_python(python)
     board.set("tegrastats", curve=CURVE)
-    board.set("tensorrt", call_ms=5.0)
+    board.set("tensorrt", call_ms=2.0)
     remote = RemoteBoard(board, ssh_server, tmp_path)
 
     done = remote.run(*BENCH, "--clocks", "fixed", "--json")
@@ -98,7 +98,10 @@ REFUSALS = {  # how the board misbehaves, and what the one line says
 }
 
 
-@pytest.mark.parametrize("fault", REFUSALS)
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(fault, marks=pytest.mark.slow if "agent" in fault else ()) for fault in REFUSALS],
+)
 def test_a_board_that_cannot_measure_says_why_in_one_line(remote, model, fault):
     arrange, said = REFUSALS[fault]
     remote.board.set("tensorrt", call_ms=0.5)

@@ -23,6 +23,7 @@ class RemoteBoard:
         board: The :class:`FakeBoard` on the other side.
         url: Its link.
         work: The work folder on the board.
+        path: ``PATH`` of a host that reaches it.
     """
 
     def __init__(self, board, server, folder):
@@ -32,6 +33,7 @@ class RemoteBoard:
         self.work = board.root / "home/.cache/edgesynth"
         self._bin = folder / "host-bin"
         self._bin.mkdir()
+        self.path = f"{self._bin}:{os.environ['PATH']}"
         self._folder = folder
         programs = board.root / "home/bin"
         programs.mkdir(exist_ok=True)
@@ -44,6 +46,10 @@ class RemoteBoard:
         options = ",".join(f'environment="{name}={value}"' for name, value in variables.items())
         self.key = server.admit(f"key-{folder.name}", options)
         self.reach(key=self.key)
+
+    def jobs(self):
+        """The files of the jobs on the board."""
+        return sorted((self.work / "jobs").glob("*.jsonl"))
 
     def reach(self, **config):
         """Log in with other keys or known hosts from now on."""
@@ -63,7 +69,7 @@ class RemoteBoard:
         """``edgesynth`` on the host, running; the link stands behind the arguments."""
         environment = {
             **os.environ,
-            "PATH": f"{self._bin}:{os.environ['PATH']}",
+            "PATH": self.path,
             "PYTHONPATH": str(Path(edgesynth.__file__).parents[1]),
         }
         return subprocess.Popen(

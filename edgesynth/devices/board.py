@@ -1,0 +1,92 @@
+"""A Jetson board that one run has to itself: leased, with the agent on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final, Self
+
+from edgesynth.devices.bench import BenchRequest, Recording, listen
+from edgesynth.devices.jetson import Agent, install_agent
+from edgesynth.devices.job import Job
+from edgesynth.devices.lease import Lease
+from edgesynth.devices.link import Line, Link
+
+__all__ = ["LEASE_S", "Board"]
+
+LEASE_S: Final = 300.0
+"""How long a board stays reserved for a run of another machine that has vanished."""
+
+
+class Board:
+    """A board from the begin of its lease to :meth:`close`; see :meth:`take`.
+
+    Args:
+        agent: On the board.
+        lease: Held.
+        survives: Whether benchmarks go on there when the link drops.
+
+    Attributes:
+        agent: On the board.
+    """
+
+    def __init__(self, agent: Agent, lease: Lease, *, survives: bool) -> None:
+        self.agent = agent
+        self._lease = lease
+        self._survives = survives
+        self._ended: tuple[str, ...] = ()
+
+    @classmethod
+    def take(cls, link: Link, *, wait_s: float = 0.0, survives: bool = False) -> Self:
+        """Have a board to oneself, bring the agent there, and end what a run that vanished has left.
+
+        Args:
+            link: To the board; stays open when the board is closed.
+            wait_s: How long to wait for another run to end.
+            survives: Whether benchmarks go on there when the link drops.
+
+        Raises:
+            DeviceError: Another run has it, or it has no Python that runs the agent.
+            LinkError: It cannot be reached or written to.
+        """
+        # Before anything else is done there: even looking around would disturb who measures on it.
+        lease = Lease(link, duration_s=LEASE_S, wait_s=wait_s)
+        lease.acquire()
+        try:
+            agent = install_agent(link)
+            agent.ask("clean", {"folder": agent.folder, "engines": False, "stop": True})
+        except BaseException:
+            lease.release()
+            raise
+        return cls(agent, lease, survives=survives)
+
+    def bench(self, request: BenchRequest, silence_s: float) -> Recording:
+        """Run a benchmark; the board was this run's own all the while.
+
+        Raises:
+            LinkError: The link dropped and could not be mended.
+            MeasurementError: The board hung, or the benchmark broke off without a result.
+            SensorError: No power rail can be read.
+            DeviceError: The board cannot do what was asked, or its lease was lost.
+        """
+        self._lease.check()
+        if self._survives:
+            job = Job(self.agent, request, self._lease.check, forget=self._ended)
+            recording = job.run(silence_s)
+            self._ended = (job.name,)
+        else:
+            command = (*self.agent.command, "bench")
+            recording = listen(
+                self.agent.link, command, request.to_json(), silence_s=silence_s, through=self._checked
+            )
+        self._lease.check()
+        return recording
+
+    def close(self) -> None:
+        """Let others have the board; closing twice is fine."""
+        self._lease.release()
+
+    def _checked(self, lines: Iterable[Line]) -> Iterator[Line]:
+        """The lines, as long as the lease is held."""
+        for line in lines:
+            self._lease.check()
+            yield line
