@@ -6,12 +6,17 @@ from collections.abc import Iterable, Iterator
 from typing import Final, Self
 
 from edgesynth.devices.bench import BenchRequest, Recording, listen
-from edgesynth.devices.jetson import Agent, install_agent
+from edgesynth.devices.jetson import Agent, board_folder, install_agent
 from edgesynth.devices.job import Job
 from edgesynth.devices.lease import Lease
 from edgesynth.devices.link import Line, Link
+from edgesynth.devices.local import LocalLink
+from edgesynth.devices.profile import Profile
+from edgesynth.devices.ssh import SshLink
+from edgesynth.devices.ssh_address import SshAddress
+from edgesynth.errors import DeviceError
 
-__all__ = ["LEASE_S", "Board"]
+__all__ = ["LEASE_S", "Board", "check_link", "reach_board"]
 
 LEASE_S: Final = 300.0
 """How long a board stays reserved for a run of another machine that has vanished."""
@@ -36,13 +41,12 @@ class Board:
         self._ended: tuple[str, ...] = ()
 
     @classmethod
-    def take(cls, link: Link, *, wait_s: float = 0.0, survives: bool = False) -> Self:
+    def take(cls, link: Link, *, wait_s: float = 0.0) -> Self:
         """Have a board to oneself, bring the agent there, and end what a run that vanished has left.
 
         Args:
             link: To the board; stays open when the board is closed.
             wait_s: How long to wait for another run to end.
-            survives: Whether benchmarks go on there when the link drops.
 
         Raises:
             DeviceError: Another run has it, or it has no Python that runs the agent.
@@ -57,7 +61,8 @@ class Board:
         except BaseException:
             lease.release()
             raise
-        return cls(agent, lease, survives=survives)
+        # Only a link that can drop without this process needs benchmarks that outlive it.
+        return cls(agent, lease, survives=isinstance(link, SshLink))
 
     def bench(self, request: BenchRequest, silence_s: float) -> Recording:
         """Run a benchmark; the board was this run's own all the while.
@@ -90,3 +95,29 @@ class Board:
         for line in lines:
             self._lease.check()
             yield line
+
+
+def check_link(profile: Profile, link: str) -> None:
+    """Refuse a link that a device of this profile has not.
+
+    Raises:
+        InputError: It is a malformed ``ssh`` URL.
+        DeviceError: The profile does not know it.
+    """
+    kind = link
+    if link.startswith("ssh:"):
+        SshAddress.parse(link)
+        kind = "ssh"
+    if kind not in profile.links:
+        raise DeviceError(
+            f"{profile.name} cannot be reached over link {link!r}; its links are: {', '.join(profile.links)}"
+        )
+
+
+def reach_board(link: str) -> Link:
+    """Open the link to a board: ``local``, or an ``ssh`` URL.
+
+    Raises:
+        LinkError: It cannot be reached.
+    """
+    return LocalLink(board_folder()) if link == "local" else SshLink(link)

@@ -12,18 +12,16 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from edgesynth.devices.bench import BenchRequest, Recording, listen
-from edgesynth.devices.board import Board
+from edgesynth.devices.board import Board, check_link, reach_board
 from edgesynth.devices.catalog import load_profile
 from edgesynth.devices.clock import Clock
-from edgesynth.devices.jetson import bench_settings, board_folder, check_board
+from edgesynth.devices.jetson import bench_settings, check_board
 from edgesynth.devices.link import Link
 from edgesynth.devices.local import LocalLink
 from edgesynth.devices.profile import Mode, Profile
 from edgesynth.devices.simulated import BENCH_COMMAND, SimulatedLink
 from edgesynth.devices.simulated_bench import Faults
-from edgesynth.devices.ssh import SshLink
-from edgesynth.devices.ssh_address import SshAddress
-from edgesynth.errors import DeviceError, LinkError
+from edgesynth.errors import LinkError
 from edgesynth.metrics import Provenance
 
 __all__ = ["Device", "open_device"]
@@ -175,14 +173,7 @@ def open_device(
     profile = load_profile(name)
     chosen = profile.mode(mode)
     asked = profile.links[0] if link is None else link
-    kind = asked
-    if asked.startswith("ssh:"):
-        SshAddress.parse(asked)
-        kind = "ssh"
-    if kind not in profile.links:
-        raise DeviceError(
-            f"{profile.name} cannot be reached over link {asked!r}; its links are: {', '.join(profile.links)}"
-        )
+    check_link(profile, asked)
     if asked == "simulated":
         return Device(
             profile,
@@ -201,12 +192,8 @@ def open_device(
             runs_files=True,
             provenance=Provenance.MEASURED,
         )
-    if kind in {"local", "ssh"}:
-        reached = SshLink(asked) if kind == "ssh" else LocalLink(board_folder())
-        return _open_board(profile, reached, chosen, set_mode=mode is not None, clocks=clocks, wait_s=wait_s)
-    raise DeviceError(
-        f"link {asked!r} is not available for {profile.name}; available: simulated, local, ssh://..."
-    )
+    reached = reach_board(asked)
+    return _open_board(profile, reached, chosen, set_mode=mode is not None, clocks=clocks, wait_s=wait_s)
 
 
 def _open_board(
@@ -221,8 +208,7 @@ def _open_board(
     """A Jetson behind a link, leased, with the agent on it; all is let go of if that fails."""
     with ExitStack() as opened:
         opened.callback(link.close)
-        # Only a link that can drop without this process needs benchmarks that outlive it.
-        board = Board.take(link, wait_s=wait_s, survives=isinstance(link, SshLink))
+        board = Board.take(link, wait_s=wait_s)
         opened.callback(board.close)
         check_board(board.agent, profile)
         device = Device(

@@ -38,3 +38,15 @@ def test_an_unknown_device_gets_the_nearest_name(edgesynth: Callable[..., Any]) 
     outcome = edgesynth("devices", "jetson-tx")
     assert outcome.code == 2
     assert "did you mean 'jetson-tx2'" in outcome.err
+
+
+def test_the_word_show_may_be_left_out(edgesynth: Callable[..., Any]) -> None:
+    assert edgesynth("devices", "show", "jetson-tx2").out == edgesynth("devices", "jetson-tx2").out
+
+
+def test_only_a_board_can_be_checked(edgesynth: Callable[..., Any]) -> None:
+    simulated = edgesynth("devices", "check", "jetson-tx2", "--link", "simulated")
+    assert simulated.code == 2
+    assert "leads to no board; give --link ssh://" in simulated.err
+    assert edgesynth("devices", "check", "host-cpu", "--link", "local").code == 2
+    assert edgesynth("devices", "check", "jetson-tx2", "--link", "pigeon").code == 3
