@@ -38,7 +38,9 @@ class _ShowIsDefault(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(cls=_ShowIsDefault, help="List device profiles, show one, or check a board; each takes --json.")
+app = typer.Typer(
+    cls=_ShowIsDefault, help="List device profiles, show one, or check a board; each takes --json."
+)
 
 
 @app.command()

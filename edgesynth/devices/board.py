@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final, Self
 
+from edgesynth.closing import Closing
 from edgesynth.devices.bench import BenchRequest, Recording, listen
 from edgesynth.devices.jetson import Agent, board_folder, install_agent
 from edgesynth.devices.job import Job
@@ -22,7 +23,7 @@ LEASE_S: Final = 300.0
 """How long a board stays reserved for a run of another machine that has vanished."""
 
 
-class Board:
+class Board(Closing):
     """A board from the begin of its lease to :meth:`close`; see :meth:`take`.
 
     Args:

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
+from edgesynth.closing import Closing
 from edgesynth.devices.bench import BenchRequest, Recording, listen
 from edgesynth.devices.board import Board, check_link, reach_board
 from edgesynth.devices.catalog import load_profile
@@ -29,7 +29,7 @@ __all__ = ["Device", "open_device"]
 _HOST_BENCH = (sys.executable, "-m", "edgesynth.devices.onnx_bench")
 
 
-class Device:
+class Device(Closing):
     """One device, open for measuring. Use it as a context manager, or call :meth:`close`.
 
     Args:
@@ -131,17 +131,6 @@ class Device:
             self._board.close()
         self.link.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
 
 def open_device(
     name: str | Path,
@@ -208,8 +197,7 @@ def _open_board(
     """A Jetson behind a link, leased, with the agent on it; all is let go of if that fails."""
     with ExitStack() as opened:
         opened.callback(link.close)
-        board = Board.take(link, wait_s=wait_s)
-        opened.callback(board.close)
+        board = opened.enter_context(Board.take(link, wait_s=wait_s))
         check_board(board.agent, profile)
         device = Device(
             profile,

@@ -75,8 +75,7 @@ def examine(profile: Profile, link: str, *, wait_s: float = 0.0) -> Examination:
     with ExitStack() as opened:
         reached = reach_board(link)
         opened.callback(reached.close)
-        board = Board.take(reached, wait_s=wait_s)
-        opened.callback(board.close)
+        board = opened.enter_context(Board.take(reached, wait_s=wait_s))
         facts, missing = board.agent.info(rails=rails)
     lacks = sorted(_lacks(facts, missing, profile, link), key=lambda lack: not lack.stops)
     return Examination(facts, tuple(lacks))
