@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from typing import Any, Dict, List, Optional
 
@@ -54,28 +55,30 @@ def start_job(verb: str, request: Dict[str, Any], outbox: Outbox) -> None:
     os.makedirs(os.path.dirname(path), exist_ok=True)
     for name in request.get("forget", ()):
         _remove(_path(request, name))
+    if request.get("again") and os.path.exists(path):
+        if os.path.getsize(path) or _is_locked(path):
+            follow(path, outbox)
+            return
+        _remove(path)  # whoever made it was ended before the job began
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
     except FileExistsError:
-        if request.get("again"):
-            follow(path, outbox)
-            return
         raise Refusal(
             "request", "there is a job {!r} already; fetch it, or take another name".format(request["job"])
         ) from None
     fcntl.flock(descriptor, fcntl.LOCK_EX)  # the job inherits it: there is no moment in which it seems dead
-    process = subprocess.Popen(
-        [sys.executable, sys.argv[0], "_job", verb, path, str(descriptor)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        pass_fds=(descriptor,),
-    )
+    with tempfile.TemporaryFile() as asked:  # a file: the job has all of it, whatever becomes of us
+        asked.write(json.dumps({key: request[key] for key in request if key != "job"}).encode())
+        asked.seek(0)
+        subprocess.Popen(
+            [sys.executable, sys.argv[0], "_job", verb, path, str(descriptor)],
+            stdin=asked,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            pass_fds=(descriptor,),
+        )
     os.close(descriptor)
-    assert process.stdin is not None
-    process.stdin.write(json.dumps({key: request[key] for key in request if key != "job"}).encode())
-    process.stdin.close()
     follow(path, outbox)
 
 

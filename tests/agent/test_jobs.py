@@ -150,6 +150,13 @@ def test_a_job_may_be_started_again_and_forgotten(board):
     assert [path.name for path in (board.folder / "jobs").glob("*.jsonl")] == ["two.jsonl"]
 
 
+def test_a_job_whose_start_was_cut_short_is_started(board):
+    (board.folder / "jobs").mkdir(parents=True)
+    (board.folder / "jobs/one.jsonl").touch()
+
+    assert board.bench(job="one", again=True, load_s=0.0)[-1]["event"] == "end"
+
+
 def test_clean_can_end_what_runs(board):
     process = board.start("bench", board.request(job="left", load_s=600.0, clocks="fixed"))
     read_until(process, '"name":"load"')
