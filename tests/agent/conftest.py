@@ -324,6 +324,6 @@ def model(tmp_path):
         [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, 4, 32, 32])],
         [weight],
     )
-    path = tmp_path / "net.onnx"
+    path = tmp_path / "model.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]), path)
     return path

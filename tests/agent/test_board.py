@@ -15,7 +15,7 @@ from edgesynth.errors import DeviceError, LinkError
 
 pytestmark = pytest.mark.ssh
 
-BENCH = ("bench", "net.onnx", "--device", "jetson-tx2", "--mode", "MAXN", "--clocks", "fixed", "--quiet")
+BENCH = ("bench", "model.onnx", "--device", "jetson-tx2", "--mode", "MAXN", "--clocks", "fixed", "--quiet")
 IDLE = '"name":"idle_before"'
 
 
@@ -123,10 +123,10 @@ def test_a_lost_lease_ends_the_measurement(from_here, model, monkeypatch):
         with pytest.raises(DeviceError, match=r"was lost: taken over by eve@lab .*measure again"):
             device.bench(asked)
         thief.join()
-        wait_for(lambda: is_as_found(remote.board))
+        remote.board.wait_until_quiet()
+        assert is_as_found(remote.board)
         with pytest.raises(DeviceError, match="was lost"):
             device.bench(asked)
-    remote.board.wait_until_quiet()
 
 
 def test_a_link_that_drops_twice_gives_the_same_recording(from_here, model):
@@ -191,6 +191,6 @@ def test_a_board_that_does_not_come_back_is_given_up(from_here, model, monkeypat
     assert code == 3
     (line,) = capfd.readouterr().err.splitlines()
     assert re.match(r"edgesynth: the measurement on ssh://\S+ was lost: nothing new came for \d+ s", line)
-    wait_for(lambda: is_as_found(from_here.board))  # nobody asks for the job, so it ends
+    from_here.board.wait_until_quiet()  # nobody asks for the job, so it ends
+    assert is_as_found(from_here.board)
     assert has_told(from_here, "nobody has followed the job for")
-    from_here.board.wait_until_quiet()

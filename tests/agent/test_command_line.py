@@ -2,15 +2,19 @@
 
 import json
 import re
+import shlex
 import socket
+from pathlib import Path
 
 import pytest
 from remote_board import RemoteBoard
 
 pytestmark = pytest.mark.ssh
 
+README = (Path(__file__).parents[2] / "README.md").read_text()
+SHOWN = [shlex.split(line) for line in README.splitlines() if re.match("edgesynth .* --link ssh://", line)]
 CURVE = {"mean_mw": 6000, "swing_mw": 600, "period_s": 0.5}
-BENCH = ("bench", "net.onnx", "--device", "jetson-tx2", "--mode", "MAXN", "--window", "3")
+BENCH = ("bench", "model.onnx", "--device", "jetson-tx2", "--mode", "MAXN", "--window", "3")
 
 
 def only_line(done):
@@ -21,6 +25,18 @@ def only_line(done):
     return told[0]
 
 
+def without_link(command):
+    """The arguments of a command of the README, whose board has another address here."""
+    at = command.index("--link")
+    return command[1:at] + command[at + 2 :]
+
+
+def test_the_other_commands_shown_for_boards_work(remote):
+    for command in SHOWN:
+        if command[1] != "bench":
+            assert remote.run(*without_link(command), link="ssh://board").returncode == 0
+
+
 @pytest.mark.parametrize("python", ["3.6", pytest.param("3.12", marks=pytest.mark.slow)])
 def test_the_joules_of_a_known_power_curve_come_back(board, ssh_server, tmp_path, model, python):
     board.use_python(python)
@@ -28,12 +44,15 @@ def test_the_joules_of_a_known_power_curve_come_back(board, ssh_server, tmp_path
     board.set("tensorrt", call_ms=2.0)
     remote = RemoteBoard(board, ssh_server, tmp_path)
 
-    done = remote.run(*BENCH, "--clocks", "fixed", "--json")
+    (command,) = [words for words in SHOWN if words[1] == "bench"]
+    done = remote.run(
+        *without_link(command), "--window", "3", "--clocks", "fixed", "--json", link="ssh://board"
+    )
 
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     metrics, conditions = told["metrics"], told["conditions"]
-    assert told["link"] == remote.url
+    assert told["link"] == "ssh://board"
     assert {metric["provenance"] for metric in metrics.values()} == {"measured"}
     true_mj = CURVE["mean_mw"] * conditions["window_s"] / conditions["calls"]
     assert metrics["power_mean_mw"]["value"] == pytest.approx(CURVE["mean_mw"], rel=0.01)
@@ -138,7 +157,7 @@ def test_bad_input_is_refused_before_the_board_is_asked(remote, model):
     nowhere = f"ssh://127.0.0.1:{closed_port()}"
 
     junk = remote.run("bench", "junk.onnx", "--device", "jetson-tx2", link=nowhere)
-    profile = remote.run("bench", "net.onnx", "--device", "jetson-tx9", link=nowhere)
+    profile = remote.run("bench", "model.onnx", "--device", "jetson-tx9", link=nowhere)
 
     assert (junk.returncode, profile.returncode) == (2, 2)
     assert "junk.onnx is not" in only_line(junk)
