@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import threading
 import time
 
@@ -93,6 +94,21 @@ def test_a_second_run_is_refused_and_a_killed_one_leaves_nothing(from_here, mode
     board.wait_until_quiet()
 
 
+@pytest.mark.slow
+def test_an_interrupted_run_puts_the_board_back(from_here, model):
+    from_here.board.set("tensorrt", call_ms=0.5)
+    with from_here.start(*BENCH) as process:
+        wait_for(lambda: has_told(from_here, IDLE))
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=120)
+
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert is_as_found(from_here.board)
+    assert not (from_here.work / "lease.json").exists()
+    from_here.board.wait_until_quiet()
+
+
 def test_a_run_may_wait_for_another(from_here, model):
     device = open_device("jetson-tx2", from_here.url)
     threading.Timer(1.0, device.close).start()
@@ -101,6 +117,7 @@ def test_a_run_may_wait_for_another(from_here, model):
         assert mine.link.name == from_here.url
 
 
+@pytest.mark.slow
 def test_a_closed_device_frees_the_board(from_here):
     for _ in range(2):
         with open_device("jetson-tx2", from_here.url):
@@ -173,6 +190,7 @@ def test_a_start_that_breaks_off_starts_one_job(from_here, model, monkeypatch):
         assert len(recording.latencies_ms) == 20
 
 
+@pytest.mark.slow
 def test_a_board_that_does_not_come_back_is_given_up(from_here, model, monkeypatch, capfd):
     monkeypatch.setattr("edgesynth.devices.job.GIVE_UP_S", 2.0)
     monkeypatch.setattr("edgesynth.devices.job._ABANDON_S", 3.0)

@@ -67,6 +67,7 @@ def test_another_board_is_refused(remote):
     assert "(sm 8.7), and profile jetson-tx2 is of sm 6.2" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_board_in_use_is_not_disturbed_but_may_be_waited_for(remote, monkeypatch):
     monkeypatch.setenv("PATH", remote.path)
     device = open_device("jetson-tx2", remote.url)
