@@ -40,6 +40,7 @@ class Board(Closing):
         self._lease = lease
         self._survives = survives
         self._ended: tuple[str, ...] = ()
+        self._closed = False
 
     @classmethod
     def take(cls, link: Link, *, wait_s: float = 0.0) -> Self:
@@ -74,9 +75,9 @@ class Board(Closing):
             SensorError: No power rail can be read.
             DeviceError: The board cannot do what was asked, or its lease was lost.
         """
-        self._lease.check()
+        self._check()
         if self._survives:
-            job = Job(self.agent, request, self._lease.check, forget=self._ended)
+            job = Job(self.agent, request, self._check, forget=self._ended)
             recording = job.run(silence_s)
             self._ended = (job.name,)
         else:
@@ -84,17 +85,24 @@ class Board(Closing):
             recording = listen(
                 self.agent.link, command, request.to_json(), silence_s=silence_s, through=self._checked
             )
-        self._lease.check()
+        self._check()
         return recording
 
     def close(self) -> None:
         """Let others have the board; closing twice is fine."""
+        self._closed = True
         self._lease.release()
 
+    def _check(self) -> None:
+        """Refuse to go on with a board that is not this run's own any more."""
+        if self._closed:
+            raise DeviceError(f"the board behind {self.agent.link.name} was closed; open the device again")
+        self._lease.check()
+
     def _checked(self, lines: Iterable[Line]) -> Iterator[Line]:
-        """The lines, as long as the lease is held."""
+        """The lines, as long as the board is this run's own."""
         for line in lines:
-            self._lease.check()
+            self._check()
             yield line
 
 

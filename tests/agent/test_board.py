@@ -146,6 +146,21 @@ def test_a_lost_lease_ends_the_measurement(from_here, model, monkeypatch):
             device.bench(asked)
 
 
+@pytest.mark.slow
+def test_a_device_that_is_closed_meanwhile_ends_the_measurement(from_here, model):
+    with open_device("jetson-tx2", from_here.url, mode="MAXN") as device:
+        asked = request(device, model, load_s=600.0)
+        closer = while_measuring(from_here, device.close)
+        begin = time.monotonic()
+        with pytest.raises(DeviceError, match="was closed; open the device again"):
+            device.bench(asked)
+        closer.join()
+
+    assert time.monotonic() - begin < 60
+    with open_device("jetson-tx2", from_here.url):
+        assert is_as_found(from_here.board)
+
+
 def test_a_link_that_drops_twice_gives_the_same_recording(from_here, model):
     others = from_here.server.sessions()
     with open_device("jetson-tx2", from_here.url, mode="MAXN", clocks="fixed") as device:
