@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+pytest_plugins = ("ssh_server",)
+
 # Tests compare figures, so they must not depend on how many cores happen to be free.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Errors are checked as users see them.

@@ -104,7 +104,7 @@ def imports_of(path: Path) -> set[str]:
     return found
 
 
-BASE = {"errors", "metrics", "space", "progress", "__version__"}
+BASE = {"closing", "errors", "metrics", "space", "progress", "__version__"}
 MAY_IMPORT = {
     "agent": set(),
     "graph": set(),

@@ -15,9 +15,9 @@ from edgesynth.agent import board, trtexec
 from edgesynth.agent.asks import BuildAsk, read_build
 from edgesynth.agent.cache import EngineCache, engine_key
 from edgesynth.agent.children import LineProcess, wait
-from edgesynth.agent.errors import NetworkFailure
+from edgesynth.agent.errors import FULL_DISK, NetworkFailure, Refusal
 from edgesynth.agent.events import Outbox
-from edgesynth.agent.failures import classify
+from edgesynth.agent.failures import classify, tells_full_disk
 from edgesynth.agent.guard import Guard
 from edgesynth.agent.info import tensorrt_version
 
@@ -55,7 +55,7 @@ def build_engine(ask: BuildAsk, guard: Guard, outbox: Outbox) -> Built:
 
     Raises:
         NetworkFailure: It cannot be built here.
-        Refusal: There is no TensorRT.
+        Refusal: There is no TensorRT, or no space on the disk.
     """
     version, why_not = tensorrt_version()
     runner = "trtexec" if version is None else "tensorrt"
@@ -124,5 +124,8 @@ def _build(ask: BuildAsk, plan: str, runner: str, guard: Guard, outbox: Outbox) 
     finally:
         process.close()
     if status != 0 or os.path.getsize(plan) == 0:
-        raise classify("build", "\n".join(said) + "\n" + process.errors(), status, available_mb)
+        told = "\n".join(said) + "\n" + process.errors()
+        if tells_full_disk(told):
+            raise Refusal("disk", FULL_DISK)
+        raise classify("build", told, status, available_mb)
     return workspace_mb

@@ -5,7 +5,9 @@ Refusal              the board cannot do what was asked: nothing is said about t
 └── Interrupted      a signal or the end of the link stopped the work                        (event error)
 """
 
-__all__ = ["Interrupted", "LinkGone", "NetworkFailure", "Refusal"]
+__all__ = ["FULL_DISK", "Interrupted", "LinkGone", "NetworkFailure", "Refusal"]
+
+FULL_DISK = "no space left on the board; free some (the agent's verb clean removes kept engines) and repeat"
 
 
 class Refusal(Exception):
@@ -13,7 +15,7 @@ class Refusal(Exception):
 
     Attributes:
         event: The event that tells it.
-        kind: One word for programs: ``sensor``, ``mode``, ``clocks``, ``request``, ``tensorrt``, ``hung``...
+        kind: One word for programs: ``sensor``, ``mode``, ``clocks``, ``request``, ``disk``, ``hung``...
         reason: The same for people.
     """
 

@@ -6,7 +6,7 @@ from typing import Optional
 
 from edgesynth.agent.errors import NetworkFailure
 
-__all__ = ["classify", "tells_no_memory"]
+__all__ = ["classify", "tells_full_disk", "tells_no_memory"]
 
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|OutOfMemory|insufficient memory|not enough memory|Cuda failure: 2\b|cudaMalloc"
@@ -24,6 +24,11 @@ _SIGNALS = {number.value: number.name for number in signal.Signals}
 def tells_no_memory(said: str) -> bool:
     """Whether TensorRT or CUDA said that memory ran out."""
     return _OUT_OF_MEMORY.search(said) is not None
+
+
+def tells_full_disk(said: str) -> bool:
+    """Whether something could not be written: that is no fault of the network."""
+    return "No space left on device" in said or "Disk quota exceeded" in said
 
 
 def classify(

@@ -24,14 +24,15 @@ def tell_info(request: Dict[str, Any], outbox: Outbox) -> None:
     """Serve the verb ``info``: one event ``info`` with ``facts`` and ``missing``.
 
     Args:
-        request: ``only``: names of facts to gather; all of them by default.
+        request: ``only``: names of facts to gather; all of them by default. ``rails``: power rails that must
+            be shown; any will do by default.
         outbox: Where to tell it.
     """
-    facts, missing = gather(request.get("only"), outbox)
+    facts, missing = gather(request.get("only"), outbox, tuple(request.get("rails", ())))
     outbox.tell("info", facts=facts, missing=missing)
 
 
-def gather(only: Any, outbox: Outbox) -> Tuple[Dict[str, Any], Dict[str, str]]:
+def gather(only: Any, outbox: Outbox, rails: Tuple[str, ...] = ()) -> Tuple[Dict[str, Any], Dict[str, str]]:
     """Facts by name, ``None`` where there is none, and the reason for each of those."""
     facts: Dict[str, Any] = {}
     missing: Dict[str, str] = {}
@@ -40,7 +41,7 @@ def gather(only: Any, outbox: Outbox) -> Tuple[Dict[str, Any], Dict[str, str]]:
             continue
         outbox.keep_alive()
         try:
-            value, reason = _power(outbox) if find is None else find()
+            value, reason = _power(rails, outbox) if find is None else find()
         except (LookupError, OSError, ValueError) as error:  # some board writes it in a form of its own
             value, reason = None, "it cannot be read: {!r}".format(error)
         facts[name] = value
@@ -132,10 +133,10 @@ def _cooling() -> Fact:
     return (states or None), "there is no /sys/class/thermal/cooling_device*"
 
 
-def _power(outbox: Outbox) -> Fact:
+def _power(rails: Tuple[str, ...], outbox: Outbox) -> Fact:
     with Guard() as guard:
         try:
-            sensor = open_sensor(10.0, (), guard, outbox)
+            sensor = open_sensor(10.0, rails, guard, outbox)
         except Refusal as refusal:
             return None, refusal.reason
         sensor.process.close()

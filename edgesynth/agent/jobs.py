@@ -1,6 +1,7 @@
 """Jobs that outlive the link: their events go to a file, and whoever comes back reads it from the start.
 
-A job holds a lock on its file while it runs, so one that died is told from one that is slow.
+A job holds a lock on its file while it runs, so one that died is told from one that is slow. Whoever follows
+it holds a shared lock on a second file, so a job that nobody will ever fetch notices, and ends.
 """
 
 import fcntl
@@ -11,25 +12,31 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from typing import Any, Dict, List, Optional
 
 from edgesynth.agent.asks import work_folder
 from edgesynth.agent.cache import EngineCache
-from edgesynth.agent.errors import Refusal
+from edgesynth.agent.errors import FULL_DISK, Interrupted, Refusal
 from edgesynth.agent.events import Outbox, write_all
 
-__all__ = ["fetch", "follow", "open_job", "start_job", "tidy"]
+__all__ = ["be_job", "fetch", "follow", "start_job", "tidy"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _POLL_S = 0.1
+_LOOK_S = 0.5  # how often a job looks whether it is followed
+_ABANDON_S = 600.0
+_START_S = 10.0  # for a job to tell its process
+_STOP_S = 60.0  # for a stopped job to put the board back
+_EVENTS, _FOLLOWED = ".jsonl", ".followed"
 _ENDS = ('{"event":"end"', '{"event":"failed"', '{"event":"error"')
 
 
 def _path(request: Dict[str, Any], name: Any) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise Refusal("request", "a job's name has letters, digits, '.', '_' and '-', not {!r}".format(name))
-    return os.path.join(work_folder(request), "jobs", name + ".jsonl")
+    return os.path.join(work_folder(request), "jobs", name + _EVENTS)
 
 
 def start_job(verb: str, request: Dict[str, Any], outbox: Outbox) -> None:
@@ -37,7 +44,8 @@ def start_job(verb: str, request: Dict[str, Any], outbox: Outbox) -> None:
 
     Args:
         verb: What to do.
-        request: Its request; ``job`` is the name.
+        request: Its request; ``job`` is the name. With ``again`` a job of this name is followed instead;
+            ``forget`` names ended jobs to remove; ``abandon_s`` is how long nobody need follow it.
         outbox: Where its events go besides the file.
 
     Raises:
@@ -45,36 +53,64 @@ def start_job(verb: str, request: Dict[str, Any], outbox: Outbox) -> None:
     """
     path = _path(request, request["job"])
     os.makedirs(os.path.dirname(path), exist_ok=True)
+    for name in request.get("forget", ()):
+        _remove(_path(request, name))
+    if request.get("again") and os.path.exists(path):
+        if os.path.getsize(path) or _is_locked(path):
+            follow(path, outbox)
+            return
+        _remove(path)  # whoever made it was ended before the job began
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
     except FileExistsError:
         raise Refusal(
             "request", "there is a job {!r} already; fetch it, or take another name".format(request["job"])
         ) from None
-    process = subprocess.Popen(
-        [sys.executable, sys.argv[0], "_job", verb, path],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(json.dumps({key: request[key] for key in request if key != "job"}).encode())
-    process.stdin.close()
-    process.stdout.read()  # closed by the job when it holds the lock
+    fcntl.flock(descriptor, fcntl.LOCK_EX)  # the job inherits it: there is no moment in which it seems dead
+    with tempfile.TemporaryFile() as asked:  # a file: the job has all of it, whatever becomes of us
+        asked.write(json.dumps({key: request[key] for key in request if key != "job"}).encode())
+        asked.seek(0)
+        subprocess.Popen(
+            [sys.executable, sys.argv[0], "_job", verb, path, str(descriptor)],
+            stdin=asked,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            pass_fds=(descriptor,),
+        )
+    os.close(descriptor)
     follow(path, outbox)
 
 
-def open_job(path: str) -> Outbox:
-    """Be a job: lock its file, and write events to it from now on."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+class _JobOutbox(Outbox):
+    """Writes to the file of a job, and ends the job once nobody has followed it for too long."""
+
+    def __init__(self, descriptor: int, followed: str, abandon_s: float) -> None:
+        super().__init__(descriptor)
+        self._followed = followed
+        self._abandon_s = abandon_s
+        self._looked_s = self._seen_s = time.monotonic()
+
+    def keep_alive(self) -> None:
+        super().keep_alive()
+        now_s = time.monotonic()
+        if now_s - self._looked_s < _LOOK_S:
+            return
+        self._looked_s = now_s
+        if _is_locked(self._followed, fcntl.LOCK_EX):
+            self._seen_s = now_s
+        elif now_s - self._seen_s > self._abandon_s:
+            self._abandon_s = float("inf")  # said once; the board is put back undisturbed
+            raise Interrupted("nobody has followed the job for {:g} s".format(now_s - self._seen_s))
+
+
+def be_job(path: str, descriptor: int, request: Dict[str, Any]) -> Outbox:
+    """Be the job whose file this descriptor has locked, and write events to it from now on."""
+    os.set_inheritable(descriptor, False)  # what the job leaves behind must not pass for it
     null = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1):
-        os.dup2(null, number)
+    os.dup2(null, 0)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the end of the session is no reason to stop
-    return Outbox(descriptor)
+    return _JobOutbox(descriptor, _followed(path), float(request.get("abandon_s", _ABANDON_S)))
 
 
 def fetch(request: Dict[str, Any], outbox: Outbox) -> None:
@@ -89,17 +125,16 @@ def fetch(request: Dict[str, Any], outbox: Outbox) -> None:
     """
     path = _path(request, request.get("job"))
     if not os.path.exists(path):
-        raise Refusal(
-            "request", "there is no job {!r} in {}".format(request.get("job"), os.path.dirname(path))
-        )
+        raise Refusal("job", "there is no job {!r} in {}".format(request.get("job"), os.path.dirname(path)))
     if request.get("stop"):
         _stop(path)
     follow(path, outbox)
 
 
 def follow(path: str, outbox: Outbox) -> None:
-    """Copy a job's events until its last."""
-    with open(path, "rb") as file:
+    """Copy a job's events until its last; that the job is alive it says itself."""
+    with open(_followed(path), "w") as sign, open(path, "rb") as file:
+        fcntl.flock(sign, fcntl.LOCK_SH)
         while True:
             running = _is_locked(path)  # asked first: what was written before it ended is read below
             line = b""
@@ -110,13 +145,17 @@ def follow(path: str, outbox: Outbox) -> None:
             if line.startswith(tuple(end.encode() for end in _ENDS)):
                 return
             if not running:
-                raise Refusal(
-                    "interrupted", "the job ended without a result: it was killed, or the board restarted"
-                )
+                raise _broken_off(path)
             if line and not line.endswith(b"\n"):
                 file.seek(-len(line), os.SEEK_CUR)
-            outbox.keep_alive()
             time.sleep(_POLL_S)
+
+
+def _broken_off(path: str) -> Refusal:
+    """Why a job ended without a result."""
+    if os.statvfs(path).f_bavail == 0:
+        return Refusal("disk", FULL_DISK)
+    return Refusal("interrupted", "the job ended without a result: it was killed, or the board restarted")
 
 
 def tidy(request: Dict[str, Any], outbox: Outbox) -> None:
@@ -124,7 +163,7 @@ def tidy(request: Dict[str, Any], outbox: Outbox) -> None:
 
     Args:
         request: ``engines`` and ``jobs``: what to remove, both by default; ``older_than_s``: keep younger
-            jobs and models.
+            jobs and models; ``stop``: end jobs that run, and remove them too.
         outbox: Told what was removed.
     """
     folder = work_folder(request)
@@ -137,23 +176,41 @@ def tidy(request: Dict[str, Any], outbox: Outbox) -> None:
             os.remove(path)
     jobs = []
     if request.get("jobs", True):
-        for path in _older(os.path.join(folder, "jobs"), eldest_s):
+        for path in _older(os.path.join(folder, "jobs"), eldest_s, _EVENTS):
+            if request.get("stop"):
+                _stop(path)
+                _wait_until_ended(path, outbox)
             if not _is_locked(path):
-                os.remove(path)
-                jobs.append(os.path.basename(path)[: -len(".jsonl")])
+                _remove(path)
+                jobs.append(os.path.basename(path)[: -len(_EVENTS)])
     outbox.tell("end", freed_bytes=freed, jobs=jobs)
 
 
-def _older(folder: str, eldest_s: float) -> List[str]:
+def _older(folder: str, eldest_s: float, suffix: str = "") -> List[str]:
     """Files of a folder that were last written before an instant."""
-    paths = sorted(glob.glob(os.path.join(folder, "*")))
+    paths = sorted(glob.glob(os.path.join(glob.escape(folder), "*" + suffix)))
     return [path for path in paths if os.path.getmtime(path) <= eldest_s]
 
 
-def _is_locked(path: str) -> bool:
-    descriptor = os.open(path, os.O_RDONLY)
+def _followed(path: str) -> str:
+    """The file that whoever follows a job holds a lock on."""
+    return path[: -len(_EVENTS)] + _FOLLOWED
+
+
+def _remove(path: str) -> None:
+    for place in (path, _followed(path)):
+        if os.path.exists(place):
+            os.remove(place)
+
+
+def _is_locked(path: str, kind: int = fcntl.LOCK_SH) -> bool:
+    """Whether somebody holds a lock that a lock of this kind would have to wait for."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except OSError:
         return True
     finally:
@@ -163,9 +220,21 @@ def _is_locked(path: str) -> bool:
 
 def _stop(path: str) -> None:
     """Ask the job to end; it tells its own end."""
+    until_s = time.monotonic() + _START_S
     pid = _owner(path)
+    while pid is None and _is_locked(path) and time.monotonic() < until_s:
+        time.sleep(_POLL_S)
+        pid = _owner(path)
     if pid is not None and _is_locked(path):
         os.kill(pid, signal.SIGTERM)
+
+
+def _wait_until_ended(path: str, outbox: Outbox) -> None:
+    """Give a stopped job the time to put the board back."""
+    until_s = time.monotonic() + _STOP_S
+    while _is_locked(path) and time.monotonic() < until_s:
+        outbox.keep_alive()
+        time.sleep(_POLL_S)
 
 
 def _owner(path: str) -> Optional[int]:

@@ -9,17 +9,19 @@ info    says what this board is and has
 bench   measures latency and power of a network; what it changes on the board is put back
 build   builds an engine from an ONNX file, or finds the one it built before
 fetch   gives the events of a ``job`` again, and the rest as they come; with ``stop`` it ends the job
-clean   removes kept engines, their models, and ended jobs
+clean   removes kept engines, their models, and ended jobs; with ``stop`` it ends jobs that run
 ======= ==================================================================================================
 
 The request ends with the input or with a line end. ``bench`` and ``build`` take ``job``: a name under which
-the work goes on when the link drops. Without it the work ends with the link: when standard output is closed,
-on SIGTERM, SIGHUP and SIGINT, and, with ``watch_input``, when standard input closes after the request's line.
+the work goes on when the link drops, until nobody has followed it for ``abandon_s``. Without it the work ends
+with the link: when standard output is closed, on SIGTERM, SIGHUP and SIGINT, and, with ``watch_input``, when
+standard input closes after the request's line.
 
 ``EDGESYNTH_ROOT`` has it look for the board's files and programs below another root; see ``board.py``.
 The exit status is 0 whenever a result was told, be it a failure; 1 when the link was gone; 2 for bad usage.
 """
 
+import errno
 import json
 import os
 import signal
@@ -28,7 +30,7 @@ import traceback
 from typing import Any, Callable, Dict, List
 
 from edgesynth.agent import bench, board, build, info, jobs
-from edgesynth.agent.errors import Interrupted, LinkGone, Refusal
+from edgesynth.agent.errors import FULL_DISK, Interrupted, LinkGone, Refusal
 from edgesynth.agent.events import Outbox
 
 __all__ = ["main", "serve_job"]
@@ -63,10 +65,10 @@ def main(arguments: List[str]) -> int:
     return _serve(_VERBS[verb], request, outbox)
 
 
-def serve_job(verb: str, path: str) -> int:
-    """Do a verb without a link: the request from standard input, the events to a file."""
+def serve_job(verb: str, path: str, descriptor: int) -> int:
+    """Do a verb without a link: the request from standard input, the events to a file that is locked."""
     request = _read_request()
-    outbox = jobs.open_job(path)
+    outbox = jobs.be_job(path, descriptor, request)
     outbox.tell("start", pid=os.getpid())
     return _serve(_VERBS[verb], request, outbox)
 
@@ -101,6 +103,9 @@ def _serve(work: Callable[[Dict[str, Any], Outbox], None], request: Dict[str, An
         except LinkGone:
             return 1
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                outbox.tell("error", kind="disk", reason=FULL_DISK)
+                return 0
             traceback.print_exc()
             outbox.tell("error", kind="fault", reason="a fault of the agent: {!r}".format(error))
             return 1

@@ -35,7 +35,7 @@ def _rails(arguments: List[str]) -> int:
 def _job(arguments: List[str]) -> int:
     from edgesynth.agent.program import serve_job
 
-    return serve_job(arguments[0], arguments[1])
+    return serve_job(arguments[0], arguments[1], int(arguments[2]))
 
 
 ROLES: Dict[str, Callable[[List[str]], int]] = {

@@ -52,10 +52,10 @@ for _verb in (
     inspect.inspect,
     report.report,
     bench.bench,
-    devices.devices,
     init.init,
 ):
     app.command()(_verb)
+app.add_typer(devices.app, name="devices")
 
 
 def _print_version(wanted: bool) -> None:

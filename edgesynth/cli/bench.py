@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import enum
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgesynth.cli.options import AsJson, Quiet
+from edgesynth.cli.options import AsJson, Quiet, Wait
 from edgesynth.errors import InputError, MeasurementError
 
 if TYPE_CHECKING:
-    from edgesynth.devices import Device, Precision
+    from edgesynth.devices import Device, Precision, Profile
     from edgesynth.profiler import Measurement
 
 __all__ = ["bench"]
+
+
+class Clocks(enum.StrEnum):
+    """What becomes of a board's clocks while it measures."""
+
+    FOUND = "found"
+    FIXED = "fixed"
 
 
 def bench(
@@ -32,42 +40,61 @@ def bench(
         str | None, typer.Option("--precision", help="fp32, fp16 or int8; fp16 where the device has it.")
     ] = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Samples per call.")] = 1,
+    window_s: Annotated[
+        float,
+        typer.Option(
+            "--window", min=2.0, metavar="SECONDS", help="How long power is integrated over the load."
+        ),
+    ] = 30.0,
+    clocks: Annotated[
+        Clocks,
+        typer.Option("--clocks", help="Of a board: leave them as found, or hold the mode's highest."),
+    ] = Clocks.FOUND,
     shape: Annotated[
         list[str] | None,
         typer.Option("--input", help="Input shape with the batch axis, e.g. 1x3x32x32; once per input."),
     ] = None,
+    wait_s: Wait = 0.0,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Measure latency, power and energy of a network on a device."""
     from edgesynth.cli.progress import open_progress
-    from edgesynth.devices import open_device
+    from edgesynth.devices import load_profile, open_device
     from edgesynth.profiler import MeasurementPlan, profile
 
-    with open_device(device, link, mode=mode) as board, tempfile.TemporaryDirectory() as scratch:
-        plan = MeasurementPlan.report(_precision(precision, board), batch)
-        path = _onnx_file(model, shape, Path(scratch), opset=board.profile.compiler.opset)
-        with open_progress(quiet=quiet).phase(f"measure {path.stem} on {board.describe()}"):
-            measurement = profile(path, board, plan)
-        _tell(measurement, board, as_json=as_json)
+    # Whatever can be wrong with the input is said before a board is asked for.
+    known = load_profile(device)
+    known.mode(mode)
+    plan = MeasurementPlan.report(_precision(precision, known), batch, window_s)
+    progress = open_progress(quiet=quiet)
+    with tempfile.TemporaryDirectory() as scratch:
+        path = _onnx_file(model, shape, Path(scratch), opset=known.compiler.opset)
+        with open_device(device, link, mode=mode, clocks=clocks.value, wait_s=wait_s) as board:
+            with progress.phase(f"measure {path.stem} on {board.describe()}"):
+                measurement = profile(path, board, plan)
+            _tell(measurement, board, as_json=as_json)
     if measurement.status != "ok":
         raise MeasurementError(f"the measurement is {measurement.status}: {measurement.reason}")
 
 
-def _precision(asked: str | None, device: Device) -> Precision:
+def _precision(asked: str | None, profile: Profile) -> Precision:
     if asked is None:
-        return device.profile.default_precision
-    device.profile.precision(asked)
-    return next(name for name in device.profile.precisions if name == asked)
+        return profile.default_precision
+    profile.precision(asked)
+    return next(name for name in profile.precisions if name == asked)
 
 
 def _onnx_file(model: str, shape: list[str] | None, scratch: Path, *, opset: int) -> Path:
     """The model as an ONNX file: its own, or one written for this measurement."""
     if model.endswith(".onnx"):
+        from edgesynth.profiler import workload_from_onnx
+
         if shape:
             raise InputError("--input is for modules; an ONNX file has input shapes of its own")
         if not Path(model).is_file():
             raise InputError(f"there is no ONNX file {model}; check the path")
+        workload_from_onnx(model)
         return Path(model)
     from edgesynth.cli.models import example_inputs, find_module
     from edgesynth.deploy.onnx import export_onnx
@@ -83,6 +110,8 @@ def _tell(measurement: Measurement, device: Device, *, as_json: bool) -> None:
     if as_json:
         print_json({"device": device.profile.name, "link": device.link.name, **measurement.to_json()})
         return
+    if not measurement.metrics and not measurement.rails:
+        return  # the error that follows says it all
     write(f"{measurement.network} on {device.describe()}, {device.provenance}")
     if measurement.metrics:
         print_metrics(measurement.metrics)

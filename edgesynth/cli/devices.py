@@ -1,31 +1,60 @@
-"""``edgesynth devices``: which devices are known, and what is known about one."""
+"""``edgesynth devices``: which devices are known, what is known of one, and what a board says of itself."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
-from edgesynth.cli.options import AsJson
+from edgesynth.cli.options import AsJson, Wait
+from edgesynth.errors import DeviceError
 
 if TYPE_CHECKING:
-    from edgesynth.devices import Mode, Profile
+    from edgesynth.devices import Examination, Mode, Profile
     from edgesynth.devices.profile import Rails
 
-__all__ = ["devices"]
+__all__ = ["app"]
+
+_FACTS: Final = {
+    "model": "model",
+    "l4t": "L4T",
+    "python": "Python",
+    "tensorrt": "TensorRT",
+    "trtexec": "trtexec",
+    "cuda": "CUDA",
+    "power": "power rails",
+    "power_mode": "power mode",
+    "sudo": "sudo without a password",
+}
 
 _UNKNOWN: Final = "not known"
 
 
-def devices(
+class _ShowIsDefault(TyperGroup):
+    """``devices NAME`` is short for ``devices show NAME``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's own context
+        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_ShowIsDefault, help="List device profiles, show one, or check a board; each takes --json."
+)
+
+
+@app.command()
+def show(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="A profile's name, or a .toml file of your own.")
     ] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """List device profiles, or show one."""
+    """List device profiles, or show one. The word show may be left out."""
     from edgesynth.cli.output import print_json
     from edgesynth.devices import list_profiles, load_profile
 
@@ -35,6 +64,49 @@ def devices(
         return
     profile = load_profile(name)
     print_json(asdict(profile)) if as_json else _show(profile)
+
+
+@app.command()
+def check(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The profile the board should follow.")],
+    *,
+    link: Annotated[str, typer.Option("--link", help="ssh://[user@]host[:port], or local on the board.")],
+    wait_s: Wait = 0.0,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a board what it is and has, and say what keeps it from measuring."""
+    from edgesynth.cli.output import print_json
+    from edgesynth.devices import examine, load_profile
+
+    found = examine(load_profile(name), link, wait_s=wait_s)
+    if as_json:
+        print_json({"device": name, "link": link, **found.to_json()})
+    else:
+        _tell(found, link)
+    if not found.can_measure:
+        worst = next(lack for lack in found.lacks if lack.stops)
+        raise DeviceError(f"{link} cannot measure: {worst.reason}")
+
+
+def _tell(found: Examination, link: str) -> None:
+    from edgesynth.cli.output import print_table, write
+
+    print_table(["", link], [(title, _fact(name, found.facts)) for name, title in _FACTS.items()])
+    for lack in found.lacks:
+        write(f"{'missing' if lack.stops else 'note'}: {lack.what}: {lack.reason}")
+    if found.can_measure:
+        write("this board can measure")
+
+
+def _fact(name: str, facts: Any) -> str:  # noqa: ANN401 - whatever the board said
+    value = facts.get(name)
+    if value is None:
+        return "none"
+    if name == "power":
+        return f"{', '.join(value['rails'])} ({value['way']})"
+    if name == "power_mode":
+        return f"{value['name'] or 'unnamed'} (id {value['id']})"
+    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
 
 
 def _summary(profile: Profile) -> dict[str, object]:

@@ -8,6 +8,7 @@ from edgesynth.devices.bench import BenchRequest, Recording
 from edgesynth.devices.catalog import list_profiles, load_profile
 from edgesynth.devices.clock import Clock, SystemClock, VirtualClock
 from edgesynth.devices.device import Device, open_device
+from edgesynth.devices.examination import Examination, Lack, examine
 from edgesynth.devices.fusion import fuse, workload_from_cost
 from edgesynth.devices.lease import Lease
 from edgesynth.devices.link import Completed, Line, Link, Stream
@@ -26,7 +27,9 @@ __all__ = [
     "Completed",
     "Device",
     "Estimate",
+    "Examination",
     "Faults",
+    "Lack",
     "LayerWork",
     "Lease",
     "Line",
@@ -44,6 +47,7 @@ __all__ = [
     "SystemClock",
     "VirtualClock",
     "Workload",
+    "examine",
     "fuse",
     "list_profiles",
     "load_profile",

@@ -25,7 +25,8 @@ its agent writes the same ``NAME 1234mW/1234mW`` fields, with the GPU clock befo
 
 Kinds of ``failed`` are ``out_of_memory``, ``unsupported``, ``timeout`` and ``crash``. Kinds of ``error`` are
 ``sensor`` (no power rail), ``mode``, ``clocks``, ``request``, ``tensorrt``, ``cuda``, ``engine``, ``fault``;
-and ``hung``, ``interrupted`` and ``stale`` (a kept engine that was damaged), which may go well the next time.
+``disk`` (no space left); and ``hung``, ``interrupted``, ``job`` (it is not there any more) and ``stale`` (a
+kept engine that was damaged), which may go well the next time.
 
 The agent of a board has more verbs than ``bench``: ``info`` answers with one event ``info`` (``facts``, and
 ``missing``: the reason of every fact that is null), ``build`` and ``clean`` with ``start`` and ``end``. See
@@ -36,15 +37,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self
 
-from edgesynth.devices.link import Line
+from edgesynth.devices.link import Line, Link
 from edgesynth.devices.profile import Precision
 from edgesynth.errors import DeviceError, InputError, LinkError, MeasurementError, SensorError
 
-__all__ = ["BenchRequest", "Phase", "Recording", "read_recording"]
+__all__ = ["BenchRequest", "Phase", "Recording", "Unfinished", "listen", "read_recording"]
 
 Phase = Literal["idle_before", "load", "idle_after", "end"]
 
@@ -54,7 +55,12 @@ _ERRORS: Final = {
     "hung": MeasurementError,
     "interrupted": MeasurementError,
     "stale": MeasurementError,
+    "job": MeasurementError,
 }
+
+
+class Unfinished(LinkError):
+    """The output of a bench program came to its end, and held no result."""
 
 
 @dataclass(frozen=True)
@@ -143,11 +149,47 @@ class Recording:
     skipped_lines: int = 0
 
 
+def listen(
+    link: Link,
+    command: Sequence[str],
+    request: str,
+    *,
+    silence_s: float,
+    through: Callable[[Iterable[Line]], Iterable[Line]] = iter,
+    mended: bool = False,
+) -> Recording:
+    """Start a bench program and collect what it tells.
+
+    Args:
+        link: To where it runs.
+        command: The program.
+        request: What it reads.
+        silence_s: How long it may say nothing.
+        through: Sees every line on its way.
+        mended: Whether a link that breaks is the caller's business, and not the end of the benchmark.
+
+    Raises:
+        LinkError: There is no such program; or, if it is to be mended, the link broke.
+        MeasurementError: The device hung, or the program broke off without a result.
+        SensorError: The device has no power rail that can be read.
+        DeviceError: The device cannot do what was asked.
+    """
+    with link.stream(command, stdin=request, silence_s=silence_s) as stream:
+        try:
+            return read_recording(through(stream))
+        except LinkError as error:
+            if mended and not isinstance(error, Unfinished):
+                raise
+            told = stream.close().stderr.strip().splitlines()
+            raise MeasurementError(f"{error}; it said: {told[-1]}" if told else str(error)) from error
+
+
 def read_recording(lines: Iterable[Line]) -> Recording:
     """Collect the events of one bench program.
 
     Raises:
-        LinkError: The output ended without a result, or the stream broke.
+        Unfinished: The output ended without a result.
+        LinkError: The stream broke.
         SensorError: The device has no power rail that can be read.
         MeasurementError: The device broke off; it may go well the next time.
         DeviceError: The device cannot do what was asked.
@@ -190,7 +232,7 @@ def read_recording(lines: Iterable[Line]) -> Recording:
         except (ValueError, TypeError, KeyError):
             skipped += 1
     if not ended:
-        raise LinkError(
+        raise Unfinished(
             f"the bench program ended without a result after {len(latencies)} latencies and {len(sensor)} "
             "power samples; look at the device's own log"
         )

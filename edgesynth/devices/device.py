@@ -6,22 +6,22 @@ import dataclasses
 import hashlib
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from edgesynth.devices.bench import BenchRequest, Recording, read_recording
-from edgesynth.devices.catalog import list_profiles, load_profile
+from edgesynth.closing import Closing
+from edgesynth.devices.bench import BenchRequest, Recording, listen
+from edgesynth.devices.board import Board, check_link, reach_board
+from edgesynth.devices.catalog import load_profile
 from edgesynth.devices.clock import Clock
-from edgesynth.devices.jetson import bench_settings, board_folder, check_board, install_agent
+from edgesynth.devices.jetson import bench_settings, check_board
 from edgesynth.devices.link import Link
 from edgesynth.devices.local import LocalLink
 from edgesynth.devices.profile import Mode, Profile
 from edgesynth.devices.simulated import BENCH_COMMAND, SimulatedLink
 from edgesynth.devices.simulated_bench import Faults
-from edgesynth.devices.ssh import SshLink
-from edgesynth.devices.ssh_address import SshAddress
-from edgesynth.errors import DeviceError, InputError, LinkError, MeasurementError
+from edgesynth.errors import LinkError
 from edgesynth.metrics import Provenance
 
 __all__ = ["Device", "open_device"]
@@ -29,32 +29,18 @@ __all__ = ["Device", "open_device"]
 _HOST_BENCH = (sys.executable, "-m", "edgesynth.devices.onnx_bench")
 
 
-def _refuse_unusable(profile: Profile, link: str) -> None:
-    """Say what to do about a link that no device of this profile can be opened over."""
-    if link == "ssh":
-        raise InputError(
-            f"{profile.name} is reached over ssh; say where it is, with a link like ssh://nvidia@192.168.1.20"
-        )
-    if link == "simulated" and profile.simulation is None and profile.family == "jetson":
-        simulated = [name for name in list_profiles() if load_profile(name).simulation is not None]
-        raise DeviceError(
-            f"{profile.name} cannot be simulated: its profile has no [simulation], which is given only where "
-            "published measurements can check it; open a real board over "
-            f"{' or '.join(profile.links)}, or simulate {' or '.join(simulated)}"
-        )
-
-
-class Device:
+class Device(Closing):
     """One device, open for measuring. Use it as a context manager, or call :meth:`close`.
 
     Args:
         profile: What is known about it.
         link: How it is reached; closed with the device.
         mode: The power mode to measure in.
-        bench_command: The bench program on the other side of the link.
+        bench_command: The bench program on the other side of the link; not needed for a board.
         runs_files: Whether that program runs ONNX files; otherwise it is given workloads.
         provenance: What its figures are.
         settings: Fields of every request to the bench program that are this device's own.
+        board: A real board that this run has to itself; given back with the device.
 
     Attributes:
         profile: What is known about it.
@@ -70,10 +56,11 @@ class Device:
         link: Link,
         *,
         mode: Mode,
-        bench_command: Sequence[str],
         runs_files: bool,
         provenance: Provenance,
+        bench_command: Sequence[str] = (),
         settings: Mapping[str, Any] | None = None,
+        board: Board | None = None,
     ) -> None:
         self.profile = profile
         self.link = link
@@ -82,6 +69,7 @@ class Device:
         self.runs_files = runs_files
         self._bench_command = tuple(bench_command)
         self._settings = dict(settings or {})
+        self._board = board
 
     @property
     def clock(self) -> Clock:
@@ -127,33 +115,21 @@ class Device:
             silence_s: How long it may say nothing.
 
         Raises:
-            LinkError: The device cannot be reached, or has no bench program.
+            LinkError: The device cannot be reached, or not any more, or has no bench program.
             MeasurementError: The device hung, or the program broke off without a result.
             SensorError: No power rail can be read.
-            DeviceError: The device cannot do what was asked.
+            DeviceError: The device cannot do what was asked, or another run took it.
         """
         request = dataclasses.replace(request, **self._settings)
-        with self.link.stream(self._bench_command, stdin=request.to_json(), silence_s=silence_s) as stream:
-            try:
-                return read_recording(stream)
-            except LinkError as error:
-                told = stream.close().stderr.strip().splitlines()
-                raise MeasurementError(f"{error}; it said: {told[-1]}" if told else str(error)) from error
+        if self._board is not None:
+            return self._board.bench(request, silence_s)
+        return listen(self.link, self._bench_command, request.to_json(), silence_s=silence_s)
 
     def close(self) -> None:
         """Let go of the device."""
+        if self._board is not None:
+            self._board.close()
         self.link.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def open_device(
@@ -164,8 +140,9 @@ def open_device(
     seed: int = 0,
     faults: Faults | None = None,
     clocks: Literal["found", "fixed"] = "found",
+    wait_s: float = 0.0,
 ) -> Device:
-    """Open a device.
+    """Open a device. A real board belongs to this run until the device is closed.
 
     Args:
         name: A profile's name (``jetson-tx2``) or the path of a ``.toml`` file.
@@ -175,23 +152,17 @@ def open_device(
         seed: Of a simulated board: same seed, same figures.
         faults: Of a simulated board: how it misbehaves.
         clocks: Of a board: ``fixed`` holds them at the highest of the mode while it measures.
+        wait_s: Of a board: how long to wait for another run that has it.
 
     Raises:
         InputError: There is no such profile or mode, or the ``ssh`` URL is missing or malformed.
-        DeviceError: The device cannot be reached over this link, or the link does not exist.
+        DeviceError: The device cannot be reached over this link, another run has it, or the link does not
+            exist.
     """
     profile = load_profile(name)
     chosen = profile.mode(mode)
     asked = profile.links[0] if link is None else link
-    kind = asked
-    if asked.startswith("ssh:"):
-        SshAddress.parse(asked)
-        kind = "ssh"
-    _refuse_unusable(profile, asked)
-    if kind not in profile.links:
-        raise DeviceError(
-            f"{profile.name} cannot be reached over link {asked!r}; its links are: {', '.join(profile.links)}"
-        )
+    check_link(profile, asked)
     if asked == "simulated":
         return Device(
             profile,
@@ -210,30 +181,32 @@ def open_device(
             runs_files=True,
             provenance=Provenance.MEASURED,
         )
-    if kind in {"local", "ssh"}:
-        board = SshLink(asked) if kind == "ssh" else LocalLink(board_folder())
-        return _open_board(profile, board, chosen, set_mode=mode is not None, clocks=clocks)
-    raise DeviceError(
-        f"link {asked!r} is not available for {profile.name}; available: simulated, local, ssh://..."
-    )
+    reached = reach_board(asked)
+    return _open_board(profile, reached, chosen, set_mode=mode is not None, clocks=clocks, wait_s=wait_s)
 
 
 def _open_board(
-    profile: Profile, link: Link, mode: Mode, *, set_mode: bool, clocks: Literal["found", "fixed"]
+    profile: Profile,
+    link: Link,
+    mode: Mode,
+    *,
+    set_mode: bool,
+    clocks: Literal["found", "fixed"],
+    wait_s: float,
 ) -> Device:
-    """A Jetson behind a link, with the agent on it; the link is closed if that fails."""
-    try:
-        agent = install_agent(link)
-        check_board(agent, profile)
-    except BaseException:
-        link.close()
-        raise
-    return Device(
-        profile,
-        link,
-        mode=mode,
-        bench_command=(*agent.command, "bench"),
-        runs_files=True,
-        provenance=Provenance.MEASURED,
-        settings=bench_settings(profile, link, set_mode=set_mode, clocks=clocks),
-    )
+    """A Jetson behind a link, leased, with the agent on it; all is let go of if that fails."""
+    with ExitStack() as opened:
+        opened.callback(link.close)
+        board = opened.enter_context(Board.take(link, wait_s=wait_s))
+        check_board(board.agent, profile)
+        device = Device(
+            profile,
+            link,
+            mode=mode,
+            runs_files=True,
+            provenance=Provenance.MEASURED,
+            settings=bench_settings(profile, board.agent, set_mode=set_mode, clocks=clocks),
+            board=board,
+        )
+        opened.pop_all()
+    return device

@@ -17,7 +17,7 @@ from edgesynth.devices.link import Link
 from edgesynth.devices.profile import Profile
 from edgesynth.errors import DeviceError, LinkError
 
-__all__ = ["Agent", "bench_settings", "board_folder", "check_board", "install_agent"]
+__all__ = ["Agent", "bench_settings", "board_folder", "check_board", "install_agent", "other_board"]
 
 _PYTHONS: Final = ("python3", "/usr/bin/python3", "python3.12", "python3.10", "python3.8", "python3.6")
 _OLDEST: Final = [3, 6]
@@ -48,6 +48,11 @@ class Agent:
     link: Link
     command: tuple[str, ...]
 
+    @property
+    def folder(self) -> str:
+        """Where it keeps engines, models and jobs, on the board."""
+        return posixpath.dirname(self.link.path("engines"))
+
     def ask(
         self, verb: str, request: Mapping[str, Any] | None = None, *, timeout_s: float = _INFO_S
     ) -> list[dict[str, Any]]:
@@ -70,16 +75,19 @@ class Agent:
             raise LinkError(f"the agent on {self.link.name} gave no answer to {verb!r}: {said[-1]}")
         return events
 
-    def info(self, only: tuple[str, ...] = ()) -> tuple[dict[str, Any], dict[str, str]]:
+    def info(
+        self, only: tuple[str, ...] = (), rails: tuple[str, ...] = ()
+    ) -> tuple[dict[str, Any], dict[str, str]]:
         """Facts of the board by name, and why each that is ``None`` is missing.
 
         Args:
             only: Facts to gather; all of them by default, which takes seconds.
+            rails: Power rails that count; any will do by default.
 
         Raises:
             LinkError: The board cannot be reached, or the agent gave no answer.
         """
-        events = self.ask("info", {"only": list(only)} if only else {})
+        events = self.ask("info", {"rails": list(rails), **({"only": list(only)} if only else {})})
         for event in events:
             if event["event"] == "info":
                 return event["facts"], event["missing"]
@@ -143,29 +151,36 @@ def check_board(agent: Agent, profile: Profile) -> dict[str, Any]:
         DeviceError: It is no Jetson, or one with another GPU.
     """
     facts, missing = agent.info(("model", "soc", "l4t"))
+    if other := other_board(facts, missing, profile, agent.link.name):
+        raise DeviceError(other)
+    return facts
+
+
+def other_board(facts: Mapping[str, Any], missing: Mapping[str, str], profile: Profile, link: str) -> str:
+    """Why what was found behind a link is not the board of a profile; empty when it is."""
     soc = facts["soc"]
     if soc is None:
-        raise DeviceError(
-            f"the machine behind link {agent.link.name} is no {profile.title}: {missing['soc']}; "
+        return (
+            f"the machine behind link {link} is no {profile.title}: {missing['soc']}; "
             "use link 'simulated', or reach a board"
         )
     expected = profile.gpu.sm if profile.gpu is not None else ""
     if _SM.get(soc, expected) != expected:
-        raise DeviceError(
-            f"the board behind link {agent.link.name} is a {facts['model'] or soc} (sm {_SM[soc]}), "
+        return (
+            f"the board behind link {link} is a {facts['model'] or soc} (sm {_SM[soc]}), "
             f"and profile {profile.name} is of sm {expected}; use the profile of that board"
         )
-    return facts
+    return ""
 
 
 def bench_settings(
-    profile: Profile, link: Link, *, set_mode: bool, clocks: Literal["found", "fixed"]
+    profile: Profile, agent: Agent, *, set_mode: bool, clocks: Literal["found", "fixed"]
 ) -> dict[str, Any]:
     """What the agent is told with every benchmark: fields of ``BenchRequest``.
 
     Args:
         profile: Gives the rails of the total and the builder's scratch memory.
-        link: Its work folder keeps engines.
+        agent: Its folder keeps engines and jobs.
         set_mode: Whether the user named a power mode, which is then set.
         clocks: Whether clocks are held.
     """
@@ -174,7 +189,7 @@ def bench_settings(
         "clocks": clocks,
         "rails": () if profile.rails is None else profile.rails.total,
         "workspace_mb": profile.compiler.workspace_mb,
-        "folder": posixpath.dirname(link.path("engines")),
+        "folder": agent.folder,
     }
 
 

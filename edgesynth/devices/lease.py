@@ -162,7 +162,7 @@ class Lease:
             if sight.left_s > 0 and clock.monotonic() >= deadline_s:
                 raise DeviceError(
                     f"{self._link.name} is in use by {_name(sight.holder)}, for up to {sight.left_s:.0f} s "
-                    "more if it does not renew; wait for that run, or end it"
+                    "more if it does not renew; wait for that run (--wait SECONDS), or end it"
                 )
             clock.sleep(min(_POLL_S, max(0.0, deadline_s - clock.monotonic())))
         self._renewer = threading.Thread(target=self._keep, daemon=True)

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Self, TypeVar
 
+from edgesynth.closing import Closing
 from edgesynth.devices.device import Device, open_device
 from edgesynth.devices.profile import Profile
 from edgesynth.errors import DeviceError, InputError, LinkError
@@ -19,7 +19,7 @@ __all__ = ["Pool"]
 T = TypeVar("T")
 
 
-class Pool:
+class Pool(Closing):
     """Boards that stand in for each other; each serves one thread at a time, the longest idle one first.
 
     A board whose link fails is set aside for good, and the others go on. Other runs are kept off a board by
@@ -139,17 +139,6 @@ class Pool:
             self._changed.notify_all()
         for device in self._devices:
             device.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _take(self, wait_s: float) -> Device:
         with self._changed:

@@ -9,9 +9,9 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
 
+from edgesynth.closing import Closing
 from edgesynth.devices.clock import Clock
 from edgesynth.devices.link import MAX_LINE_BYTES, Completed, Line
 from edgesynth.errors import LinkError
@@ -144,7 +144,7 @@ class Child:
             os.killpg(self._process.pid, number)
 
 
-class ProcessStream:
+class ProcessStream(Closing):
     """The output of one child process, read by a thread that stamps every line on arrival.
 
     A link whose commands run elsewhere refines :meth:`_text`, :meth:`_fault` and :meth:`_status`.
@@ -215,17 +215,6 @@ class ProcessStream:
         self._lines.put(None)
         self._completed = Completed(self._status(returncode), "".join(rest), self.errors)
         return self._completed
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _text(self, raw: bytes) -> str | None:
         """The line that these bytes are, or ``None`` when the program did not mean them as one."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeAlias
+from typing import TypeAlias
 
+from edgesynth.closing import Closing
 from edgesynth.devices.bench import BenchRequest
 from edgesynth.devices.clock import VirtualClock
 from edgesynth.devices.link import Completed, Line
@@ -28,7 +28,7 @@ BENCH_COMMAND = ("edgesynth-bench",)
 Program: TypeAlias = Callable[[Sequence[str], str], Iterator[str]]
 
 
-class SimulatedStream:
+class SimulatedStream(Closing):
     """The output of one program of the simulated board."""
 
     def __init__(self, lines: Iterator[str], clock: VirtualClock, silence_s: float) -> None:
@@ -67,17 +67,6 @@ class SimulatedStream:
         """End the program."""
         self._closed = True
         return self._ended
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class SimulatedLink:

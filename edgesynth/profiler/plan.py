@@ -64,15 +64,21 @@ class MeasurementPlan:
                 )
 
     @classmethod
-    def report(cls, precision: Precision = "fp16", batch: int = 1) -> Self:
-        """The plan for figures that are reported: a window of 30 s and a thousand calls."""
+    def report(cls, precision: Precision = "fp16", batch: int = 1, window_s: float = 30.0) -> Self:
+        """The plan for figures that are reported: a window of 30 s and a thousand calls.
+
+        Args:
+            precision: Numeric precision.
+            batch: Samples per call.
+            window_s: How long power is integrated; the rests before and after take a third of it each.
+        """
         return cls(
             precision=precision,
             batch=batch,
             warm_up_s=3.0,
             latency_runs=1000,
             latency_limit_s=60.0,
-            idle_s=10.0,
-            window_s=30.0,
+            idle_s=window_s / 3,
+            window_s=window_s,
             rate_hz=10.0,
         )

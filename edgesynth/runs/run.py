@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
 
+from edgesynth.closing import Closing
 from edgesynth.errors import EdgesynthError, RunError
 from edgesynth.runs.atomic import TEMPORARY, dump_json, sync_folder, write_json_atomic
 from edgesynth.runs.checkpoint import Checkpoint, CheckpointFolder
@@ -41,7 +41,7 @@ _FILES: Final = {
 }
 
 
-class Run:
+class Run(Closing):
     """One run in its folder: manifest, records, checkpoints, log and artefacts.
 
     The folder holds ``run.sqlite`` (the store; the run exists once this file does),
@@ -136,17 +136,6 @@ class Run:
         self._store.close()
         if self._lock:
             self._lock.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, write={self._lock is not None})"

@@ -15,7 +15,10 @@ import sys
 import time
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx import TensorProto, helper
+from remote_board import RemoteBoard
 
 from edgesynth.devices.agent_package import agent_name, agent_package
 from edgesynth.devices.bench import read_recording
@@ -301,3 +304,26 @@ def here(board, monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     return board
+
+
+@pytest.fixture
+def remote(board, ssh_server, tmp_path):
+    """The board elsewhere, with the Python of JetPack 4, and the command line that reaches it."""
+    board.use_python("3.6")
+    return RemoteBoard(board, ssh_server, tmp_path)
+
+
+@pytest.fixture
+def model(tmp_path):
+    """One layer; what the board's TensorRT makes of it is up to the board."""
+    weight = helper.make_tensor("weight", TensorProto.FLOAT, [4, 3, 1, 1], [0.5] * 12)
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["input", "weight"], ["output"])],
+        "one-layer",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, 32, 32])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, 4, 32, 32])],
+        [weight],
+    )
+    path = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]), path)
+    return path

@@ -3,9 +3,7 @@
 import math
 import sys
 
-import onnx
 import pytest
-from onnx import TensorProto, helper
 
 from edgesynth.agent.tegrastats import parse_line
 from edgesynth.devices import BenchRequest, LocalLink, open_device
@@ -34,22 +32,6 @@ def true_mj(begin_s, end_s):
     turn = 2 * math.pi / CURVE["period_s"]
     swing = (math.cos(turn * begin_s) - math.cos(turn * end_s)) / turn
     return CURVE["mean_mw"] * (end_s - begin_s) + CURVE["swing_mw"] * swing
-
-
-@pytest.fixture
-def model(tmp_path):
-    """One layer; what the board's TensorRT makes of it is up to the board."""
-    weight = helper.make_tensor("weight", TensorProto.FLOAT, [4, 3, 1, 1], [0.5] * 12)
-    graph = helper.make_graph(
-        [helper.make_node("Conv", ["input", "weight"], ["output"])],
-        "one-layer",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, 32, 32])],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, 4, 32, 32])],
-        [weight],
-    )
-    path = tmp_path / "net.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]), path)
-    return path
 
 
 def test_a_known_power_curve_comes_back_as_its_joules(here, model):

@@ -1,7 +1,9 @@
 """Work that outlives the link."""
 
+import contextlib
 import json
 import os
+import subprocess
 
 import pytest
 
@@ -115,4 +117,81 @@ def test_clean_removes_what_has_ended_and_leaves_what_runs(board):
     fetch(board, "running", stop=True)
     with process:
         process.stdout.read()
+    board.wait_until_quiet()
+
+
+def test_a_job_that_nobody_follows_ends_and_puts_the_board_back(board):
+    board.use_python("3.6")
+    request = board.request(job="orphan", load_s=600.0, clocks="fixed", abandon_s=1.0)
+    process = board.start("bench", request)
+    read_until(process, '"name":"load"')
+    with process:
+        process.kill()
+
+    board.wait_until_quiet()
+
+    last = fetch(board, "orphan")[-1]
+    assert (last["event"], last["kind"]) == ("error", "interrupted")
+    assert "nobody has followed the job for" in last["reason"]
+    assert board.present_clocks() == board.clocks
+
+
+def test_a_job_that_is_followed_is_not_abandoned(board):
+    events = board.bench(job="followed", load_s=2.0, abandon_s=0.5)
+
+    assert events[-1]["event"] == "end"
+
+
+def test_a_job_may_be_started_again_and_forgotten(board):
+    first = board.bench(job="one", load_s=0.0)
+
+    assert board.bench(job="one", again=True, load_s=0.0) == first
+    board.bench(job="two", load_s=0.0, forget=["one", "never"])
+    assert [path.name for path in (board.folder / "jobs").glob("*.jsonl")] == ["two.jsonl"]
+
+
+def test_a_job_whose_start_was_cut_short_is_started(board):
+    (board.folder / "jobs").mkdir(parents=True)
+    (board.folder / "jobs/one.jsonl").touch()
+
+    assert board.bench(job="one", again=True, load_s=0.0)[-1]["event"] == "end"
+
+
+def test_clean_can_end_what_runs(board):
+    process = board.start("bench", board.request(job="left", load_s=600.0, clocks="fixed"))
+    read_until(process, '"name":"load"')
+
+    (event,) = board.ask("clean", folder=str(board.folder), engines=False, stop=True)
+
+    assert event["jobs"] == ["left"]
+    assert board.present_clocks() == board.clocks
+    assert list((board.folder / "jobs").iterdir()) == []
+    assert list((board.folder / "engines").iterdir())
+    with process:
+        process.stdout.read()
+    board.wait_until_quiet()
+
+
+@pytest.fixture
+def small_disk(board):
+    """The work folder on a disk of a few pages."""
+    board.folder.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(board.folder)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("cannot mount a small disk here: needs root")
+    yield board.folder
+    subprocess.run(["umount", "-l", str(board.folder)], check=True)
+
+
+@pytest.mark.parametrize("job", [{}, {"job": "full"}])
+def test_a_full_disk_is_no_fault_of_the_network(board, small_disk, job):
+    (small_disk / "engines").mkdir()
+    with contextlib.suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(4096))
+
+    last = board.ask("bench", **board.request(load_s=0.0, **job))[-1]
+
+    assert (last["event"], last["kind"]) == ("error", "disk")
+    assert "no space left on the board; free some" in last["reason"]
     board.wait_until_quiet()

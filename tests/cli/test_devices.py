@@ -73,3 +73,15 @@ def test_a_module_that_cannot_be_simulated_ends_with_one_line(edgesynth: Callabl
     assert outcome.code == 3
     assert "jetson-nano cannot be simulated" in outcome.err
     assert "simulate jetson-tx2" in outcome.err
+
+
+def test_the_word_show_may_be_left_out(edgesynth: Callable[..., Any]) -> None:
+    assert edgesynth("devices", "show", "jetson-tx2").out == edgesynth("devices", "jetson-tx2").out
+
+
+def test_only_a_board_can_be_checked(edgesynth: Callable[..., Any]) -> None:
+    simulated = edgesynth("devices", "check", "jetson-tx2", "--link", "simulated")
+    assert simulated.code == 2
+    assert "leads to no board; give --link ssh://" in simulated.err
+    assert edgesynth("devices", "check", "host-cpu", "--link", "local").code == 2
+    assert edgesynth("devices", "check", "jetson-tx2", "--link", "pigeon").code == 3

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -41,14 +40,8 @@ def board(ssh_server, tmp_path_factory):
 def severable(ssh_server, tmp_path):
     """A link, and what kills the server's side of its connection."""
     others = ssh_server.sessions()
-
-    def sever():
-        for session in set(ssh_server.sessions()) - set(others):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(session, signal.SIGKILL)
-
     with contextlib.closing(ssh_server.connect(tmp_path)) as link:
-        yield link, sever
+        yield link, lambda: ssh_server.sever(others)
 
 
 def names(folder):

@@ -1,0 +1,144 @@
+"""A Jetson board that one run has to itself: leased, with the agent on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final, Self
+
+from edgesynth.closing import Closing
+from edgesynth.devices.bench import BenchRequest, Recording, listen
+from edgesynth.devices.catalog import list_profiles, load_profile
+from edgesynth.devices.jetson import Agent, board_folder, install_agent
+from edgesynth.devices.job import Job
+from edgesynth.devices.lease import Lease
+from edgesynth.devices.link import Line, Link
+from edgesynth.devices.local import LocalLink
+from edgesynth.devices.profile import Profile
+from edgesynth.devices.ssh import SshLink
+from edgesynth.devices.ssh_address import SshAddress
+from edgesynth.errors import DeviceError, InputError
+
+__all__ = ["LEASE_S", "Board", "check_link", "reach_board"]
+
+LEASE_S: Final = 300.0
+"""How long a board stays reserved for a run of another machine that has vanished."""
+
+
+class Board(Closing):
+    """A board from the begin of its lease to :meth:`close`; see :meth:`take`.
+
+    Args:
+        agent: On the board.
+        lease: Held.
+        survives: Whether benchmarks go on there when the link drops.
+
+    Attributes:
+        agent: On the board.
+    """
+
+    def __init__(self, agent: Agent, lease: Lease, *, survives: bool) -> None:
+        self.agent = agent
+        self._lease = lease
+        self._survives = survives
+        self._ended: tuple[str, ...] = ()
+        self._closed = False
+
+    @classmethod
+    def take(cls, link: Link, *, wait_s: float = 0.0) -> Self:
+        """Have a board to oneself, bring the agent there, and end what a run that vanished has left.
+
+        Args:
+            link: To the board; stays open when the board is closed.
+            wait_s: How long to wait for another run to end.
+
+        Raises:
+            DeviceError: Another run has it, or it has no Python that runs the agent.
+            LinkError: It cannot be reached or written to.
+        """
+        # Before anything else is done there: even looking around would disturb who measures on it.
+        lease = Lease(link, duration_s=LEASE_S, wait_s=wait_s)
+        lease.acquire()
+        try:
+            agent = install_agent(link)
+            agent.ask("clean", {"folder": agent.folder, "engines": False, "stop": True})
+        except BaseException:
+            lease.release()
+            raise
+        # Only a link that can drop without this process needs benchmarks that outlive it.
+        return cls(agent, lease, survives=isinstance(link, SshLink))
+
+    def bench(self, request: BenchRequest, silence_s: float) -> Recording:
+        """Run a benchmark; the board was this run's own all the while.
+
+        Raises:
+            LinkError: The link dropped and could not be mended.
+            MeasurementError: The board hung, or the benchmark broke off without a result.
+            SensorError: No power rail can be read.
+            DeviceError: The board cannot do what was asked, or its lease was lost.
+        """
+        self._check()
+        if self._survives:
+            job = Job(self.agent, request, self._check, forget=self._ended)
+            recording = job.run(silence_s)
+            self._ended = (job.name,)
+        else:
+            command = (*self.agent.command, "bench")
+            recording = listen(
+                self.agent.link, command, request.to_json(), silence_s=silence_s, through=self._checked
+            )
+        self._check()
+        return recording
+
+    def close(self) -> None:
+        """Let others have the board; closing twice is fine."""
+        self._closed = True
+        self._lease.release()
+
+    def _check(self) -> None:
+        """Refuse to go on with a board that is not this run's own any more."""
+        if self._closed:
+            raise DeviceError(f"the board behind {self.agent.link.name} was closed; open the device again")
+        self._lease.check()
+
+    def _checked(self, lines: Iterable[Line]) -> Iterator[Line]:
+        """The lines, as long as the board is this run's own."""
+        for line in lines:
+            self._check()
+            yield line
+
+
+def check_link(profile: Profile, link: str) -> None:
+    """Refuse a link that no device of this profile can be opened over, and say what to do.
+
+    Raises:
+        InputError: An ``ssh`` URL is malformed, or says no host.
+        DeviceError: The profile does not know the link.
+    """
+    if link == "ssh":
+        raise InputError(
+            f"{profile.name} is reached over ssh; say where it is, with a link like ssh://nvidia@192.168.1.20"
+        )
+    kind = link
+    if link.startswith("ssh:"):
+        SshAddress.parse(link)
+        kind = "ssh"
+    if link == "simulated" and profile.simulation is None and profile.family == "jetson":
+        simulated = [name for name in list_profiles() if load_profile(name).simulation is not None]
+        raise DeviceError(
+            f"{profile.name} cannot be simulated: its profile has no [simulation], which is given only where "
+            "published measurements can check it; open a real board over "
+            f"{' or '.join(profile.links)}, or simulate {' or '.join(simulated)}"
+        )
+    if kind not in profile.links:
+        raise DeviceError(
+            f"{profile.name} cannot be reached over link {link!r}; its links are: {', '.join(profile.links)}"
+        )
+
+
+def reach_board(link: str) -> Link:
+    """Open the link to a board: ``local``, or an ``ssh`` URL.
+
+    Raises:
+        LinkError: It cannot be reached.
+    """
+    return LocalLink(board_folder()) if link == "local" else SshLink(link)
