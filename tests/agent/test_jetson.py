@@ -1,6 +1,7 @@
 """From ``open_device`` to joules on a board that is not there, whose true power is known."""
 
 import math
+from dataclasses import replace
 import sys
 
 import pytest
@@ -62,7 +63,8 @@ def test_the_profiler_measures_a_board_like_any_device(here, model):
     here.set("tegrastats", curve={"mean_mw": 6000, "swing_mw": 0})
     here.set("tensorrt", call_ms=20.0)
     with open_device("jetson-tx2", link="local", mode="MAXN", clocks="fixed") as device:
-        measurement = profile(model, device, QUICK)
+        # On a busy machine a call of 20 ms is unsteady at times, and rightly told inconclusive.
+        measurement = profile(model, device, replace(QUICK, attempts=5))
 
     assert measurement.status == "ok", measurement.reason
     metrics = measurement.metrics
