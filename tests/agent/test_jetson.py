@@ -1,8 +1,8 @@
 """From ``open_device`` to joules on a board that is not there, whose true power is known."""
 
 import math
-from dataclasses import replace
 import sys
+from dataclasses import replace
 
 import pytest
 
