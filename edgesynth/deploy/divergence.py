@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Divergence", "find_divergence", "first_overflow", "relative_error"]
 
+_CONVERSIONS: Final = frozenset({"Cast", "QuantizeLinear", "DequantizeLinear"})
+"""What changes the type of a tensor, and is not where its values come from."""
 _AT_ONCE: Final = 8
 """Samples whose inner tensors are held at the same time."""
 
@@ -90,7 +92,7 @@ def find_divergence(
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if error(makers[middle][1]) > limit else (middle, high)
-    node, name = _earliest(makers, high, error, limit)
+    node, name = _earliest(model, makers, high, error, limit)
     return Divergence(node.name or name, node.op_type, name, error(name))
 
 
@@ -124,18 +126,41 @@ def first_overflow(model: ModelProto, data: Arrays) -> Divergence | None:
 
 
 def _earliest(
-    makers: list[tuple[NodeProto, str]], start: int, error: Callable[[str], float], limit: float
+    model: ModelProto,
+    makers: list[tuple[NodeProto, str]],
+    start: int,
+    error: Callable[[str], float],
+    limit: float,
 ) -> tuple[NodeProto, str]:
-    """From a wrong tensor back to one whose inputs are right."""
-    by_tensor = {name: node for node, name in makers}
-    node, name = makers[start]
+    """From a wrong tensor back to one that is made of right ones, and the node that does the arithmetic."""
+    producers = {name: node for node in model.graph.node for name in node.output}
+    shared = {name for _, name in makers}
+    name = makers[start][1]
     seen = {name}
     while True:
-        wrong = next((n for n in node.input if n in by_tensor and n not in seen and error(n) > limit), None)
+        wrong = next(
+            (n for n in _sources(producers[name], producers, shared) if n not in seen and error(n) > limit),
+            None,
+        )
         if wrong is None:
-            return node, name
+            break
         seen.add(wrong)
-        node, name = by_tensor[wrong], wrong
+        name = wrong
+    node = producers[name]
+    while node.op_type in _CONVERSIONS and node.input[0] in producers:
+        node = producers[node.input[0]]
+    return node, name
+
+
+def _sources(node: NodeProto, producers: Mapping[str, NodeProto], shared: Collection[str]) -> list[str]:
+    """The tensors both versions have that a node is made of, looked for behind those only one has."""
+    found: list[str] = []
+    for name in node.input:
+        if name in shared:
+            found.append(name)
+        elif name in producers:
+            found += _sources(producers[name], producers, shared)
+    return found
 
 
 def _error_of(model: ModelProto, reference: ModelProto, name: str, data: Arrays) -> float:

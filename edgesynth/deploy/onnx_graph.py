@@ -16,7 +16,17 @@ from edgesynth.errors import InputError
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto
 
-__all__ = ["Scope", "Site", "Value", "all_initializers", "default_opset", "load_model", "read_model", "sites"]
+__all__ = [
+    "Scope",
+    "Site",
+    "Value",
+    "all_initializers",
+    "default_opset",
+    "input_shapes",
+    "load_model",
+    "read_model",
+    "sites",
+]
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
 
@@ -129,6 +139,14 @@ def load_model(path: str | os.PathLike[str]) -> ModelProto:
     except Exception as error:
         raise InputError(f"{path} is damaged: {_first_line(error)}; export it again") from error
     return model
+
+
+def input_shapes(model: ModelProto) -> dict[str, tuple[int | str | None, ...] | None]:
+    """Shape of every input that is no weight, in call order; ``None`` where it is not declared."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return {
+        value.name: value_of(value.type).shape for value in model.graph.input if value.name not in weights
+    }
 
 
 def default_opset(model: ModelProto) -> int:

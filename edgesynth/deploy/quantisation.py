@@ -96,7 +96,8 @@ def quantise(
         model: In FP32, opset 13 or later.
         data: Calibration inputs by name, axis 0 the batch.
         methods: The ways to compare.
-        metric: A score of the outputs on ``data``; without one the error of the outputs decides.
+        metric: A score from 0 to 1 of the outputs on ``data``; the error of the outputs decides without one,
+            and between scores that lie within each other's noise.
 
     Raises:
         InputError: Nothing in the model can be quantised, it cannot run on the data, or a method is unknown.

@@ -307,12 +307,18 @@ def _forget_shapes(model: ModelProto) -> None:
     import onnx
 
     del model.graph.value_info[:]
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in model.graph.output}
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     known = {value.name: value for value in inferred.graph.output}
     for value in model.graph.output:
         value.CopyFrom(known.get(value.name, value))
+        if not value.type.tensor_type.HasField("shape"):
+            # Every output needs a shape; what cannot be inferred is free.
+            value.type.tensor_type.shape.SetInParent()
+            for _ in range(ranks[value.name]):
+                value.type.tensor_type.shape.dim.add()
 
 
 def _batch_of(model: ModelProto) -> Batch:

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from edgesynth.deploy.half import find_overflows
 from edgesynth.deploy.onnx import export_onnx
 from edgesynth.deploy.onnx_graph import default_opset, load_model
+from edgesynth.deploy.opset import convert_opset
 from edgesynth.deploy.preflight import preflight
 from edgesynth.deploy.quantisation import METHODS
+from edgesynth.deploy.runners import OnnxRunner
 from edgesynth.deploy.target import Batch, export_for_device
 from edgesynth.deploy.verify import verify
 from edgesynth.devices import load_profile
@@ -68,6 +70,41 @@ def test_a_batch_that_is_fixed_inside_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="fixed at 1 inside"):
         export_for_device(model, TX2, tmp_path / "out.onnx", batch="dynamic")
     assert not (tmp_path / "out.onnx").exists()
+
+
+def _lowered(*nodes: onnx.NodeProto, opset: int = 18, **constants: np.ndarray) -> onnx.ModelProto:  # type: ignore[type-arg]
+    graph = helper.make_graph(
+        list(nodes),
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    return convert_opset(model, 13)
+
+
+def test_axes_that_became_an_input_go_back_to_an_attribute() -> None:
+    lowered = _lowered(helper.make_node("ReduceMean", ["x", "a"], ["y"], keepdims=0), a=np.array([1]))
+    node = lowered.graph.node[0]
+    assert list(node.input) == ["x"]
+    assert {entry.name: list(entry.ints) for entry in node.attribute if entry.ints} == {"axes": [1]}
+    found = OnnxRunner(lowered)({"x": np.float32([[1, 2, 3, 6], [0, 0, 0, 4]])})
+    assert found["y"].tolist() == [3, 1]
+
+
+@pytest.mark.parametrize(
+    ("node", "opset", "reason"),
+    [
+        (helper.make_node("LayerNormalization", ["x", "s"], ["y"], name="n"), 17, "no such operator"),
+        (helper.make_node("Gelu", ["x"], ["y"], name="n"), 20, "no such operator"),
+        (helper.make_node("Reshape", ["x", "s"], ["y"], name="n", allowzero=1), 18, "attribute allowzero"),
+        (helper.make_node("ReduceMax", ["x", "x"], ["y"], name="n"), 18, "axes are computed"),
+    ],
+)
+def test_what_has_no_counterpart_below_is_named(node: onnx.NodeProto, opset: int, reason: str) -> None:
+    with pytest.raises(InputError, match=rf"n \({node.op_type}\) has no counterpart in opset 13: .*{reason}"):
+        _lowered(node, opset=opset)
 
 
 def test_free_sizes_are_fixed_by_a_shape(tmp_path: Path) -> None:
