@@ -19,7 +19,7 @@ from edgesynth.deploy.preflight import Preflight, preflight
 from edgesynth.deploy.rtx import RtxBuild, build_with_rtx, rtx_missing
 from edgesynth.deploy.runners import OnnxRunner
 from edgesynth.deploy.samples import Samples, generated_samples, load_samples
-from edgesynth.deploy.target import Batch, DeviceExport, export_for_device, prepare
+from edgesynth.deploy.target import Batch, DeviceExport, export_for_device, is_quantised, prepare
 from edgesynth.deploy.verify import VerifyReport, verify
 from edgesynth.errors import InputError, MissingDependencyError
 from edgesynth.runs.atomic import write_atomic
@@ -125,14 +125,13 @@ def deliver(
     """
     if must_build and (missing := rtx_missing()):
         raise MissingDependencyError(missing)
-    if precision == "int8" and data is None:
-        profile.precision(precision)
-        raise InputError("INT8 needs real inputs to calibrate on; give --data with some dozens of samples")
     found, model = _checked(source, profile, precision=precision, batch=batch, shapes=shapes)
     if model is None or not found:
         return Delivery(found)
+    if precision == "int8" and data is None and not is_quantised(model):
+        raise InputError("INT8 needs real inputs to calibrate on; give --data with some dozens of samples")
     calibration = samples = _samples(model, data)
-    if precision == "int8":
+    if precision == "int8" and not is_quantised(model):
         # What ranges were chosen on cannot tell how good they are.
         calibration, samples = samples.apart(_fixed(model))
     with tempfile.TemporaryDirectory() as folder:

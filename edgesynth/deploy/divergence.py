@@ -155,11 +155,14 @@ def _earliest(
 def _sources(node: NodeProto, producers: Mapping[str, NodeProto], shared: Collection[str]) -> list[str]:
     """The tensors both versions have that a node is made of, looked for behind those only one has."""
     found: list[str] = []
-    for name in node.input:
+    ahead, seen = list(node.input), set[str]()
+    while ahead:
+        name = ahead.pop(0)
         if name in shared:
             found.append(name)
-        elif name in producers:
-            found += _sources(producers[name], producers, shared)
+        elif name in producers and name not in seen:
+            ahead += producers[name].input
+        seen.add(name)
     return found
 
 

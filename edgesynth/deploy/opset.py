@@ -57,8 +57,6 @@ def convert_opset(model: ModelProto, opset: int) -> ModelProto:
         for entry in converted.opset_import:
             if entry.domain in DEFAULT_DOMAINS:
                 entry.version = opset
-    # A parser may refuse a file of a newer layout than it was built with, whatever the file uses of it.
-    converted.ir_version = min(converted.ir_version, 8 if opset <= 17 else 10)
     return converted
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from edgesynth.devices import Profile
 
-__all__ = ["Batch", "DeviceExport", "export_for_device", "prepare"]
+__all__ = ["Batch", "DeviceExport", "export_for_device", "is_quantised", "prepare"]
 
 Batch = int | Literal["dynamic"]
 """A fixed number of samples per call, or a free one."""
@@ -113,6 +113,8 @@ def prepare(
     # An older opset is read as well; only what the file must have is converted.
     if default_opset(copy) > wanted or (opset and default_opset(copy) != opset):
         copy = convert_opset(copy, wanted)
+    # A parser may refuse a file of a newer layout than it was built with, whatever the file uses of it.
+    copy.ir_version = min(copy.ir_version, 8 if default_opset(copy) <= 17 else 10)
     _fix_sizes(copy, shapes or {})
     if batch is not None:
         _set_batch(copy, batch)
@@ -134,7 +136,8 @@ def export_for_device(
     """Write the file that the TensorRT of a device is to build.
 
     Args:
-        source: An FP32 ONNX file, such as :func:`~edgesynth.deploy.onnx.export_onnx` writes, or a model.
+        source: An FP32 ONNX file, such as :func:`~edgesynth.deploy.onnx.export_onnx` writes, or a model; one
+            that holds Q/DQ pairs already is taken as INT8 as it is.
         profile: The device.
         path: The file to write; its folder is made when missing. It appears whole or not at all.
         precision: ``fp32``, ``fp16`` or ``int8``.
@@ -162,7 +165,13 @@ def export_for_device(
     kept: tuple[Kept, ...] = ()
     calibrations: tuple[Calibration, ...] = ()
     flags: tuple[str, ...] = ()
-    if precision == "int8":
+    if is_quantised(model):
+        if precision != "int8":
+            raise InputError(
+                f"the network is quantised already and cannot be turned into {precision}; ask for int8"
+            )
+        flags = () if typed else ("INT8", "FP16")
+    elif precision == "int8":
         if data is None:
             raise InputError("INT8 needs real inputs to calibrate on; give some dozens of samples")
         if default_opset(model) < _QDQ_OPSET:
@@ -196,6 +205,11 @@ def export_for_device(
             calibrations=calibrations,
         ),
     )
+
+
+def is_quantised(model: ModelProto) -> bool:
+    """Whether a model holds Q/DQ pairs."""
+    return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
 
 
 def _write(model: ModelProto, path: Path, profile: Profile, export: DeviceExport) -> DeviceExport:

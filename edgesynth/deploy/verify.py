@@ -156,6 +156,7 @@ def verify(
     """
     source = Path(path)
     model = load_model(source)
+    # As written: a runtime that optimises puts integer kernels where Q/DQ pairs are.
     runner = OnnxRunner(source, optimise=False)
     problems = _declared(model, runner, opset, batch)
     expected = _expected(reference, runner, data)
@@ -214,7 +215,7 @@ def _expected(
 ) -> dict[str, NDArray[Any]]:
     """The reference's outputs under the names of the file's: by order for a module, by name for a file."""
     if not isinstance(reference, nn.Module):
-        return run_in_parts(OnnxRunner(reference), data)
+        return run_in_parts(OnnxRunner(reference, optimise=False), data)
     from edgesynth.deploy.onnx import evaluate
 
     missing = [name for name in runner.inputs if name not in data]

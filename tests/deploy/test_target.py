@@ -220,6 +220,26 @@ def test_int8_without_data_is_refused(tmp_path: Path) -> None:
         export_for_device(path, ORIN, tmp_path / "out.onnx", precision="int8")
 
 
+def test_a_network_that_is_quantised_already_is_taken_as_it_is(tmp_path: Path) -> None:
+    _, path, data = small(tmp_path)
+    first = export_for_device(
+        path, ORIN, tmp_path / "a.onnx", precision="int8", data=data, methods=["min-max"]
+    )
+    again = export_for_device(first.path, ORIN, tmp_path / "b.onnx", precision="int8")
+    assert again.flags == ("INT8", "FP16")
+    assert again.calibrations == ()
+    assert verify(again.path, first.path, data)
+    with pytest.raises(InputError, match="quantised already"):
+        export_for_device(first.path, ORIN, tmp_path / "c.onnx", precision="fp16", data=data)
+
+
+def test_the_layout_is_one_that_old_parsers_know(tmp_path: Path) -> None:
+    _, path, _ = small(tmp_path)
+    model = load_model(path)
+    model.ir_version = 11
+    assert onnx.load(str(export_for_device(model, TX2, tmp_path / "out.onnx").path)).ir_version == 8
+
+
 def test_equal_networks_are_equal_files(tmp_path: Path) -> None:
     _, path, data = small(tmp_path)
     one, two = (
