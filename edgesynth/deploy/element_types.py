@@ -25,11 +25,13 @@ _MAX_AXES: Final = 8
 _INT32: Final = np.iinfo(np.int32)
 _READ: Final = frozenset({"FLOAT", "FLOAT16", "INT32", "INT64", "INT8", "BOOL"})
 """Element types every release reads, INT64 by casting it down before 9.0."""
+_CONVERSIONS: Final = frozenset({"Cast", "CastLike", "QuantizeLinear", "DequantizeLinear", "Identity"})
 _GPU_TYPES: Final = ("FLOAT8", "FLOAT4", "INT4", "UINT4")
 
 
 def operator_types(site: Site, release: Release) -> Iterator[Finding]:
     """Integer arithmetic where the tables of TensorRT 8 list floating point alone."""
+    yield from _small_integers(site, release)
     allowed = allowed_types(site.node.op_type, release)
     kind = site.scope.value(site.input(0) or site.node.output[0]).type
     if site.node.op_type == "ConstantOfShape":
@@ -44,6 +46,17 @@ def operator_types(site: Site, release: Release) -> Iterator[Finding]:
         f"it works on {kind}; the table lists {', '.join(sorted(allowed))}",
         "export with fixed sizes, so that it is folded, or compute in FLOAT",
     )
+
+
+def _small_integers(site: Site, release: Release) -> Iterator[Finding]:
+    """INT8 and UINT8 where they are neither cast nor quantised: no table from 10 on lists them."""
+    if site.node.op_type in _CONVERSIONS:
+        return
+    kinds = {site.scope.value(name).type for name in site.node.input if name}
+    small = kinds & ({"UINT8"} if release < (10, 0) else {"UINT8", "INT8"})
+    if small:
+        reason = f"it works on {', '.join(sorted(small))}, which is for inputs, outputs and Q/DQ pairs"
+        yield Finding("unknown", site.name, site.node.op_type, reason, "cast to FLOAT or INT32 before it")
 
 
 def tensor_types(every: Sequence[Site], model: ModelProto, release: Release) -> Iterator[Finding]:
@@ -85,6 +98,8 @@ def _element(kind: str, release: Release, *, inside: bool) -> tuple[Verdict | No
         or (kind == "BFLOAT16" and release >= (9, 0))
     ):
         return None, "", ""
+    if kind == "UINT8" and release >= (10, 10):
+        return "unknown", "UINT8 inside a network; it is for inputs and outputs", "cast it to FLOAT first"
     if kind == "DOUBLE":
         return "noted", "DOUBLE is cast down to FLOAT, and clamped", "export in FLOAT"
     if kind.startswith(_GPU_TYPES):

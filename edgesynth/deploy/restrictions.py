@@ -61,14 +61,20 @@ def _constant_input(index: int, what: str, until: Release | None, *, optional: b
 
 
 def _zero_point(site: Site, release: Release) -> Iterator[Objection]:
-    del release
     name = site.input(2)
     if not name:
         if site.node.op_type == "QuantizeLinear":
             yield "refused", "without a zero point it makes UINT8, and only INT8 is read", "quantise to INT8"
         return
     kind, held = site.scope.value(name).type, site.scope.constant(name)
-    if kind in {"UINT8", "INT16", "UINT16", "INT32"}:
+    if kind == "UINT8" and release >= (10, 10):
+        # The changelog of 10.10 and 10.11 has UINT8 constants imported and asymmetric ranges for DLA.
+        yield (
+            "unknown",
+            "it quantises to UINT8; the table lists INT8",
+            "quantise to INT8 with zero points of 0",
+        )
+    elif kind in {"UINT8", "INT16", "UINT16", "INT32"}:
         yield (
             "refused",
             f"it quantises to {kind}, and only INT8 is read",
@@ -87,6 +93,8 @@ def _resize(site: Site, release: Release) -> Iterator[Objection]:
             yield "refused", f"{key} {chosen!r}; known are {', '.join(sorted(known))}", "choose one of those"
     if site.attributes.get("antialias"):
         yield "refused", "antialiasing", "export with antialias=False"
+    if site.input(2) and not site.scope.is_constant(site.input(2)):
+        yield "unknown", "its scales are computed", "export with fixed sizes"
     if "axes" in site.attributes and release < (10, 0):
         yield "unknown", "resizing with axes is not in the tables before 10", "give scales for every axis"
 
@@ -250,7 +258,10 @@ def _scatter(site: Site, release: Release) -> Iterator[Objection]:
     reduction = _text(site.attributes.get("reduction")) or "none"
     if reduction == "none":
         return
-    if site.node.op_type == "ScatterND" or release < (9, 3):
+    if site.node.op_type == "ScatterElements" and release >= (10, 0):
+        if reduction not in {"add", "mul"}:
+            yield "unknown", f"reduction {reduction!r}; which ones are read is not said", "use add or mul"
+    else:
         yield "refused", f"reduction {reduction!r}", "scatter without reduction"
 
 
@@ -277,6 +288,37 @@ def _pad(site: Site, release: Release) -> Iterator[Objection]:
         yield "refused", "mode 'wrap'", "pad with constant, edge or reflect"
     if site.input(3) and release < (10, 4):
         yield "unknown", "axes as an input came with 10.4", "give pads for every axis"
+
+
+def _attention(site: Site, release: Release) -> Iterator[Objection]:
+    del release
+    if any(site.scope.value(site.input(index)).rank not in {None, 4} for index in range(3)):
+        yield "refused", "queries, keys and values of other than 4 axes", "split the heads before it"
+    if any(site.input(index) for index in (4, 5, 6)) or any(site.has_output(index) for index in (1, 2, 3)):
+        yield "refused", "past or present keys and values", "compute attention from matrix products"
+    if site.attributes.get("softcap") or "qk_matmul_output_mode" in site.attributes:
+        yield "refused", "softcap or qk_matmul_output_mode", "compute attention from matrix products"
+    yield "unknown", "a builder of the newest release wants keys and values of one shape", "build to find out"
+
+
+def _lp_pool(site: Site, release: Release) -> Iterator[Objection]:
+    del release
+    if site.attributes.get("p", 2) not in {1, 2}:
+        yield "unknown", f"p {site.attributes['p']}; a builder of the newest release reads 1 and 2", "use p=2"
+
+
+def _dropout(site: Site, release: Release) -> Iterator[Objection]:
+    name = site.input(2)
+    held = site.scope.constant(name) if name else None
+    if name and (held is None or bool(np.any(held))):
+        verdict: Verdict = "refused" if release >= (10, 0) else "unknown"
+        yield verdict, "its training mode is not an initializer of False", "export in evaluation mode"
+
+
+def _tensor_scatter(site: Site, release: Release) -> Iterator[Objection]:
+    del release
+    if (_text(site.attributes.get("mode")) or "linear") != "linear":
+        yield "unknown", "mode 'circular'; a builder of the newest release reads linear", "use mode 'linear'"
 
 
 def _training(site: Site, release: Release) -> Iterator[Objection]:
@@ -316,6 +358,7 @@ _RULES: Final[Mapping[str, tuple[_Rule, ...]]] = MappingProxyType(
     {
         "ArgMax": (_argument,),
         "ArgMin": (_argument,),
+        "Attention": (_attention,),
         "AveragePool": (_spatial(2, 3), _pool),
         "BatchNormalization": (_training,),
         "Constant": (_constant,),
@@ -323,6 +366,7 @@ _RULES: Final[Mapping[str, tuple[_Rule, ...]]] = MappingProxyType(
         "ConvTranspose": (_spatial(2, 3), _weights),
         "CumSum": (_constant_input(1, "axis", (10, 8)),),
         "DequantizeLinear": (_zero_point,),
+        "Dropout": (_dropout,),
         "Einsum": (_einsum,),
         "GRU": (_recurrent,),
         "GridSample": (_grid_sample,),
@@ -332,7 +376,7 @@ _RULES: Final[Mapping[str, tuple[_Rule, ...]]] = MappingProxyType(
         "LSTM": (_recurrent,),
         "LayerNormalization": (_layer_norm,),
         "Loop": (_loop,),
-        "LpPool": (_pool,),
+        "LpPool": (_pool, _lp_pool),
         "MaxPool": (_spatial(2, 3), _pool),
         "NonMaxSuppression": (_suppression,),
         "OneHot": (_constant_input(1, "depth", None),),
@@ -346,11 +390,13 @@ _RULES: Final[Mapping[str, tuple[_Rule, ...]]] = MappingProxyType(
         },
         "Resize": (_resize,),
         "ReverseSequence": (_reversed,),
+        "STFT": (_constant_input(1, "frame_step", None), _constant_input(2, "window", None)),
         "Scan": (_loop,),
         "ScatterElements": (_scatter,),
         "ScatterND": (_scatter,),
         "Slice": (_constant_input(3, "axes", (10, 3)),),
         "Squeeze": (_constant_input(1, "axes", (10, 7)),),
+        "TensorScatter": (_tensor_scatter,),
         "TopK": (_constant_input(1, "k", (8, 6)), _top),
         "Unsqueeze": (_constant_input(1, "axes", (10, 7)),),
     }
