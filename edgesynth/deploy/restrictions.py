@@ -201,14 +201,8 @@ def _branches(site: Site, release: Release) -> Iterator[Objection]:
 
 
 def _loop(site: Site, release: Release) -> Iterator[Objection]:
-    del site
-    verdict: Verdict = "unknown"
-    since = "scan outputs of a computed length and loop state that changes its shape are not read"
-    yield (
-        verdict,
-        since if release >= (10, 0) else "what it carries must keep its shape",
-        "unroll it in the export",
-    )
+    del site, release
+    yield "unknown", "state and scan outputs that change their shape are not read", "unroll it in the export"
 
 
 def _recurrent(site: Site, release: Release) -> Iterator[Objection]:
