@@ -112,6 +112,7 @@ def test_the_promised_extras_exist() -> None:
     assert set(PROJECT["project"]["optional-dependencies"]) == {
         "cpu",
         "gpu",
+        "rtx",
         "tensorrt",
         "pycuda",
         "ray",

@@ -10,6 +10,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 
@@ -28,14 +29,15 @@ def blocks(language: str) -> list[str]:
 
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
 BOARD = [line for line in COMMANDS if "ssh://" in line]
-CHEAP = [line for line in COMMANDS if line.startswith("edgesynth ") and line not in BOARD]
+OWN = [line for line in COMMANDS if "model.onnx" in line and line not in BOARD]
+CHEAP = [line for line in COMMANDS if line.startswith("edgesynth ") and line not in {*BOARD, *OWN}]
 EXPENSIVE = [line for line in COMMANDS if line.startswith("make ")]
 # It is what `make` does into .venv, and the packaging test into a fresh environment.
 INSTALLATION = [line for line in COMMANDS if line.startswith("python3 -m venv")]
 
 
 def test_every_command_is_run_somewhere() -> None:
-    assert {*BOARD, *CHEAP, *EXPENSIVE, *INSTALLATION} == set(COMMANDS)
+    assert {*BOARD, *OWN, *CHEAP, *EXPENSIVE, *INSTALLATION} == set(COMMANDS)
     assert len(INSTALLATION) == 1
 
 
@@ -57,6 +59,17 @@ def test_a_cheap_command_works_in_an_empty_folder(command: str, tmp_path: Path) 
     done = run(command, tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+@pytest.mark.parametrize("command", OWN)
+def test_a_command_works_on_files_of_the_users_own(command: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Flatten(), torch.nn.Linear(288, 4))
+    export_onnx(network, (torch.zeros(2, 3, 8, 8),), tmp_path / "model.onnx", opset=13)
+    numpy.savez(tmp_path / "images.npz", input=torch.randn(32, 3, 8, 8).numpy())
+    done = run(command, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / command.rsplit(maxsplit=1)[-1]).is_file()
 
 
 @pytest.mark.ssh

@@ -24,7 +24,7 @@ import typer
 from typer.exceptions import TyperException
 
 from edgesynth import __version__
-from edgesynth.cli import bench, devices, generate, init, inspect, report, synth
+from edgesynth.cli import bench, devices, export, generate, init, inspect, report, synth
 from edgesynth.errors import EdgesynthError
 
 __all__ = ["INTERNAL_ERROR", "INTERRUPTED", "app", "main"]
@@ -49,6 +49,7 @@ app = typer.Typer(
 for _verb in (
     synth.synth,
     generate.generate,
+    export.export,
     inspect.inspect,
     report.report,
     bench.bench,

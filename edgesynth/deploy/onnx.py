@@ -30,7 +30,14 @@ from edgesynth.runs.faults import disk_faults
 if TYPE_CHECKING:
     import onnx as onnx_types
 
-__all__ = ["OnnxExport", "OutputError", "RuntimeComparison", "compare_with_runtime", "export_onnx"]
+__all__ = [
+    "OnnxExport",
+    "OutputError",
+    "RuntimeComparison",
+    "compare_with_runtime",
+    "evaluate",
+    "export_onnx",
+]
 
 DEFAULT_OPSET = 13
 """The newest opset that TensorRT 8.2 (JetPack 4.6, Jetson TX2) parses."""
@@ -240,6 +247,16 @@ def compare_with_runtime(
         samples=int(tensors[0].shape[0]),
         runtime=f"onnxruntime {runtime.__version__} (CPU)",
     )
+
+
+def evaluate(module: nn.Module, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The output tensors of a module in evaluation mode, in the order an exported file has them.
+
+    Raises:
+        TraceError: It cannot run on these inputs, or returns what is no tensor.
+    """
+    with _evaluating(module):
+        return _outputs_of(module, tuple(inputs))[0]
 
 
 class _Flattened(nn.Module):

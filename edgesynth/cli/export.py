@@ -1,0 +1,232 @@
+"""``edgesynth export``: an ONNX file that the TensorRT of a device takes, checked before a board is asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from edgesynth.cli.options import AsJson, Quiet
+from edgesynth.errors import InputError, RequirementsNotMet
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edgesynth.deploy.delivery import Delivery
+    from edgesynth.deploy.half import Kept
+    from edgesynth.deploy.target import Batch
+    from edgesynth.deploy.verify import VerifyReport
+
+__all__ = ["export"]
+
+_ONNX_FILE: Final = "network.onnx"
+"""What a generated network's folder calls its ONNX file."""
+
+
+def export(
+    network: Annotated[
+        str, typer.Argument(metavar="NETWORK", help="The folder of a generated network, or an ONNX file.")
+    ],
+    *,
+    device: Annotated[str, typer.Option("--device", help="A device profile; edgesynth devices lists them.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="The file to write; without it nothing is kept.")
+    ] = None,
+    precision: Annotated[str, typer.Option("--precision", help="fp32, fp16 or int8.")] = "fp32",
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", help="Real inputs: .npz (also labels), .npy, or a data set's name; int8 needs it."
+        ),
+    ] = None,
+    batch: Annotated[
+        str | None,
+        typer.Option("--batch", help="Samples per call, or dynamic; as the network has it by default."),
+    ] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input", help="Sizes for free axes: 1x3x224x224, or NAME=1x3x224x224; once per input."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="What a generated network was cut from; PyTorch is compared with then."),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Insist on a build by TensorRT for RTX (the extra rtx).")
+    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write, check and verify the file that a device's TensorRT is to build."""
+    from edgesynth.cli.output import print_json
+    from edgesynth.cli.progress import open_progress
+    from edgesynth.deploy.delivery import deliver
+    from edgesynth.devices import load_profile
+
+    profile = load_profile(device)
+    profile.precision(precision)
+    source = _source(network)
+    with open_progress(quiet=quiet).phase(f"export {source.stem} for {profile.title}"):
+        delivery = deliver(
+            source,
+            profile,
+            out,
+            precision=precision,
+            batch=_batch(batch),
+            data=data,
+            shapes=_shapes(shape, source),
+            module=_module(model, network),
+            must_build=check,
+        )
+    print_json(delivery.to_json()) if as_json else _tell(delivery)
+    if not delivery:
+        more = len(delivery.failures) - 1
+        raise RequirementsNotMet(
+            f"{network} is not fit for {profile.name}, and no file was kept: {delivery.failures[0]}"
+            + (f"; and {more} more" if more else "")
+        )
+
+
+def _source(network: str) -> Path:
+    path = Path(network)
+    if path.is_dir():
+        if not (path / _ONNX_FILE).is_file():
+            raise InputError(
+                f"{network} holds no {_ONNX_FILE}; give the folder of a generated network, or an ONNX file"
+            )
+        return path / _ONNX_FILE
+    if not path.is_file():
+        raise InputError(
+            f"there is no network {network}; give a folder of a generated network, or an ONNX file"
+        )
+    return path
+
+
+def _batch(text: str | None) -> Batch | None:
+    if text is None or text == "dynamic":
+        return "dynamic" if text else None
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"--batch {text!r} cannot be read; give a number from 1 on, or dynamic")
+    return int(text)
+
+
+def _shapes(texts: Sequence[str] | None, source: Path) -> dict[str, tuple[int, ...]]:
+    from edgesynth.cli.models import example_inputs
+    from edgesynth.deploy.onnx_graph import input_shapes, read_model
+
+    shapes: dict[str, tuple[int, ...]] = {}
+    for text in texts or ():
+        name, _, sizes = text.rpartition("=")
+        if not name:
+            inputs = list(input_shapes(read_model(source)))
+            if len(inputs) != 1:
+                raise InputError(f"--input {text!r} names none of {', '.join(inputs)}; write NAME={sizes}")
+            name = inputs[0]
+        shapes[name] = tuple(example_inputs(source.name, [sizes])[0].shape)
+    return shapes
+
+
+def _module(model: str | None, network: str) -> nn.Module | None:
+    """The generated network as a PyTorch module, cut from what the user names."""
+    if model is None:
+        return None
+    import torch
+
+    from edgesynth.cli.models import find_module
+    from edgesynth.graph.recipe import load, read_recipe
+
+    if not Path(network).is_dir():
+        raise InputError("--model is for the folder of a generated network; an ONNX file has no recipe")
+    recipe = read_recipe(Path(network))
+    inputs = [torch.zeros([int(size) for size in item["shape"]]) for item in recipe.inputs]
+    return load(find_module(model, inputs), network)
+
+
+def _tell(delivery: Delivery) -> None:
+    from edgesynth.cli.output import print_table, write
+
+    print_table(["step", "verdict", "what"], list(_rows(delivery)))
+    if delivery.kept and delivery.export is not None:
+        write(f"written: {delivery.export.path}")
+
+
+def _rows(delivery: Delivery) -> Iterator[list[str]]:
+    found, written = delivery.preflight, delivery.export
+    release = f"TensorRT {found.tensorrt}" if found.tensorrt else "TensorRT of unknown version"
+    yield [
+        "pre-flight",
+        found.verdict,
+        f"{release} on {found.device}; opset {found.opset}, {found.nodes} nodes",
+    ]
+    for verdict, node, operator, reason, advice in found.rows():
+        where = f"{node} ({operator}): " if operator and node else f"{node}: " if node else ""
+        yield ["", verdict, f"{where}{reason}; {advice}"]
+    if written is None:
+        return
+    flags = f"builder flags {', '.join(written.flags)}" if written.flags else "no builder flags"
+    typed = ", strongly typed" if written.strongly_typed else ""
+    size = f"{written.bytes / 1e6:.2f} MB"
+    yield [
+        "export",
+        written.precision,
+        f"opset {written.opset}, batch {written.batch}, {size}, {flags}{typed}",
+    ]
+    yield from _kept(written.kept)
+    for index, tried in enumerate(written.calibrations):
+        score = "" if tried.metric is None else f", accuracy {100 * tried.metric:.1f} %"
+        yield [
+            "",
+            "compared" if index else "calibration",
+            f"{tried.method}: output error {tried.error:.2%}{score}",
+        ]
+    for report in (delivery.report, delivery.module_report):
+        if report is not None:
+            yield from _verification(report, delivery.data)
+    built = delivery.build
+    if built is None:
+        yield ["build", "not tried", "TensorRT for RTX is not installed (the extra rtx)"]
+    elif built:
+        what = f"TensorRT for RTX {built.version}: {built.layers} layers in {built.seconds:.2f} s"
+        yield ["build", "built", f"{what}, engine {built.bytes / 1e6:.2f} MB"]
+    else:
+        yield from (["build", "refused", error] for error in built.errors)
+
+
+def _kept(nodes: Sequence[Kept]) -> Iterator[list[str]]:
+    """Nodes that stay in FP32: each that overflows, and how many there are of each operator besides."""
+    alike = Counter((kept.operator, kept.reason) for kept in nodes if kept.max_abs is None)
+    for (operator, reason), count in alike.items():
+        yield ["", "kept in fp32", f"{count} {operator}: {reason}"]
+    for kept in nodes:
+        if kept.max_abs is not None:
+            yield ["", "kept in fp32", f"{kept.node} ({kept.operator}): {kept.reason}, {kept.max_abs:.3g}"]
+
+
+def _verification(report: VerifyReport, data: str) -> Iterator[list[str]]:
+    yield [
+        "verify",
+        "agrees" if report else "differs",
+        f"with {report.reference} on {data}; {report.runtime}",
+    ]
+    for output in report.outputs:
+        if not output.problem:
+            yield [
+                "",
+                "agrees",
+                f"{output.name}: off by {output.max_abs:.3g} where values reach {output.scale:.3g}",
+            ]
+    yield from (["", "differs", failure] for failure in report.failures)
+    if report.divergence is not None:
+        first = report.divergence
+        yield ["", "first", f"{first.node} ({first.operator}), error {first.error:.3g}"]
+    if report.metric is not None and report.reference_metric is not None:
+        yield [
+            "",
+            "accuracy",
+            f"{100 * report.metric:.1f} %, reference {100 * report.reference_metric:.1f} %",
+        ]

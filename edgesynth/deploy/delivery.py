@@ -1,0 +1,203 @@
+"""From any network to a file a device takes: pre-flight, export, verification, and a real builder.
+
+Fails closed: the file is kept only when nothing was refused and every output agrees.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from torch import nn
+
+from edgesynth.deploy.onnx_graph import input_shapes, load_model
+from edgesynth.deploy.preflight import Preflight, preflight
+from edgesynth.deploy.rtx import RtxBuild, build_with_rtx, rtx_missing
+from edgesynth.deploy.runners import OnnxRunner
+from edgesynth.deploy.samples import Samples, generated_samples, load_samples
+from edgesynth.deploy.target import Batch, DeviceExport, export_for_device, is_quantised, prepare
+from edgesynth.deploy.verify import VerifyReport, verify
+from edgesynth.errors import InputError, MissingDependencyError
+from edgesynth.runs.atomic import write_atomic
+from edgesynth.runs.faults import disk_faults
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from edgesynth.devices import Profile
+
+__all__ = ["Delivery", "deliver"]
+
+_SAMPLES: Final = 256
+"""The most samples taken of the user's data."""
+_GENERATED: Final = 32
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What became of a network; true exactly when it may go to the device.
+
+    Attributes:
+        preflight: What is known about it on the device.
+        export: The file, or ``None`` when it was refused before.
+        report: Its verification, by the file it came from.
+        module_report: Its verification by the PyTorch module, where there is one.
+        build: What a real builder made of it; ``None`` without one.
+        data: What it was verified on.
+        kept: Whether the file is where it was asked for.
+    """
+
+    preflight: Preflight
+    export: DeviceExport | None = None
+    report: VerifyReport | None = None
+    module_report: VerifyReport | None = None
+    build: RtxBuild | None = None
+    data: str = ""
+    kept: bool = False
+
+    def __bool__(self) -> bool:
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Why it may not go to the device, one line each."""
+        refused = [
+            f"{found.node or 'the file'}{f' ({found.operator})' if found.operator else ''}: {found.reason}"
+            for found in self.preflight.refusals
+        ]
+        for report in (self.report, self.module_report):
+            refused += report.failures if report is not None else ()
+        if self.build is not None and not self.build:
+            refused += [f"TensorRT for RTX: {error}" for error in self.build.errors]
+        return tuple(refused)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        parts = {
+            "preflight": self.preflight,
+            "export": self.export,
+            "verify": self.report,
+            "verify_module": self.module_report,
+            "build": self.build,
+        }
+        return {
+            "passed": bool(self),
+            "failures": list(self.failures),
+            "data": self.data,
+            "kept": self.kept,
+            **{name: None if part is None else part.to_json() for name, part in parts.items()},
+        }
+
+
+def deliver(
+    source: str | os.PathLike[str],
+    profile: Profile,
+    path: str | os.PathLike[str] | None,
+    *,
+    precision: str = "fp32",
+    batch: Batch | None = None,
+    data: str | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    module: nn.Module | None = None,
+    must_build: bool = False,
+) -> Delivery:
+    """Check, export, verify and build one network for one device.
+
+    Args:
+        source: An FP32 ONNX file.
+        profile: The device.
+        path: Where the file is kept; ``None`` keeps none.
+        precision: ``fp32``, ``fp16`` or ``int8``.
+        batch: Samples per call, ``dynamic``, or as the source has it.
+        data: Real inputs, see :func:`~edgesynth.deploy.samples.load_samples`; INT8 needs them.
+        shapes: Sizes for free axes, by input.
+        module: The PyTorch network the source was written from, to compare with as well.
+        must_build: Refuse to go on without a real builder.
+
+    Raises:
+        InputError: The source, the data or an option cannot be used.
+        MissingDependencyError: A builder is demanded and not installed.
+        RunError: The file cannot be written.
+    """
+    if must_build and (missing := rtx_missing()):
+        raise MissingDependencyError(missing)
+    found, model = _checked(source, profile, precision=precision, batch=batch, shapes=shapes)
+    if model is None or not found:
+        return Delivery(found)
+    if precision == "int8" and data is None and not is_quantised(model):
+        raise InputError("INT8 needs real inputs to calibrate on; give --data with some dozens of samples")
+    calibration = samples = _samples(model, data)
+    if precision == "int8" and not is_quantised(model):
+        # What ranges were chosen on cannot tell how good they are.
+        calibration, samples = samples.apart(_fixed(model))
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder) / (Path(path).name if path else "network.onnx")
+        export = export_for_device(
+            model,
+            profile,
+            scratch,
+            precision=precision,
+            data=calibration.data if calibration.real else None,
+            metric=calibration.metric,
+        )
+        found = preflight(scratch, profile, precision=precision)
+        options: dict[str, Any] = {
+            "precision": precision,
+            "opset": export.opset,
+            "batch": export.batch if isinstance(export.batch, int) else 0,
+            "metric": samples.metric,
+        }
+        delivery = Delivery(
+            found,
+            export,
+            verify(scratch, source, samples.data, **options),
+            None if module is None else verify(scratch, module, samples.data, **options),
+            None if rtx_missing() else build_with_rtx(scratch, batch=options["batch"] or 1),
+            data=f"{len(samples)} samples, {samples.source}",
+        )
+        if path is None or not delivery:
+            return delivery
+        with disk_faults(Path(path)):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(Path(path), scratch.read_bytes())
+    return replace(delivery, export=replace(export, path=Path(path)), kept=True)
+
+
+def _checked(
+    source: str | os.PathLike[str],
+    profile: Profile,
+    *,
+    precision: str,
+    batch: Batch | None,
+    shapes: Mapping[str, Sequence[int]] | None,
+) -> tuple[Preflight, ModelProto | None]:
+    """What is known about the source once it is in the device's opset; about itself, if it cannot be."""
+    found = preflight(source, profile, precision=precision)
+    if any("data file" in refusal.reason for refusal in found.refusals):
+        return found, None
+    try:
+        model = prepare(load_model(source), profile, batch=batch, shapes=shapes)
+    except InputError:
+        if found.refusals:
+            return found, None
+        raise
+    again = preflight(model, profile, precision=precision, folder=Path(source).parent)
+    return replace(again, file=Path(source).name), model
+
+
+def _samples(model: ModelProto, data: str | None) -> Samples:
+    runner, fixed = OnnxRunner(model), _fixed(model)
+    if data is None:
+        return generated_samples(runner.inputs, fixed * max(1, _GENERATED // fixed))
+    return load_samples(data, runner.inputs, max(_SAMPLES, fixed)).in_multiples_of(fixed)
+
+
+def _fixed(model: ModelProto) -> int:
+    """Samples a call takes; 1 where any number will do."""
+    return next(
+        (shape[0] for shape in input_shapes(model).values() if shape and isinstance(shape[0], int)), 1
+    )

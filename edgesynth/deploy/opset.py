@@ -1,0 +1,138 @@
+"""Bring a model to another operator set.
+
+ONNX's own converter goes up well and down hardly at all: it has no way back for a ``Relu`` of opset 14,
+which only came to allow one more type. A node goes down here when the older operator has every attribute
+and input that the node uses, and means the same by them; what does not is named.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from edgesynth.deploy.onnx_graph import DEFAULT_DOMAINS, default_opset
+from edgesynth.deploy.runners import first_line
+from edgesynth.errors import InputError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+__all__ = ["convert_opset"]
+
+_MEANING_CHANGED: Final = frozenset(
+    {"GridSample", "GroupNormalization", "RoiAlign", "ImageDecoder", "Attention"}
+)
+"""Operators that mean something else under the same attributes in an older set, after opset 13."""
+_REDUCTIONS: Final = frozenset(
+    f"Reduce{kind}" for kind in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare")
+)
+_LOWEST: Final = 13
+"""Below it axes and softmax mean other things; nothing is taken further down."""
+
+
+def convert_opset(model: ModelProto, opset: int) -> ModelProto:
+    """A copy of the model that declares another default operator set and means the same.
+
+    Raises:
+        InputError: A node has no counterpart there; it is named.
+    """
+    import onnx
+
+    was = default_opset(model)
+    if opset > was or opset < _LOWEST:
+        try:
+            converted = onnx.version_converter.convert_version(model, opset)
+        except Exception as error:
+            raise InputError(
+                f"opset {was} cannot be converted to {opset}: {first_line(error)}; export it in opset {opset}"
+            ) from error
+        if default_opset(converted) != opset:
+            raise InputError(
+                f"opset {was} came out as {default_opset(converted)}; export it in opset {opset}"
+            )
+    else:
+        converted = onnx.ModelProto()
+        converted.CopyFrom(model)
+        for node in converted.graph.node:
+            _lower(node, was, opset, converted)
+        for entry in converted.opset_import:
+            if entry.domain in DEFAULT_DOMAINS:
+                entry.version = opset
+    return converted
+
+
+def _lower(node: NodeProto, was: int, opset: int, model: ModelProto) -> None:
+    import onnx
+
+    if node.domain not in DEFAULT_DOMAINS:
+        return
+    if any(entry.HasField("g") or entry.graphs for entry in node.attribute):
+        raise InputError(_no(node, opset, "it holds a subgraph"))
+    try:
+        new = onnx.defs.get_schema(node.op_type, was, "")
+        old = onnx.defs.get_schema(node.op_type, opset, "")
+    except onnx.defs.SchemaError:
+        raise InputError(_no(node, opset, "there is no such operator")) from None
+    if new.since_version == old.since_version:
+        return
+    if node.op_type in _MEANING_CHANGED:
+        raise InputError(_no(node, opset, "it means something else there"))
+    if node.op_type in _REDUCTIONS and "axes" in old.attributes:
+        _axes_to_attribute(node, opset, model)
+    if node.op_type == "Split" and not node.input[1:]:
+        _remove(node, "num_outputs")
+    for entry in list(node.attribute):
+        if entry.name in old.attributes:
+            continue
+        if not _is_off(entry, new.attributes[entry.name].default_value):
+            raise InputError(_no(node, opset, f"its attribute {entry.name} is not there"))
+        node.attribute.remove(entry)
+    if len(node.input) > old.max_input or len(node.output) > old.max_output:
+        raise InputError(_no(node, opset, "it has more inputs or outputs than there"))
+
+
+def _axes_to_attribute(node: NodeProto, opset: int, model: ModelProto) -> None:
+    """Axes became an input of reductions with opset 18."""
+    import onnx
+
+    if not node.input[1:]:
+        return
+    held = next((tensor for tensor in model.graph.initializer if tensor.name == node.input[1]), None)
+    if held is None:
+        held = next(
+            (
+                entry.t
+                for other in model.graph.node
+                if node.input[1] in other.output
+                for entry in other.attribute
+                if entry.name == "value"
+            ),
+            None,
+        )
+    if held is None:
+        raise InputError(_no(node, opset, "its axes are computed"))
+    axes = [int(axis) for axis in onnx.numpy_helper.to_array(held).reshape(-1)]
+    del node.input[1:]
+    if axes:
+        node.attribute.append(onnx.helper.make_attribute("axes", axes))
+
+
+def _is_off(entry: Any, default: Any) -> bool:  # noqa: ANN401 - attributes of any kind
+    """Whether an attribute says what leaving it out means: its default, or zero where there is none."""
+    import onnx
+
+    value = onnx.helper.get_attribute_value(entry)
+    if default.type == onnx.AttributeProto.UNDEFINED:
+        return not value
+    return bool(value == onnx.helper.get_attribute_value(default))
+
+
+def _remove(node: NodeProto, name: str) -> None:
+    for entry in [entry for entry in node.attribute if entry.name == name]:
+        node.attribute.remove(entry)
+
+
+def _no(node: NodeProto, opset: int, reason: str) -> str:
+    name = node.name or (node.output[0] if node.output else "?")
+    return (
+        f"{name} ({node.op_type}) has no counterpart in opset {opset}: {reason}; export it in opset {opset}"
+    )

@@ -1,0 +1,143 @@
+"""Run an ONNX model with ONNX Runtime on the CPU: its outputs, or any tensor inside it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgesynth.errors import InputError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+__all__ = ["Arrays", "OnnxRunner", "runtime_version"]
+
+Arrays = Mapping[str, NDArray[Any]]
+"""Tensors by name, axis 0 the batch."""
+
+
+class OnnxRunner:
+    """A model that can be run.
+
+    Args:
+        model: A file, or a model that was read.
+        taps: Tensors inside the model that are given back besides its outputs.
+        optimise: Let the runtime rewrite the graph; off, every tensor is computed as it is written.
+
+    Raises:
+        InputError: The file is missing, or the runtime cannot load it.
+        MissingDependencyError: ONNX Runtime is not installed.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | ModelProto,
+        taps: Sequence[str] = (),
+        *,
+        optimise: bool = True,
+    ) -> None:
+        runtime = _onnxruntime()
+        options = runtime.SessionOptions()
+        options.log_severity_level = 4
+        if not optimise:
+            options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if isinstance(model, str | os.PathLike):
+            self.name = Path(model).name
+            if not Path(model).is_file():
+                raise InputError(f"there is no ONNX file {model}; check the path")
+            source: str | bytes = str(model)
+        else:
+            self.name = "the model"
+            source = _tapped(model, taps).SerializeToString()
+        try:
+            self._session = runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise InputError(f"ONNX Runtime cannot load {self.name}: {first_line(error)}") from error
+        self.inputs: dict[str, tuple[str, tuple[int | str | None, ...]]] = {
+            node.name: (node.type, tuple(node.shape)) for node in self._session.get_inputs()
+        }
+        self.outputs: tuple[str, ...] = tuple(node.name for node in self._session.get_outputs())
+
+    def __call__(self, feed: Arrays) -> dict[str, NDArray[Any]]:
+        """Run once.
+
+        Raises:
+            InputError: The inputs do not fit the model's.
+        """
+        if set(feed) != set(self.inputs):
+            raise InputError(f"{self.name} has the inputs {sorted(self.inputs)}, got data for {sorted(feed)}")
+        try:
+            found = self._session.run(list(self.outputs), dict(feed))
+        except Exception as error:
+            shapes = ", ".join(f"{name} {'x'.join(map(str, value.shape))}" for name, value in feed.items())
+            raise InputError(f"{self.name} cannot be run on {shapes}: {first_line(error)}") from error
+        return dict(zip(self.outputs, found, strict=True))
+
+
+def fixed_batch(runner: OnnxRunner) -> int | None:
+    """How many samples a model takes at a time; ``None`` when any number will do."""
+    return next(
+        (shape[0] for _, shape in runner.inputs.values() if shape and isinstance(shape[0], int)), None
+    )
+
+
+def run_in_parts(runner: OnnxRunner, feed: Arrays) -> dict[str, NDArray[Any]]:
+    """Run a model on more samples than its batch takes, part by part; free batches run at once.
+
+    Raises:
+        InputError: The number of samples is no multiple of the model's fixed batch.
+    """
+    samples = len(next(iter(feed.values())))
+    fixed = next(
+        (shape[0] for _, shape in runner.inputs.values() if shape and isinstance(shape[0], int)), None
+    )
+    if fixed is None or fixed == samples:
+        return runner(feed)
+    if samples % fixed:
+        raise InputError(f"{runner.name} takes {fixed} samples at a time; {samples} is no multiple of that")
+    parts = [
+        runner({name: value[start : start + fixed] for name, value in feed.items()})
+        for start in range(0, samples, fixed)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _tapped(model: ModelProto, taps: Sequence[str]) -> ModelProto:
+    import onnx
+
+    if not taps:
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    known = {value.name for value in copy.graph.output}
+    for name in taps:
+        if name not in known:
+            copy.graph.output.append(onnx.ValueInfoProto(name=name))
+    return copy
+
+
+def runtime_version() -> str:
+    """The runtime and its version, for reports."""
+    return f"onnxruntime {_onnxruntime().__version__} (CPU)"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its class."""
+    text = str(error).strip()
+    return text.splitlines()[0].rstrip(".") if text else type(error).__name__
+
+
+def _onnxruntime() -> ModuleType:
+    try:
+        return importlib.import_module("onnxruntime")
+    except ImportError as error:
+        raise MissingDependencyError(
+            "ONNX Runtime is not installed; install it with: pip install 'edgesynth[cpu]'"
+        ) from error

@@ -1,0 +1,182 @@
+"""Inputs to try a network on: the user's own from a file, a data set by name, or generated ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from edgesynth.deploy.quantisation import Metric
+from edgesynth.deploy.runners import Arrays, first_line
+from edgesynth.errors import DataError, InputError
+
+__all__ = ["Inputs", "Samples", "generated_samples", "load_samples"]
+
+Inputs = Mapping[str, tuple[str, tuple[int | str | None, ...]]]
+"""Element type and shape of each input, as ONNX Runtime gives them."""
+
+_LABELS: Final = "labels"
+_NUMPY: Final[Mapping[str, DTypeLike]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(bool)": np.bool_,
+}
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Inputs, and what they are labelled if that is known.
+
+    Attributes:
+        data: By input, axis 0 the batch.
+        source: Where they are from, for tables.
+        labels: Class indices, one per sample; ``None`` when they are not known.
+        real: Whether they are the user's own, and not generated.
+    """
+
+    data: Arrays
+    source: str
+    labels: NDArray[Any] | None = None
+    real: bool = True
+
+    def __len__(self) -> int:
+        return len(next(iter(self.data.values())))
+
+    def in_multiples_of(self, batch: int) -> Samples:
+        """The most samples that a fixed batch divides.
+
+        Raises:
+            DataError: There are fewer than one batch.
+        """
+        count = len(self) - len(self) % batch
+        if not count:
+            raise DataError(
+                f"{self.source} has {len(self)} samples, one call takes {batch}; give more of them"
+            )
+        labels = None if self.labels is None else self.labels[:count]
+        return Samples(
+            {name: value[:count] for name, value in self.data.items()}, self.source, labels, self.real
+        )
+
+    def apart(self, batch: int) -> tuple[Samples, Samples]:
+        """Samples to calibrate on and others to judge by; the same ones where there are too few to part."""
+        middle = len(self) // 2 - len(self) // 2 % batch
+        return (self._part(0, middle), self._part(middle, len(self))) if middle else (self, self)
+
+    def _part(self, start: int, end: int) -> Samples:
+        data = {name: value[start:end] for name, value in self.data.items()}
+        labels = None if self.labels is None else self.labels[start:end]
+        return Samples(data, self.source, labels, self.real)
+
+    @property
+    def metric(self) -> Metric | None:
+        """Accuracy of the first output; ``None`` without labels."""
+        labels = self.labels
+        if labels is None:
+            return None
+
+        def accuracy(outputs: Mapping[str, NDArray[Any]]) -> float:
+            first = next(iter(outputs.values()))
+            if first.ndim != 2 or len(first) != len(labels):
+                raise InputError(
+                    f"labels are for outputs [samples, classes], the first one has shape {first.shape}"
+                )
+            return float(np.mean(np.argmax(first, axis=1) == labels))
+
+        return accuracy
+
+
+def load_samples(source: str, inputs: Inputs, limit: int) -> Samples:
+    """Read inputs.
+
+    Args:
+        source: An ``.npz`` file with one array per input and perhaps ``labels``, an ``.npy`` file for the
+            only input, or the name of a data set, whose validation images are taken.
+        inputs: What the network takes.
+        limit: The most samples to take.
+
+    Raises:
+        InputError: There is no such file or data set.
+        DataError: It cannot be read, or does not fit the inputs.
+    """
+    if not source.endswith((".npy", ".npz")):
+        return _fitted(*_data_set(source, inputs, limit), source, inputs, limit)
+    path = Path(source)
+    if not path.is_file():
+        raise DataError(f"there is no file {source}; check the path")
+    try:
+        with path.open("rb") as file:
+            held = np.load(file, allow_pickle=False)
+            arrays = {name: held[name] for name in held.files} if source.endswith(".npz") else {"": held}
+    except Exception as error:
+        raise DataError(
+            f"{source} cannot be read: {first_line(error)}; write it with numpy.save or savez"
+        ) from error
+    labels = arrays.pop(_LABELS, None)
+    if len(arrays) == len(inputs) == 1:
+        arrays = {next(iter(inputs)): next(iter(arrays.values()))}
+    return _fitted(arrays, labels, path.name, inputs, limit)
+
+
+def generated_samples(inputs: Inputs, count: int) -> Samples:
+    """Normally distributed numbers, or zeros for integers: they prove arithmetic, and calibrate nothing.
+
+    Raises:
+        InputError: An input has free sizes besides the batch, or a type there are no numbers of.
+    """
+    generator, data = np.random.default_rng(0), {}
+    for name, (kind, shape) in inputs.items():
+        if kind not in _NUMPY or any(not isinstance(size, int) for size in shape[1:]):
+            raise InputError(f"no numbers for input {name!r}, {kind} {list(shape)}; give --data or --input")
+        sizes = [count, *(int(size) for size in shape[1:] if isinstance(size, int))]
+        floating = np.issubdtype(np.dtype(_NUMPY[kind]), np.floating)
+        made = generator.standard_normal(sizes) if floating else np.zeros(sizes)
+        data[name] = made.astype(_NUMPY[kind])
+    return Samples(data, "generated inputs", real=False)
+
+
+def _data_set(name: str, inputs: Inputs, limit: int) -> tuple[dict[str, NDArray[Any]], NDArray[Any] | None]:
+    from edgesynth.tasks import load_task
+
+    if len(inputs) != 1:
+        raise InputError(f"the network has {len(inputs)} inputs; give a .npz file with one array each")
+    task = load_task(name)
+    batch = next(iter(task.batches("validation", batch_size=limit, shuffle=True, limit=limit)))
+    return {next(iter(inputs)): batch.inputs.numpy()}, np.asarray(batch.targets)
+
+
+def _fitted(
+    arrays: dict[str, NDArray[Any]], labels: NDArray[Any] | None, source: str, inputs: Inputs, limit: int
+) -> Samples:
+    if set(arrays) != set(inputs):
+        raise DataError(f"{source} has arrays for {sorted(arrays)}, the network takes {sorted(inputs)}")
+    counts = {
+        len(value) if value.ndim else 0 for value in (*arrays.values(), *([] if labels is None else [labels]))
+    }
+    if len(counts) != 1 or not next(iter(counts)):
+        raise DataError(
+            f"{source} has arrays of {sorted(counts)} samples; each needs the same number, at least 1"
+        )
+    data = {}
+    for name, value in arrays.items():
+        kind, shape = inputs[name]
+        fits = len(shape) == value.ndim and all(
+            not isinstance(size, int) or size == found
+            for size, found in zip(shape[1:], value.shape[1:], strict=True)
+        )
+        if not fits or value.dtype.kind not in "fiub":
+            found = "x".join(map(str, value.shape))
+            raise DataError(
+                f"{source}: {value.dtype} {found} does not fit the input {name!r}, {kind} {list(shape)}"
+            )
+        data[name] = np.ascontiguousarray(value[:limit].astype(_NUMPY.get(kind, value.dtype)))
+    return Samples(data, source, None if labels is None else np.asarray(labels)[:limit].reshape(-1))

@@ -1,0 +1,281 @@
+"""Prove that the file on disk computes what the network computes.
+
+The file is read again from disk and run with ONNX Runtime, on real inputs, against a PyTorch module or
+another ONNX file. Each output is judged on its own, by a tolerance that follows from the precision; a value
+that is not finite is never within it. Where outputs differ, the first node that goes wrong is named.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from edgesynth.deploy.divergence import Divergence, find_divergence, first_overflow, relative_error
+from edgesynth.deploy.onnx_graph import default_opset, load_model
+from edgesynth.deploy.quantisation import Metric
+from edgesynth.deploy.runners import Arrays, OnnxRunner, run_in_parts, runtime_version
+from edgesynth.errors import InputError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+__all__ = ["TOLERANCES", "OutputCheck", "Tolerance", "VerifyReport", "verify"]
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far an output may be from the reference.
+
+    Attributes:
+        worst: Largest difference of one value, relative to the largest magnitude of the output.
+        rms: Root mean square difference, relative to that of the output.
+    """
+
+    worst: float
+    rms: float
+
+
+TOLERANCES: Final[Mapping[str, Tolerance]] = MappingProxyType(
+    {
+        # Rounding of sums in another order.
+        "fp32": Tolerance(worst=1e-4, rms=1e-4),
+        # Eleven bits of mantissa, and some dozens of layers.
+        "fp16": Tolerance(worst=2e-2, rms=1e-2),
+        # Steps of 1/127 of each range: single values may be far off, most must not.
+        "int8": Tolerance(worst=0.5, rms=0.15),
+    }
+)
+"""Tolerance by precision."""
+
+
+@dataclass(frozen=True)
+class OutputCheck:
+    """One output against the reference's.
+
+    Attributes:
+        name: The graph output.
+        max_abs: Largest absolute difference.
+        scale: Largest magnitude of the reference's output.
+        rms: Root mean square difference, relative.
+        bad_sample: The first sample with a NaN or Inf that the reference does not have; ``None`` without one.
+        problem: Why it does not agree; ``""`` when it does.
+    """
+
+    name: str
+    max_abs: float
+    scale: float
+    rms: float
+    bad_sample: int | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """The verdict of :func:`verify`; true exactly when every output agrees and nothing else is wrong.
+
+    Attributes:
+        file: The file's name.
+        sha256: Hex digest of what was verified.
+        reference: What it was compared with.
+        runtime: What ran the file.
+        precision: Whose tolerance was applied.
+        samples: How many inputs were run.
+        outputs: One entry per output.
+        problems: What is wrong beside the outputs.
+        divergence: The first node that goes wrong, where it could be found.
+        metric: The task's score of the file's outputs; ``None`` without labels.
+        reference_metric: The reference's.
+    """
+
+    file: str
+    sha256: str
+    reference: str
+    runtime: str
+    precision: str
+    samples: int
+    outputs: tuple[OutputCheck, ...]
+    problems: tuple[str, ...] = ()
+    divergence: Divergence | None = None
+    metric: float | None = None
+    reference_metric: float | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.outputs) and not self.failures
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Everything that is wrong, one line each."""
+        return (
+            *self.problems,
+            *(f"{check.name}: {check.problem}" for check in self.outputs if check.problem),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {**asdict(self), "passed": bool(self)}
+
+
+def verify(
+    path: str | os.PathLike[str],
+    reference: nn.Module | str | os.PathLike[str] | ModelProto,
+    data: Arrays,
+    *,
+    precision: str = "fp32",
+    opset: int | None = None,
+    batch: int | None = None,
+    metric: Metric | None = None,
+    metric_drop: float = 0.01,
+) -> VerifyReport:
+    """Compare a file with the network it was made from.
+
+    Args:
+        path: The file; read again from disk.
+        reference: The module, or the FP32 file.
+        data: Real inputs by name, axis 0 the batch.
+        precision: Whose tolerance applies.
+        opset: The default operator set it must declare.
+        batch: The fixed batch it must have, or 0 for a free one; ``None`` for any.
+        metric: A score of the outputs, higher is better.
+        metric_drop: How much of the score may be lost.
+
+    Returns:
+        The report; a difference is a result, not an error.
+
+    Raises:
+        InputError: A file is missing or damaged, or the reference cannot run on the inputs.
+    """
+    source = Path(path)
+    model = load_model(source)
+    # As written: a runtime that optimises puts integer kernels where Q/DQ pairs are.
+    runner = OnnxRunner(source, optimise=False)
+    problems = _declared(model, runner, opset, batch)
+    expected = _expected(reference, runner, data)
+    outputs: tuple[OutputCheck, ...] = ()
+    scores: tuple[float | None, float | None] = (None, None)
+    try:
+        found = run_in_parts(runner, data)
+    except InputError as error:
+        problems.append(str(error))
+        found = {}
+    else:
+        limits = TOLERANCES[precision]
+        problems += _unpaired(expected, found)
+        outputs = tuple(
+            _check(name, want, found[name], limits) for name, want in expected.items() if name in found
+        )
+        if metric is not None and set(found) == set(expected):
+            scores = (metric(found), metric(expected))
+            if scores[0] is not None and scores[1] is not None and scores[0] < scores[1] - metric_drop:
+                problems.append(f"the task's score fell from {scores[1]:.4g} to {scores[0]:.4g}")
+    divergence = None
+    if found and (overflow := first_overflow(model, data)):
+        problems.append(f"{overflow.node} ({overflow.operator}) leaves the range of FP16")
+        divergence = overflow
+    elif any(check.problem for check in outputs):
+        divergence = _divergence(model, reference, data, precision)
+    return VerifyReport(
+        file=source.name,
+        sha256=hashlib.sha256(source.read_bytes()).hexdigest(),
+        reference=_name_of(reference),
+        runtime=runtime_version(),
+        precision=precision,
+        samples=len(next(iter(data.values()))),
+        outputs=outputs,
+        problems=tuple(problems),
+        divergence=divergence,
+        metric=scores[0],
+        reference_metric=scores[1],
+    )
+
+
+def _declared(model: ModelProto, runner: OnnxRunner, opset: int | None, batch: int | None) -> list[str]:
+    problems = []
+    if opset is not None and default_opset(model) != opset:
+        problems.append(f"it declares opset {default_opset(model)}, not {opset}")
+    for name, (_, shape) in runner.inputs.items():
+        first = shape[0] if shape and isinstance(shape[0], int) else 0
+        if batch is not None and first != batch:
+            is_, must = (f"fixed at {size}" if size else "free" for size in (first, batch))
+            problems.append(f"the batch of {name} is {is_}, not {must}")
+    return problems
+
+
+def _expected(
+    reference: nn.Module | str | os.PathLike[str] | ModelProto, runner: OnnxRunner, data: Arrays
+) -> dict[str, NDArray[Any]]:
+    """The reference's outputs under the names of the file's: by order for a module, by name for a file."""
+    if not isinstance(reference, nn.Module):
+        return run_in_parts(OnnxRunner(reference, optimise=False), data)
+    from edgesynth.deploy.onnx import evaluate
+
+    missing = [name for name in runner.inputs if name not in data]
+    if missing:
+        raise InputError(
+            f"{runner.name} has the inputs {list(runner.inputs)}; there are no data for {missing}"
+        )
+    leaves = evaluate(reference, tuple(torch.as_tensor(np.asarray(data[name])) for name in runner.inputs))
+    names = [*runner.outputs, *(f"output {index}" for index in range(len(runner.outputs), len(leaves)))]
+    return {name: leaf.detach().cpu().numpy() for name, leaf in zip(names, leaves, strict=False)}
+
+
+def _unpaired(expected: Mapping[str, object], found: Mapping[str, object]) -> list[str]:
+    lacking = [f"it has no output {name!r}" for name in expected if name not in found]
+    return lacking + [f"the reference has no output {name!r}" for name in found if name not in expected]
+
+
+def _check(name: str, want: NDArray[Any], have: NDArray[Any], limits: Tolerance) -> OutputCheck:
+    if want.shape != have.shape:
+        shapes = ("x".join(map(str, value.shape)) for value in (have, want))
+        return OutputCheck(name, float("inf"), 0.0, float("inf"), problem="shape {}, not {}".format(*shapes))
+    one, two = np.asarray(want, dtype=np.float64), np.asarray(have, dtype=np.float64)
+    wrong = ~np.isfinite(two) & np.isfinite(one)
+    scale = float(np.max(np.abs(one), initial=0.0, where=np.isfinite(one)))
+    if wrong.any():
+        sample = int(np.argwhere(wrong)[0][0]) if wrong.ndim else 0
+        kinds = "NaN" if np.isnan(two[wrong]).any() else "Inf"
+        return OutputCheck(
+            name,
+            float("inf"),
+            scale,
+            float("inf"),
+            sample,
+            f"{int(wrong.sum())} values are {kinds}, first in sample {sample}",
+        )
+    both = np.isfinite(one) & np.isfinite(two)
+    worst = float(np.max(np.abs(one - two), initial=0.0, where=both))
+    rms = relative_error(one, two)
+    problem = ""
+    # An output of zeros has no scale of its own.
+    if worst > limits.worst * (scale or 1.0):
+        problem = f"off by {worst:.3g} where values reach {scale:.3g}; {limits.worst:g} of that may be"
+    elif rms > limits.rms:
+        problem = f"root mean square error {rms:.3g}, at most {limits.rms:g}"
+    return OutputCheck(name, worst, scale, rms, problem=problem)
+
+
+def _divergence(
+    model: ModelProto,
+    reference: nn.Module | str | os.PathLike[str] | ModelProto,
+    data: Arrays,
+    precision: str,
+) -> Divergence | None:
+    if isinstance(reference, nn.Module):
+        return None  # a module's tensors have no names to compare by
+    trusted = load_model(reference) if isinstance(reference, str | os.PathLike) else reference
+    return find_divergence(model, trusted, data, TOLERANCES[precision].rms)
+
+
+def _name_of(reference: object) -> str:
+    if isinstance(reference, nn.Module):
+        return f"{type(reference).__name__} (torch {torch.__version__})"
+    return Path(reference).name if isinstance(reference, str | os.PathLike) else "the FP32 model"
