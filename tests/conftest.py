@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 
 import pytest
 
@@ -10,6 +12,10 @@ pytest_plugins = ("ssh_server",)
 
 # Tests compare figures, so they must not depend on how many cores happen to be free.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Programs that tests interrupt must hear of it; a shell in the background has its children ignore it.
+_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+if _ignored and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # Errors are checked as users see them.
 os.environ.pop("EDGESYNTH_DEBUG", None)
 
