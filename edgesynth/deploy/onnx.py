@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
 import logging
 import os
 import tempfile
@@ -17,13 +16,13 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from edgesynth.errors import InputError, MissingDependencyError, TraceError
+from edgesynth.deploy.runners import first_line, load_runtime
+from edgesynth.errors import InputError, TraceError
 from edgesynth.runs.atomic import write_atomic
 from edgesynth.runs.faults import disk_faults
 
@@ -160,7 +159,7 @@ def export_onnx(
                 raise
             except Exception as error:
                 raise TraceError(
-                    f"{type(module).__name__} cannot be written as ONNX opset {opset}: {_first_line(error)}. "
+                    f"{type(module).__name__} cannot be written as ONNX opset {opset}: {first_line(error)}. "
                     "Replace the operator it names, or allow a newer opset if your runtime reads one"
                 ) from error
             data = scratch.read_bytes()
@@ -202,7 +201,7 @@ def compare_with_runtime(
             the network's in number or shape.
         MissingDependencyError: ONNX Runtime is not installed.
     """
-    runtime = _onnxruntime()
+    runtime = load_runtime()
     source = Path(path)
     if not source.is_file():
         raise InputError(f"no ONNX file at {source}; export the network first")
@@ -219,7 +218,7 @@ def compare_with_runtime(
     except Exception as error:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
         raise InputError(
-            f"ONNX Runtime cannot run {source.name} on inputs of shape {shapes}: {_first_line(error)}"
+            f"ONNX Runtime cannot run {source.name} on inputs of shape {shapes}: {first_line(error)}"
         ) from error
     with _evaluating(module):
         expected, _ = _outputs_of(module, tensors)
@@ -288,7 +287,7 @@ def _outputs_of(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[tuple[Te
     except Exception as error:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)
         raise TraceError(
-            f"{type(module).__name__} fails on inputs of shape {shapes}: {_first_line(error)}"
+            f"{type(module).__name__} fails on inputs of shape {shapes}: {first_line(error)}"
         ) from error
     flat = isinstance(outputs, Tensor) or (
         type(outputs) is tuple and all(isinstance(item, Tensor) for item in outputs)
@@ -344,17 +343,3 @@ def _quiet_exporter() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0].rstrip(".") if text else type(error).__name__
-
-
-def _onnxruntime() -> ModuleType:
-    try:
-        return importlib.import_module("onnxruntime")
-    except ImportError as error:
-        raise MissingDependencyError(
-            "ONNX Runtime is not installed; install it with: pip install 'edgesynth[cpu]'"
-        ) from error

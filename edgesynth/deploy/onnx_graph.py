@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesynth.deploy.runners import first_line
 from edgesynth.errors import InputError
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def read_model(path: str | os.PathLike[str]) -> ModelProto:
         model = onnx.load(str(source), load_external_data=False)
     except Exception as error:  # protobuf's own DecodeError, which has no typed home.
         raise InputError(
-            f"{source} cannot be read as ONNX: {_first_line(error)}; export or copy it again"
+            f"{source} cannot be read as ONNX: {first_line(error)}; export or copy it again"
         ) from error
     if not model.ir_version or not model.graph.output:
         raise InputError(
@@ -137,7 +138,7 @@ def load_model(path: str | os.PathLike[str]) -> ModelProto:
         onnx.load_external_data_for_model(model, str(Path(path).parent))
         onnx.checker.check_model(model)
     except Exception as error:
-        raise InputError(f"{path} is damaged: {_first_line(error)}; export it again") from error
+        raise InputError(f"{path} is damaged: {first_line(error)}; export it again") from error
     return model
 
 
@@ -241,11 +242,6 @@ def _content(tensor: TensorProto) -> NDArray[Any] | None:
         return np.asarray(onnx.numpy_helper.to_array(tensor))
     except (TypeError, ValueError):
         return None
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0].rstrip(".") if text else type(error).__name__
 
 
 def shape_text(shape: Sequence[int | str | None] | None) -> str:

@@ -7,20 +7,40 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from edgesynth.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["Arrays", "OnnxRunner", "runtime_version"]
+__all__ = [
+    "NUMPY_TYPES",
+    "Arrays",
+    "OnnxRunner",
+    "first_line",
+    "load_runtime",
+    "run_in_parts",
+    "runtime_version",
+]
 
 Arrays = Mapping[str, NDArray[Any]]
 """Tensors by name, axis 0 the batch."""
+
+NUMPY_TYPES: Final[Mapping[str, DTypeLike]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(bool)": np.bool_,
+}
+"""NumPy's type for each of ONNX Runtime's that an input can be filled with."""
 
 
 class OnnxRunner:
@@ -43,7 +63,7 @@ class OnnxRunner:
         *,
         optimise: bool = True,
     ) -> None:
-        runtime = _onnxruntime()
+        runtime = load_runtime()
         options = runtime.SessionOptions()
         options.log_severity_level = 4
         if not optimise:
@@ -125,7 +145,7 @@ def _tapped(model: ModelProto, taps: Sequence[str]) -> ModelProto:
 
 def runtime_version() -> str:
     """The runtime and its version, for reports."""
-    return f"onnxruntime {_onnxruntime().__version__} (CPU)"
+    return f"onnxruntime {load_runtime().__version__} (CPU)"
 
 
 def first_line(error: BaseException) -> str:
@@ -134,7 +154,12 @@ def first_line(error: BaseException) -> str:
     return text.splitlines()[0].rstrip(".") if text else type(error).__name__
 
 
-def _onnxruntime() -> ModuleType:
+def load_runtime() -> ModuleType:
+    """ONNX Runtime.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
     try:
         return importlib.import_module("onnxruntime")
     except ImportError as error:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from edgesynth.deploy.quantisation import Metric
-from edgesynth.deploy.runners import Arrays, first_line
+from edgesynth.deploy.runners import NUMPY_TYPES, Arrays, first_line
 from edgesynth.errors import DataError, InputError
 
 __all__ = ["Inputs", "Samples", "generated_samples", "load_samples"]
@@ -20,16 +20,6 @@ Inputs = Mapping[str, tuple[str, tuple[int | str | None, ...]]]
 """Element type and shape of each input, as ONNX Runtime gives them."""
 
 _LABELS: Final = "labels"
-_NUMPY: Final[Mapping[str, DTypeLike]] = {
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-    "tensor(double)": np.float64,
-    "tensor(int64)": np.int64,
-    "tensor(int32)": np.int32,
-    "tensor(uint8)": np.uint8,
-    "tensor(int8)": np.int8,
-    "tensor(bool)": np.bool_,
-}
 
 
 @dataclass(frozen=True)
@@ -135,12 +125,12 @@ def generated_samples(inputs: Inputs, count: int) -> Samples:
     """
     generator, data = np.random.default_rng(0), {}
     for name, (kind, shape) in inputs.items():
-        if kind not in _NUMPY or any(not isinstance(size, int) for size in shape[1:]):
+        if kind not in NUMPY_TYPES or any(not isinstance(size, int) for size in shape[1:]):
             raise InputError(f"no numbers for input {name!r}, {kind} {list(shape)}; give --data or --input")
         sizes = [count, *(int(size) for size in shape[1:] if isinstance(size, int))]
-        floating = np.issubdtype(np.dtype(_NUMPY[kind]), np.floating)
+        floating = np.issubdtype(np.dtype(NUMPY_TYPES[kind]), np.floating)
         made = generator.standard_normal(sizes) if floating else np.zeros(sizes)
-        data[name] = made.astype(_NUMPY[kind])
+        data[name] = made.astype(NUMPY_TYPES[kind])
     return Samples(data, "generated inputs", real=False)
 
 
@@ -178,5 +168,5 @@ def _fitted(
             raise DataError(
                 f"{source}: {value.dtype} {found} does not fit the input {name!r}, {kind} {list(shape)}"
             )
-        data[name] = np.ascontiguousarray(value[:limit].astype(_NUMPY.get(kind, value.dtype)))
+        data[name] = np.ascontiguousarray(value[:limit].astype(NUMPY_TYPES.get(kind, value.dtype)))
     return Samples(data, source, None if labels is None else np.asarray(labels)[:limit].reshape(-1))

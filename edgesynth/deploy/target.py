@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from edgesynth.deploy.half import Kept, find_overflows, to_half
 from edgesynth.deploy.onnx_graph import default_opset, load_model
 from edgesynth.deploy.opset import convert_opset
 from edgesynth.deploy.parser_facts import half_is_in_graph, parse_release
 from edgesynth.deploy.quantisation import METHODS, Calibration, Metric, quantise
-from edgesynth.deploy.runners import Arrays, OnnxRunner, first_line
+from edgesynth.deploy.runners import NUMPY_TYPES, Arrays, OnnxRunner, first_line
 from edgesynth.errors import InputError
 from edgesynth.runs.atomic import write_atomic
 from edgesynth.runs.faults import disk_faults
@@ -298,22 +298,10 @@ def _prove_batch(model: ModelProto, sizes: Sequence[int], was: Batch) -> None:
 def _zeros(runner: OnnxRunner, batch: int) -> dict[str, NDArray[Any]]:
     return {
         name: np.zeros(
-            [batch, *(s if isinstance(s, int) else 1 for s in shape[1:])], _NUMPY.get(kind, np.float32)
+            [batch, *(s if isinstance(s, int) else 1 for s in shape[1:])], NUMPY_TYPES.get(kind, np.float32)
         )
         for name, (kind, shape) in runner.inputs.items()
     }
-
-
-_NUMPY: Mapping[str, DTypeLike] = {
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-    "tensor(double)": np.float64,
-    "tensor(int64)": np.int64,
-    "tensor(int32)": np.int32,
-    "tensor(uint8)": np.uint8,
-    "tensor(int8)": np.int8,
-    "tensor(bool)": np.bool_,
-}
 
 
 def _forget_shapes(model: ModelProto) -> None:
