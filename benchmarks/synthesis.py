@@ -140,11 +140,11 @@ def show(data: str, rows: list[Row]) -> None:
         f"{spread:.2f}; bar: at most +1.00"
     )
     for name, share, bar in (
-        ("feasible before any rejection", statistics.mean(row.feasible for row in rows), 0.95),
-        ("feasible before any polish", statistics.mean(row.as_cut for row in rows), None),
+        ("feasible before any rejection, as cut", statistics.mean(row.as_cut for row in rows), 0.95),
+        ("feasible before any rejection, as drawn", statistics.mean(row.feasible for row in rows), 0.95),
         ("distinct", statistics.mean(row.distinct for row in rows), 0.90),
     ):
-        print(f"{name}: {share:.0%} on average" + (f"; bar: at least {bar:.0%}" if bar else ""))
+        print(f"{name}: {share:.0%} on average; bar: at least {bar:.0%}")
 
 
 def main() -> int:
@@ -172,6 +172,7 @@ def main() -> int:
                 show(data, rows)
                 missed |= statistics.mean(row.loss_points for row in rows) > 1.0
                 missed |= statistics.mean(row.feasible for row in rows) < 0.95
+                missed |= statistics.mean(row.as_cut for row in rows) < 0.95
                 missed |= statistics.mean(row.distinct for row in rows) < 0.9
     return int(missed)
 
