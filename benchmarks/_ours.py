@@ -1,0 +1,198 @@
+"""edgesynth as one of the methods of ``compression.py``: how a synthesis is fitted into a peer's budget."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from _budget import SETTLING, Meter, UncountedTest
+from _peers import Case
+
+import edgesynth as es
+from edgesynth.errors import EdgesynthError
+from edgesynth.runs import NetworkRecord
+from edgesynth.synthesis.elastic import TeacherCache
+
+NETWORKS = 5
+RESERVE = 0.02
+"""Share of the budget that is planned for nothing: rounding, and what the plan does not know of."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How closely a synthesis looks at its networks.
+
+    Attributes:
+        cycles: How often the pair goes round.
+        networks: Networks evaluated per cycle from fresh seeds, and as many again that the pair asks for.
+        validation: Validation samples per evaluation.
+        calibration: Training samples for the batch-norm statistics of an evaluation.
+    """
+
+    cycles: int
+    networks: int
+    validation: int
+    calibration: int
+
+
+LOOKS = (
+    Look(8, 8, 2000, 1024),
+    Look(8, 8, 1000, 512),
+    Look(6, 6, 1000, 512),
+    Look(4, 4, 1000, 512),
+    Look(4, 4, 500, 256),
+    Look(2, 2, 256, 256),
+)
+"""From the defaults of :class:`edgesynth.SynthesisSettings` down; the first that is cheap enough is taken."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the price of a synthesis depends on.
+
+    Attributes:
+        full: Multiply-accumulates of the prototype.
+        bound: The most that a network may have.
+        train: Training samples.
+        validation: Validation samples.
+        stimuli: Stimuli of a probe.
+        views: Passes over the training data the teacher answers.
+    """
+
+    full: float
+    bound: float
+    train: int
+    validation: int
+    stimuli: int
+    views: int
+
+    PROBE: ClassVar[int] = 8
+    RANKING: ClassVar[int] = 1024
+    PROBES: ClassVar[int] = 2
+
+    def looking(self, look: Look) -> float:
+        """Multiply-accumulates of everything but training: evaluations, anchors, probes, rankings."""
+        sight = (min(look.validation, self.validation) + look.calibration) * self.bound
+        judged = look.cycles * 2 * look.networks
+        anchors = (look.cycles - 1) * min(8, 2 * look.networks)
+        probe = self.PROBE * (self.stimuli + 1) * self.full + look.calibration * self.bound
+        once = 3 * min(self.RANKING, self.train) * self.full + self.validation * self.full
+        once += min(look.validation, self.validation) * self.full + sight
+        return (judged + anchors) * sight + look.cycles * self.PROBES * probe + once
+
+    def reporting(self, look: Look) -> float:
+        """What the reported networks cost besides their polish."""
+        each = 2 * look.calibration + min(SETTLING, self.train) + self.validation + 2
+        return NETWORKS * (each * self.bound + 2 * self.full)
+
+    def polishing(self, epochs: float) -> float:
+        """Training every reported network alone, its teacher answering every pass."""
+        return NETWORKS * epochs * self.train * (3 * self.bound + self.full)
+
+    def sharing(self, epochs: float) -> float:
+        """Training the shared weights; no network that is trained has more than the bound."""
+        taught = min(math.ceil(epochs), self.views)
+        return self.train * (3 * epochs * self.bound + taught * self.full)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a budget is spent.
+
+    Attributes:
+        look: How closely networks are looked at.
+        epochs: Passes over the training data that train the shared weights.
+        polish: Passes spent on each reported network.
+    """
+
+    look: Look
+    epochs: float
+    polish: float
+
+
+def plan(budget: float, sizes: Sizes, polish: float) -> Plan:
+    """Fit a synthesis into a budget.
+
+    Args:
+        budget: Multiply-accumulates in all.
+        sizes: What the price depends on.
+        polish: Share of the budget for training the reported networks alone.
+
+    Raises:
+        EdgesynthError: The budget is too small.
+    """
+    look = next((each for each in LOOKS if sizes.looking(each) <= 0.2 * budget), LOOKS[-1])
+    alone = polish * budget / sizes.polishing(1.0)
+    left = (1 - RESERVE) * budget - sizes.looking(look) - sizes.reporting(look) - sizes.polishing(alone)
+    low, high = 0.0, 1.0
+    while sizes.sharing(high) <= left:
+        low, high = high, 2 * high
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if sizes.sharing(middle) <= left else (low, middle)
+    if low < 0.1:
+        raise EdgesynthError(f"a budget of {budget:.3g} multiply-accumulates is too small for a synthesis")
+    return Plan(look, low, alone)
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """``es.synthesize`` under a bound on MACs, within a budget."""
+
+    title: str = "edgesynth"
+
+    @property
+    def stages(self) -> dict[str, tuple[float, ...]]:
+        """What is chosen on validation data: step of the widths, share of the budget for polishing."""
+        return {"align": (4, 2), "polish": (0.25, 0.4)}
+
+    def run(
+        self, case: Case, recipe: dict[str, float], budget: float, meter: Meter
+    ) -> tuple[tuple[NetworkRecord, ...], float]:
+        """Learn a generator and draw its networks, watched by the meter.
+
+        Returns:
+            The reported networks with their validation and test metrics, and the passes over the training
+            data that the shared weights and each of the networks got.
+
+        Raises:
+            EdgesynthError: The budget is too small, or no network was found.
+        """
+        prototype = es.Prototype(case.module, case.example, align=int(recipe["align"]))
+        full = float(prototype.cost().macs)
+        sizes = Sizes(
+            full=full,
+            bound=case.bound,
+            train=case.task.size("train"),
+            validation=case.task.size("validation"),
+            stimuli=3 * (len(prototype.dimensions) + len(prototype.blocks)),
+            views=TeacherCache(case.module).views,
+        )
+        spent = plan(budget - meter.macs, sizes, recipe["polish"])
+        settings = es.SynthesisSettings(
+            cycles=spent.look.cycles,
+            epochs=spent.epochs,
+            networks=NETWORKS,
+            polish_epochs=spent.polish,
+            seeds_per_cycle=spent.look.networks,
+            asked_per_cycle=spent.look.networks,
+            validation_limit=spent.look.validation,
+            calibration_samples=spent.look.calibration,
+            performance="quality",
+            seed=case.seed,
+        )
+        requirements = es.Requirements({"macs": f"<= {case.bound}"})
+        with tempfile.TemporaryDirectory() as folder:
+            result = es.synthesize(
+                prototype,
+                UncountedTest(case.task, meter),
+                requirements,
+                run_dir=Path(folder) / "run",
+                settings=settings,
+            )
+        if result.shortfall:
+            raise EdgesynthError(result.shortfall)
+        return result.networks, spent.epochs + spent.polish
