@@ -130,6 +130,9 @@ class CycleRecord:
         bytes: Mean bytes of the parameters.
         information_density: Mean quality in percent per million parameters.
         binding: The requirement most often violated or closest to its bound.
+        better: The chance that a network of this cycle's generator is better than one of the generator
+            before, on the same weights; ``None`` where the generator was not moved.
+        stands: Whether this cycle's generator went on; otherwise the one before it did.
         seconds: Wall time by phase (generate, train, probe, profile, learn).
         epochs: Passes over the training data spent so far.
         notes: Anything else worth keeping, JSON-serialisable.
@@ -149,6 +152,8 @@ class CycleRecord:
     bytes: float | None = None
     information_density: float | None = None
     binding: str = ""
+    better: float | None = None
+    stands: bool = True
     seconds: Mapping[str, float] = field(default_factory=dict)
     epochs: float = 0.0
     notes: Mapping[str, Any] = field(default_factory=dict)

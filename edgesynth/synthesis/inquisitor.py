@@ -29,7 +29,7 @@ from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.responses import ResponseModel
 from edgesynth.synthesis.surrogate import Regression
-from edgesynth.synthesis.teaching import Teaching, Update
+from edgesynth.synthesis.teaching import Lesson, Teaching, Update
 
 __all__ = ["Inquisitor"]
 
@@ -39,6 +39,9 @@ _ADDED: Final = 0.5
 
 class Inquisitor:
     """``theta_I``: an uncertainty-aware model of every metric that is not free.
+
+    Attributes:
+        teaching: How it teaches the generator, and where the last lesson ended.
 
     Args:
         encoding: The space's encoding.
@@ -56,7 +59,7 @@ class Inquisitor:
         self._responses = ResponseModel(encoding.owner)
         self._metrics = Regression(encoding.owner)
         self._interpretation = Interpretation(requirements, performance, costs.scales)
-        self._teaching = Teaching(encoding, self.believe)
+        self.teaching = Teaching(encoding, self.believe)
 
     # --- theta_I: learning ---
 
@@ -117,7 +120,7 @@ class Inquisitor:
 
     def initial(self, policy: Policy, family: Indices) -> Tensor:
         """The change of ``theta_G`` that makes the policy draw a given family ``[n, D]``."""
-        return self._teaching.initial(policy, family)
+        return self.teaching.initial(policy, family)
 
     def delta(
         self,
@@ -130,7 +133,7 @@ class Inquisitor:
         start: Indices | None = None,
     ) -> Update:
         """``delta theta_G = I(G; theta_I)``; arguments as for :meth:`Teaching.delta`."""
-        return self._teaching.delta(policy, rng, steps=steps, diversity=diversity, span=span, start=start)
+        return self.teaching.delta(policy, rng, steps=steps, diversity=diversity, span=span, start=start)
 
     # --- state ---
 
@@ -138,12 +141,12 @@ class Inquisitor:
         """Everything learned that is a tensor; what observations determine is left out."""
         out = {f"hyper.metrics.{name}": value for name, value in self._metrics.hyper.items()}
         out |= {f"hyper.probe.{name}": value for name, value in self._responses.regression.hyper.items()}
-        out["population"] = torch.from_numpy(self._teaching.members)
+        out["population"] = torch.from_numpy(self.teaching.lesson.members)
         return out
 
     def to_json(self) -> dict[str, Any]:
         """Everything learned that is a number."""
-        return {"temperature": self._teaching.temperature, "caution": self._teaching.caution}
+        return self.teaching.lesson.to_json()
 
     def restore(self, tensors: Mapping[str, Tensor], data: Mapping[str, Any]) -> None:
         """Read what :meth:`tensors` and :meth:`to_json` gave; observations are to be learned again."""
@@ -154,9 +157,7 @@ class Inquisitor:
             regression.forget()
             regression.hyper = _under(prefix, tensors)
         self._interpretation.forget()
-        self._teaching.members = tensors["population"].numpy()
-        self._teaching.temperature = float(data["temperature"])
-        self._teaching.caution = float(data["caution"])
+        self.teaching.lesson = Lesson(tensors["population"].numpy(), **data)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ believes it, and ``delta theta_G`` is gradient ascent on the likelihood that the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -30,7 +30,7 @@ from edgesynth.synthesis.encoding import Encoding, Indices, mutate
 from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.population import Ascent, Population, Weights
 
-__all__ = ["Teaching", "Update"]
+__all__ = ["Lesson", "Teaching", "Update"]
 
 _POPULATION: Final = 256
 _RATE: Final = 1e-2
@@ -54,8 +54,27 @@ class Update:
     record: Mapping[str, Any]
 
 
-class Teaching:
+@dataclass(frozen=True)
+class Lesson:
     """What lasts from one lesson to the next.
+
+    Attributes:
+        members: The population of imagined architectures, ``[n, D]``; empty before the first lesson.
+        temperature: ``T``.
+        caution: Standard deviations in hand.
+    """
+
+    members: Indices
+    temperature: float = 1.0
+    caution: float = _CAUTION
+
+    def to_json(self) -> dict[str, float]:
+        """Everything but the population."""
+        return {"temperature": self.temperature, "caution": self.caution}
+
+
+class Teaching:
+    """Teaches one lesson after another.
 
     A requirement is a wall, not a price: a member of the population inside never leaves, and one
     outside only moves closer. ``T`` falls to its least value and rises only as far as members repeat.
@@ -64,9 +83,7 @@ class Teaching:
     for is explored by what the pair asks, and a generator that runs after it leaves trained networks behind.
 
     Attributes:
-        members: The population of imagined architectures, ``[n, D]``; empty before the first lesson.
-        temperature: ``T``.
-        caution: Standard deviations in hand.
+        lesson: Where the last one ended.
 
     Args:
         encoding: The space's encoding.
@@ -74,9 +91,7 @@ class Teaching:
     """
 
     def __init__(self, encoding: Encoding, believe: Callable[[Indices, Tensor], Belief]) -> None:
-        self.members: Indices = np.empty((0, len(encoding.space)), dtype=np.int64)
-        self.temperature = 1.0
-        self.caution = _CAUTION
+        self.lesson = Lesson(np.empty((0, len(encoding.space)), dtype=np.int64))
         self._encoding = encoding
         self._believe = believe
 
@@ -95,7 +110,7 @@ class Teaching:
             (-policy.log_probability(family, bounds, leaf).mean()).backward()  # type: ignore[no-untyped-call]
             assert leaf.grad is not None
             ascent.step(leaf.grad)
-        self.members = family[np.arange(_POPULATION) % len(family)]
+        self.lesson = replace(self.lesson, members=family[np.arange(_POPULATION) % len(family)])
         return ascent.theta - policy.theta
 
     def delta(
@@ -122,17 +137,16 @@ class Teaching:
             start: Architectures ``[n, D]`` to seed the population with.
         """
         bounds = _imagined_bounds(policy.bounds, span, rng)
-        members = self.members
+        members, caution = self.lesson.members, self.lesson.caution
         if not len(members):
             members, _ = policy.draw(policy.imagine(_POPULATION, rng), bounds)
         if start is not None:
             members = np.concatenate([start, members[len(start) :]])
-        caution = self.caution
 
         def weigh(indices: Indices) -> Weights:
             return _weights(self._believe(indices, bounds), caution)
 
-        walk = Population(self._encoding, members, weigh, self.temperature, diversity)
+        walk = Population(self._encoding, members, weigh, self.lesson.temperature, diversity)
         ascent = Ascent(policy.theta, _RATE)
         loss = None
         for step in range(steps):
@@ -150,14 +164,14 @@ class Teaching:
             loss.backward()  # type: ignore[no-untyped-call]
             assert leaf.grad is not None
             ascent.step(leaf.grad)
-        self.members, self.temperature = walk.members, walk.temperature
         # A region too small for a varied family is one that caution has cut too close.
-        cramped = self.temperature >= 0.9 * Population.HOTTEST
-        self.caution = max(_LEAST_CAUTION, 0.8 * caution) if cramped else min(_CAUTION, 1.1 * caution)
+        cramped = walk.temperature >= 0.9 * Population.HOTTEST
+        next_caution = max(_LEAST_CAUTION, 0.8 * caution) if cramped else min(_CAUTION, 1.1 * caution)
+        self.lesson = Lesson(walk.members, walk.temperature, next_caution)
         record = {
             "loss": None if loss is None else float(loss.detach()),
             "population_feasible": float((walk.short <= 0).mean()),
-            "temperature": self.temperature,
+            "temperature": walk.temperature,
             "caution": caution,
             **self._examine(policy, ascent.theta, rng),
         }

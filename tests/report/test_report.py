@@ -129,6 +129,12 @@ def test_failed_and_inconclusive_networks_are_listed_with_their_reason(page):
     assert "clock changed from 1.30 to 0.85 GHz" in page.text
 
 
+def test_an_update_that_did_not_stand_is_said_to_be_undone(page):
+    assert "undone (31 %)" in page.text
+    assert "stands (78 %)" in page.text
+    assert "Hollow: an update whose networks were no better" in page.text
+
+
 def test_nothing_is_loaded_and_nothing_is_run(page):
     assert "script" not in page.tags
     for tag, name, value in page.attributes:
