@@ -269,9 +269,9 @@ class Synthesizer:
         return evaluation.metrics[self.task.metric]
 
     def _train(self, cycle: int, architectures: Sequence[Architecture]) -> float:
-        # The last cycle trains as long as two others: it has the last word on the weights.
-        done = cycle + 1 + (cycle + 1 == self.settings.cycles)
-        share = self.settings.warmup + (1 - self.settings.warmup) * done / (self.settings.cycles + 1)
+        # The last cycle trains as long as three others: at low rates, and for one generator alone.
+        done = cycle + 1 + 2 * (cycle + 1 == self.settings.cycles)
+        share = self.settings.warmup + (1 - self.settings.warmup) * done / (self.settings.cycles + 2)
         until = round(self.trainer.total_steps * share)
         with self.progress.phase(
             f"cycle {cycle + 1}/{self.settings.cycles}: train", until - self.trainer.step
@@ -330,6 +330,7 @@ class Synthesizer:
             responses = prober.probe(evaluation.architecture, state)
             key = self.prototype.space.key(evaluation.architecture)
             answers[key] = {f"{r.vertex}.{r.stimulus}": r.output for r in responses}
+            answers[key] |= {f"{r.vertex}.{r.stimulus}.downstream": r.downstream for r in responses}
         return answers
 
     def resume(self) -> bool:

@@ -2,8 +2,8 @@
 
 The inquisitor injects a stimulus ``x`` at chosen vertices and observes the reactionary response
 ``y`` at others (method, "What is published", 4). A vertex here is a coupled dimension of the
-prototype, or a removable block; a stimulus multiplies its signal by a gate. Gates may differ per
-sample, so one forward pass carries many stimuli side by side.
+prototype, or a removable block; a stimulus multiplies its signal by a gate, or takes another sample's.
+Both may differ per sample, so one forward pass carries many stimuli side by side.
 
 Two uses:
   * :func:`channel_impact` asks every unit of every dimension at once what its loss would cost, and
@@ -26,8 +26,9 @@ from edgesynth.tasks import Batch, Task
 
 __all__ = ["STIMULI", "Prober", "Response", "channel_impact"]
 
-STIMULI = ("drop", "scale", "noise")
-"""Stimuli a prober injects: zero half the units, halve the signal, multiply by 1 + 0.5 N(0, 1)."""
+STIMULI = ("drop", "scale", "noise", "swap")
+"""Stimuli a prober injects: zero half the units, halve the signal, multiply by 1 + 0.5 N(0, 1), or take the
+signal of another sample."""
 
 
 def channel_impact(prototype: Prototype, task: Task, batches: Iterable[Batch]) -> dict[str, Tensor]:
@@ -69,11 +70,14 @@ class Response:
         vertex: The dimension or block that was stimulated.
         stimulus: One of :data:`STIMULI`.
         output: Mean over samples of ``|y' - y| / |y|``, the relative change of the network's output.
+        downstream: The same of what the other vertices' readers hear (mean absolute signal per unit),
+            averaged over those vertices; vertices upstream hear no change.
     """
 
     vertex: str
     stimulus: str
     output: float
+    downstream: float = 0.0
 
 
 class Prober:
@@ -104,22 +108,39 @@ class Prober:
         inputs = self._inputs[: max(2, len(self._inputs) // 8)]
         share = len(inputs)
         with torch.no_grad():
-            calm = self._run(inputs, {n: g.expand(share, *g.shape) for n, g in base.items()}, state)
-            stirred = self._run(
-                inputs.repeat(len(plan), *([1] * (inputs.ndim - 1))), self._gates(base, plan, share), state
+            calm, heard = self._run(
+                inputs, {n: g.expand(share, *g.shape) for n, g in base.items()}, {}, state
             )
-        change = (stirred.reshape(len(plan), *calm.shape) - calm).flatten(2).norm(dim=2)
-        output = (change / calm.flatten(1).norm(dim=1).clamp_min(1e-6)).mean(1)
-        answers = dict(zip(plan, output.tolist(), strict=True))
+            stirred, reheard = self._run(
+                inputs.repeat(len(plan), *([1] * (inputs.ndim - 1))),
+                self._gates(base, plan, share),
+                _swaps(vertices, plan, share),
+                state,
+            )
+        output = _relative_change(stirred, calm, len(plan))
+        others = torch.stack([_relative_change(reheard[name], heard[name], len(plan)) for name in heard])
+        elsewhere = torch.tensor([[float(name != vertex) for vertex, _ in plan] for name in heard])
+        downstream = (others * elsewhere).sum(0) / elsewhere.sum(0).clamp_min(1)
+        answers = dict(zip(plan, zip(output.tolist(), downstream.tolist(), strict=True), strict=True))
         return [
-            Response(vertex, stimulus, answers.get((vertex, stimulus), 0.0))
+            Response(vertex, stimulus, *answers.get((vertex, stimulus), (0.0, 0.0)))
             for vertex in base
             for stimulus in STIMULI
         ]
 
-    def _run(self, inputs: Tensor, gates: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Tensor:
-        out: Tensor = torch.func.functional_call(self._gated, dict(state), (inputs, dict(gates)))
-        return out
+    def _run(
+        self,
+        inputs: Tensor,
+        gates: Mapping[str, Tensor],
+        swaps: Mapping[str, Tensor],
+        state: Mapping[str, Tensor],
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The output, and what the readers of every dimension hear, ``[samples, units]``."""
+        watch = [dimension.name for dimension in self._prototype.dimensions]
+        got: tuple[Tensor, dict[str, Tensor]] = torch.func.functional_call(
+            self._gated, dict(state), (inputs, dict(gates), watch, dict(swaps))
+        )
+        return got
 
     def _base_gates(self, architecture: Architecture) -> dict[str, Tensor]:
         """Gates that make the full network behave as the slice."""
@@ -146,7 +167,27 @@ class Prober:
                 factor = (torch.rand(gate.shape, generator=generator) < 0.5).float()
             elif stimulus == "scale":
                 factor = torch.full(gate.shape, 0.5)
-            else:
+            elif stimulus == "noise":
                 factor = 1 + 0.5 * torch.randn(gate.shape, generator=generator)
+            else:
+                continue
             gates[vertex][rows] = gate * factor
         return gates
+
+
+def _swaps(vertices: list[str], plan: list[tuple[str, str]], share: int) -> dict[str, Tensor]:
+    """From which sample each one takes its signal, by vertex, ``[stimuli * share]``."""
+    itself = torch.arange(len(plan) * share)
+    swaps = {vertex: itself.clone() for vertex in vertices}
+    for turn, (vertex, stimulus) in enumerate(plan):
+        if stimulus == "swap":
+            rows = slice(turn * share, (turn + 1) * share)
+            swaps[vertex][rows] = itself[rows].roll(1)
+    return swaps
+
+
+def _relative_change(stirred: Tensor, calm: Tensor, stimuli: int) -> Tensor:
+    """Mean over samples of ``|y' - y| / |y|`` per stimulus: ``[stimuli]``."""
+    change = (stirred.reshape(stimuli, *calm.shape) - calm).flatten(2).norm(dim=2)
+    relative: Tensor = (change / calm.flatten(1).norm(dim=1).clamp_min(1e-6)).mean(1)
+    return relative

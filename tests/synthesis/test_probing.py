@@ -168,6 +168,28 @@ def test_halving_a_vertex_is_halving_what_its_readers_hear(
     assert found[reading(prototype, "last").name, "scale"] == pytest.approx(expected, rel=1e-4)
 
 
+def test_a_swapped_vertex_says_what_it_says_of_another_sample(prototype: Prototype, inputs: Tensor) -> None:
+    last = reading(prototype, "last").name
+    samples = inputs[: len(inputs) // 8]
+    with torch.no_grad():
+        other = prototype.gated().eval()(samples, swaps={last: torch.arange(len(samples)).roll(1)})
+        calm = prototype.module(samples)
+    # Nothing but the classifier reads the last convolution, so whole answers change places.
+    assert torch.allclose(other, calm.roll(1, 0), atol=1e-5)
+    found = answers(Prober(prototype, inputs).probe(prototype.largest(), prototype.module.state_dict()))
+    expected = float(((calm.roll(1, 0) - calm).norm(dim=1) / calm.norm(dim=1)).mean())
+    assert found[last, "swap"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_stimulus_is_heard_downstream_and_not_upstream(prototype: Prototype, inputs: Tensor) -> None:
+    responses = Prober(prototype, inputs).probe(prototype.largest(), prototype.module.state_dict())
+    heard = {(r.vertex, r.stimulus): r.downstream for r in responses}
+    stem, last = reading(prototype, "stem").name, reading(prototype, "last").name
+    for stimulus in STIMULI:
+        assert heard[stem, stimulus] > 0.01
+        assert heard[last, stimulus] == 0
+
+
 def test_gates_of_one_change_nothing_and_gates_of_zero_change_the_output(
     prototype: Prototype, inputs: Tensor
 ) -> None:
