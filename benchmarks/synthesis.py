@@ -5,10 +5,10 @@
 
 A ResNet-20 is trained for E epochs on 10,000 images (all there are, if fewer); then a generator is learned
 for at most a tenth of its MACs with a budget of at most 3 E epochs, shared training and polishing of all
-reported networks together. Seeds 0 to 4 were looked at while the choices were made that the method leaves
-open, so the published ones start at 5. Every figure of quality is on test data, which nothing selected on; feasibility is
-judged on validation data. Runs are kept and resumed, so the command can be stopped and started again.
-Two of them at once, with one thread each (OMP_NUM_THREADS=1), take less time than one with two.
+reported networks together. Every figure of quality is on test data, which nothing selected on; feasibility is
+judged on validation data. Seeds 0 to 4 were looked at while the choices were made that the method leaves
+open, so the published ones start at 5. Runs are kept and resumed, so the command can be stopped and started
+again. Two of them at once, with one thread each (OMP_NUM_THREADS=1), take less time than one with two.
 
 Glyphs are rendered from the fonts of this machine, and other fonts give other figures; their data set says
 which. The published ones come from Debian's packages fonts-cabin, -cantarell, -comfortaa, -crosextra-caladea,
