@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -23,6 +22,7 @@ from edgesynth.metrics import Metric
 from edgesynth.progress import Progress
 from edgesynth.runs import Run
 from edgesynth.space import Architecture
+from edgesynth.synthesis.efficiency import information_efficiency
 from edgesynth.synthesis.elastic import (
     ElasticTrainer,
     ElasticWeights,
@@ -37,6 +37,7 @@ from edgesynth.synthesis.evaluation import (
     Evaluator,
     computed_metrics,
     derived_metrics,
+    lifted,
 )
 from edgesynth.synthesis.pair import GeneratorInquisitor, PairState
 from edgesynth.synthesis.performance import performance_by_name
@@ -191,6 +192,7 @@ class Synthesizer:
             for evaluation in (*candidates, *judged):
                 self._tell(evaluation, lift, responses)
             better, stands = self._settle(judged, incumbents, lift, contested=moves)
+        probed = [(e.architecture, responses[self._key(e)]) for e in judged if self._key(e) in responses]
         notes = {"loss": loss, "lift": lift, "update": dict(update), "responses": responses}
         record = summarise(
             cycle,
@@ -201,14 +203,15 @@ class Synthesizer:
             quality=self.task.metric,
             better=better,
             stands=stands,
+            efficiency=information_efficiency(self.prototype, probed),
             seconds=seconds,
             epochs=self.trainer.epochs,
             notes=notes,
         )
         with self.run.transaction():
             for evaluation in (*candidates, *judged):
-                key = self.prototype.space.key(evaluation.architecture)
-                self.run.record_network(evaluation.record(key, "candidate", self.requirements, cycle=cycle))
+                found = evaluation.record(self._key(evaluation), "candidate", self.requirements, cycle=cycle)
+                self.run.record_network(found)
             self.run.record_cycle(record)
             self.run.checkpoint(cycle, *self._policy(), keep=True)
             self.run.checkpoint(cycle, *self._state())
@@ -227,8 +230,7 @@ class Synthesizer:
             self.pair.tell(evaluation.architecture, evaluation.reason)
             return
         told = {**evaluation.metrics, **self._expected(evaluation.metrics, lift)}
-        key = self.prototype.space.key(evaluation.architecture)
-        self.pair.tell(evaluation.architecture, told, responses.get(key))
+        self.pair.tell(evaluation.architecture, told, responses.get(self._key(evaluation)))
 
     def _expected(self, metrics: Mapping[str, Metric], lift: float) -> dict[str, Metric]:
         """Quality, and what follows from it, as they are expected to end."""
@@ -264,6 +266,9 @@ class Synthesizer:
 
     def _drawn(self, first: int, count: int) -> list[Architecture]:
         return [self.prototype.canonical(self.pair.generate(first + i, repair=True)) for i in range(count)]
+
+    def _key(self, evaluation: Evaluation) -> str:
+        return self.prototype.space.key(evaluation.architecture)
 
     def _quality(self, evaluation: Evaluation) -> Metric:
         return evaluation.metrics[self.task.metric]
@@ -324,11 +329,9 @@ class Synthesizer:
         prober = Prober(self.prototype, batch.inputs, seed=self.settings.seed + cycle)
         answers: dict[str, dict[str, float]] = {}
         for evaluation in evaluations[: self.settings.probes_per_cycle]:
-            network = self.evaluator.extract(evaluation.architecture)
-            state = {name: tensor.clone() for name, tensor in self.weights.averages().items()}
-            self.prototype.plan(evaluation.architecture).scatter_(state, network.state_dict())
+            state = self.evaluator.carried(evaluation.architecture)
             responses = prober.probe(evaluation.architecture, state)
-            key = self.prototype.space.key(evaluation.architecture)
+            key = self._key(evaluation)
             answers[key] = {f"{r.vertex}.{r.stimulus}": r.output for r in responses}
             answers[key] |= {f"{r.vertex}.{r.stimulus}.downstream": r.downstream for r in responses}
         return answers
@@ -376,17 +379,6 @@ class Synthesizer:
         begun = time.perf_counter()
         yield
         seconds[phase] = seconds.get(phase, 0.0) + time.perf_counter() - begun
-
-
-def lifted(quality: Metric, lift: float) -> Metric:
-    """A quality as it is expected to end, with its interval; only the pair hears of it, no table shows it."""
-    low, high = quality.interval or (quality.value, quality.value)
-    return replace(
-        quality,
-        value=min(1.0, quality.value + lift),
-        interval=(min(1.0, low + lift), min(1.0, high + lift)),
-        source=f"{quality.source}, {lift:+.4f} for the training still to come",
-    )
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -73,6 +73,17 @@ def derived_metrics(quality: Metric, computed: Mapping[str, Metric]) -> dict[str
     return derived
 
 
+def lifted(quality: Metric, lift: float) -> Metric:
+    """A quality as it is expected to end, with its interval; only the pair hears of it, no table shows it."""
+    low, high = quality.interval or (quality.value, quality.value)
+    return replace(
+        quality,
+        value=min(1.0, quality.value + lift),
+        interval=(min(1.0, low + lift), min(1.0, high + lift)),
+        source=f"{quality.source}, {lift:+.4f} for the training still to come",
+    )
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """One network with everything that is known of it.
@@ -150,6 +161,12 @@ class Evaluator:
     def extract(self, architecture: Architecture) -> nn.Module:
         """The slice as a module of its own, with batch-norm statistics of its own."""
         return self.recalibrate(self.weights.extract(architecture))
+
+    def carried(self, architecture: Architecture) -> dict[str, Tensor]:
+        """The prototype's state at full size, with the slice's own weights and statistics in their places."""
+        state = {name: tensor.clone() for name, tensor in self.weights.averages().items()}
+        self.prototype.plan(architecture).scatter_(state, self.extract(architecture).state_dict())
+        return state
 
     def recalibrate(self, module: nn.Module) -> nn.Module:
         """Re-estimate a module's batch-norm statistics on the calibration batches, in place."""

@@ -28,6 +28,7 @@ def summarise(
     quality: str,
     better: float | None,
     stands: bool,
+    efficiency: Mapping[str, float],
     seconds: Mapping[str, float],
     epochs: float,
     notes: Mapping[str, Any],
@@ -43,6 +44,7 @@ def summarise(
         quality: Name of the task's metric.
         better: The chance that these networks are better than those of the generator before.
         stands: Whether their generator went on.
+        efficiency: Information efficiency by vertex.
         seconds: Wall time by phase.
         epochs: Passes over the training data so far.
         notes: Kept as they are.
@@ -76,6 +78,7 @@ def summarise(
         binding=binding.most_common(1)[0][0] if binding else "",
         better=better,
         stands=stands,
+        efficiency=dict(efficiency),
         seconds=dict(seconds),
         epochs=epochs,
         notes=dict(notes),

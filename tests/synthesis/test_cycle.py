@@ -35,7 +35,7 @@ def test_nothing_is_decided_on_training_data(finished) -> None:
     assert any("evaluate" in now for now in finished.log.read("validation"))
 
 
-def test_there_is_a_record_of_every_cycle(finished) -> None:
+def test_there_is_a_record_of_every_cycle(finished, prototype: Prototype) -> None:
     with finished.open() as run:
         cycles = run.cycles()
         assert run.status == "finished"
@@ -52,6 +52,9 @@ def test_there_is_a_record_of_every_cycle(finished) -> None:
         assert record.bytes == pytest.approx(4 * record.parameters)
         assert record.information_density > 0
         assert record.binding in {requirement.text for requirement in REQUIREMENTS}
+        assert set(record.efficiency) <= {d.name for d in prototype.dimensions}
+        assert all(value > 0 for value in record.efficiency.values())
+        assert record.efficiency
         assert {"generate", "train", "evaluate", "probe", "learn"} <= set(record.seconds)
         assert all(seconds >= 0 for seconds in record.seconds.values())
 
