@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,7 +42,7 @@ from edgesynth.synthesis.evaluation import (
 )
 from edgesynth.synthesis.pair import GeneratorInquisitor, PairState
 from edgesynth.synthesis.performance import performance_by_name
-from edgesynth.synthesis.probing import Prober, channel_impact
+from edgesynth.synthesis.probing import Prober, affordable, rank_channels
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.settings import SynthesisSettings
 from edgesynth.synthesis.succession import Member, gains, superiority
@@ -58,6 +59,9 @@ TAUGHT_SEEDS = 1 << 63
 
 INCUMBENTS = 8
 """Networks of the standing generator that every cycle evaluates again, on its own weights."""
+
+PROBING = 0.5
+"""MACs that probing may take, over those of training: about a tenth of the time, there being no gradients."""
 
 EVEN = 0.5
 """A generator stands whose networks are better than those of the one before with at least this chance."""
@@ -133,23 +137,13 @@ class Synthesizer:
     def learn(self) -> None:
         """Run every cycle that is still to do."""
         if self.next_cycle == 0:
-            self._rank_channels()
+            with self.progress.phase("rank channels"):
+                rank_channels(self.prototype, self.task, self.settings.seed)
             self.pair.initialise()
             self._tell_extremes()
         while self.next_cycle < self.settings.cycles:
             self._cycle(self.next_cycle)
             self.next_cycle += 1
-
-    def _rank_channels(self) -> None:
-        """Order every dimension's units by their impact on the prototype's loss."""
-        batches = self.task.batches(
-            "train", batch_size=128, seed=self.settings.seed, shuffle=True, limit=1024
-        )
-        with self.progress.phase("rank channels"):
-            impact = channel_impact(self.prototype, self.task, batches)
-        for dimension in self.prototype.dimensions:
-            order = torch.argsort(impact[dimension.name], descending=True, stable=True)
-            self.prototype.set_ranking(dimension.name, order)
 
     def _tell_extremes(self) -> None:
         """What the largest and the smallest network are worth: quality is not flat in between.
@@ -179,14 +173,14 @@ class Synthesizer:
             asked = self.pair.ask(self.settings.asked_per_cycle) if moves else []
             fresh = self._drawn(FRESH_SEEDS + first, count if moves else 2 * count)
         with self._timed(seconds, "train"):
-            loss = self._train(cycle, [*asked, *taught])
+            loss, trained_macs = self._train(cycle, [*asked, *taught])
         with self._timed(seconds, "evaluate"):
             candidates = self._evaluate(cycle, "what was asked for", asked)
             judged = self._evaluate(cycle, "fresh seeds", fresh)
             lift = self._lift([*candidates, *judged])
             incumbents = [self._again(member, lift) for member in self._incumbents]
         with self._timed(seconds, "probe"):
-            responses = self._probe(cycle, judged)
+            responses = self._probe(cycle, judged, trained_macs)
         with self._timed(seconds, "learn"):
             self._follow_drift(incumbents)
             for evaluation in (*candidates, *judged):
@@ -273,15 +267,18 @@ class Synthesizer:
     def _quality(self, evaluation: Evaluation) -> Metric:
         return evaluation.metrics[self.task.metric]
 
-    def _train(self, cycle: int, architectures: Sequence[Architecture]) -> float:
+    def _train(self, cycle: int, architectures: Sequence[Architecture]) -> tuple[float, float]:
+        """Train the shared weights; the mean loss, and about how many MACs that took."""
         # The last cycle trains as long as three others: at low rates, and for one generator alone.
         done = cycle + 1 + 2 * (cycle + 1 == self.settings.cycles)
         share = self.settings.warmup + (1 - self.settings.warmup) * done / (self.settings.cycles + 2)
         until = round(self.trainer.total_steps * share)
-        with self.progress.phase(
-            f"cycle {cycle + 1}/{self.settings.cycles}: train", until - self.trainer.step
-        ) as phase:
-            return self.trainer.train(architectures, until, phase)
+        steps = until - self.trainer.step
+        with self.progress.phase(f"cycle {cycle + 1}/{self.settings.cycles}: train", steps) as phase:
+            loss = self.trainer.train(architectures, until, phase)
+        macs = np.mean([self.prototype.cost(architecture).macs for architecture in architectures])
+        # A backward pass takes about twice what the forward pass does.
+        return loss, 3.0 * float(macs) * steps * self.settings.batch_size
 
     def _evaluate(self, cycle: int, what: str, architectures: Sequence[Architecture]) -> list[Evaluation]:
         if not architectures:
@@ -323,12 +320,16 @@ class Synthesizer:
             told = {name: member.metrics[name] for name in (self.task.metric, *DERIVED)}
             self.pair.tell(member.architecture, told)
 
-    def _probe(self, cycle: int, evaluations: Sequence[Evaluation]) -> dict[str, dict[str, float]]:
+    def _probe(
+        self, cycle: int, evaluations: Sequence[Evaluation], trained_macs: float
+    ) -> dict[str, dict[str, float]]:
         """Responses by network key and ``vertex.stimulus``, on validation inputs."""
+        wanted = self.settings.probes_per_cycle
+        networks, samples = affordable(self.prototype, wanted, PROBING * trained_macs)
         batch = next(self.task.batches("validation", batch_size=64, seed=self.settings.seed, shuffle=True))
-        prober = Prober(self.prototype, batch.inputs, seed=self.settings.seed + cycle)
+        prober = Prober(self.prototype, batch.inputs[:samples], seed=self.settings.seed + cycle)
         answers: dict[str, dict[str, float]] = {}
-        for evaluation in evaluations[: self.settings.probes_per_cycle]:
+        for evaluation in evaluations[:networks]:
             state = self.evaluator.carried(evaluation.architecture)
             responses = prober.probe(evaluation.architecture, state)
             key = self._key(evaluation)
