@@ -2,8 +2,9 @@
 
     delta theta_G,k = I(G_k; theta_I,k)         theta_G,k+1 = theta_G,k + delta theta_G,k
 
-A cycle becomes visible in the run at once, together with the checkpoint it ends on: a run that is
-killed anywhere goes on from the last whole cycle and repeats the interrupted one bit by bit.
+A cycle begins with the update and ends with whether it stands (:mod:`~edgesynth.synthesis.succession`). It
+becomes visible in the run at once, together with the checkpoint it ends on: a run that is killed anywhere
+goes on from the last whole cycle and repeats the interrupted one bit by bit.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ TAUGHT_SEEDS = 1 << 63
 """Seeds from here on name the networks that a cycle trains."""
 
 INCUMBENTS = 8
-"""Networks of the standing generator that every cycle evaluates again, on its own weights."""
+"""Networks of the standing generator that every cycle evaluates again, on that cycle's weights."""
 
 PROBING = 0.5
 """MACs that probing may take, over those of training: about a tenth of the time, there being no gradients."""
