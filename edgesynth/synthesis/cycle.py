@@ -172,6 +172,8 @@ class Synthesizer:
             taught += self._drawn(TAUGHT_SEEDS + first + count, count)
             asked = self.pair.ask(self.settings.asked_per_cycle) if moves else []
             fresh = self._drawn(FRESH_SEEDS + first, count if moves else 2 * count)
+        with self._timed(seconds, "profile"):
+            self.evaluator.measure_ahead([*asked, *fresh])
         with self._timed(seconds, "train"):
             loss, trained_macs = self._train(cycle, [*asked, *taught])
         with self._timed(seconds, "evaluate"):
