@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import enum
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -119,5 +120,17 @@ def _tell(measurement: Measurement, device: Device, *, as_json: bool) -> None:
         write(
             "mean power: " + ", ".join(f"{rail} {value:.0f} mW" for rail, value in measurement.rails.items())
         )
+    if "sampling_slowdown" in measurement.conditions:
+        write(_sampling(measurement.conditions))
     if not device.has_energy:
         write(f"no energy figures: {device.profile.no_energy_reason or 'the device has no power counter'}")
+
+
+def _sampling(conditions: Mapping[str, Any]) -> str:
+    """What reading the power cost; a simulated sensor costs no processor."""
+    share = conditions.get("sampler_cpu_share")
+    took = "meant: " if share is None else f"took {share:.1%} of one core, and "
+    slowdown = conditions["sampling_slowdown"]
+    return (
+        f"reading power {took}calls took {abs(slowdown):.1%} {'longer' if slowdown > 0 else 'less'} meanwhile"
+    )

@@ -121,6 +121,7 @@ class Rails:
         fallback: Rails whose sum is the total on releases that do not print every rail of ``total``. It may
             be another quantity, so figures say which one they are of.
         carrier: Rails that feed the carrier board as well; a total with one of them is the whole board's.
+        scope: What the total is the power of, in words; a module, or a board with its carrier, by default.
     """
 
     names: tuple[str, ...]
@@ -128,11 +129,12 @@ class Rails:
     parts: tuple[str, ...]
     fallback: tuple[str, ...] = ()
     carrier: tuple[str, ...] = ()
+    scope: str = ""
 
     @property
     def total_text(self) -> str:
         """The total for people: ``VIN (board with its carrier)``."""
-        scope = "board with its carrier" if set(self.total) & set(self.carrier) else "module"
+        scope = self.scope or ("board with its carrier" if set(self.total) & set(self.carrier) else "module")
         return f"{' + '.join(self.total)} ({scope})"
 
 
@@ -265,6 +267,7 @@ class Profile:
         simulation: Parameters of its simulation; ``None`` when it cannot be simulated.
         part_numbers: Module part numbers.
         no_energy_reason: Why there is no counter, as the user will read it.
+        provider: Of a host: what ONNX Runtime runs networks on.
     """
 
     name: str
@@ -282,6 +285,7 @@ class Profile:
     simulation: Simulation | None = None
     part_numbers: tuple[str, ...] = ()
     no_energy_reason: str = ""
+    provider: Literal["cpu", "cuda"] = "cpu"
 
     @property
     def has_energy(self) -> bool:
