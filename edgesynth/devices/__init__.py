@@ -15,6 +15,7 @@ from edgesynth.devices.link import Completed, Line, Link, Stream
 from edgesynth.devices.local import LocalLink
 from edgesynth.devices.pool import Pool
 from edgesynth.devices.profile import Mode, Precision, Profile
+from edgesynth.devices.profile_writer import profile_toml
 from edgesynth.devices.roofline import Estimate, Roofline
 from edgesynth.devices.simulated import SimulatedLink
 from edgesynth.devices.simulated_bench import Faults
@@ -52,5 +53,6 @@ __all__ = [
     "list_profiles",
     "load_profile",
     "open_device",
+    "profile_toml",
     "workload_from_cost",
 ]

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from edgesynth.devices.bench import BenchRequest
+from edgesynth.devices.contention import Waiting
 from edgesynth.devices.profile import Rails, Sensor
 
 __all__ = ["PowerCounter", "Sampler", "tell_power"]
@@ -103,12 +104,14 @@ def tell_power(
         load_s = now_s = time.monotonic()
         tell("phase", name="load", at=load_s)
         calls, due_s = 0, load_s
+        waiting = Waiting()
         while now_s < load_s + request.load_s:
             call()
             calls, now_s = calls + 1, time.monotonic()
             if now_s >= due_s:
                 tell("count", at=now_s, calls=calls)
                 due_s = now_s + _COUNT_EVERY_S
+        waited_share = waiting.share()
         tell("count", at=now_s, calls=calls)
         tell("phase", name="idle_after", at=now_s)
         time.sleep(request.idle_s)
@@ -117,4 +120,5 @@ def tell_power(
     if sampler.failure:
         tell("error", kind="hung", reason=f"the power counter could not be read any more: {sampler.failure}")
         return
-    tell("start", sampler_cpu_share=round(sampler.cpu_s / (end_s - begin_s), 4))
+    sampler_share = round(sampler.cpu_s / (end_s - begin_s), 4)
+    tell("start", sampler_cpu_share=sampler_share, load_waited_share=waited_share)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesynth.devices.bench import BenchRequest
+from edgesynth.devices.contention import Waiting
 from edgesynth.devices.counters import tell_power
 from edgesynth.devices.host import open_counter
 from edgesynth.errors import DeviceError, EdgesynthError
@@ -134,6 +135,7 @@ def _run_for(session: _Session, feeds: dict[str, NDArray[Any]], seconds: float) 
 
 
 def _time_calls(session: _Session, feeds: dict[str, NDArray[Any]], request: BenchRequest) -> None:
+    waiting = Waiting()
     limit = time.perf_counter() + request.latency_limit_s
     chunk: list[float] = []
     for _ in range(request.latency_runs):
@@ -147,6 +149,7 @@ def _time_calls(session: _Session, feeds: dict[str, NDArray[Any]], request: Benc
         if end > limit:
             break
     _tell("latency", ms=chunk)
+    _tell("start", waited_share=waiting.share())
 
 
 def _tell(event: str, /, **values: object) -> None:

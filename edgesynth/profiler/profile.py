@@ -98,7 +98,7 @@ def _once(name: str, device: Device, plan: MeasurementPlan, request: BenchReques
         return Measurement(name, "inconclusive", reason=doubt, conditions=conditions)
     if recording.gpu_latencies_ms:  # tells how much of the latency is the host's part
         conditions["latency_gpu_ms"] = round(statistics.median(recording.gpu_latencies_ms), 4)
-    latency = judge_latency(recording.latencies_ms, plan)
+    latency = judge_latency(recording.latencies_ms, plan, recording.conditions.get("waited_share"))
     power = _judge_power(recording, device, plan, request.rate_hz)
     figures = {**({} if power.throttled else latency.figures), **power.figures}
     source = device.source(plan.precision, plan.batch)
@@ -112,7 +112,7 @@ def _once(name: str, device: Device, plan: MeasurementPlan, request: BenchReques
         metrics["memory_peak_bytes"] = Metric(
             "memory_peak_bytes", float(recording.memory_bytes), device.provenance, source=source
         )
-    doubts = [findings.doubt for findings in (latency, power) if findings.doubt]
+    doubts = list(dict.fromkeys(findings.doubt for findings in (latency, power) if findings.doubt))
     return Measurement(
         name,
         "inconclusive" if doubts else "ok",

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from remote_board import RemoteBoard
 
+from edgesynth.devices import load_profile
+
 pytestmark = pytest.mark.ssh
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -176,3 +178,29 @@ def test_a_sensor_that_prints_garbage_gives_no_figure(remote, model):
     assert "the measurement is inconclusive: only" in only_line(done)
     assert done.returncode == 3
     assert "energy" not in done.stdout
+
+
+@pytest.mark.slow
+def test_a_board_behind_ssh_is_calibrated(remote, tmp_path):
+    """Every network takes this board as long, so there is one true term, and power is a constant."""
+    remote.board.set("tensorrt", call_ms=20.0)
+    remote.board.set("tegrastats", curve={"mean_mw": 6000, "swing_mw": 0})
+    output = tmp_path / "mine.toml"
+
+    done = remote.run(
+        *("devices", "calibrate", "jetson-tx2", "--fewest", "--window", "2", "--mode", "MAXN"),
+        *("--clocks", "fixed", "--output", output, "--json"),
+        timeout_s=1200,
+    )
+
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    calibration = told["calibration"]
+    assert calibration["provenance"] == "measured"
+    assert calibration["source"].startswith("jetson-tx2 ssh://")
+    assert calibration["latency_error"] < 0.1
+    assert calibration["terms"]["active_mw"] == pytest.approx(6000, rel=0.02)
+    assert calibration["terms"]["idle_mw"] == pytest.approx(6000, rel=0.02)
+    assert load_profile(output).calibration.networks >= 6
+    assert remote.board.present_mode() == "MAXP_CORE_ARM"
+    remote.board.wait_until_quiet()
