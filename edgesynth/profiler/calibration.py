@@ -126,7 +126,12 @@ def calibrate(
                 observations += [seen] if seen is not None else []
                 phase.advance()
             path.unlink()
-    fit = fit_times(observations, base)
+    try:
+        fit = fit_times(observations, base)
+    except MeasurementError as error:
+        lost = next((result for result in results if result.status != "ok"), None)
+        why = f" ({lost.name}: {lost.reason})" if lost else ""
+        raise MeasurementError(f"{error}{why}") from error
     power, power_spread = fit_power(observations, base)
     results = _with_figures(results, observations, fit, power, base)
     calibration = _calibration(device, results, {**fit.terms, **power}, {**fit.spread, **power_spread})

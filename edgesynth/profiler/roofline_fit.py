@@ -147,7 +147,7 @@ def fit_times(observations: Sequence[Observation], profile: Profile) -> TimeFit:
     if len(fitted) < len(table.names):
         raise MeasurementError(
             f"{len(fitted)} networks gave a latency, and {len(table.names)} terms are to be fitted; "
-            "look at why the others did not, and repeat"
+            "measure more networks, or look at why others gave none, and repeat"
         )
     logs = _descend(table, table.guess(profile))
     felt = np.abs(_slopes(table, logs)).max(axis=0) > _FELT

