@@ -21,6 +21,7 @@ from edgesynth.devices.bench import BenchRequest
 from edgesynth.devices.contention import Waiting
 from edgesynth.devices.counters import tell_power
 from edgesynth.devices.host import open_counter
+from edgesynth.devices.nvml import NvmlGpu
 from edgesynth.errors import DeviceError, EdgesynthError
 
 __all__ = ["main"]
@@ -75,6 +76,8 @@ def main() -> int:
         return 0
     _run_for(session, feeds, request.warm_up_s)
     _time_calls(session, feeds, request)
+    if isinstance(counter, NvmlGpu):
+        _tell("start", gpu=counter.name, driver=counter.driver)
     if counter is not None:
         tell_power(lambda: session.run(None, feeds), request, counter, _tell)
     _tell("end")
