@@ -267,4 +267,7 @@ def _notes(calibration: Calibration, assumed: Sequence[str]) -> dict[str, str]:
         f"[fitted] to {calibration.networks} {calibration.provenance} networks; see [calibration]"
     )
     notes |= {f"simulation.{key}": "[assumed]" for key in assumed}
+    for name in calibration.terms:
+        if name.endswith("_speedup"):
+            notes[f"precisions.{name.removesuffix('_speedup')}.speedup"] = "[fitted]"
     return notes

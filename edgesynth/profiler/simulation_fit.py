@@ -73,17 +73,17 @@ def simulation_from(
     known = base.simulation
     kept = {key: getattr(known, key) if known else value for key, value in _ASSUMED.items()}
     rails, rest_mw, conversion = _rails(base.rails, observations, power, base)
-    mac_pj = {
-        name: power.get(f"mac_{name}_pj", power[_nearest(power)]) * conversion
-        for name, compute in base.precisions.items()
-        if compute.supported
-    }
+    usable = [str(name) for name, compute in base.precisions.items() if compute.supported]
+    unseen = [name for name in usable if f"mac_{name}_pj" not in power]
+    mac_pj = {name: power.get(f"mac_{name}_pj", power[_nearest(power)]) * conversion for name in usable}
+    if known:
+        mac_pj |= {name: known.mac_pj[name] for name in unseen if name in known.mac_pj}
     simulation = Simulation(
         call_us=terms["call_us"] / slower,
         launch_us=terms["launch_us"] / slower,
         efficiency={kind: shares[kind] for kind in KINDS},
         memory_efficiency=shares["memory"],
-        mac_pj={str(name): value for name, value in mac_pj.items()},
+        mac_pj=mac_pj,
         byte_pj=power["byte_pj"] * conversion,
         rails=rails,
         rest_mw=rest_mw,
@@ -91,7 +91,7 @@ def simulation_from(
         **kept,
     )
     assumed = () if known else tuple(_ASSUMED)
-    assumed += tuple(f"mac_pj.{name}" for name in mac_pj if f"mac_{name}_pj" not in power)
+    assumed += tuple(f"mac_pj.{name}" for name in unseen if not (known and name in known.mac_pj))
     return Simulated(simulation, "", assumed)
 
 
