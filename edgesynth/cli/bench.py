@@ -34,7 +34,11 @@ def bench(
     *,
     device: Annotated[str, typer.Option("--device", help="A device profile; edgesynth devices lists them.")],
     link: Annotated[
-        str | None, typer.Option("--link", help="How it is reached; the profile's first link by default.")
+        list[str] | None,
+        typer.Option(
+            "--link",
+            help="How it is reached; the profile's first link by default. Once per board of several.",
+        ),
     ] = None,
     mode: Annotated[str | None, typer.Option("--mode", help="A power mode of the profile.")] = None,
     precision: Annotated[
@@ -61,7 +65,7 @@ def bench(
 ) -> None:
     """Measure latency, power and energy of a network on a device."""
     from edgesynth.cli.progress import open_progress
-    from edgesynth.devices import load_profile, open_device
+    from edgesynth.devices import load_profile, open_boards
     from edgesynth.profiler import MeasurementPlan, profile
 
     # Whatever can be wrong with the input is said before a board is asked for.
@@ -71,7 +75,7 @@ def bench(
     progress = open_progress(quiet=quiet)
     with tempfile.TemporaryDirectory() as scratch:
         path = _onnx_file(model, shape, Path(scratch), opset=known.compiler.opset)
-        with open_device(device, link, mode=mode, clocks=clocks.value, wait_s=wait_s) as board:
+        with open_boards(device, link or (), mode=mode, clocks=clocks.value, wait_s=wait_s) as board:
             with progress.phase(f"measure {path.stem} on {board.describe()}"):
                 measurement = profile(path, board, plan)
             _tell(measurement, board, as_json=as_json)

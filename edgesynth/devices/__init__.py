@@ -14,6 +14,7 @@ from edgesynth.devices.lease import Lease
 from edgesynth.devices.link import Completed, Line, Link, Stream
 from edgesynth.devices.local import LocalLink
 from edgesynth.devices.pool import Pool
+from edgesynth.devices.pooled import PooledDevice, open_boards
 from edgesynth.devices.profile import Mode, Precision, Profile
 from edgesynth.devices.profile_writer import profile_toml
 from edgesynth.devices.roofline import Estimate, Roofline
@@ -38,6 +39,7 @@ __all__ = [
     "LocalLink",
     "Mode",
     "Pool",
+    "PooledDevice",
     "Precision",
     "Profile",
     "Recording",
@@ -52,6 +54,7 @@ __all__ = [
     "fuse",
     "list_profiles",
     "load_profile",
+    "open_boards",
     "open_device",
     "profile_toml",
     "workload_from_cost",
