@@ -7,6 +7,7 @@ then sought below it, and programs nowhere else. There the agent never counts as
 
 import glob
 import os
+import selectors
 import shutil
 import signal
 import subprocess
@@ -102,8 +103,8 @@ def run(command: List[str], text: str = "", timeout_s: float = 15.0) -> Finished
     problem = ""
     try:
         out, err = communicate(process, text.encode(), timeout_s)
-    except subprocess.TimeoutExpired:
-        out, err = _abandon(process)
+    except subprocess.TimeoutExpired as late:
+        out, err = (before + more for before, more in zip((late.output, late.stderr), _abandon(process)))
         problem = "{} did not end within {:g} s".format(command[0], timeout_s)
     except BaseException:  # somebody stopped the agent
         _abandon(process)
@@ -124,23 +125,49 @@ def communicate(
     Raises:
         TimeoutExpired: It did not end in time.
     """
+    # Not by process.communicate(): Python 3.6 cannot go on with it once an output was closed.
     until_s = time.monotonic() + timeout_s
-    while True:
-        left_s = until_s - time.monotonic()
+    if process.stdin is not None and not process.stdin.closed:
         try:
-            return process.communicate(data, timeout=max(0.0, min(left_s, _TICK_S)))
-        except subprocess.TimeoutExpired:
-            if left_s <= _TICK_S:
-                raise
-        data = None  # it is being fed already
-        for tell in while_waiting:
-            tell()
+            process.stdin.write(data or b"")  # far less than a pipe holds
+            process.stdin.close()
+        except BrokenPipeError:
+            pass
+    out: List[bytes] = []
+    err: List[bytes] = []
+    with selectors.DefaultSelector() as selector:
+        for stream, chunks in ((process.stdout, out), (process.stderr, err)):
+            if stream is not None and not stream.closed:
+                selector.register(stream, selectors.EVENT_READ, (stream, chunks))
+        while selector.get_map() or process.poll() is None:
+            left_s = until_s - time.monotonic()
+            if left_s <= 0:
+                raise subprocess.TimeoutExpired(process.args, timeout_s, b"".join(out), b"".join(err))
+            if not selector.get_map():
+                _wait_a_little(process, min(left_s, _TICK_S))
+            for key, _ in selector.select(min(left_s, _TICK_S)) if selector.get_map() else ():
+                stream, chunks = key.data
+                found = os.read(key.fd, 1 << 15)
+                chunks.append(found)
+                if not found:
+                    selector.unregister(stream)
+                    stream.close()
+            for tell in while_waiting:
+                tell()
+    return b"".join(out), b"".join(err)
+
+
+def _wait_a_little(process: "subprocess.Popen[bytes]", seconds: float) -> None:
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return
 
 
 def _abandon(process: "subprocess.Popen[bytes]") -> Tuple[bytes, bytes]:
     try:
         os.killpg(process.pid, signal.SIGKILL)
-        return process.communicate(timeout=1.0)
+        return communicate(process, None, 1.0)
     except (OSError, subprocess.TimeoutExpired):  # not ours to kill (it runs as root), or stuck in the kernel
         return b"", b""
 

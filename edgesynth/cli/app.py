@@ -115,6 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except Exception as error:  # The last line of defence: our own faults are kept, not shown.
         return _unexpected(error)
+    if code == INTERRUPTED:  # typer has turned the Ctrl-C of a command into its exit code already
+        _say("interrupted")
     return code if isinstance(code, int) else 0
 
 

@@ -14,7 +14,9 @@ from edgesynth.devices.lease import Lease
 from edgesynth.devices.link import Completed, Line, Link, Stream
 from edgesynth.devices.local import LocalLink
 from edgesynth.devices.pool import Pool
+from edgesynth.devices.pooled import PooledDevice, open_boards
 from edgesynth.devices.profile import Mode, Precision, Profile
+from edgesynth.devices.profile_writer import profile_toml
 from edgesynth.devices.roofline import Estimate, Roofline
 from edgesynth.devices.simulated import SimulatedLink
 from edgesynth.devices.simulated_bench import Faults
@@ -37,6 +39,7 @@ __all__ = [
     "LocalLink",
     "Mode",
     "Pool",
+    "PooledDevice",
     "Precision",
     "Profile",
     "Recording",
@@ -51,6 +54,8 @@ __all__ = [
     "fuse",
     "list_profiles",
     "load_profile",
+    "open_boards",
     "open_device",
+    "profile_toml",
     "workload_from_cost",
 ]

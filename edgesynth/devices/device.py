@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +14,7 @@ from edgesynth.devices.bench import BenchRequest, Recording, listen
 from edgesynth.devices.board import Board, check_link, reach_board
 from edgesynth.devices.catalog import load_profile
 from edgesynth.devices.clock import Clock
+from edgesynth.devices.host import bench_command, with_counter
 from edgesynth.devices.jetson import bench_settings, check_board
 from edgesynth.devices.link import Link
 from edgesynth.devices.local import LocalLink
@@ -25,8 +25,6 @@ from edgesynth.errors import LinkError
 from edgesynth.metrics import Provenance
 
 __all__ = ["Device", "open_device"]
-
-_HOST_BENCH = (sys.executable, "-m", "edgesynth.devices.onnx_bench")
 
 
 class Device(Closing):
@@ -179,10 +177,10 @@ def open_device(
         )
     if asked == "local" and profile.family == "host":
         return Device(
-            profile,
+            with_counter(profile),
             LocalLink(),
             mode=chosen,
-            bench_command=_HOST_BENCH,
+            bench_command=bench_command(profile),
             runs_files=True,
             provenance=Provenance.MEASURED,
         )

@@ -85,13 +85,21 @@ class DeviceTable(Table):
 
     Attributes:
         name: A device profile; ``edgesynth devices`` lists them.
-        link: How it is reached; the profile's first link by default.
+        link: How it is reached, or one link per board where several share the work; the profile's first
+            link by default.
         mode: The power mode it is measured in; the profile's first mode by default.
     """
 
     name: Name
-    link: Name | None = None
+    link: Name | tuple[Name, ...] | None = None
     mode: Name | None = None
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """One per board; none for the profile's own."""
+        if self.link is None:
+            return ()
+        return (self.link,) if isinstance(self.link, str) else self.link
 
 
 class SynthesisTable(Table):

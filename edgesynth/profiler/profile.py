@@ -98,10 +98,12 @@ def _once(name: str, device: Device, plan: MeasurementPlan, request: BenchReques
         return Measurement(name, "inconclusive", reason=doubt, conditions=conditions)
     if recording.gpu_latencies_ms:  # tells how much of the latency is the host's part
         conditions["latency_gpu_ms"] = round(statistics.median(recording.gpu_latencies_ms), 4)
-    latency = judge_latency(recording.latencies_ms, plan)
+    latency = judge_latency(recording.latencies_ms, plan, recording.conditions.get("waited_share"))
     power = _judge_power(recording, device, plan, request.rate_hz)
     figures = {**({} if power.throttled else latency.figures), **power.figures}
     source = device.source(plan.precision, plan.batch)
+    if "throughput_ips" in figures and "energy_mj" in figures:
+        conditions["sampling_slowdown"] = _slowdown(figures["throughput_ips"].value, power, plan.batch)
     metrics = {
         key: Metric(key, figure.value, device.provenance, figure.samples, (figure.low, figure.high), source)
         for key, figure in figures.items()
@@ -110,7 +112,7 @@ def _once(name: str, device: Device, plan: MeasurementPlan, request: BenchReques
         metrics["memory_peak_bytes"] = Metric(
             "memory_peak_bytes", float(recording.memory_bytes), device.provenance, source=source
         )
-    doubts = [findings.doubt for findings in (latency, power) if findings.doubt]
+    doubts = list(dict.fromkeys(findings.doubt for findings in (latency, power) if findings.doubt))
     return Measurement(
         name,
         "inconclusive" if doubts else "ok",
@@ -119,6 +121,12 @@ def _once(name: str, device: Device, plan: MeasurementPlan, request: BenchReques
         rails=power.rails,
         conditions={**conditions, **latency.conditions, **power.conditions},
     )
+
+
+def _slowdown(throughput_ips: float, power: Findings, batch: int) -> float:
+    """How much longer a call takes while power is sampled than in the latency pass, as a share."""
+    sampled_ips = power.conditions["calls"] * batch / power.conditions["window_s"]
+    return round(float(throughput_ips / sampled_ips) - 1, 4)
 
 
 def _judge_power(recording: Recording, device: Device, plan: MeasurementPlan, rate_hz: float) -> Findings:

@@ -82,8 +82,8 @@ class RemoteBoard:
             text=True,
         )
 
-    def run(self, *arguments, link=None):
+    def run(self, *arguments, link=None, timeout_s=300):
         """``edgesynth`` on the host to its end."""
         process = self.start(*arguments, link=link)
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=timeout_s)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
