@@ -80,6 +80,11 @@ class Device(Closing):
         return self.profile.has_energy
 
     @property
+    def capacity(self) -> int:
+        """How many networks it measures at once."""
+        return 1
+
+    @property
     def is_this_machine(self) -> bool:
         """Whether it computes where this program does, so that each disturbs the other."""
         return isinstance(self.link, LocalLink)

@@ -41,6 +41,11 @@ class PooledDevice(Device):
         self._pool = pool
         self._wait_s = wait_s
 
+    @property
+    def capacity(self) -> int:
+        """How many boards there are."""
+        return len(self._pool.links)
+
     def send(self, model: Path) -> str:
         """Leave the file here: which board is to have it shows when it is measured."""
         return str(model)

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeAlias
 
 from torch import Tensor, nn
 
@@ -22,6 +25,8 @@ from edgesynth.graph import Cost
 from edgesynth.profiler import Measurement, MeasurementPlan, profile
 
 __all__ = ["MeasuringAhead", "measure"]
+
+_Job: TypeAlias = tuple[Future[Measurement], Callable[[], Measurement]]
 
 
 def measure(
@@ -50,7 +55,7 @@ def measure(
 
 
 class MeasuringAhead:
-    """Measurements for search, one after another in the order they were asked for.
+    """Measurements for search, in the order they were asked for, as many at once as there are boards.
 
     Args:
         device: An open device; nobody else may use it until every result was taken.
@@ -74,7 +79,7 @@ class MeasuringAhead:
         plan = MeasurementPlan(self._device.profile.default_precision)
         # Kept until the last of them is measured, in whichever thread that is.
         folder = tempfile.TemporaryDirectory()
-        work: list[tuple[Future[Measurement], Callable[[], Measurement]]] = []
+        work: deque[_Job] = deque()
         for name, (module, cost) in networks.items():
             path = Path(folder.name) / f"{name}.onnx"
             job = _prepared(module, self._example_input, cost, self._device, plan, path)
@@ -83,7 +88,7 @@ class MeasuringAhead:
 
         def run() -> None:
             with folder:
-                _work_off(work)
+                _work_off(work, self._device.capacity)
 
         if self._device.is_this_machine:
             run()
@@ -100,17 +105,27 @@ class MeasuringAhead:
         return self._coming.pop(name).result() if name in self._coming else None
 
 
-def _work_off(work: Sequence[tuple[Future[Measurement], Callable[[], Measurement]]]) -> None:
-    """Do one job after another; what one raises is told by its future, and ends the rest likewise."""
-    failure: BaseException | None = None
-    for future, job in work:
-        if failure is None:
+def _work_off(work: deque[_Job], capacity: int) -> None:
+    """Do every job, as many at once as the device takes."""
+    others = [threading.Thread(target=_work, args=(work,), daemon=True) for _ in range(capacity - 1)]
+    for thread in others:
+        thread.start()
+    _work(work)
+    for thread in others:
+        thread.join()
+
+
+def _work(work: deque[_Job]) -> None:
+    """Do jobs until there are none; what one raises is told by its future, and by all that were to come."""
+    while work:
+        with suppress(IndexError):  # another thread took the last one
+            future, job = work.popleft()
             try:
                 future.set_result(job())
-                continue
             except Exception as error:  # raised where the result is taken
-                failure = error
-        future.set_exception(failure)
+                future.set_exception(error)
+                while work:
+                    work.popleft()[0].set_exception(error)
 
 
 def _prepared(

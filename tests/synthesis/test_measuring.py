@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from torch import nn
 
-from edgesynth.devices import BenchRequest, Device, Recording, open_device
+from edgesynth.devices import BenchRequest, Device, Pool, PooledDevice, Recording, open_device
 from edgesynth.errors import DeviceError
 from edgesynth.graph import Cost, Prototype
 from edgesynth.space import Architecture
@@ -111,3 +111,26 @@ def test_an_evaluation_is_the_same_whether_measured_ahead_or_not(
     alone = evaluator.evaluate(architecture)
     evaluator.measure_ahead([architecture, architecture])
     assert evaluator.evaluate(architecture) == alone
+
+
+def test_every_board_of_a_pool_measures_at_once(
+    prototype: Prototype,
+    networks: dict[str, tuple[nn.Module, Cost]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    boards = [open_device("jetson-tx2", link="simulated", seed=seed) for seed in (1, 2)]
+    together = threading.Barrier(len(boards), timeout=WAIT_S)
+    for board in boards:
+        real = board.bench
+
+        def bench(request: BenchRequest, *, real: Any = real, **options: Any) -> Recording:
+            together.wait()  # broken unless the other board is asked at the same time
+            return real(request, **options)
+
+        monkeypatch.setattr(board, "bench", bench)
+    with PooledDevice(Pool(boards)) as device:
+        assert device.capacity == 2
+        ahead = MeasuringAhead(device, prototype.example_input)
+        ahead.begin(networks)
+        found = [ahead.take(name) for name in networks]
+    assert all(measurement is not None and measurement.metrics for measurement in found)
