@@ -20,6 +20,7 @@ import pytest
 from onnx import TensorProto, helper
 from remote_board import RemoteBoard
 
+import edgesynth
 from edgesynth.devices.agent_package import agent_name, agent_package
 from edgesynth.devices.bench import read_recording
 from edgesynth.devices.link import Line
@@ -127,6 +128,12 @@ class FakeBoard:
         shutil.copytree(PARTS / "modules" / module, self.modules / module)
         if control:
             self.set(module, **control)
+
+    def compute(self, *faults):
+        """Have its engines compute what their ONNX files say, with these faults; see ``board/compute.py``."""
+        environment = {"PYTHONPATH": str(Path(edgesynth.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, str(PARTS / "compute.py")]
+        self.set("tensorrt", compute={"command": command, "env": environment, "faults": faults})
 
     def set(self, program, **values):
         """Change how a program behaves from now on."""
