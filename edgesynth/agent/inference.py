@@ -30,13 +30,15 @@ def infer_files(engine: Engine, inputs: Mapping[str, str], folder: str) -> List[
 
     Args:
         engine: It may take fewer samples at a time than there are.
-        inputs: The ``.npy`` file of every input.
+        inputs: The ``.npy`` file of every input; one input needs no name, which is then empty.
         folder: Where the outputs go, as ``output-0.npy`` and so on.
 
     Raises:
         Refusal: A file cannot be read or does not fit; kind ``data``.
     """
     takes = [tensor for tensor in engine.tensors if tensor.is_input]
+    if len(takes) == 1 and list(inputs) == [""]:
+        inputs = {takes[0].name: inputs[""]}
     if sorted(inputs) != sorted(tensor.name for tensor in takes):
         raise Refusal(
             "data",

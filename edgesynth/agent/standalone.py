@@ -63,9 +63,7 @@ def main(arguments: List[str]) -> int:
     asked = parser.parse_args(arguments)
     try:
         engine = open_engine(asked.bundle)
-        takes = [tensor.name for tensor in engine.tensors if tensor.is_input]
-        given = [text.rpartition("=")[::2] for text in asked.inputs]
-        files = {name or (takes[0] if len(takes) == 1 else ""): path for name, path in given}
+        files = dict(text.rpartition("=")[::2] for text in asked.inputs)
         for output in infer_files(engine, files, asked.out):
             print("{} {} {}".format(output.name, "x".join(map(str, output.shape)), output.path))
         engine.close()

@@ -10,9 +10,7 @@ import json
 import sys
 
 import numpy as np
-import onnx
 import onnxruntime
-from onnx import numpy_helper
 
 NAMES = {"tensor(float)": "FLOAT", "tensor(int64)": "INT32", "tensor(int32)": "INT32", "tensor(bool)": "BOOL"}
 TYPES = {"FLOAT": np.float32, "INT32": np.int32, "BOOL": np.bool_}
@@ -20,12 +18,17 @@ TYPES = {"FLOAT": np.float32, "INT32": np.int32, "BOOL": np.bool_}
 
 def spoil_weights(model, spoil):
     """Change the largest initializer."""
+    from onnx import numpy_helper
+
     tensor = max(model.graph.initializer, key=lambda one: len(one.raw_data))
     tensor.CopyFrom(numpy_helper.from_array(spoil(numpy_helper.to_array(tensor)).copy(), tensor.name))
 
 
-def spoiled(model, faults):
+def spoiled(payload, faults):
     """The network as a faulty builder would have it."""
+    import onnx
+
+    model = onnx.load_model_from_string(payload)
     if "weights" in faults:
         spoil_weights(model, lambda weight: weight * np.float32(1.1))
     if "channels" in faults:
@@ -40,15 +43,15 @@ def spoiled(model, faults):
 class Session:
     """ONNX Runtime; NumPy's own half precision for a network in it, which the runtime computes in single."""
 
-    def __init__(self, model):
-        payload = model.SerializeToString()
+    def __init__(self, payload, faults):
+        model = spoiled(payload, faults) if {"weights", "channels", "half"} & set(faults) else None
+        payload = model.SerializeToString() if model else payload
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = 1
         self._runtime = onnxruntime.InferenceSession(payload, options, providers=["CPUExecutionProvider"])
-        halves = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer)
         self._exact = None
-        if halves:
+        if "half" in faults:
             from onnx.reference import ReferenceEvaluator
 
             self._exact = ReferenceEvaluator(model)
@@ -73,7 +76,7 @@ def main():
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     asked = json.loads(source.readline())
     faults = asked["faults"]
-    session = Session(spoiled(onnx.load_model_from_string(base64.b64decode(asked["onnx"])), faults))
+    session = Session(base64.b64decode(asked["onnx"]), faults)
 
     def answer(value):
         sink.write(json.dumps(value).encode() + b"\n")
