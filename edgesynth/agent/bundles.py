@@ -44,7 +44,7 @@ def tell_install(request: Dict[str, Any], outbox: Outbox) -> None:
     Args:
         request: ``name``; ``staged``: the folder of the bundle, which is used up; ``engine``: a plan on this
             board that belongs to it, where the folder has none.
-        outbox: Told ``start`` with ``path`` and ``before``, the version that it takes the place of, then
+        outbox: Told ``start`` with ``bundles``, the one that is now current (see :func:`tell_bundles`), then
             ``end``.
 
     Raises:
@@ -70,7 +70,7 @@ def tell_install(request: Dict[str, Any], outbox: Outbox) -> None:
     os.rename(coming, os.path.join(home, version))
     _point(os.path.join(home, _CURRENT), version)
     _tidy(home, {version, before or version})
-    outbox.tell("start", path=os.path.join(home, _CURRENT), version=version, before=before or "")
+    outbox.tell("start", bundles=[_entry(home, version, manifest)])
     outbox.tell("end")
 
 
@@ -79,7 +79,7 @@ def tell_rollback(request: Dict[str, Any], outbox: Outbox) -> None:
 
     Args:
         request: ``name``.
-        outbox: Told ``start`` with ``path``, ``version`` and ``before``, then ``end``.
+        outbox: Told ``start`` with ``bundles``, the one that is now current, then ``end``.
 
     Raises:
         Refusal: There is no earlier version, or it is damaged or does not fit; nothing has changed.
@@ -89,9 +89,9 @@ def tell_rollback(request: Dict[str, Any], outbox: Outbox) -> None:
     before = None if current is None else _before(home, current)
     if before is None:
         raise Refusal("bundle", "there is no earlier version of {!r} to go back to".format(_name(request)))
-    _checked(os.path.join(home, before))
+    manifest = _checked(os.path.join(home, before))
     _point(os.path.join(home, _CURRENT), before)
-    outbox.tell("start", path=os.path.join(home, _CURRENT), version=before, before=current)
+    outbox.tell("start", bundles=[_entry(home, before, manifest)])
     outbox.tell("end")
 
 
@@ -136,6 +136,10 @@ def _describe(home: str, outbox: Outbox) -> Optional[Dict[str, Any]]:
         check_fit(manifest, *_here())
     except Refusal as refusal:
         problem = refusal.reason
+    return _entry(home, version, manifest, problem)
+
+
+def _entry(home: str, version: str, manifest: Dict[str, Any], problem: str = "") -> Dict[str, Any]:
     files = manifest.pop("files", {})
     return {
         "name": os.path.basename(home),

@@ -1,14 +1,15 @@
 """The verb ``run``: an engine on arrays of the host's, in a process that loads it from the disk anew."""
 
 import json
+import os
 import sys
 import time
 from typing import Any, Dict, List
 
 from edgesynth.agent import board
-from edgesynth.agent.asks import read_run
+from edgesynth.agent.asks import read_run, work_folder
 from edgesynth.agent.children import LineProcess, wait
-from edgesynth.agent.errors import FULL_DISK, NetworkFailure, Refusal
+from edgesynth.agent.errors import FULL_DISK, STALE, NetworkFailure, Refusal
 from edgesynth.agent.events import Outbox
 from edgesynth.agent.failures import classify, tells_full_disk
 from edgesynth.agent.guard import Guard
@@ -46,9 +47,17 @@ def tell_run(request: Dict[str, Any], outbox: Outbox) -> None:
                 outbox.tell("start", outputs=last["outputs"], runner=runner, tensorrt=version or why_not)
                 outbox.tell("end")
                 return
+            if last.get("kind") == "engine" and _is_kept(ask.engine, request):
+                os.remove(ask.engine)  # damaged, and would stay so
+                raise Refusal("stale", STALE)
             _fail(last, process, ask.limit_s)
         finally:
             process.close()
+
+
+def _is_kept(engine: str, request: Dict[str, Any]) -> bool:
+    """Whether an engine is one that this board keeps from build to build."""
+    return os.path.dirname(engine) == os.path.join(work_folder(request), "engines")
 
 
 def _events(line: str) -> List[Dict[str, Any]]:

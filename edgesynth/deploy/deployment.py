@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -125,7 +126,8 @@ def deploy(
     """Bring a network to a board: export, build there, verify there, install.
 
     Args:
-        network: A generated network, its folder, an ONNX file, or the folder of a bundle.
+        network: A generated network, its folder, an ONNX file, or the folder of a bundle, which is installed
+            as it is.
         device: An open board; see :func:`edgesynth.open_device`.
         name: Under which it is installed; the network's own by default.
         precision: ``fp32``, ``fp16`` or ``int8``; FP16 where the device has it.
@@ -262,16 +264,19 @@ class _Ready:
         Raises:
             InputError: The two contradict each other, or there are more or fewer than outputs.
         """
-        names, known = tuple(given or self.samples.classes), self.samples.classes
-        if known and names != known:
-            at = next((i for i, (one, two) in enumerate(zip(names, known, strict=False)) if one != two), 0)
-            raise InputError(
-                f"label {at} is {names[at]!r}, and {self.samples.source} calls that class {known[at]!r}; "
-                "give the labels in the order of the outputs"
-            )
+        known = self.samples.classes
+        names = tuple(given or known)
         first = value_of(load_model(self.export.path).graph.output[0].type).shape or ()
         if names and first and isinstance(first[-1], int) and first[-1] != len(names):
+            if given is None:
+                return ()  # what the network puts out is no score per class
             raise InputError(f"there are {len(names)} labels for {first[-1]} outputs; give one for each")
+        for index, (name, other) in enumerate(zip(names, known, strict=False)):
+            if name != other:
+                raise InputError(
+                    f"label {index} is {name!r}, and {self.samples.source} calls that class {other!r}; "
+                    "give the labels in the order of the outputs"
+                )
         return names
 
     def prove(self, window_s: float | None) -> Deployment:
@@ -302,13 +307,8 @@ class _Ready:
     ) -> Bundle:
         """Fetch the engine, and write it and all that belongs to it to a folder."""
         export, recipe = self.export, self.source.parent / RECIPE_FILE
-        texts: dict[str, Any] = {
-            "processing.json": self._processing(),
-            "verification.json": {
-                "export": self.delivery.to_json(),
-                "engine": None if done.report is None else done.report.to_json(),
-            },
-        }
+        generated = self.source.name == NETWORK and recipe.is_file()
+        texts: dict[str, Any] = {"processing.json": self._processing()}
         if done.measurement is not None:
             texts["measurements.json"] = done.measurement.to_json()
         if labels:
@@ -324,10 +324,13 @@ class _Ready:
         with tempfile.TemporaryDirectory() as scratch:
             plan = Path(scratch) / ENGINE
             self.device.link.get(posixpath.relpath(engine.plan, board_of(self.device).agent.folder), plan)
+            proof = {} if done.report is None else done.report.to_json()
+            proof["sha256"] = hashlib.sha256(plan.read_bytes()).hexdigest()
+            texts["verification.json"] = {"export": self.delivery.to_json(), "engine": proof}
             files = {
                 ENGINE: plan,
                 NETWORK: export.path,
-                **({RECIPE_FILE: recipe} if recipe.is_file() else {}),
+                **({RECIPE_FILE: recipe} if generated else {}),
             }
             return write_bundle(folder, name, key, device=self.device.profile.name, files=files, texts=texts)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -67,8 +67,7 @@ def install_bundle(board: Board, bundle: Bundle, *, engine: str = "") -> Install
         if not (engine and name == ENGINE):
             link.put(bundle.folder / name, posixpath.join(place, name))
     request = {"name": bundle.name, "staged": link.path(place), **({"engine": engine} if engine else {})}
-    board.agent.ask("install", request, timeout_s=_TIMEOUT_S)
-    return list_bundles(board, bundle.name)[0]
+    return _installed(board.ask("install", request, timeout_s=_TIMEOUT_S))[0]
 
 
 def list_bundles(board: Board, name: str | None = None) -> tuple[Installed, ...]:
@@ -81,8 +80,8 @@ def list_bundles(board: Board, name: str | None = None) -> tuple[Installed, ...]
     Raises:
         DeviceError: The board cannot be asked, or has none of this name.
     """
-    events = board.agent.ask("bundles", {} if name is None else {"name": name}, timeout_s=_TIMEOUT_S)
-    found = tuple(Installed(**entry) for event in events for entry in event.get("bundles", ()))
+    events = board.ask("bundles", {} if name is None else {"name": name}, timeout_s=_TIMEOUT_S)
+    found = _installed(events)
     if name is not None and not found:
         raise DeviceError(f"no bundle {name!r} is installed on {board.agent.link.name}")
     return found
@@ -94,8 +93,7 @@ def roll_back(board: Board, name: str) -> Installed:
     Raises:
         DeviceError: There is none, or it is damaged or does not fit the board any more.
     """
-    board.agent.ask("rollback", {"name": name}, timeout_s=_TIMEOUT_S)
-    return list_bundles(board, name)[0]
+    return _installed(board.ask("rollback", {"name": name}, timeout_s=_TIMEOUT_S))[0]
 
 
 def remove_bundle(board: Board, name: str) -> None:
@@ -104,4 +102,9 @@ def remove_bundle(board: Board, name: str) -> None:
     Raises:
         DeviceError: There is none of this name.
     """
-    board.agent.ask("remove", {"name": name}, timeout_s=_TIMEOUT_S)
+    board.ask("remove", {"name": name}, timeout_s=_TIMEOUT_S)
+
+
+def _installed(events: Iterable[Mapping[str, Any]]) -> tuple[Installed, ...]:
+    """The bundles that the agent told of."""
+    return tuple(Installed(**entry) for event in events for entry in event.get("bundles", ()))

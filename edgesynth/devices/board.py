@@ -104,6 +104,11 @@ class Board(Closing):
         self._check()
         return recording
 
+    def ask(self, verb: str, request: Mapping[str, Any], *, timeout_s: float = 120.0) -> list[dict[str, Any]]:
+        """Have the agent do something short; see :meth:`~edgesynth.devices.jetson.Agent.ask`."""
+        self._check()
+        return self.agent.ask(verb, request, timeout_s=timeout_s)
+
     def close(self) -> None:
         """Let others have the board; closing twice is fine."""
         self._closed = True

@@ -69,10 +69,10 @@ def home(board):
 
 def test_what_is_installed_is_listed_rolled_back_and_removed(board, python):
     board.use_python(python)
-    first, second = install(board, "one"), install(board, "two")
+    first, second = (install(board, content)[0]["bundles"][0] for content in ("one", "two"))
 
-    assert first[0]["path"] == second[0]["path"] == str(home(board) / "net/current")
-    assert (first[0]["before"], second[0]["before"]) == ("", "0001")
+    assert first["path"] == second["path"] == str(home(board) / "net/current")
+    assert (first["before"], second["before"]) == ("", "0001")
     entry = listed(board)["net"]
     assert (entry["version"], entry["before"], entry["problem"]) == ("0002", "0001", "")
     assert entry["manifest"]["key"]["onnx"] == current(board) == "two"

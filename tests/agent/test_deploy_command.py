@@ -1,6 +1,9 @@
 """``edgesynth deploy`` and ``edgesynth run`` against a board behind a real ssh server."""
 
 import json
+import re
+import shlex
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -13,6 +16,13 @@ from edgesynth.deploy.bundle import EngineKey, write_bundle
 from edgesynth.deploy.installation import install_bundle, list_bundles
 from edgesynth.devices import Board, LocalLink
 from edgesynth.errors import LinkError
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+SHOWN = [
+    shlex.split(line)
+    for line in README.splitlines()
+    if re.match("edgesynth (deploy|run) .* --link ssh://", line)
+]
 
 
 @pytest.fixture
@@ -31,37 +41,44 @@ def command(remote, tmp_path, monkeypatch, capfd):
 
 
 @pytest.mark.ssh
-def test_to_a_running_engine_with_one_command_and_back_again(remote, command, tmp_path):
-    write_network(tmp_path / "two.onnx")
+def test_to_a_running_engine_with_the_commands_of_the_readme_and_back_again(remote, command, tmp_path):
+    write_network(tmp_path / "model.onnx")
     remote.board.compute()
     data = feed(4)
+    np.savez(tmp_path / "images.npz", **data)
     for name, value in data.items():
         np.save(tmp_path / f"{name}.npy", value)
+    ((_, *deploy), (_, *run), (_, *listing)) = SHOWN
 
-    code, told = command("deploy", "two.onnx", "--precision", "fp32", "-o", "bundle")
+    code, told = command(*own(deploy), "--precision", "fp32", "-o", "bundle")
     assert code == 0, told.err
-    assert "installed: two, version 0001" in told.out
-    assert "TensorRT 8.2.1" in told.out
+    assert "installed: model, version 0001" in told.out
     assert f"verify on {remote.url}" in told.err
 
-    code, told = command("run", "two", "image=image.npy", "index=index.npy", "-o", "out", "--json")
+    code, told = command(*own(run), "index=index.npy", "-o", "out", "--json")
     assert code == 0, told.err
-    expected = onnxruntime.InferenceSession((tmp_path / "two.onnx").read_bytes()).run(None, data)
+    expected = onnxruntime.InferenceSession((tmp_path / "model.onnx").read_bytes()).run(None, data)
     for entry, want in zip(json.loads(told.out), expected, strict=True):
         np.testing.assert_allclose(np.load(entry["file"]), want, rtol=1e-6)
 
     code, told = command("deploy", "bundle", "--json")
     assert json.loads(told.out)["installed"]["before"] == "0001"
-    code, told = command("deploy", "--rollback", "two")
-    assert (code, told.out.splitlines()[0]) == (0, "installed: two, version 0001")
-    code, told = command("deploy", "--list")
+    code, told = command("deploy", "--rollback", "model")
+    assert (code, told.out.splitlines()[0]) == (0, "installed: model, version 0001")
+    code, told = command(*own(listing))
     assert "ready" in told.out
-    code, told = command("deploy", "--remove", "two")
-    assert (code, told.out) == (0, "removed: two\n")
-    code, told = command("run", "two", "image=image.npy", "index=index.npy")
+    code, told = command("deploy", "--remove", "model")
+    assert (code, told.out) == (0, "removed: model\n")
+    code, told = command("run", "model", "image=image.npy", "index=index.npy")
     assert code == 2
     assert "none is installed there" in told.err
     remote.board.wait_until_quiet()
+
+
+def own(words):
+    """A command of the README for this network, without the device and the link that every command gets."""
+    at = words.index("--device")
+    return [f"image={word}" if word == "image.npy" else word for word in (*words[:at], *words[at + 4 :])]
 
 
 @pytest.mark.ssh
@@ -92,7 +109,7 @@ def bundle_of(folder, network, content):
     )
 
 
-@pytest.mark.parametrize("at", ["engine.plan", "runner.py", "manifest.json"])
+@pytest.mark.parametrize("at", ["runner.py", "manifest.json"])
 def test_a_link_that_drops_while_a_bundle_is_brought_leaves_the_old_one(here, tmp_path, monkeypatch, at):
     network = write_network(tmp_path / "two.onnx")
     put = LocalLink.put

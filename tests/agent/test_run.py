@@ -14,12 +14,13 @@ def network(tmp_path):
     return write_network(tmp_path / "two.onnx")
 
 
-def run(board, plan, batch, data):
+def run(board, plan, batch, data, **more):
     inputs = {}
     for index, (name, value) in enumerate(data.items()):
         np.save(board.root / f"home/input-{index}.npy", value)
         inputs[name] = str(board.root / f"home/input-{index}.npy")
-    return board.ask("run", engine=plan, batch=batch, inputs=inputs, outputs=str(board.root / "home/out"))
+    folder = str(board.root / "home/out")
+    return board.ask("run", engine=plan, batch=batch, inputs=inputs, outputs=folder, **more)
 
 
 def outputs(events):
@@ -78,6 +79,16 @@ def test_an_engine_of_another_tensorrt_or_half_of_one_is_refused(board, network)
         last = run(board, str(board.root / "home/other.plan"), 2, feed(2))[-1]
         assert (last["event"], last["kind"]) == ("error", "engine")
         assert "built by another version or for another GPU" in last["reason"]
+
+
+def test_a_kept_engine_that_is_damaged_is_built_anew_the_next_time(board, network):
+    plan = Path(build(board, network, 2))
+    plan.write_text("half a pl")
+
+    last = run(board, str(plan), 2, feed(2), folder=str(board.folder))[-1]
+
+    assert (last["event"], last["kind"]) == ("error", "stale")
+    assert not plan.exists()
 
 
 @pytest.mark.parametrize(
