@@ -57,17 +57,17 @@ def time_export(folder: Path) -> bool:
     from graph import ResNet50  # of this folder
 
     torch.manual_seed(0)
-    begin_s, begin_cpu_s = time.perf_counter(), time.process_time()
+    begin_s, begin_cpu_s = time.perf_counter(), _cpu_s()
     path = export_onnx(ResNet50().eval(), torch.zeros(1, 3, 224, 224), folder / "resnet50.onnx").path
     exported_s = time.perf_counter() - begin_s
     delivery = deliver(path, load_profile("jetson-thor"), None, precision="fp16", batch=1)
-    seconds, cpu_s = time.perf_counter() - begin_s, time.process_time() - begin_cpu_s
+    seconds, cpu_s = time.perf_counter() - begin_s, _cpu_s() - begin_cpu_s
     built = delivery.build
     how = "not installed" if built is None else f"{built.seconds:.1f} s, {built.bytes / 1e6:.0f} MB"
     passed = bool(delivery) and built is not None and seconds < MOST_EXPORT_S
     print(
         f"export of ResNet-50   {seconds:7.1f} s (bound {MOST_EXPORT_S:g} s; FP32 ONNX {exported_s:.1f} s; "
-        f"RTX build {how}; this process {cpu_s:.1f} s of CPU; {_load()}): {_verdict(passed)}"
+        f"RTX build {how}; {cpu_s:.1f} s of CPU; {_load()}): {_verdict(passed)}"
     )
     return passed
 
@@ -336,6 +336,11 @@ def _as_board(board: Any) -> Iterator[None]:  # noqa: ANN401 - of the tests
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+def _cpu_s() -> float:
+    """What this process and its children have used of all cores."""
+    return sum(os.times()[:4])
 
 
 def _load() -> str:
