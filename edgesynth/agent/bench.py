@@ -14,7 +14,7 @@ from edgesynth.agent import board, ina, modes
 from edgesynth.agent.asks import BenchAsk, read_bench
 from edgesynth.agent.build import Built, build_engine
 from edgesynth.agent.children import LineProcess, wait
-from edgesynth.agent.errors import NetworkFailure, Refusal
+from edgesynth.agent.errors import STALE, NetworkFailure, Refusal
 from edgesynth.agent.events import Outbox
 from edgesynth.agent.failures import classify, tells_no_memory
 from edgesynth.agent.guard import Guard
@@ -42,8 +42,7 @@ def tell_bench(request: Dict[str, Any], outbox: Outbox) -> None:
         except Refusal as refusal:
             if refusal.kind == "engine" and built.facts.get("engine_kept"):  # damaged, and would stay so
                 os.remove(built.plan)
-                reason = "the kept engine could not be loaded and was removed; repeat, and it is built anew"
-                raise Refusal("stale", reason) from refusal
+                raise Refusal("stale", STALE) from refusal
             raise
     if guard.complaint:
         outbox.tell("start", not_put_back=guard.complaint)

@@ -5,7 +5,6 @@ then sought below it, and programs nowhere else. There the agent never counts as
 ``sudo``. This is how a board that is not there is tested.
 """
 
-import glob
 import os
 import selectors
 import shutil
@@ -13,6 +12,8 @@ import signal
 import subprocess
 import time
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
+
+from edgesynth.agent.places import model, paths, place, read_text, root, soc
 
 __all__ = [
     "Finished",
@@ -40,40 +41,17 @@ _FOLDERS = ("/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/usr/sr
 _GPU_NAMES = ("gp10b", "gv11b", "ga10b", "gm20b", "gpu")  # parts of the names of devfreq entries
 
 
-def _root() -> str:
-    return os.environ.get("EDGESYNTH_ROOT", "").rstrip("/")
-
-
-def place(path: str) -> str:
-    """Where an absolute path of the board is."""
-    return _root() + path
-
-
-def paths(pattern: str) -> List[str]:
-    """Files of the board that match a pattern, sorted."""
-    return sorted(glob.glob(place(pattern)))
-
-
-def read_text(path: str) -> Optional[str]:
-    """The text of a file as given (see :func:`place`), or ``None`` if it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(1 << 20).decode("utf-8", "replace").replace("\0", "\n").strip()
-    except OSError:
-        return None
-
-
 def find_program(name: str) -> Optional[str]:
     """The full path of a program: ssh sessions often lack ``/usr/sbin`` and TensorRT's folder in PATH."""
     folders = [place(folder) for folder in _FOLDERS]
-    if not _root():
+    if not root():
         folders = os.environ.get("PATH", "").split(os.pathsep) + folders
     return shutil.which(name, path=os.pathsep.join(folders))
 
 
 def is_root() -> bool:
     """Whether the agent may do everything; never under another root."""
-    return os.geteuid() == 0 and not _root()
+    return os.geteuid() == 0 and not root()
 
 
 def as_root(command: List[str]) -> Optional[List[str]]:
@@ -179,18 +157,6 @@ def offer_to_memory_killer() -> None:
             file.write("900")
     except OSError:  # a container may forbid it
         return
-
-
-def model() -> Optional[str]:
-    """What the board calls itself."""
-    return read_text(place("/proc/device-tree/model"))
-
-
-def soc() -> Optional[str]:
-    """The chip, e.g. ``tegra186``; it decides which engines the GPU can run."""
-    compatible = read_text(place("/proc/device-tree/compatible")) or ""
-    chips = [entry.partition(",")[2] for entry in compatible.split("\n") if entry.startswith("nvidia,tegra")]
-    return chips[-1] if chips else None
 
 
 def memory_mb() -> Dict[str, int]:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgesynth.cli.options import AsJson, Quiet
-from edgesynth.errors import RequirementsNotMet, RunError
+from edgesynth.cli.runs import read_job
+from edgesynth.errors import RequirementsNotMet
 
 if TYPE_CHECKING:
-    from edgesynth.job import Job
     from edgesynth.runs import NetworkRecord
     from edgesynth.synthesis.generator import GeneratedNetwork
     from edgesynth.synthesis.requirements import Requirements
@@ -48,7 +48,7 @@ def generate(
     from edgesynth.cli.progress import open_progress
     from edgesynth.synthesis.api import load_generator
 
-    job, prototype_record = _read(run_dir)
+    job, prototype_record = read_job(run_dir)
     records: list[NetworkRecord] = []
     shortfall: RequirementsNotMet | None = None
     with ExitStack() as stack:
@@ -100,19 +100,3 @@ def _record(network: GeneratedNetwork, requirements: Requirements, out: Path | N
         test_metrics=network.test_metrics,
         files=files,
     )
-
-
-def _read(run_dir: Path) -> tuple[Job, NetworkRecord | None]:
-    """The job a run was started with, and its prototype's figures."""
-    from edgesynth.job import Job
-    from edgesynth.runs import Run
-
-    with Run.open(run_dir) as run:
-        job, folder = run.manifest.get("job"), run.manifest.get("job_folder")
-        prototypes = run.networks("prototype")
-    if not isinstance(job, dict) or not isinstance(folder, str):
-        raise RunError(
-            f"the run in {run_dir} was not started from a job file, so its prototype and data are not known "
-            "here; draw from it with edgesynth.load_generator(run_dir, prototype, task)"
-        )
-    return Job.from_json(job, folder), prototypes[0] if prototypes else None

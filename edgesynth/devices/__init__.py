@@ -5,6 +5,7 @@ its provenance wherever it goes. :mod:`edgesynth.profiler` turns a device and a 
 """
 
 from edgesynth.devices.bench import BenchRequest, Recording
+from edgesynth.devices.board import Board
 from edgesynth.devices.catalog import list_profiles, load_profile
 from edgesynth.devices.clock import Clock, SystemClock, VirtualClock
 from edgesynth.devices.device import Device, open_device
@@ -25,6 +26,7 @@ from edgesynth.devices.workload import LayerWork, Workload
 
 __all__ = [
     "BenchRequest",
+    "Board",
     "Clock",
     "Completed",
     "Device",

@@ -75,6 +75,11 @@ class Device(Closing):
         return self.link.clock
 
     @property
+    def board(self) -> Board | None:
+        """The board that this run has to itself; ``None`` for what is no board."""
+        return self._board
+
+    @property
     def has_energy(self) -> bool:
         """Whether it can tell power; requirements on energy need it."""
         return self.profile.has_energy
@@ -99,7 +104,7 @@ class Device(Closing):
         return f"{self.profile.name} {how}, {self.mode.name}, {precision}, batch {batch}"
 
     def send(self, model: Path) -> str:
-        """Bring an ONNX file to the device, once per content.
+        """Bring a model to the device, under a name that its content gives.
 
         Returns:
             The path the bench program opens it by.

@@ -21,7 +21,11 @@ _COUNT_SLACK_S: Final = 1.0  # calls are counted about this often, so the load o
 
 
 def profile(
-    network: Workload | str | Path, device: Device, plan: MeasurementPlan | None = None
+    network: Workload | str | Path,
+    device: Device,
+    plan: MeasurementPlan | None = None,
+    *,
+    engine: str = "",
 ) -> Measurement:
     """Measure a network.
 
@@ -32,6 +36,7 @@ def profile(
         network: An ONNX file, or a workload on a device that runs workloads (a simulated board).
         device: An open device.
         plan: How long and how often; the search plan by default.
+        engine: Of a board: where on it an engine of the network is; it builds one by default.
 
     Returns:
         The measurement. A network that cannot run on the device is a result too: ``failed``.
@@ -42,7 +47,7 @@ def profile(
     """
     plan = plan or MeasurementPlan()
     device.profile.precision(plan.precision)
-    name, body = _prepare(network, device)
+    name, body = _prepare(network, device, engine)
     request = _request(body, device, plan)
     for attempt in range(plan.attempts):
         if attempt:
@@ -53,7 +58,7 @@ def profile(
     return dataclasses.replace(measurement, attempts=attempt + 1)
 
 
-def _prepare(network: Workload | str | Path, device: Device) -> tuple[str, dict[str, Any]]:
+def _prepare(network: Workload | str | Path, device: Device, engine: str) -> tuple[str, dict[str, Any]]:
     """The network's name and the form the device's bench program takes it in."""
     if isinstance(network, Workload):
         if device.runs_files:
@@ -62,6 +67,8 @@ def _prepare(network: Workload | str | Path, device: Device) -> tuple[str, dict[
             )
         return network.name, network.to_json()
     path = Path(network)
+    if engine:
+        return path.stem, {"model": engine}
     workload = workload_from_onnx(path)  # refuses what is no model before the device is bothered
     return path.stem, {"model": device.send(path)} if device.runs_files else workload.to_json()
 
