@@ -66,14 +66,15 @@ class RemoteBoard:
         place.chmod(0o755)
 
     def start(self, *arguments, link=None):
-        """``edgesynth`` on the host, running; the link stands behind the arguments."""
+        """``edgesynth`` on the host, running; the link stands behind the arguments, unless it is empty."""
+        link = self.url if link is None else link
         environment = {
             **os.environ,
             "PATH": self.path,
             "PYTHONPATH": str(Path(edgesynth.__file__).parents[1]),
         }
         return subprocess.Popen(
-            [sys.executable, "-m", "edgesynth", *map(str, arguments), "--link", link or self.url],
+            [sys.executable, "-m", "edgesynth", *map(str, arguments), *(["--link", link] if link else [])],
             cwd=self._folder,
             env=environment,
             stdin=subprocess.DEVNULL,
