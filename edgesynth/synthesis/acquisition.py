@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgesynth.synthesis.belief import Belief
-from edgesynth.synthesis.candidates import Costs, stratified, unique, without
-from edgesynth.synthesis.encoding import Indices, mutate
+from edgesynth.synthesis.candidates import Costs, stratified
+from edgesynth.synthesis.encoding import Indices, keys, mutate
 from edgesynth.synthesis.inquisitor import Inquisitor
 from edgesynth.synthesis.observations import Standing
 from edgesynth.synthesis.policy import Policy
@@ -101,7 +101,7 @@ def select(
                 scores[chosen] = -torch.inf
                 row = int(scores.argmax())
                 chosen.append(row)
-            if not inquisitor.ready:
+            if not inquisitor.ready or len(chosen) == count:
                 continue
             # One step of a pivoted Cholesky factorisation of the posterior covariance.
             column = inquisitor.covariance(x, x[row : row + 1])[:, :, 0]
@@ -147,24 +147,54 @@ def promising(
             encoding.neighbours(leaders),
             mutate(encoding, np.repeat(leaders, 32, axis=0), rng),
         ]
-    pool = without(unique(np.concatenate(parts)), taken)
+    pool = _Pool(inquisitor, taken, standing.best)
+    pool.add(np.concatenate(parts))
     for _ in range(2):
-        top = _best(inquisitor, pool, standing.best, 8)
-        pool = without(unique(np.concatenate([pool, encoding.neighbours(top)])), taken)
+        pool.add(encoding.neighbours(pool.best(8)))
     if len(pool) < count:
-        more = stratified(encoding, 8 * _POOL, rng)
-        pool = without(unique(np.concatenate([pool, more])), taken)
-    pool = _best(inquisitor, pool, standing.best, max(_SHORTLIST, 4 * count))
+        pool.add(stratified(encoding, 8 * _POOL, rng))
+    shortlist = pool.best(max(_SHORTLIST, 4 * count))
     if costs.bounded:
-        margins = costs.margins(pool)
+        margins = costs.margins(shortlist)
         inside = margins >= 0
-        pool = pool[inside] if inside.sum() >= count else pool[np.argsort(-margins, kind="stable")[:count]]
-    return pool[select(inquisitor, pool, count, best=standing.best, pending=pending)]
+        enough = inside.sum() >= count
+        shortlist = shortlist[inside if enough else np.argsort(-margins, kind="stable")[:count]]
+    if count == 1 and not len(pending):
+        # The best of all stands first, and there is nothing to keep away from.
+        return shortlist[:1]
+    return shortlist[select(inquisitor, shortlist, count, best=standing.best, pending=pending)]
 
 
-def _best(inquisitor: Inquisitor, pool: Indices, best: float | None, count: int) -> Indices:
-    """The ``count`` rows of the pool that rank highest, best first."""
-    if not len(pool):
-        return pool
-    score: NDArray[np.float64] = rank(inquisitor.believe(pool), best).numpy()
-    return pool[np.argsort(-score, kind="stable")[:count]]
+class _Pool:
+    """Distinct candidates with their scores; each is scored once.
+
+    Args:
+        inquisitor: Scores candidates.
+        taken: Value indices ``[E, D]`` that are no candidates.
+        best: Performance of the best feasible architecture so far, if any.
+    """
+
+    def __init__(self, inquisitor: Inquisitor, taken: Indices, best: float | None) -> None:
+        self._inquisitor = inquisitor
+        self._best = best
+        self._known = set(keys(taken))
+        self._indices = taken[:0]
+        self._scores: NDArray[np.float64] = np.empty(0)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def add(self, indices: Indices) -> None:
+        """Take in the rows ``[n, D]`` that are new."""
+        first = {key: row for row, key in reversed(list(enumerate(keys(indices)))) if key not in self._known}
+        if not first:
+            return
+        self._known |= first.keys()
+        fresh = indices[sorted(first.values())]
+        scores: NDArray[np.float64] = rank(self._inquisitor.believe(fresh), self._best).numpy()
+        self._indices = np.concatenate([self._indices, fresh])
+        self._scores = np.concatenate([self._scores, scores])
+
+    def best(self, count: int) -> Indices:
+        """The ``count`` candidates that rank highest, best first."""
+        return self._indices[np.argsort(-self._scores, kind="stable")[:count]]

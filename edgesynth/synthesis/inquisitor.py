@@ -62,7 +62,7 @@ class Inquisitor:
 
     def learn(self, seen: Observations, steps: int) -> None:
         """Fit ``theta_I`` to every observation; 0 steps only conditions on them."""
-        base = self.encoding.features(self.encoding.onehot(seen.indices))
+        base = self.encoding.embed(seen.indices)
         self._responses.fit(base, seen.responses, steps)
         targets, noise = self._interpretation.observe(seen)
         self._metrics.fit(self._interpretation.outputs, self.features(seen.indices), targets, noise, steps)
@@ -76,7 +76,7 @@ class Inquisitor:
 
     def features(self, indices: Indices) -> Tensor:
         """An architecture, its exact costs, and its predicted probe responses: ``[n, P]``."""
-        base = self.encoding.features(self.encoding.onehot(indices))
+        base = self.encoding.embed(indices)
         added = [self._costs.features(indices), self._responses.predict(base)]
         return torch.cat([base, *(_ADDED * part for part in added)], dim=1)
 

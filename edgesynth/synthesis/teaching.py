@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from edgesynth.synthesis.belief import Belief
-from edgesynth.synthesis.encoding import Encoding, Indices, mutate
+from edgesynth.synthesis.encoding import Encoding, Indices, distinct, mutate
 from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.population import Ascent, Population, Weights
 
@@ -90,11 +90,10 @@ class Teaching:
         """
         bounds = torch.zeros(len(family), policy.bounds, dtype=torch.float64)
         ascent = Ascent(policy.theta, _RATE)
+        even = torch.full((len(family),), -1.0 / max(1, len(family)), dtype=torch.float64)
         for _ in range(steps):
-            leaf = ascent.theta.clone().requires_grad_(True)
-            (-policy.log_probability(family, bounds, leaf).mean()).backward()  # type: ignore[no-untyped-call]
-            assert leaf.grad is not None
-            ascent.step(leaf.grad)
+            shown = policy.likelihood(family, bounds, ascent.theta)
+            ascent.step(policy.gradient(shown, even, ascent.theta))
         self.members = family[np.arange(_POPULATION) % len(family)]
         return ascent.theta - policy.theta
 
@@ -135,27 +134,28 @@ class Teaching:
         walk = Population(self._encoding, members, weigh, self.temperature, diversity)
         ascent = Ascent(policy.theta, _RATE)
         loss = None
+        even = torch.full((_POPULATION,), -1.0 / _POPULATION, dtype=torch.float64)
         for step in range(steps):
-            leaf = ascent.theta.clone().requires_grad_(True)
-            warning = torch.zeros((), dtype=torch.float64)
+            slope, loss = torch.zeros_like(ascent.theta), 0.0
             if step % _GLOBAL == 0:
                 drawn, _ = policy.draw(policy.imagine(_POPULATION, rng), bounds, ascent.theta)
-                log_p = policy.log_probability(drawn, bounds, leaf)
+                shown = policy.likelihood(drawn, bounds, ascent.theta)
                 own = policy.log_probability(walk.members, bounds, ascent.theta)
-                outside = torch.from_numpy(walk.propose(drawn, rng, (own - log_p.detach()).numpy()))
-                warning = _GLOBAL * ((outside - outside.mean()) * log_p).mean()
+                outside = torch.from_numpy(walk.propose(drawn, rng, (own - shown.log_p).numpy()))
+                warning = _GLOBAL * (outside - outside.mean()) / _POPULATION
+                slope += policy.gradient(shown, warning, ascent.theta)
+                loss += float(warning @ shown.log_p)
             else:
                 walk.propose(mutate(self._encoding, walk.members, rng), rng)
-            loss = warning - policy.log_probability(walk.lesson(rng), bounds, leaf).mean()
-            loss.backward()  # type: ignore[no-untyped-call]
-            assert leaf.grad is not None
-            ascent.step(leaf.grad)
+            shown = policy.likelihood(walk.lesson(rng), bounds, ascent.theta)
+            ascent.step(slope + policy.gradient(shown, even, ascent.theta))
+            loss += float(even @ shown.log_p)
         self.members, self.temperature = walk.members, walk.temperature
         # A region too small for a varied family is one that caution has cut too close.
         cramped = self.temperature >= 0.9 * Population.HOTTEST
         self.caution = max(_LEAST_CAUTION, 0.8 * caution) if cramped else min(_CAUTION, 1.1 * caution)
         record = {
-            "loss": None if loss is None else float(loss.detach()),
+            "loss": loss,
             "population_feasible": float((walk.short <= 0).mean()),
             "temperature": self.temperature,
             "caution": caution,
@@ -173,7 +173,7 @@ class Teaching:
         return {
             "utility": float(utility[inside].mean() * belief.unit) if inside.any() else None,
             "feasible": float(inside.mean()),
-            "distinct": len(np.unique(fresh, axis=0)) / _FRESH,
+            "distinct": distinct(fresh) / _FRESH,
         }
 
 
