@@ -17,6 +17,8 @@ __all__ = ["GaussianProcess", "Kernel", "Regression", "Warp"]
 _JITTER: Final = 1e-6
 _MISSING: Final = 1e6
 _LEAST_NOISE: Final = 1e-5
+_BLOCK: Final = 2**15
+"""Kernel entries predicted from at a time: they stay in the cache, and memory is reused."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,11 @@ class GaussianProcess:
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of every output at ``x [C, P]``: each ``[B, C]``."""
+        rows = max(1, _BLOCK // max(1, self._alpha.numel()))
+        parts = [self._posterior(block) for block in x.split(rows)]
+        return torch.cat([mean for mean, _ in parts], dim=1), torch.cat([std for _, std in parts], dim=1)
+
+    def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         cross = Kernel(self.hyper, self.owner, x, self._x).matrix
         mean = (cross @ self._alpha[:, :, None])[:, :, 0]
         variance = self._diagonal(x) - (cross @ self._inverse).mul_(cross).sum(2)
