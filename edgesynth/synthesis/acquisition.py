@@ -22,6 +22,7 @@ from edgesynth.synthesis.encoding import Indices, keys, mutate
 from edgesynth.synthesis.inquisitor import Inquisitor
 from edgesynth.synthesis.observations import Standing
 from edgesynth.synthesis.policy import Policy
+from edgesynth.synthesis.requirements import Requirements
 
 __all__ = ["log_expected_improvement", "promising", "rank", "select"]
 
@@ -70,6 +71,7 @@ def select(
     *,
     best: float | None = None,
     pending: Indices,
+    bounds: Tensor | None = None,
 ) -> list[int]:
     """Choose ``count`` rows of the pool, one after another, each as if the earlier ones were known.
 
@@ -82,6 +84,7 @@ def select(
         count: How many to choose.
         best: Performance of the best feasible architecture so far, if any.
         pending: Value indices ``[E, D]`` that were asked and not told.
+        bounds: The requirement vector ``[1, R]`` to hold; by default the taught requirements.
     """
     with torch.no_grad():
         points = np.concatenate([pool, pending])
@@ -96,7 +99,7 @@ def select(
                 row = waiting.pop()
             else:
                 spread = variance[:, : len(pool)].sqrt()
-                belief = inquisitor.interpret(pool, mean[:, : len(pool)], spread)
+                belief = inquisitor.interpret(pool, mean[:, : len(pool)], spread, bounds)
                 scores = rank(belief, best)
                 scores[chosen] = -torch.inf
                 row = int(scores.argmax())
@@ -121,6 +124,7 @@ def promising(
     pending: Indices,
     count: int,
     rng: np.random.Generator,
+    requirements: Requirements | None = None,
 ) -> Indices:
     """The most promising of the generator's own proposals and the neighbours of the best.
 
@@ -132,14 +136,15 @@ def promising(
         pending: Value indices ``[E, D]`` that were asked and not told; never chosen again either.
         count: How many to choose.
         rng: Draws candidates.
+        requirements: Those to hold, of which ``standing`` is told; by default the taught ones.
 
     Returns:
         Value indices ``[count, D]``, fewer where the space holds no more.
     """
     encoding = inquisitor.encoding
     taken = np.concatenate([standing.indices, pending])
-    bounds = torch.zeros(_POOL // 2, policy.bounds, dtype=torch.float64)
-    drawn, _ = policy.draw(policy.imagine(_POOL // 2, rng), bounds)
+    bounds = inquisitor.bounds(requirements)
+    drawn, _ = policy.draw(policy.imagine(_POOL // 2, rng), bounds.expand(_POOL // 2, -1))
     parts = [drawn, stratified(encoding, _POOL // 4, rng)]
     if len(standing.indices):
         leaders = standing.leaders(4)
@@ -147,7 +152,7 @@ def promising(
             encoding.neighbours(leaders),
             mutate(encoding, np.repeat(leaders, 32, axis=0), rng),
         ]
-    pool = _Pool(inquisitor, taken, standing.best)
+    pool = _Pool(inquisitor, taken, standing.best, bounds)
     pool.add(np.concatenate(parts))
     for _ in range(2):
         pool.add(encoding.neighbours(pool.best(8)))
@@ -155,14 +160,15 @@ def promising(
         pool.add(stratified(encoding, 8 * _POOL, rng))
     shortlist = pool.best(max(_SHORTLIST, 4 * count))
     if costs.bounded:
-        margins = costs.margins(shortlist)
+        margins = costs.margins(shortlist, requirements)
         inside = margins >= 0
         enough = inside.sum() >= count
         shortlist = shortlist[inside if enough else np.argsort(-margins, kind="stable")[:count]]
     if count == 1 and not len(pending):
         # The best of all stands first, and there is nothing to keep away from.
         return shortlist[:1]
-    return shortlist[select(inquisitor, shortlist, count, best=standing.best, pending=pending)]
+    chosen = select(inquisitor, shortlist, count, best=standing.best, pending=pending, bounds=bounds)
+    return shortlist[chosen]
 
 
 class _Pool:
@@ -172,11 +178,13 @@ class _Pool:
         inquisitor: Scores candidates.
         taken: Value indices ``[E, D]`` that are no candidates.
         best: Performance of the best feasible architecture so far, if any.
+        bounds: The requirement vector ``[1, R]`` to hold.
     """
 
-    def __init__(self, inquisitor: Inquisitor, taken: Indices, best: float | None) -> None:
+    def __init__(self, inquisitor: Inquisitor, taken: Indices, best: float | None, bounds: Tensor) -> None:
         self._inquisitor = inquisitor
         self._best = best
+        self._bounds = bounds
         self._known = set(keys(taken))
         self._indices = taken[:0]
         self._scores: NDArray[np.float64] = np.empty(0)
@@ -191,7 +199,7 @@ class _Pool:
             return
         self._known |= first.keys()
         fresh = indices[sorted(first.values())]
-        scores: NDArray[np.float64] = rank(self._inquisitor.believe(fresh), self._best).numpy()
+        scores: NDArray[np.float64] = rank(self._inquisitor.believe(fresh, self._bounds), self._best).numpy()
         self._indices = np.concatenate([self._indices, fresh])
         self._scores = np.concatenate([self._scores, scores])
 

@@ -212,7 +212,12 @@ def spread_out(encoding: Encoding, pool: Indices, taken: Indices, count: int, st
 
 
 def opening(
-    encoding: Encoding, costs: Costs, taken: Indices, count: int, rng: np.random.Generator
+    encoding: Encoding,
+    costs: Costs,
+    taken: Indices,
+    count: int,
+    rng: np.random.Generator,
+    requirements: Requirements | None = None,
 ) -> Indices:
     """A space-filling start inside the computed bounds, every other time near them: ``[count, D]``.
 
@@ -222,10 +227,11 @@ def opening(
         taken: Value indices ``[E, D]`` to keep away from.
         count: How many; fewer come where the pool holds no more.
         rng: Draws the pool.
+        requirements: The bounds to stay inside; by default the taught ones.
     """
     pool = without(unique(stratified(encoding, _POOL, rng)), taken)
     if costs.bounded:
-        margins = costs.margins(pool)
+        margins = costs.margins(pool, requirements)
         inside = np.flatnonzero(margins >= 0)
         if len(inside) < count:
             pool = pool[np.argsort(-margins)[: 4 * count]]

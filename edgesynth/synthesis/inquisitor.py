@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgesynth.synthesis.belief import Belief, Interpretation
+from edgesynth.synthesis.budgets import Budgets
 from edgesynth.synthesis.candidates import Costs
 from edgesynth.synthesis.encoding import Encoding, Indices
 from edgesynth.synthesis.observations import Observations
@@ -52,6 +53,7 @@ class Inquisitor:
         self, encoding: Encoding, requirements: Requirements, performance: Performance, costs: Costs
     ) -> None:
         self.encoding = encoding
+        self._requirements = requirements
         self._costs = costs
         self._responses = ResponseModel(encoding.owner)
         self._metrics = Regression(encoding.owner)
@@ -91,6 +93,11 @@ class Inquisitor:
             return torch.zeros(shape, dtype=torch.float64), torch.ones(shape, dtype=torch.float64)
         return self._metrics.posterior(x)
 
+    def bounds(self, requirements: Requirements | None = None) -> Tensor:
+        """The vector ``[1, R]`` of requirements; by default of the taught ones."""
+        wanted = requirements or self._requirements
+        return torch.tensor([wanted.vector(self._requirements)], dtype=torch.float64)
+
     @torch.no_grad()
     def believe(self, indices: Indices, bounds: Tensor | None = None) -> Belief:
         """What to expect of architectures ``[n, D]``.
@@ -126,11 +133,13 @@ class Inquisitor:
         *,
         steps: int = 40,
         diversity: float = 0.1,
-        span: float = 0.0,
+        budgets: Budgets | None = None,
         start: Indices | None = None,
     ) -> Update:
         """``delta theta_G = I(G; theta_I)``; arguments as for :meth:`Teaching.delta`."""
-        return self._teaching.delta(policy, rng, steps=steps, diversity=diversity, span=span, start=start)
+        return self._teaching.delta(
+            policy, rng, steps=steps, diversity=diversity, budgets=budgets, start=start
+        )
 
     # --- state ---
 
@@ -139,11 +148,13 @@ class Inquisitor:
         out = {f"hyper.metrics.{name}": value for name, value in self._metrics.hyper.items()}
         out |= {f"hyper.probe.{name}": value for name, value in self._responses.regression.hyper.items()}
         out["population"] = torch.from_numpy(self._teaching.members)
+        out["temperature"] = torch.from_numpy(self._teaching.temperature)
+        out["reserve"] = torch.from_numpy(self._teaching.reserve)
         return out
 
     def to_json(self) -> dict[str, Any]:
         """Everything learned that is a number."""
-        return {"temperature": self._teaching.temperature, "caution": self._teaching.caution}
+        return {"caution": self._teaching.caution}
 
     def restore(self, tensors: Mapping[str, Tensor], data: Mapping[str, Any]) -> None:
         """Read what :meth:`tensors` and :meth:`to_json` gave; observations are to be learned again."""
@@ -155,7 +166,8 @@ class Inquisitor:
             regression.hyper = _under(prefix, tensors)
         self._interpretation.forget()
         self._teaching.members = tensors["population"].numpy()
-        self._teaching.temperature = float(data["temperature"])
+        self._teaching.reserve = tensors["reserve"].numpy()
+        self._teaching.temperature = tensors["temperature"].numpy()
         self._teaching.caution = float(data["caution"])
 
 

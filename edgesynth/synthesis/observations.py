@@ -294,12 +294,12 @@ class Memory:
             self._table = self._tabulated()
         return self._table
 
-    def standing(self) -> Standing:
+    def standing(self, requirements: Requirements | None = None) -> Standing:
         """Performance of what was told and is not stale, and whether it is surely inside the requirements."""
         seen = self.observations()
         values = {**seen.values, **self._costs(seen.indices)}
         feasible = np.isfinite(seen.utility) & ~(seen.failed > 0.5)
-        for item in self._requirements:
+        for item in requirements or self._requirements:
             column = values.get(item.metric, np.full(len(seen.indices), np.nan))
             low, high = seen.slack.get(item.metric, (0.0, 0.0))
             safe = column - low if item.sense == ">=" else column + high

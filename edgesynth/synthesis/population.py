@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import ClassVar, TypeAlias
 
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgesynth.synthesis.encoding import Encoding, Indices, distinct
+from edgesynth.synthesis.encoding import Encoding, Indices, distinct, keys
 
 __all__ = ["Ascent", "Population", "Weights"]
 
@@ -28,18 +29,20 @@ class Population:
     Attributes:
         members: Value indices ``[n, D]``.
         short: Predicted violation of each member, ``[n]``; 0 inside.
-        temperature: ``T``, in units of the performance that ``weigh`` gives.
+        temperature: ``T`` of each member, ``[n]``, in units of the performance that ``weigh`` gives.
 
     Args:
         encoding: The space's encoding.
         members: Where the chains start.
         weigh: Predicts violation and performance.
-        temperature: Where ``T`` starts.
+        temperature: Where ``T`` starts: one for all, or one per member.
         coldest: The least ``T``.
+        together: How many members in a row share one ``T``; by default all.
     """
 
     HOTTEST: ClassVar[float] = 4.0
     VARIED: ClassVar[float] = 0.88
+    REPEATED: ClassVar[float] = 0.22
     _MEMORY: ClassVar[int] = 8
     _REACH: ClassVar[float] = 0.25
 
@@ -48,16 +51,22 @@ class Population:
         encoding: Encoding,
         members: Indices,
         weigh: Callable[[Indices], Weights],
-        temperature: float,
+        temperature: float | NDArray[np.float64],
         coldest: float,
+        together: int | None = None,
     ) -> None:
         self.encoding = encoding
         self.members = members
-        self.temperature = temperature
+        self.temperature: NDArray[np.float64] = np.zeros(len(members)) + temperature
+        self._together = together
         self._weigh = weigh
         self._coldest = coldest
         self.short, self._utility = weigh(members)
         self._visited: list[Indices] = [members]
+
+    def weighed(self) -> None:
+        """Weigh the members again, after what weighs them has changed."""
+        self.short, self._utility = self._weigh(self.members)
 
     def propose(
         self, proposal: Indices, rng: np.random.Generator, log_odds: NDArray[np.float64] | None = None
@@ -82,11 +91,21 @@ class Population:
         self.members = np.where(accept[:, None], proposal, self.members)
         self.short = np.where(accept, short, self.short)
         self._utility = np.where(accept, utility, self._utility)
-        varied = distinct(self.members) / len(self.members)
-        self.temperature *= 1.05 if varied < self.VARIED else 0.97
-        self.temperature = min(max(self.temperature, self._coldest), self.HOTTEST)
+        warmer = np.where(self._repeating(), 1.05, 0.97)
+        self.temperature = np.clip(self.temperature * warmer, self._coldest, self.HOTTEST)
         self._visited = [*self._visited[1 - self._MEMORY :], self.members]
         return (short > 0).astype(np.float64)
+
+    def _repeating(self) -> NDArray[np.bool_]:
+        """Where too many members are the same, ``[n]`` or one for all."""
+        if self._together is None:
+            return np.array(distinct(self.members) < self.VARIED * len(self.members))
+        names = keys(self.members)
+        times = Counter(names)
+        again = np.array([times[name] > 1 for name in names]).reshape(-1, self._together).mean(1)
+        # As many as there are where the distinct share of 256 equal chances falls below VARIED.
+        crowded: NDArray[np.bool_] = (again > self.REPEATED).repeat(self._together)
+        return crowded
 
     def lesson(self, rng: np.random.Generator) -> Indices:
         """One recent state of every chain, ``[n, D]``."""

@@ -23,9 +23,11 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from edgesynth.synthesis.belief import Belief
+from edgesynth.synthesis.budgets import Budgets
 from edgesynth.synthesis.encoding import Encoding, Indices, distinct, mutate
 from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.population import Ascent, Population, Weights
@@ -39,6 +41,10 @@ _FRESH: Final = 128
 _CAUTION: Final = 1.5
 _LEAST_CAUTION: Final = 0.75
 _DOUBT: Final = 1.0
+_OUTSIDE: Final = 0.015
+_GAIN: Final = 0.1
+_MOST_RESERVE: Final = 0.3
+_NEIGHBOURS: Final = 16
 
 
 @dataclass(frozen=True)
@@ -65,8 +71,11 @@ class Teaching:
 
     Attributes:
         members: The population of imagined architectures, ``[n, D]``; empty before the first lesson.
-        temperature: ``T``.
+        temperature: ``T`` of each member, ``[256]``; the same for all unless there is a range of budgets.
         caution: Standard deviations in hand.
+        reserve: Over a range of budgets, how much tighter than its own budget each member lives, in
+            logarithms, ``[256]``: as much as keeps the generator's draws inside. Where one budget is taught,
+            the generator learns the place of the wall; of many walls it learns where they are about.
 
     Args:
         encoding: The space's encoding.
@@ -75,8 +84,9 @@ class Teaching:
 
     def __init__(self, encoding: Encoding, believe: Callable[[Indices, Tensor], Belief]) -> None:
         self.members: Indices = np.empty((0, len(encoding.space)), dtype=np.int64)
-        self.temperature = 1.0
+        self.temperature: NDArray[np.float64] = np.ones(_POPULATION)
         self.caution = _CAUTION
+        self.reserve = np.zeros(_POPULATION)
         self._encoding = encoding
         self._believe = believe
 
@@ -104,7 +114,7 @@ class Teaching:
         *,
         steps: int = 40,
         diversity: float = 0.1,
-        span: float = 0.0,
+        budgets: Budgets | None = None,
         start: Indices | None = None,
     ) -> Update:
         """``delta theta_G``: teach the generator on imagined seeds.
@@ -117,10 +127,15 @@ class Teaching:
             rng: Draws the imagined seeds.
             steps: Population sweeps, and as many gradient steps.
             diversity: The least temperature, in units of the spread of the better observations.
-            span: Half of the population imagines bounds up to ``exp(span)`` times looser or tighter.
+            budgets: The range to teach; each member lives under a budget of its own, the same in every
+                lesson. By default the taught requirements alone.
             start: Architectures ``[n, D]`` to seed the population with.
         """
-        bounds = _imagined_bounds(policy.bounds, span, rng)
+        bounds = torch.zeros(_POPULATION, policy.bounds, dtype=torch.float64)
+        strict = bounds
+        if budgets:
+            bounds = budgets.rows(_POPULATION)
+            strict = budgets.tightened(bounds, self.reserve)
         members = self.members
         if not len(members):
             members, _ = policy.draw(policy.imagine(_POPULATION, rng), bounds)
@@ -129,9 +144,10 @@ class Teaching:
         caution = self.caution
 
         def weigh(indices: Indices) -> Weights:
-            return _weights(self._believe(indices, bounds), caution)
+            return _weights(self._believe(indices, strict), caution)
 
-        walk = Population(self._encoding, members, weigh, self.temperature, diversity)
+        together = _NEIGHBOURS if budgets else None
+        walk = Population(self._encoding, members, weigh, self.temperature, diversity, together)
         ascent = Ascent(policy.theta, _RATE)
         loss = None
         even = torch.full((_POPULATION,), -1.0 / _POPULATION, dtype=torch.float64)
@@ -142,6 +158,10 @@ class Teaching:
                 shown = policy.likelihood(drawn, bounds, ascent.theta)
                 own = policy.log_probability(walk.members, bounds, ascent.theta)
                 outside = torch.from_numpy(walk.propose(drawn, rng, (own - shown.log_p).numpy()))
+                if budgets:
+                    outside = self._outside(drawn, bounds, walk.short <= 0, _MOST_RESERVE * budgets.span)
+                    strict = budgets.tightened(bounds, self.reserve)
+                    walk.weighed()
                 warning = _GLOBAL * (outside - outside.mean()) / _POPULATION
                 slope += policy.gradient(shown, warning, ascent.theta)
                 loss += float(warning @ shown.log_p)
@@ -152,16 +172,35 @@ class Teaching:
             loss += float(even @ shown.log_p)
         self.members, self.temperature = walk.members, walk.temperature
         # A region too small for a varied family is one that caution has cut too close.
-        cramped = self.temperature >= 0.9 * Population.HOTTEST
+        cramped = bool(self.temperature.mean() >= 0.9 * Population.HOTTEST)
         self.caution = max(_LEAST_CAUTION, 0.8 * caution) if cramped else min(_CAUTION, 1.1 * caution)
         record = {
             "loss": loss,
             "population_feasible": float((walk.short <= 0).mean()),
-            "temperature": self.temperature,
+            "temperature": float(self.temperature.mean()),
             "caution": caution,
             **self._examine(policy, ascent.theta, rng),
         }
         return Update(ascent.theta - policy.theta, record)
+
+    def _outside(self, drawn: Indices, bounds: Tensor, settled: NDArray[np.bool_], most: float) -> Tensor:
+        """1 where a draw lies outside its budget, else 0: ``[n]``; moves the reserves accordingly.
+
+        Stochastic approximation (H. Robbins and S. Monro, 1951) of the reserve at which a small share does,
+        for neighbouring budgets together; where it leaves no room for the members, it shrinks.
+
+        Args:
+            drawn: What the generator draws under each row's budget, ``[n, D]``.
+            bounds: The budgets, ``[n, R]``.
+            settled: Which members are inside their tightened budget, ``[n]``.
+            most: The largest reserve.
+        """
+        short, _ = _weights(self._believe(drawn, bounds), _LEAST_CAUTION)
+        outside = (short > 0).astype(np.float64)
+        share, room = (part.reshape(-1, _NEIGHBOURS).mean(1) for part in (outside, settled))
+        move = np.where(room > 0.75, share - _OUTSIDE, -2 * _OUTSIDE).repeat(_NEIGHBOURS)
+        self.reserve = np.clip(self.reserve + _GAIN * move, 0.0, most)
+        return torch.from_numpy(outside)
 
     def _examine(self, policy: Policy, theta: Tensor, rng: np.random.Generator) -> dict[str, float | None]:
         """What is believed of fresh draws of a taught generator."""
@@ -175,15 +214,6 @@ class Teaching:
             "feasible": float(inside.mean()),
             "distinct": distinct(fresh) / _FRESH,
         }
-
-
-def _imagined_bounds(count: int, span: float, rng: np.random.Generator) -> Tensor:
-    """The requirement vector that each member lives under, ``[n, R]``."""
-    bounds = torch.zeros(_POPULATION, count, dtype=torch.float64)
-    if span > 0:
-        half = _POPULATION // 2
-        bounds[half:] = torch.from_numpy(rng.uniform(-span, span, (_POPULATION - half, count)))
-    return bounds
 
 
 def _weights(belief: Belief, caution: float) -> Weights:
