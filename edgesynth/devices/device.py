@@ -81,6 +81,11 @@ class Device(Closing):
         """Whether it can tell power; requirements on energy need it."""
         return self.profile.has_energy
 
+    @property
+    def is_this_machine(self) -> bool:
+        """Whether it computes where this program does, so that each disturbs the other."""
+        return isinstance(self.link, LocalLink)
+
     def describe(self) -> str:
         """One line for tables: what it is, how it is reached, in which mode."""
         return f"{self.profile.title} ({self.link.name}, {self.mode.name})"

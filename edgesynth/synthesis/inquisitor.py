@@ -30,7 +30,7 @@ from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.responses import ResponseModel
 from edgesynth.synthesis.surrogate import Regression
-from edgesynth.synthesis.teaching import Teaching, Update
+from edgesynth.synthesis.teaching import Lesson, Teaching, Update
 
 __all__ = ["Inquisitor"]
 
@@ -40,6 +40,9 @@ _ADDED: Final = 0.5
 
 class Inquisitor:
     """``theta_I``: an uncertainty-aware model of every metric that is not free.
+
+    Attributes:
+        teaching: How it teaches the generator, and where the last lesson ended.
 
     Args:
         encoding: The space's encoding.
@@ -58,7 +61,7 @@ class Inquisitor:
         self._responses = ResponseModel(encoding.owner)
         self._metrics = Regression(encoding.owner)
         self._interpretation = Interpretation(requirements, performance, costs.scales)
-        self._teaching = Teaching(encoding, self.believe)
+        self.teaching = Teaching(encoding, self.believe)
 
     # --- theta_I: learning ---
 
@@ -124,7 +127,7 @@ class Inquisitor:
 
     def initial(self, policy: Policy, family: Indices) -> Tensor:
         """The change of ``theta_G`` that makes the policy draw a given family ``[n, D]``."""
-        return self._teaching.initial(policy, family)
+        return self.teaching.initial(policy, family)
 
     def delta(
         self,
@@ -137,7 +140,7 @@ class Inquisitor:
         start: Indices | None = None,
     ) -> Update:
         """``delta theta_G = I(G; theta_I)``; arguments as for :meth:`Teaching.delta`."""
-        return self._teaching.delta(
+        return self.teaching.delta(
             policy, rng, steps=steps, diversity=diversity, budgets=budgets, start=start
         )
 
@@ -147,14 +150,12 @@ class Inquisitor:
         """Everything learned that is a tensor; what observations determine is left out."""
         out = {f"hyper.metrics.{name}": value for name, value in self._metrics.hyper.items()}
         out |= {f"hyper.probe.{name}": value for name, value in self._responses.regression.hyper.items()}
-        out["population"] = torch.from_numpy(self._teaching.members)
-        out["temperature"] = torch.from_numpy(self._teaching.temperature)
-        out["reserve"] = torch.from_numpy(self._teaching.reserve)
+        out |= self.teaching.lesson.tensors()
         return out
 
     def to_json(self) -> dict[str, Any]:
         """Everything learned that is a number."""
-        return {"caution": self._teaching.caution}
+        return self.teaching.lesson.to_json()
 
     def restore(self, tensors: Mapping[str, Tensor], data: Mapping[str, Any]) -> None:
         """Read what :meth:`tensors` and :meth:`to_json` gave; observations are to be learned again."""
@@ -165,10 +166,7 @@ class Inquisitor:
             regression.forget()
             regression.hyper = _under(prefix, tensors)
         self._interpretation.forget()
-        self._teaching.members = tensors["population"].numpy()
-        self._teaching.reserve = tensors["reserve"].numpy()
-        self._teaching.temperature = tensors["temperature"].numpy()
-        self._teaching.caution = float(data["caution"])
+        self.teaching.lesson = Lesson.read(tensors, data)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

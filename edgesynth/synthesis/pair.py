@@ -41,6 +41,7 @@ from edgesynth.synthesis.observations import Memory, Told
 from edgesynth.synthesis.performance import Performance, as_performance
 from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.requirements import Requirements
+from edgesynth.synthesis.teaching import Lesson
 
 __all__ = ["GeneratorInquisitor", "PairState"]
 
@@ -101,6 +102,7 @@ class GeneratorInquisitor:
         self._fitted = 0
         self._taught = 0
         self._stale = True
+        self._kept: tuple[Tensor, Lesson] | None = None
 
     def initialise(self, count: int = 96) -> None:
         """``G_0``, from the prototype and the computed bounds alone, before anything was observed.
@@ -216,7 +218,24 @@ class GeneratorInquisitor:
         """
         with self._lock:
             self._learn(teach=False)
+            self._taught = self._memory.evaluations
             return self._teach(steps)
+
+    def keep(self) -> None:
+        """Remember the generator as it is, to come back to it if its next updates are not borne out."""
+        with self._lock:
+            self._kept = (self.policy.theta, self.inquisitor.teaching.lesson)
+
+    def revert(self) -> None:
+        """Come back to the generator that was kept; what the inquisitor has learned stays.
+
+        Raises:
+            RunError: None was kept.
+        """
+        with self._lock:
+            if self._kept is None:
+                raise RunError("there is no generator to come back to; call keep() before the update")
+            self.policy.theta, self.inquisitor.teaching.lesson = self._kept
 
     def predict(
         self, architectures: Sequence[Mapping[str, Value]]
@@ -243,6 +262,10 @@ class GeneratorInquisitor:
         with self._lock:
             tensors = {"policy.theta": self.policy.theta.clone()}
             tensors |= {f"inquisitor.{k}": v.clone() for k, v in self.inquisitor.tensors().items()}
+            if self._kept is not None:
+                theta, lesson = self._kept
+                tensors["kept.theta"] = theta.clone()
+                tensors |= {f"kept.{name}": value for name, value in lesson.tensors().items()}
             meta = {
                 "space": self.space.to_json(),
                 "requirements": self.requirements.to_json(),
@@ -253,6 +276,7 @@ class GeneratorInquisitor:
                 "taught": self._taught,
                 "noise": self.policy.noise,
                 "inquisitor": self.inquisitor.to_json(),
+                "kept": self._kept and self._kept[1].to_json(),
                 **self._memory.to_json(),
             }
             return PairState(tensors, meta)
@@ -279,6 +303,11 @@ class GeneratorInquisitor:
                 {k.removeprefix(prefix): v.clone() for k, v in state.tensors.items() if k.startswith(prefix)},
                 meta["inquisitor"],
             )
+            self._kept = None
+            if meta["kept"] is not None:
+                kept = {name.removeprefix("kept."): value for name, value in state.tensors.items()}
+                lesson = Lesson.read(kept, meta["kept"])
+                self._kept = (state.tensors["kept.theta"].clone(), lesson)
             self._memory.restore(meta)
             self._stale = True
 

@@ -18,7 +18,7 @@ believes it, and ``delta theta_G`` is gradient ascent on the likelihood that the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -32,7 +32,7 @@ from edgesynth.synthesis.encoding import Encoding, Indices, distinct, mutate
 from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.population import Ascent, Population, Weights
 
-__all__ = ["Teaching", "Update"]
+__all__ = ["Lesson", "Teaching", "Update"]
 
 _POPULATION: Final = 256
 _RATE: Final = 1e-2
@@ -60,8 +60,41 @@ class Update:
     record: Mapping[str, Any]
 
 
-class Teaching:
+@dataclass(frozen=True)
+class Lesson:
     """What lasts from one lesson to the next.
+
+    Attributes:
+        members: The population of imagined architectures, ``[n, D]``; empty before the first lesson.
+        temperature: ``T`` of each member, ``[256]``; the same for all unless there is a range of budgets.
+        reserve: Over a range of budgets, how much tighter than its own budget each member lives, in
+            logarithms, ``[256]``: as much as keeps the generator's draws inside. Of one budget the generator
+            learns where its wall is; of many it learns where they are about.
+        caution: Standard deviations in hand.
+    """
+
+    members: Indices
+    temperature: NDArray[np.float64] = field(default_factory=lambda: np.ones(_POPULATION))
+    reserve: NDArray[np.float64] = field(default_factory=lambda: np.zeros(_POPULATION))
+    caution: float = _CAUTION
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that is one figure per member."""
+        parts = {"population": self.members, "temperature": self.temperature, "reserve": self.reserve}
+        return {name: torch.from_numpy(value) for name, value in parts.items()}
+
+    def to_json(self) -> dict[str, float]:
+        """The rest."""
+        return {"caution": self.caution}
+
+    @classmethod
+    def read(cls, tensors: Mapping[str, Tensor], data: Mapping[str, float]) -> Lesson:
+        """Read what :meth:`tensors` and :meth:`to_json` gave."""
+        return cls(*(tensors[name].numpy() for name in ("population", "temperature", "reserve")), **data)
+
+
+class Teaching:
+    """Teaches one lesson after another.
 
     A requirement is a wall, not a price: a member of the population inside never leaves, and one
     outside only moves closer. ``T`` falls to its least value and rises only as far as members repeat.
@@ -70,12 +103,7 @@ class Teaching:
     for is explored by what the pair asks, and a generator that runs after it leaves trained networks behind.
 
     Attributes:
-        members: The population of imagined architectures, ``[n, D]``; empty before the first lesson.
-        temperature: ``T`` of each member, ``[256]``; the same for all unless there is a range of budgets.
-        caution: Standard deviations in hand.
-        reserve: Over a range of budgets, how much tighter than its own budget each member lives, in
-            logarithms, ``[256]``: as much as keeps the generator's draws inside. Where one budget is taught,
-            the generator learns the place of the wall; of many walls it learns where they are about.
+        lesson: Where the last one ended.
 
     Args:
         encoding: The space's encoding.
@@ -83,10 +111,7 @@ class Teaching:
     """
 
     def __init__(self, encoding: Encoding, believe: Callable[[Indices, Tensor], Belief]) -> None:
-        self.members: Indices = np.empty((0, len(encoding.space)), dtype=np.int64)
-        self.temperature: NDArray[np.float64] = np.ones(_POPULATION)
-        self.caution = _CAUTION
-        self.reserve = np.zeros(_POPULATION)
+        self.lesson = Lesson(np.empty((0, len(encoding.space)), dtype=np.int64))
         self._encoding = encoding
         self._believe = believe
 
@@ -104,7 +129,7 @@ class Teaching:
         for _ in range(steps):
             shown = policy.likelihood(family, bounds, ascent.theta)
             ascent.step(policy.gradient(shown, even, ascent.theta))
-        self.members = family[np.arange(_POPULATION) % len(family)]
+        self.lesson = replace(self.lesson, members=family[np.arange(_POPULATION) % len(family)])
         return ascent.theta - policy.theta
 
     def delta(
@@ -131,23 +156,22 @@ class Teaching:
                 lesson. By default the taught requirements alone.
             start: Architectures ``[n, D]`` to seed the population with.
         """
+        members, caution, reserve = self.lesson.members, self.lesson.caution, self.lesson.reserve
         bounds = torch.zeros(_POPULATION, policy.bounds, dtype=torch.float64)
         strict = bounds
         if budgets:
             bounds = budgets.rows(_POPULATION)
-            strict = budgets.tightened(bounds, self.reserve)
-        members = self.members
+            strict = budgets.tightened(bounds, reserve)
         if not len(members):
             members, _ = policy.draw(policy.imagine(_POPULATION, rng), bounds)
         if start is not None:
             members = np.concatenate([start, members[len(start) :]])
-        caution = self.caution
 
         def weigh(indices: Indices) -> Weights:
             return _weights(self._believe(indices, strict), caution)
 
         together = _NEIGHBOURS if budgets else None
-        walk = Population(self._encoding, members, weigh, self.temperature, diversity, together)
+        walk = Population(self._encoding, members, weigh, self.lesson.temperature, diversity, together)
         ascent = Ascent(policy.theta, _RATE)
         loss = None
         even = torch.full((_POPULATION,), -1.0 / _POPULATION, dtype=torch.float64)
@@ -159,8 +183,9 @@ class Teaching:
                 own = policy.log_probability(walk.members, bounds, ascent.theta)
                 outside = torch.from_numpy(walk.propose(drawn, rng, (own - shown.log_p).numpy()))
                 if budgets:
-                    outside = self._outside(drawn, bounds, walk.short <= 0, _MOST_RESERVE * budgets.span)
-                    strict = budgets.tightened(bounds, self.reserve)
+                    outside, move = self._outside(drawn, bounds, walk.short <= 0)
+                    reserve = np.clip(reserve + move, 0.0, _MOST_RESERVE * budgets.span)
+                    strict = budgets.tightened(bounds, reserve)
                     walk.weighed()
                 warning = _GLOBAL * (outside - outside.mean()) / _POPULATION
                 slope += policy.gradient(shown, warning, ascent.theta)
@@ -170,21 +195,23 @@ class Teaching:
             shown = policy.likelihood(walk.lesson(rng), bounds, ascent.theta)
             ascent.step(slope + policy.gradient(shown, even, ascent.theta))
             loss += float(even @ shown.log_p)
-        self.members, self.temperature = walk.members, walk.temperature
         # A region too small for a varied family is one that caution has cut too close.
-        cramped = bool(self.temperature.mean() >= 0.9 * Population.HOTTEST)
-        self.caution = max(_LEAST_CAUTION, 0.8 * caution) if cramped else min(_CAUTION, 1.1 * caution)
+        cramped = bool(walk.temperature.mean() >= 0.9 * Population.HOTTEST)
+        next_caution = max(_LEAST_CAUTION, 0.8 * caution) if cramped else min(_CAUTION, 1.1 * caution)
+        self.lesson = Lesson(walk.members, walk.temperature, reserve, next_caution)
         record = {
             "loss": loss,
             "population_feasible": float((walk.short <= 0).mean()),
-            "temperature": float(self.temperature.mean()),
+            "temperature": float(walk.temperature.mean()),
             "caution": caution,
             **self._examine(policy, ascent.theta, rng),
         }
         return Update(ascent.theta - policy.theta, record)
 
-    def _outside(self, drawn: Indices, bounds: Tensor, settled: NDArray[np.bool_], most: float) -> Tensor:
-        """1 where a draw lies outside its budget, else 0: ``[n]``; moves the reserves accordingly.
+    def _outside(
+        self, drawn: Indices, bounds: Tensor, settled: NDArray[np.bool_]
+    ) -> tuple[Tensor, NDArray[np.float64]]:
+        """1 where a draw lies outside its budget, else 0, and how its reserve should move: each ``[n]``.
 
         Stochastic approximation (H. Robbins and S. Monro, 1951) of the reserve at which a small share does,
         for neighbouring budgets together; where it leaves no room for the members, it shrinks.
@@ -193,14 +220,12 @@ class Teaching:
             drawn: What the generator draws under each row's budget, ``[n, D]``.
             bounds: The budgets, ``[n, R]``.
             settled: Which members are inside their tightened budget, ``[n]``.
-            most: The largest reserve.
         """
         short, _ = _weights(self._believe(drawn, bounds), _LEAST_CAUTION)
         outside = (short > 0).astype(np.float64)
         share, room = (part.reshape(-1, _NEIGHBOURS).mean(1) for part in (outside, settled))
         move = np.where(room > 0.75, share - _OUTSIDE, -2 * _OUTSIDE).repeat(_NEIGHBOURS)
-        self.reserve = np.clip(self.reserve + _GAIN * move, 0.0, most)
-        return torch.from_numpy(outside)
+        return torch.from_numpy(outside), _GAIN * move
 
     def _examine(self, policy: Policy, theta: Tensor, rng: np.random.Generator) -> dict[str, float | None]:
         """What is believed of fresh draws of a taught generator."""

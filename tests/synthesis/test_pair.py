@@ -78,7 +78,7 @@ def test_fresh_seeds_are_feasible_and_distinct(taught):
 
 
 def test_one_generator_serves_a_range_of_budgets():
-    pair = make(span=0.7)
+    pair = GeneratorInquisitor(SPACE, BOUNDS, lambda m: m["accuracy"], 0, computed, span=np.log(2))
     asked = run(pair, 40, batch=8)
     for _ in range(4):
         pair.update()
@@ -325,3 +325,36 @@ def test_a_pair_that_was_told_nothing_can_be_updated():
     pair = make()
     assert pair.update(steps=2)["loss"] is not None
     assert pair.cycles == 1
+
+
+def test_a_pair_comes_back_to_the_generator_it_kept_and_knows_what_it_learned():
+    pair = make()
+    told = run(pair, 20)
+    pair.keep()
+    before = [pair.generate(seed) for seed in range(20)]
+    pair.update()
+    assert [pair.generate(seed) for seed in range(20)] != before
+    pair.tell(SPACE.largest(), paid(SPACE.largest()))
+    pair.revert()
+    assert [pair.generate(seed) for seed in range(20)] == before
+    known = pair.state().meta["known"]
+    assert len(known) == len(told) + 1
+
+
+def test_nothing_can_be_come_back_to_before_it_is_kept():
+    with pytest.raises(RunError, match=r"call keep\(\) before the update"):
+        make().revert()
+
+
+def test_what_was_kept_is_restored_too():
+    first = make(1)
+    run(first, 20)
+    first.keep()
+    first.update(steps=3)
+    saved = first.state()
+    second = make(99)
+    second.restore(PairState(saved.tensors, json.loads(json.dumps(saved.meta))))
+    for pair in (first, second):
+        pair.revert()
+        pair.update(steps=3)
+    assert torch.equal(first.policy.theta, second.policy.theta)
