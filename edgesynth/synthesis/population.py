@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import ClassVar, TypeAlias
 
@@ -11,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgesynth.synthesis.encoding import Encoding, Indices, distinct, keys
+from edgesynth.synthesis.encoding import Encoding, Indices, distinct
 
 __all__ = ["Ascent", "Population", "Weights"]
 
@@ -29,20 +28,18 @@ class Population:
     Attributes:
         members: Value indices ``[n, D]``.
         short: Predicted violation of each member, ``[n]``; 0 inside.
-        temperature: ``T`` of each member, ``[n]``, in units of the performance that ``weigh`` gives.
+        temperature: ``T``, in units of the performance that ``weigh`` gives.
 
     Args:
         encoding: The space's encoding.
         members: Where the chains start.
         weigh: Predicts violation and performance.
-        temperature: Where ``T`` starts: one for all, or one per member.
+        temperature: Where ``T`` starts.
         coldest: The least ``T``.
-        together: How many members in a row share one ``T``; by default all.
     """
 
     HOTTEST: ClassVar[float] = 4.0
     VARIED: ClassVar[float] = 0.88
-    REPEATED: ClassVar[float] = 0.22
     _MEMORY: ClassVar[int] = 8
     _REACH: ClassVar[float] = 0.25
 
@@ -51,14 +48,12 @@ class Population:
         encoding: Encoding,
         members: Indices,
         weigh: Callable[[Indices], Weights],
-        temperature: float | NDArray[np.float64],
+        temperature: float,
         coldest: float,
-        together: int | None = None,
     ) -> None:
         self.encoding = encoding
         self.members = members
-        self.temperature: NDArray[np.float64] = np.zeros(len(members)) + temperature
-        self._together = together
+        self.temperature = temperature
         self._weigh = weigh
         self._coldest = coldest
         self.short, self._utility = weigh(members)
@@ -91,21 +86,11 @@ class Population:
         self.members = np.where(accept[:, None], proposal, self.members)
         self.short = np.where(accept, short, self.short)
         self._utility = np.where(accept, utility, self._utility)
-        warmer = np.where(self._repeating(), 1.05, 0.97)
-        self.temperature = np.clip(self.temperature * warmer, self._coldest, self.HOTTEST)
+        varied = distinct(self.members) / len(self.members)
+        self.temperature *= 1.05 if varied < self.VARIED else 0.97
+        self.temperature = min(max(self.temperature, self._coldest), self.HOTTEST)
         self._visited = [*self._visited[1 - self._MEMORY :], self.members]
         return (short > 0).astype(np.float64)
-
-    def _repeating(self) -> NDArray[np.bool_]:
-        """Where too many members are the same, ``[n]`` or one for all."""
-        if self._together is None:
-            return np.array(distinct(self.members) < self.VARIED * len(self.members))
-        names = keys(self.members)
-        times = Counter(names)
-        again = np.array([times[name] > 1 for name in names]).reshape(-1, self._together).mean(1)
-        # As many as there are where the distinct share of 256 equal chances falls below VARIED.
-        crowded: NDArray[np.bool_] = (again > self.REPEATED).repeat(self._together)
-        return crowded
 
     def lesson(self, rng: np.random.Generator) -> Indices:
         """One recent state of every chain, ``[n, D]``."""

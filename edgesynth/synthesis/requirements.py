@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Literal
@@ -296,7 +296,7 @@ class Requirements:
             for key, bound in theirs.items()
         )
 
-    def moved(self, vector: Sequence[float]) -> Requirements:
+    def moved(self, vector: Iterable[float]) -> Requirements:
         """The requirements whose :meth:`vector` against these is the given one."""
         bounds: dict[str, list[str]] = {}
         for item, ratio in zip(self._items, vector, strict=True):

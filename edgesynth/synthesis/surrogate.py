@@ -150,7 +150,7 @@ class GaussianProcess:
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of every output at ``x [C, P]``: each ``[B, C]``."""
         rows = max(1, _BLOCK // max(1, self._alpha.numel()))
-        parts = [self._posterior(block) for block in x.split(rows)]
+        parts = [self._posterior(block) for block in torch.split(x, rows)]
         return torch.cat([mean for mean, _ in parts], dim=1), torch.cat([std for _, std in parts], dim=1)
 
     def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:

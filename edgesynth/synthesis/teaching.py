@@ -66,7 +66,7 @@ class Lesson:
 
     Attributes:
         members: The population of imagined architectures, ``[n, D]``; empty before the first lesson.
-        temperature: ``T`` of each member, ``[256]``; the same for all unless there is a range of budgets.
+        temperature: ``T``.
         reserve: Over a range of budgets, how much tighter than its own budget each member lives, in
             logarithms, ``[256]``: as much as keeps the generator's draws inside. Of one budget the generator
             learns where its wall is; of many it learns where they are about.
@@ -74,23 +74,23 @@ class Lesson:
     """
 
     members: Indices
-    temperature: NDArray[np.float64] = field(default_factory=lambda: np.ones(_POPULATION))
-    reserve: NDArray[np.float64] = field(default_factory=lambda: np.zeros(_POPULATION))
+    temperature: float = 1.0
     caution: float = _CAUTION
+    reserve: NDArray[np.float64] = field(default_factory=lambda: np.zeros(_POPULATION))
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that is one figure per member."""
-        parts = {"population": self.members, "temperature": self.temperature, "reserve": self.reserve}
-        return {name: torch.from_numpy(value) for name, value in parts.items()}
+        return {"population": torch.from_numpy(self.members), "reserve": torch.from_numpy(self.reserve)}
 
     def to_json(self) -> dict[str, float]:
         """The rest."""
-        return {"caution": self.caution}
+        return {"temperature": self.temperature, "caution": self.caution}
 
     @classmethod
     def read(cls, tensors: Mapping[str, Tensor], data: Mapping[str, float]) -> Lesson:
         """Read what :meth:`tensors` and :meth:`to_json` gave."""
-        return cls(*(tensors[name].numpy() for name in ("population", "temperature", "reserve")), **data)
+        members, reserve = tensors["population"].numpy(), tensors["reserve"].numpy()
+        return cls(members, float(data["temperature"]), float(data["caution"]), reserve)
 
 
 class Teaching:
@@ -170,8 +170,7 @@ class Teaching:
         def weigh(indices: Indices) -> Weights:
             return _weights(self._believe(indices, strict), caution)
 
-        together = _NEIGHBOURS if budgets else None
-        walk = Population(self._encoding, members, weigh, self.lesson.temperature, diversity, together)
+        walk = Population(self._encoding, members, weigh, self.lesson.temperature, diversity)
         ascent = Ascent(policy.theta, _RATE)
         loss = None
         even = torch.full((_POPULATION,), -1.0 / _POPULATION, dtype=torch.float64)
@@ -196,13 +195,13 @@ class Teaching:
             ascent.step(slope + policy.gradient(shown, even, ascent.theta))
             loss += float(even @ shown.log_p)
         # A region too small for a varied family is one that caution has cut too close.
-        cramped = bool(walk.temperature.mean() >= 0.9 * Population.HOTTEST)
+        cramped = walk.temperature >= 0.9 * Population.HOTTEST
         next_caution = max(_LEAST_CAUTION, 0.8 * caution) if cramped else min(_CAUTION, 1.1 * caution)
-        self.lesson = Lesson(walk.members, walk.temperature, reserve, next_caution)
+        self.lesson = Lesson(walk.members, walk.temperature, next_caution, reserve)
         record = {
             "loss": loss,
             "population_feasible": float((walk.short <= 0).mean()),
-            "temperature": float(walk.temperature.mean()),
+            "temperature": walk.temperature,
             "caution": caution,
             **self._examine(policy, ascent.theta, rng),
         }
