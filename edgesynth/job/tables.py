@@ -119,6 +119,7 @@ class SynthesisTable(Table):
         validation_limit: Validation samples per evaluation inside cycles; 0 uses all.
         calibration_samples: Training samples that re-estimate batch-norm statistics.
         diversity: Strength of the term that keeps the generator's networks different.
+        budget_range: How many times looser or tighter the budgets may be that the generator serves besides.
         performance: The performance function U.
         seed: Everything random follows from it.
     """
@@ -136,6 +137,7 @@ class SynthesisTable(Table):
     validation_limit: Annotated[int, Field(ge=0)] = _SETTINGS.validation_limit or 0
     calibration_samples: Count = _SETTINGS.calibration_samples
     diversity: Amount = _SETTINGS.diversity
+    budget_range: Annotated[float, Field(ge=1)] = _SETTINGS.budget_range
     performance: Literal["netscore", "information_density", "energy_aware", "quality"] = "netscore"
     seed: Annotated[int, Field(ge=0)] = _SETTINGS.seed
 

@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -33,6 +32,7 @@ from edgesynth.errors import InputError, RunError
 from edgesynth.metrics import Metric
 from edgesynth.space import Architecture, Space, Value
 from edgesynth.synthesis.acquisition import promising
+from edgesynth.synthesis.budgets import Budgets
 from edgesynth.synthesis.candidates import Computed, Costs, opening, proportional
 from edgesynth.synthesis.candidates import repair as move_inside
 from edgesynth.synthesis.encoding import Encoding, Indices
@@ -67,8 +67,9 @@ class GeneratorInquisitor:
             (:class:`~edgesynth.synthesis.candidates.BatchedCosts`).
         diversity: Strength of the term that keeps the generator's family wide. Small values give a
             narrow family around the best; distinctness itself is kept by its own multiplier.
-        span: Bounds up to ``exp(span)`` times looser or tighter are learned along, so that one
-            generator serves a range of budgets; 0 learns the given requirements only.
+        span: Budgets up to ``exp(span)`` times looser or tighter are learned along, so that one generator
+            serves a range of them (:mod:`~edgesynth.synthesis.budgets`); 0 learns the given
+            requirements only.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class GeneratorInquisitor:
         self.performance = as_performance(performance)
         self.seed = seed
         self.diversity = diversity
-        self.span = span
+        self._budgets = Budgets(self.requirements, span)
         self.cycles = 0
         self._lock = threading.RLock()
         self._encoding = Encoding(space)
@@ -131,7 +132,8 @@ class GeneratorInquisitor:
             chosen = self._memory.pending[:0]
             first = min(n, self._start - len(self._memory))
             if first > 0:
-                chosen = opening(self._encoding, self._costs, self._memory.seen, first, rng)
+                widest = self._budgets.loosest if self._budgets else self.requirements
+                chosen = opening(self._encoding, self._costs, self._memory.seen, first, rng, widest)
             if len(chosen) < n:
                 self._learn()
                 chosen = np.concatenate([chosen, self._promising(n - len(chosen), chosen, rng)])
@@ -262,7 +264,8 @@ class GeneratorInquisitor:
             tensors |= {f"inquisitor.{k}": v.clone() for k, v in self.inquisitor.tensors().items()}
             if self._kept is not None:
                 theta, lesson = self._kept
-                tensors |= {"kept.theta": theta.clone(), "kept.population": torch.from_numpy(lesson.members)}
+                tensors["kept.theta"] = theta.clone()
+                tensors |= {f"kept.{name}": value for name, value in lesson.tensors().items()}
             meta = {
                 "space": self.space.to_json(),
                 "requirements": self.requirements.to_json(),
@@ -302,7 +305,8 @@ class GeneratorInquisitor:
             )
             self._kept = None
             if meta["kept"] is not None:
-                lesson = Lesson(state.tensors["kept.population"].numpy(), **meta["kept"])
+                kept = {name.removeprefix("kept."): value for name, value in state.tensors.items()}
+                lesson = Lesson.read(kept, meta["kept"])
                 self._kept = (state.tensors["kept.theta"].clone(), lesson)
             self._memory.restore(meta)
             self._stale = True
@@ -341,7 +345,7 @@ class GeneratorInquisitor:
             rng,
             steps=steps,
             diversity=self.diversity,
-            span=self.span,
+            budgets=self._budgets,
             start=self._memory.standing().leaders(8),
         )
         self.policy.theta = self.policy.theta + update.delta
@@ -349,12 +353,23 @@ class GeneratorInquisitor:
         return update.record
 
     def _promising(self, count: int, chosen: Indices, rng: np.random.Generator) -> Indices:
-        return promising(
-            self.inquisitor,
-            self.policy,
-            self._costs,
-            self._memory.standing(),
-            np.concatenate([self._memory.pending, chosen]),
-            count,
-            rng,
-        )
+        """``count`` architectures for the taught requirements; over a range, each for another budget."""
+        found = chosen[:0]
+        while len(found) < count:
+            wanted, many = self.requirements, count
+            if self._budgets:
+                wanted, many = self.requirements.moved(self._budgets.draw(rng)), 1
+            more = promising(
+                self.inquisitor,
+                self.policy,
+                self._costs,
+                self._memory.standing(wanted),
+                np.concatenate([self._memory.pending, chosen, found]),
+                many,
+                rng,
+                wanted,
+            )
+            found = np.concatenate([found, more])
+            if len(more) < many:
+                break
+        return found

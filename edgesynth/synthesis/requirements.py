@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Literal
@@ -295,6 +295,15 @@ class Requirements:
             else (mine[key] - bound) / (abs(bound) or 1.0)
             for key, bound in theirs.items()
         )
+
+    def moved(self, vector: Iterable[float]) -> Requirements:
+        """The requirements whose :meth:`vector` against these is the given one."""
+        bounds: dict[str, list[str]] = {}
+        for item, ratio in zip(self._items, vector, strict=True):
+            apart = item.bound + ratio * (abs(item.bound) or 1.0)
+            bound = float(item.bound * math.exp(ratio) if item.bound > 0 else apart)
+            bounds.setdefault(item.metric, []).append(f"{item.sense} {bound!r}")
+        return Requirements(bounds)
 
     def to_json(self) -> dict[str, list[str]]:
         """The JSON form: conditions by metric, which :meth:`from_json` and a job file read."""

@@ -77,6 +77,34 @@ def test_fresh_seeds_are_feasible_and_distinct(taught):
     assert len({SPACE.key(a) for a in drawn}) > 80
 
 
+def test_one_generator_serves_a_range_of_budgets():
+    pair = GeneratorInquisitor(SPACE, BOUNDS, lambda m: m["accuracy"], 0, computed, span=np.log(2))
+    asked = run(pair, 40, batch=8)
+    for _ in range(12):
+        pair.update()
+    needed = np.array([computed(architecture)["macs"] for architecture in asked])
+    assert needed.max() <= 2e6
+    assert (needed > 1.2e6).any()
+    for macs in (0.5e6, 1e6, 2e6):
+        bounds = Requirements({"accuracy": ">= 0.8", "macs": f"<= {macs}"})
+        drawn = [pair.generate(seed, bounds) for seed in range(500, 600)]
+        assert np.mean([computed(a)["macs"] <= macs for a in drawn]) >= 0.9
+        assert np.mean([computed(a)["macs"] for a in drawn]) > 0.6 * macs
+        # Little of so small a space is left at the tight end.
+        assert len({SPACE.key(a) for a in drawn}) > (20 if macs < 1e6 else 80)
+
+
+def test_a_range_is_restored_bit_for_bit():
+    first, second = make(1, span=0.5), make(99, span=0.5)
+    run(first, 16)
+    first.update(steps=6)
+    saved = first.state()
+    second.restore(PairState(saved.tensors, json.loads(json.dumps(saved.meta))))
+    assert run(first, 8) == run(second, 8)
+    assert first.update(steps=6) == second.update(steps=6)
+    assert torch.equal(first.policy.theta, second.policy.theta)
+
+
 def test_repair_holds_the_computed_bounds(taught):
     pair, _ = taught
     tighter = Requirements({"accuracy": ">= 0.8", "macs": "<= 0.4M"})

@@ -131,3 +131,10 @@ def test_the_vector_is_zero_at_the_reference_and_logarithmic_in_the_bound():
     assert tighter.vector(reference) == pytest.approx((math.log(0.25), 0.0))
     with pytest.raises(RequirementError, match="was taught"):
         Requirements({"macs": "<= 1M"}).vector(reference)
+
+
+def test_moved_requirements_have_the_vector_they_were_moved_by():
+    taught = Requirements({"accuracy": ">= 0.8", "macs": "<= 4M", "latency_ms": "2 .. 10"})
+    vector = (0.01, -1.2, 0.3, 0.4)
+    assert taught.moved(vector).vector(taught) == pytest.approx(vector)
+    assert taught.moved([0.0] * 4) == taught
