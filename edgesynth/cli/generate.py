@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
@@ -12,7 +13,7 @@ import typer
 
 from edgesynth.cli.options import AsJson, Quiet
 from edgesynth.cli.runs import read_job
-from edgesynth.errors import RequirementsNotMet
+from edgesynth.errors import InputError, RequirementsNotMet
 
 if TYPE_CHECKING:
     from edgesynth.runs import NetworkRecord
@@ -36,6 +37,14 @@ def generate(
     cycle: Annotated[
         int | None, typer.Option("--cycle", min=0, help="The generator of this cycle; the last by default.")
     ] = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--require",
+            metavar="'METRIC <= VALUE'",
+            help="Another budget within the run's budget_range, in place of its own; may be repeated.",
+        ),
+    ] = None,
     polish: Annotated[
         float | None,
         typer.Option("--polish", min=0.0, help="Epochs each network is trained alone; the run's by default."),
@@ -48,6 +57,7 @@ def generate(
     from edgesynth.cli.progress import open_progress
     from edgesynth.synthesis.api import load_generator
 
+    wanted = [_read_bound(text) for text in require or ()]
     job, prototype_record = read_job(run_dir)
     records: list[NetworkRecord] = []
     shortfall: RequirementsNotMet | None = None
@@ -58,6 +68,8 @@ def generate(
         if device is not None:
             stack.enter_context(device)
         generator = load_generator(run_dir, prototype, task, device, cycle=cycle)
+        for bound in wanted:
+            generator = generator.under(generator.requirements.replaced(bound))
         own = replace(generator.polish, epochs=polish) if polish is not None else None
         phase = stack.enter_context(open_progress(quiet=quiet).phase("draw networks", count))
         try:
@@ -84,6 +96,19 @@ def generate(
             sys.stderr.write("nothing was written; add --out DIR to keep the networks\n")
     if shortfall is not None:
         raise shortfall
+
+
+def _read_bound(text: str) -> Requirements:
+    """One requirement as it stands in tables: ``macs <= 2M``."""
+    from edgesynth.synthesis.requirements import Requirements
+
+    parts = re.split(r"(<=|>=)", text, maxsplit=1)
+    if len(parts) != 3:
+        raise InputError(
+            f"--require {text!r} is no bound; write a metric, <= or >=, and a value: 'macs <= 2M'"
+        )
+    metric, sense, bound = (part.strip() for part in parts)
+    return Requirements({metric: f"{sense} {bound}"})
 
 
 def _record(network: GeneratedNetwork, requirements: Requirements, out: Path | None) -> NetworkRecord:

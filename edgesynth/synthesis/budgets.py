@@ -7,6 +7,7 @@ what is good enough does not depend on the device.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -60,6 +61,11 @@ class Budgets:
     def tightened(self, rows: Tensor, reserve: NDArray[np.float64]) -> Tensor:
         """Vectors ``[n, R]`` with every budget tightened by a reserve ``[n]``, in logarithms."""
         return rows - torch.from_numpy(reserve[:, None] * self._loose)
+
+    def covers(self, vector: Sequence[float]) -> bool:
+        """Whether a requirement vector ``[R]`` lies in the range; bounds on quality lie in any."""
+        moved = np.where(self._loose != 0, np.asarray(vector, dtype=np.float64), 0.0)
+        return bool((np.abs(moved) <= self.span + 1e-9).all())
 
     def draw(self, rng: np.random.Generator) -> NDArray[np.float64]:
         """One vector at random, ``[R]``."""

@@ -9,6 +9,7 @@ goes on from the last whole cycle and repeats the interrupted one bit by bit.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -129,6 +130,7 @@ class Synthesizer:
             seed=settings.seed,
             computed=ComputedCosts(prototype),
             diversity=settings.diversity,
+            span=math.log(settings.budget_range),
         )
         self.next_cycle = 0
         self._incumbents: list[Member] = []
@@ -164,12 +166,12 @@ class Synthesizer:
         count, first = self.settings.seeds_per_cycle, 2 * cycle * self.settings.seeds_per_cycle
         seconds: dict[str, float] = {}
         with self._timed(seconds, "generate"):
-            taught = self._drawn(TAUGHT_SEEDS + first, count)
+            taught = self._taught(TAUGHT_SEEDS + first, count)
         with self._timed(seconds, "learn"):
             self.pair.keep()
             update = self.pair.update() if moves else {}
         with self._timed(seconds, "generate"):
-            taught += self._drawn(TAUGHT_SEEDS + first + count, count)
+            taught += self._taught(TAUGHT_SEEDS + first + count, count)
             asked = self.pair.ask(self.settings.asked_per_cycle) if moves else []
             fresh = self._drawn(FRESH_SEEDS + first, count if moves else 2 * count)
         with self._timed(seconds, "profile"):
@@ -262,6 +264,17 @@ class Synthesizer:
 
     def _drawn(self, first: int, count: int) -> list[Architecture]:
         return [self.prototype.canonical(self.pair.generate(first + i, repair=True)) for i in range(count)]
+
+    def _taught(self, first: int, count: int) -> list[Architecture]:
+        """Networks to train: over a range of budgets, each for one of them."""
+        budgets = self.pair.budgets
+        if not budgets:
+            return self._drawn(first, count)
+        found = []
+        for seed in range(first, first + count):
+            wanted = self.requirements.moved(budgets.draw(np.random.default_rng([self.settings.seed, seed])))
+            found.append(self.prototype.canonical(self.pair.generate(seed, wanted, repair=True)))
+        return found
 
     def _key(self, evaluation: Evaluation) -> str:
         return self.prototype.space.key(evaluation.architecture)

@@ -57,6 +57,9 @@ class PairState:
 class GeneratorInquisitor:
     """Learns a generator of architectures that maximise ``U`` under hard requirements.
 
+    Attributes:
+        budgets: The range of budgets that the generator is taught.
+
     Args:
         space: The dimensions that are free.
         requirements: The bounds, or their mapping form.
@@ -90,7 +93,7 @@ class GeneratorInquisitor:
         self.performance = as_performance(performance)
         self.seed = seed
         self.diversity = diversity
-        self._budgets = Budgets(self.requirements, span)
+        self.budgets = Budgets(self.requirements, span)
         self.cycles = 0
         self._lock = threading.RLock()
         self._encoding = Encoding(space)
@@ -132,7 +135,7 @@ class GeneratorInquisitor:
             chosen = self._memory.pending[:0]
             first = min(n, self._start - len(self._memory))
             if first > 0:
-                widest = self._budgets.loosest if self._budgets else self.requirements
+                widest = self.budgets.loosest if self.budgets else self.requirements
                 chosen = opening(self._encoding, self._costs, self._memory.seen, first, rng, widest)
             if len(chosen) < n:
                 self._learn()
@@ -345,7 +348,7 @@ class GeneratorInquisitor:
             rng,
             steps=steps,
             diversity=self.diversity,
-            budgets=self._budgets,
+            budgets=self.budgets,
             start=self._memory.standing().leaders(8),
         )
         self.policy.theta = self.policy.theta + update.delta
@@ -357,8 +360,8 @@ class GeneratorInquisitor:
         found = chosen[:0]
         while len(found) < count:
             wanted, many = self.requirements, count
-            if self._budgets:
-                wanted, many = self.requirements.moved(self._budgets.draw(rng)), 1
+            if self.budgets:
+                wanted, many = self.requirements.moved(self.budgets.draw(rng)), 1
             more = promising(
                 self.inquisitor,
                 self.policy,

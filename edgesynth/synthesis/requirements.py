@@ -305,6 +305,23 @@ class Requirements:
             bounds.setdefault(item.metric, []).append(f"{item.sense} {bound!r}")
         return Requirements(bounds)
 
+    def replaced(self, others: Requirements) -> Requirements:
+        """These requirements with the others' bounds in place of those on the same metric and side.
+
+        Raises:
+            RequirementError: There is no such bound to replace.
+        """
+        mine = {(item.metric, item.sense): item for item in self._items}
+        for item in others:
+            if (item.metric, item.sense) not in mine:
+                raise RequirementError(
+                    f"{item.text!r} replaces no requirement; those that can be replaced: {self.text}"
+                )
+            mine[item.metric, item.sense] = item
+        return Requirements(
+            {name: [i.condition for i in mine.values() if i.metric == name] for name in self.metrics}
+        )
+
     def to_json(self) -> dict[str, list[str]]:
         """The JSON form: conditions by metric, which :meth:`from_json` and a job file read."""
         return {

@@ -44,3 +44,17 @@ def test_the_loosest_requirements_are_the_far_end():
 def test_no_range_and_no_budget_are_none():
     assert not Budgets(TAUGHT, 0.0)
     assert not Budgets(Requirements({"accuracy": ">= 0.8"}), 1.0)
+
+
+def test_a_range_covers_budgets_up_to_its_ends_and_any_quality():
+    budgets = Budgets(TAUGHT, np.log(2))
+    for bounds, covered in (
+        ({"macs": "<= 2M"}, True),
+        ({"macs": "<= 0.5M", "inferences_per_joule": ">= 80"}, True),
+        ({"macs": "<= 2.1M"}, False),
+        ({"inferences_per_joule": ">= 81"}, False),
+        ({"accuracy": ">= 0.2"}, True),
+    ):
+        asked = TAUGHT.replaced(Requirements(bounds))
+        assert budgets.covers(asked.vector(TAUGHT)) is covered, bounds
+    assert Budgets(TAUGHT, 0.0).covers(TAUGHT.vector())
