@@ -322,7 +322,12 @@ def test_unknown_names_are_bad_input_and_not_device_failures():
         open_device("jetson-tx2", mode="FAST")
 
 
-@pytest.mark.parametrize("name", [name for name in list_profiles() if load_profile(name).links[0] != "ssh"])
+HERE = [name for name in list_profiles() if load_profile(name).links[0] != "ssh"]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.gpu] if name == "nvidia-gpu" else []) for name in HERE]
+)
 def test_every_profile_opens_over_its_default_link_unless_that_needs_an_address(name):
     with open_device(name) as device:
         assert device.profile.name == name
