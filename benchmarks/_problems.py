@@ -47,6 +47,7 @@ class Problem:
         computed: Exact metrics that are free, if any.
         noise: Standard deviation of the accuracy a searcher sees.
         best: The optimum, where it is known without a search.
+        best_within: The optimum under other bounds on the same metrics, where it is known without a search.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Problem:
     computed: Callable[[Architecture], dict[str, float]] | None = None
     noise: float = 0.0
     best: float | None = None
+    best_within: Callable[[Requirements], float] | None = None
 
     def all_metrics(self, architecture: Architecture) -> dict[str, float]:
         """Noise-free metrics, paid for and free."""
@@ -297,10 +299,17 @@ def _chained(name: str, chain: _Chain, share: float, noise: float) -> Problem:
         loss, ticks, units = chain.sums(a)
         return {"accuracy": accuracy(loss), "latency_ms": 0.8 + 0.02 * ticks, "energy_mj": 3.0 + 0.1 * units}
 
+    def best_within(requirements: Requirements) -> float:
+        most = {item.metric: item.bound for item in requirements}
+        ticks, units = (most["latency_ms"] - 0.8) / 0.02, (most["energy_mj"] - 3.0) / 0.1
+        return accuracy(chain.least_loss(int(ticks), int(units)))
+
     bounds = {"latency_ms": f"<= {0.8 + 0.02 * time + 1e-6}", "energy_mj": f"<= {3.0 + 0.1 * work + 1e-6}"}
     best = accuracy(chain.least_loss(time, work))
     score = as_performance(lambda m: m["accuracy"])
-    return Problem(name, chain.space, Requirements(bounds), score, truth, noise=noise, best=best)
+    return Problem(
+        name, chain.space, Requirements(bounds), score, truth, None, noise, best=best, best_within=best_within
+    )
 
 
 def aligned() -> Problem:

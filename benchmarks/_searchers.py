@@ -21,7 +21,7 @@ from edgesynth.synthesis.pair import GeneratorInquisitor
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["SEARCHERS", "Turns"]
+__all__ = ["REDRAWS", "SEARCHERS", "Turns", "inside", "suggested"]
 
 Turns: TypeAlias = Iterator[tuple[Architecture, dict[str, float]]]
 
@@ -99,7 +99,7 @@ def _optuna(make: Callable[..., Any], **options: Any) -> Callable[[Problem, int]
         while True:
             for left in reversed(range(REDRAWS)):
                 trial = study.ask()
-                drawn = _suggested(problem, trial)
+                drawn = suggested(problem, trial)
                 if not left or inside(problem, drawn):
                     break
                 # What is free is told for free; it costs the sampler no evaluation.
@@ -113,7 +113,8 @@ def _optuna(make: Callable[..., Any], **options: Any) -> Callable[[Problem, int]
     return search
 
 
-def _suggested(problem: Problem, trial: optuna.Trial) -> Architecture:
+def suggested(problem: Problem, trial: optuna.Trial) -> Architecture:
+    """The architecture of one of Optuna's trials."""
     drawn: dict[str, Value] = {}
     for dimension in problem.space:
         values = list(dimension.values)

@@ -18,6 +18,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from edgesynth.deploy.deployment import deploy
     from edgesynth.deploy.onnx import compare_with_runtime, export_onnx
     from edgesynth.devices import list_profiles, load_profile, open_device
     from edgesynth.errors import EdgesynthError
@@ -55,6 +56,7 @@ __all__ = [
     "Width",
     "__version__",
     "compare_with_runtime",
+    "deploy",
     "export_onnx",
     "list_profiles",
     "load_generator",
@@ -81,6 +83,7 @@ _HOMES: Final = {
     "SynthesisSettings": "edgesynth.synthesis",
     "Width": "edgesynth.space",
     "compare_with_runtime": "edgesynth.deploy.onnx",
+    "deploy": "edgesynth.deploy.deployment",
     "export_onnx": "edgesynth.deploy.onnx",
     "list_profiles": "edgesynth.devices",
     "load_generator": "edgesynth.synthesis",
@@ -96,8 +99,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562: the names are of e
     if name not in _HOMES:
         raise AttributeError(f"module 'edgesynth' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+    # The package of the same name is what stays here: submodules are found through it, and it can be called.
+    return globals().setdefault(name, value)
 
 
 def __dir__() -> list[str]:

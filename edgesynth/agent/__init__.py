@@ -2,12 +2,15 @@
 
 It goes there as one file (``edgesynth/devices/agent_package.py``) and imports nothing of the rest.
 
-    program    the verbs: info, bench, build, fetch, clean        (start reading here)
+    program    the verbs: info, bench, build, run, install, ...   (start reading here)
     bench      one benchmark: what is done in which order
     build      from ONNX to an engine: cache, builder, failures
     engine     TensorRT from 7.1 on, over cuda; trtexec where Python has none
     power      the sensor: tegrastats, or the INA chips' files (ina)
     modes      power mode and clocks; guard puts them back, however the agent ends
+    run        an engine on arrays of files (npy), by way of inference
+    bundles    what is installed: versions, one of them current; what they say of themselves is manifest
+    standalone the one file that a bundle brings along for the user's own program
     jobs       work that outlives the link
     tegrastats the parser, which the host uses too
 """

@@ -5,7 +5,7 @@ from typing import Any, Dict, NamedTuple, Tuple
 
 from edgesynth.agent.errors import Refusal
 
-__all__ = ["BenchAsk", "BuildAsk", "read_bench", "read_build", "work_folder"]
+__all__ = ["BenchAsk", "BuildAsk", "RunAsk", "read_bench", "read_build", "read_run", "take", "work_folder"]
 
 PRECISIONS = ("fp32", "fp16", "int8")
 CLOCKS = ("found", "fixed")
@@ -22,6 +22,7 @@ class BuildAsk(NamedTuple):
         build_limit_s: How long a build may take.
         cache_mb: Most memory of kept engines on disk.
         folder: The work folder.
+        typed: Whether the types of the graph decide the precision of every layer.
     """
 
     model: str
@@ -31,6 +32,25 @@ class BuildAsk(NamedTuple):
     build_limit_s: float
     cache_mb: int
     folder: str
+    typed: bool
+
+
+class RunAsk(NamedTuple):
+    """Outputs that are wanted.
+
+    Attributes:
+        engine: The plan.
+        batch: Samples per call.
+        inputs: The ``.npy`` file of every input.
+        outputs: The folder that outputs go to.
+        limit_s: How long it may take.
+    """
+
+    engine: str
+    batch: int
+    inputs: Dict[str, str]
+    outputs: str
+    limit_s: float
 
 
 class BenchAsk(NamedTuple):
@@ -52,7 +72,7 @@ class BenchAsk(NamedTuple):
 def work_folder(request: Dict[str, Any]) -> str:
     """Where engines and jobs are kept: ``folder`` of the request, else the user's cache."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return _take(request, "folder", str, "") or os.path.join(base, "edgesynth")
+    return take(request, "folder", str, "") or os.path.join(base, "edgesynth")
 
 
 def read_build(request: Dict[str, Any]) -> BuildAsk:
@@ -61,15 +81,16 @@ def read_build(request: Dict[str, Any]) -> BuildAsk:
     Raises:
         Refusal: Something is missing or impossible; kind ``request``.
     """
-    network = _take(request, "network", dict)
+    network = take(request, "network", dict)
     ask = BuildAsk(
-        _take(network, "model", str),
-        _take(request, "precision", str),
-        _take(request, "batch", int),
-        _take(request, "workspace_mb", int, 0) or 256,
-        _take(request, "build_limit_s", float, 1800.0),
-        _take(request, "cache_mb", int, 2048),
+        take(network, "model", str),
+        take(request, "precision", str),
+        take(request, "batch", int),
+        take(request, "workspace_mb", int, 0) or 256,
+        take(request, "build_limit_s", float, 1800.0),
+        take(request, "cache_mb", int, 2048),
         work_folder(request),
+        take(request, "typed", bool, False),
     )
     if ask.precision not in PRECISIONS:
         raise _impossible("precision", ask.precision, "one of " + ", ".join(PRECISIONS))
@@ -88,16 +109,16 @@ def read_bench(request: Dict[str, Any]) -> BenchAsk:
     """
     ask = BenchAsk(
         read_build(request),
-        _take(request, "warm_up_s", float),
-        _take(request, "latency_runs", int),
-        _take(request, "latency_limit_s", float),
-        _take(request, "idle_s", float),
-        _take(request, "load_s", float),
-        _take(request, "rate_hz", float),
-        _take(request, "mode", str, ""),
-        _take(request, "set_mode", bool, False),
-        _take(request, "clocks", str, "found"),
-        tuple(_take(request, "rails", list, [])),
+        take(request, "warm_up_s", float),
+        take(request, "latency_runs", int),
+        take(request, "latency_limit_s", float),
+        take(request, "idle_s", float),
+        take(request, "load_s", float),
+        take(request, "rate_hz", float),
+        take(request, "mode", str, ""),
+        take(request, "set_mode", bool, False),
+        take(request, "clocks", str, "found"),
+        tuple(take(request, "rails", list, [])),
     )
     if ask.clocks not in CLOCKS:
         raise _impossible("clocks", ask.clocks, "one of " + ", ".join(CLOCKS))
@@ -113,7 +134,27 @@ def read_bench(request: Dict[str, Any]) -> BenchAsk:
     return ask
 
 
-def _take(request: Dict[str, Any], name: str, kind: Any, *default: Any) -> Any:
+def read_run(request: Dict[str, Any]) -> RunAsk:
+    """Check a request of the verb ``run``.
+
+    Raises:
+        Refusal: Something is missing or impossible; kind ``request``.
+    """
+    ask = RunAsk(
+        take(request, "engine", str),
+        take(request, "batch", int, 1),
+        take(request, "inputs", dict),
+        take(request, "outputs", str),
+        take(request, "limit_s", float, 600.0),
+    )
+    if ask.batch < 1:
+        raise _impossible("batch", ask.batch, "at least 1")
+    if not os.path.isfile(ask.engine):
+        raise _impossible("engine", ask.engine, "a file on the board")
+    return ask
+
+
+def take(request: Dict[str, Any], name: str, kind: Any, *default: Any) -> Any:
     """One value of its kind; whole numbers serve as fractions."""
     value = request.get(name, *default)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):

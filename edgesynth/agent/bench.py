@@ -14,7 +14,7 @@ from edgesynth.agent import board, ina, modes
 from edgesynth.agent.asks import BenchAsk, read_bench
 from edgesynth.agent.build import Built, build_engine
 from edgesynth.agent.children import LineProcess, wait
-from edgesynth.agent.errors import NetworkFailure, Refusal
+from edgesynth.agent.errors import STALE, NetworkFailure, Refusal
 from edgesynth.agent.events import Outbox
 from edgesynth.agent.failures import classify, tells_no_memory
 from edgesynth.agent.guard import Guard
@@ -33,6 +33,8 @@ def tell_bench(request: Dict[str, Any], outbox: Outbox) -> None:
     ask = read_bench(request)
     with Guard() as guard:
         outbox.tell("start", **_conditions(ask, guard, outbox))
+        if ask.load_s > 0:  # a missing rail is told now, not after minutes of building and timing
+            open_sensor(ask.rate_hz, ask.rails, guard, outbox).process.close()
         built = build_engine(ask.build, guard, outbox)
         outbox.tell("start", **built.facts)
         try:
@@ -40,8 +42,7 @@ def tell_bench(request: Dict[str, Any], outbox: Outbox) -> None:
         except Refusal as refusal:
             if refusal.kind == "engine" and built.facts.get("engine_kept"):  # damaged, and would stay so
                 os.remove(built.plan)
-                reason = "the kept engine could not be loaded and was removed; repeat, and it is built anew"
-                raise Refusal("stale", reason) from refusal
+                raise Refusal("stale", STALE) from refusal
             raise
     if guard.complaint:
         outbox.tell("start", not_put_back=guard.complaint)
@@ -118,8 +119,9 @@ class _Bench:
         sensor = open_sensor(ask.rate_hz, ask.rails, self._guard, self._outbox)
         try:
             self._outbox.tell("start", sensor_way=sensor.way, rails_seen=list(sensor.rails))
-            self._sensor_s = time.monotonic()
-            self._phase("idle_before", time.monotonic())
+            self._sensor_s = begin_s = time.monotonic()
+            sensor_cpu_s, own_cpu_s = sensor.process.cpu_s(), time.process_time()
+            self._phase("idle_before", begin_s)
             self._rest(sensor, ask.idle_s)
             self._phase("load", time.monotonic())
             done = self._do("load", ask.load_s + _SLACK_S, sensor, seconds=ask.load_s)
@@ -127,7 +129,10 @@ class _Bench:
             cooling = gather(("cooling",), self._outbox)[0]["cooling"] or {}
             self._outbox.tell("start", cooling_active=sorted(name for name in cooling if cooling[name] > 0))
             self._rest(sensor, ask.idle_s)
-            self._phase("end", time.monotonic())
+            end_s = time.monotonic()
+            self._phase("end", end_s)
+            spent_s = sensor.process.cpu_s() - sensor_cpu_s + time.process_time() - own_cpu_s
+            self._outbox.tell("start", sampler_cpu_share=round(spent_s / (end_s - begin_s), 4))
         finally:
             sensor.process.close()
 

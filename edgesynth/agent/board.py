@@ -5,13 +5,15 @@ then sought below it, and programs nowhere else. There the agent never counts as
 ``sudo``. This is how a board that is not there is tested.
 """
 
-import glob
 import os
+import selectors
 import shutil
 import signal
 import subprocess
 import time
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
+
+from edgesynth.agent.places import model, paths, place, read_text, root, soc
 
 __all__ = [
     "Finished",
@@ -39,40 +41,17 @@ _FOLDERS = ("/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/usr/sr
 _GPU_NAMES = ("gp10b", "gv11b", "ga10b", "gm20b", "gpu")  # parts of the names of devfreq entries
 
 
-def _root() -> str:
-    return os.environ.get("EDGESYNTH_ROOT", "").rstrip("/")
-
-
-def place(path: str) -> str:
-    """Where an absolute path of the board is."""
-    return _root() + path
-
-
-def paths(pattern: str) -> List[str]:
-    """Files of the board that match a pattern, sorted."""
-    return sorted(glob.glob(place(pattern)))
-
-
-def read_text(path: str) -> Optional[str]:
-    """The text of a file as given (see :func:`place`), or ``None`` if it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(1 << 20).decode("utf-8", "replace").replace("\0", "\n").strip()
-    except OSError:
-        return None
-
-
 def find_program(name: str) -> Optional[str]:
     """The full path of a program: ssh sessions often lack ``/usr/sbin`` and TensorRT's folder in PATH."""
     folders = [place(folder) for folder in _FOLDERS]
-    if not _root():
+    if not root():
         folders = os.environ.get("PATH", "").split(os.pathsep) + folders
     return shutil.which(name, path=os.pathsep.join(folders))
 
 
 def is_root() -> bool:
     """Whether the agent may do everything; never under another root."""
-    return os.geteuid() == 0 and not _root()
+    return os.geteuid() == 0 and not root()
 
 
 def as_root(command: List[str]) -> Optional[List[str]]:
@@ -102,8 +81,8 @@ def run(command: List[str], text: str = "", timeout_s: float = 15.0) -> Finished
     problem = ""
     try:
         out, err = communicate(process, text.encode(), timeout_s)
-    except subprocess.TimeoutExpired:
-        out, err = _abandon(process)
+    except subprocess.TimeoutExpired as late:
+        out, err = (before + more for before, more in zip((late.output, late.stderr), _abandon(process)))
         problem = "{} did not end within {:g} s".format(command[0], timeout_s)
     except BaseException:  # somebody stopped the agent
         _abandon(process)
@@ -124,23 +103,49 @@ def communicate(
     Raises:
         TimeoutExpired: It did not end in time.
     """
+    # Not by process.communicate(): Python 3.6 cannot go on with it once an output was closed.
     until_s = time.monotonic() + timeout_s
-    while True:
-        left_s = until_s - time.monotonic()
+    if process.stdin is not None and not process.stdin.closed:
         try:
-            return process.communicate(data, timeout=max(0.0, min(left_s, _TICK_S)))
-        except subprocess.TimeoutExpired:
-            if left_s <= _TICK_S:
-                raise
-        data = None  # it is being fed already
-        for tell in while_waiting:
-            tell()
+            process.stdin.write(data or b"")  # far less than a pipe holds
+            process.stdin.close()
+        except BrokenPipeError:
+            pass
+    out: List[bytes] = []
+    err: List[bytes] = []
+    with selectors.DefaultSelector() as selector:
+        for stream, chunks in ((process.stdout, out), (process.stderr, err)):
+            if stream is not None and not stream.closed:
+                selector.register(stream, selectors.EVENT_READ, (stream, chunks))
+        while selector.get_map() or process.poll() is None:
+            left_s = until_s - time.monotonic()
+            if left_s <= 0:
+                raise subprocess.TimeoutExpired(process.args, timeout_s, b"".join(out), b"".join(err))
+            if not selector.get_map():
+                _wait_a_little(process, min(left_s, _TICK_S))
+            for key, _ in selector.select(min(left_s, _TICK_S)) if selector.get_map() else ():
+                stream, chunks = key.data
+                found = os.read(key.fd, 1 << 15)
+                chunks.append(found)
+                if not found:
+                    selector.unregister(stream)
+                    stream.close()
+            for tell in while_waiting:
+                tell()
+    return b"".join(out), b"".join(err)
+
+
+def _wait_a_little(process: "subprocess.Popen[bytes]", seconds: float) -> None:
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return
 
 
 def _abandon(process: "subprocess.Popen[bytes]") -> Tuple[bytes, bytes]:
     try:
         os.killpg(process.pid, signal.SIGKILL)
-        return process.communicate(timeout=1.0)
+        return communicate(process, None, 1.0)
     except (OSError, subprocess.TimeoutExpired):  # not ours to kill (it runs as root), or stuck in the kernel
         return b"", b""
 
@@ -152,18 +157,6 @@ def offer_to_memory_killer() -> None:
             file.write("900")
     except OSError:  # a container may forbid it
         return
-
-
-def model() -> Optional[str]:
-    """What the board calls itself."""
-    return read_text(place("/proc/device-tree/model"))
-
-
-def soc() -> Optional[str]:
-    """The chip, e.g. ``tegra186``; it decides which engines the GPU can run."""
-    compatible = read_text(place("/proc/device-tree/compatible")) or ""
-    chips = [entry.partition(",")[2] for entry in compatible.split("\n") if entry.startswith("nvidia,tegra")]
-    return chips[-1] if chips else None
 
 
 def memory_mb() -> Dict[str, int]:

@@ -42,12 +42,12 @@ class Built(NamedTuple):
 
 
 def tell_build(request: Dict[str, Any], outbox: Outbox) -> None:
-    """Serve the verb ``build``: ``start`` with the facts of the engine, then ``end`` with its ``plan``."""
+    """Serve the verb ``build``: ``start`` with the engine's file, ``plan``, and its facts, then ``end``."""
     ask = read_build(request)
     with Guard() as guard:
         built = build_engine(ask, guard, outbox)
-    outbox.tell("start", **built.facts)
-    outbox.tell("end", plan=built.plan)
+    outbox.tell("start", plan=built.plan, **built.facts)
+    outbox.tell("end")
 
 
 def build_engine(ask: BuildAsk, guard: Guard, outbox: Outbox) -> Built:
@@ -69,6 +69,8 @@ def build_engine(ask: BuildAsk, guard: Guard, outbox: Outbox) -> Built:
         return Built(ask.model, runner, facts)
     gpu = board.soc() or board.model() or "unknown"
     flags = [runner, "batch={}".format(ask.batch), "workspace={}".format(ask.workspace_mb)]
+    flags += ["typed"] if ask.typed else []
+    facts["gpu"] = gpu
     key = engine_key(ask.model, str(version), gpu, ask.precision, flags)
     facts["engine"] = key
     cache = EngineCache(os.path.join(ask.folder, "engines"), ask.cache_mb)
@@ -77,8 +79,10 @@ def build_engine(ask: BuildAsk, guard: Guard, outbox: Outbox) -> Built:
     if plan is None:
         begin_s = time.monotonic()
         scratch = cache.scratch()
+        timings = cache.timings(str(version), gpu)
+        facts["timings_kept"] = os.path.exists(timings)
         try:
-            facts["workspace_mb"] = _build(ask, scratch, runner, guard, outbox)
+            facts["workspace_mb"] = _build(ask, scratch, timings, runner, guard, outbox)
             plan = cache.add(key, scratch)
         finally:
             if os.path.exists(scratch):
@@ -87,14 +91,14 @@ def build_engine(ask: BuildAsk, guard: Guard, outbox: Outbox) -> Built:
     return Built(plan, runner, facts)
 
 
-def _build(ask: BuildAsk, plan: str, runner: str, guard: Guard, outbox: Outbox) -> int:
+def _build(ask: BuildAsk, plan: str, timings: str, runner: str, guard: Guard, outbox: Outbox) -> int:
     """Build into a file; returns the workspace that was allowed, in MiB."""
     available_mb = board.memory_mb().get("available")
     workspace_mb = ask.workspace_mb
     if available_mb is not None:  # the builder, its copies of the weights and the workspace share the memory
         workspace_mb = max(_LEAST_WORKSPACE_MB, min(workspace_mb, available_mb // 2))
     if runner == "trtexec":
-        command = trtexec.build_command(ask.model, plan, ask.precision, workspace_mb)
+        command = trtexec.build_command(ask.model, plan, ask.precision, workspace_mb, ask.typed, timings)
         process = LineProcess(command, guard)
     else:
         process = LineProcess([sys.executable, sys.argv[0], "_build"], guard, takes_input=True)
@@ -104,6 +108,8 @@ def _build(ask: BuildAsk, plan: str, runner: str, guard: Guard, outbox: Outbox) 
             "precision": ask.precision,
             "batch": ask.batch,
             "workspace_mb": workspace_mb,
+            "typed": ask.typed,
+            "timings": timings,
         }
         process.send(json.dumps(order))
     said: Deque[str] = deque(maxlen=_KEPT_LINES)

@@ -1,6 +1,7 @@
 """The process that builds an engine with TensorRT's Python API, on any TensorRT from 7.1 on."""
 
 import json
+import os
 import sys
 from typing import Any, Dict
 
@@ -29,7 +30,8 @@ def build(request: Dict[str, Any]) -> bytes:
     """The plan of an ONNX file.
 
     Args:
-        request: ``model``, ``precision``, ``batch``, ``workspace_mb``.
+        request: ``model``, ``precision``, ``batch``, ``workspace_mb``, ``typed`` and ``timings``: a file of
+            what other builds measured, read and added to.
 
     Raises:
         NetworkFailure: TensorRT cannot read or build it.
@@ -41,8 +43,10 @@ def build(request: Dict[str, Any]) -> bytes:
         tensorrt.init_libnvinfer_plugins(logger, "")
     builder = tensorrt.Builder(logger)
     creation = tensorrt.NetworkDefinitionCreationFlag
-    explicit = 1 << int(creation.EXPLICIT_BATCH) if hasattr(creation, "EXPLICIT_BATCH") else 0
-    network = builder.create_network(explicit)
+    flags = 1 << int(creation.EXPLICIT_BATCH) if hasattr(creation, "EXPLICIT_BATCH") else 0
+    if request["typed"]:
+        flags |= _typed(tensorrt)
+    network = builder.create_network(flags)
     _parse(tensorrt.OnnxParser(network, logger), request["model"])
     config = builder.create_builder_config()
     workspace = request["workspace_mb"] << 20
@@ -50,8 +54,10 @@ def build(request: Dict[str, Any]) -> bytes:
         config.set_memory_pool_limit(tensorrt.MemoryPoolType.WORKSPACE, workspace)
     else:
         config.max_workspace_size = workspace
-    _set_precision(tensorrt, config, request["precision"])
+    if not request["typed"]:
+        _set_precision(tensorrt, config, request["precision"])
     _set_shapes(builder, network, config, request["batch"])
+    _read_timings(config, request["timings"])
     if hasattr(builder, "build_serialized_network"):
         plan = builder.build_serialized_network(network, config)
     else:
@@ -59,6 +65,7 @@ def build(request: Dict[str, Any]) -> bytes:
         plan = None if engine is None else engine.serialize()
     if plan is None:
         raise NetworkFailure("crash", "TensorRT built no engine; what it said stands above")
+    _keep_timings(config, request["timings"])
     return bytes(plan)
 
 
@@ -73,6 +80,46 @@ def _parse(parser: Any, model: str) -> None:
         raise NetworkFailure(
             "unsupported", "failed to parse the model: " + "; ".join(told or ["no reason given"])
         )
+
+
+def _typed(tensorrt: Any) -> int:
+    """The flag for precision from the graph; none where there is no other way.
+
+    Raises:
+        NetworkFailure: This TensorRT takes precision from flags only.
+    """
+    creation = tensorrt.NetworkDefinitionCreationFlag
+    if hasattr(creation, "STRONGLY_TYPED"):
+        return 1 << int(creation.STRONGLY_TYPED)
+    if hasattr(tensorrt.BuilderFlag, "FP16"):
+        reason = "TensorRT {} does not support precision in the graph; export for it".format(
+            tensorrt.__version__
+        )
+        raise NetworkFailure("unsupported", reason)
+    return 0
+
+
+def _read_timings(config: Any, path: str) -> None:
+    """Let the builder know what it has measured before; what cannot be read is measured again."""
+    if not hasattr(config, "create_timing_cache"):
+        return
+    known = b""
+    if os.path.exists(path):
+        with open(path, "rb") as file:
+            known = file.read()
+    cache = config.create_timing_cache(known)
+    if cache is None or config.set_timing_cache(cache, False) is False:
+        config.set_timing_cache(config.create_timing_cache(b""), False)
+
+
+def _keep_timings(config: Any, path: str) -> None:
+    if not hasattr(config, "get_timing_cache"):
+        return
+    cache = config.get_timing_cache()
+    if cache is not None:
+        with open(path + ".new", "wb") as file:
+            file.write(bytes(cache.serialize()))
+        os.replace(path + ".new", path)
 
 
 def _set_precision(tensorrt: Any, config: Any, precision: str) -> None:

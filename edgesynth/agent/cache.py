@@ -63,6 +63,10 @@ class EngineCache:
         self._trim(path)
         return path
 
+    def timings(self, tensorrt: str, gpu: str) -> str:
+        """Where the builder of one TensorRT keeps how fast kernels are on this GPU, from build to build."""
+        return os.path.join(self._folder, "{}-{}.timings".format(tensorrt, gpu.replace(os.sep, "-")))
+
     def clear(self) -> int:
         """Remove every plan and what builds that were killed left; returns how many bytes."""
         return sum(_remove(path, size) for _, size, path in self._entries("") if not _is_being_built(path))

@@ -1,5 +1,6 @@
 """Processes that the agent follows line by line, and the one loop in which it waits."""
 
+import glob
 import os
 import select
 import subprocess
@@ -96,6 +97,19 @@ class LineProcess:
             self._guard.ended(self._process.pid)
         except subprocess.TimeoutExpired:  # it is left to the guard
             return
+
+    def cpu_s(self) -> float:
+        """Processor time so far, with what it has started; what has ended already does not count."""
+        ticks = 0
+        for place in glob.glob("/proc/[0-9]*/stat"):
+            try:
+                with open(place) as file:
+                    fields = file.read().rpartition(")")[2].split()
+            except OSError:  # it has ended since
+                continue
+            if int(fields[3]) == self._process.pid:  # its session
+                ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def errors(self) -> str:
         """The end of what it wrote to its error output."""

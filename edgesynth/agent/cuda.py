@@ -1,4 +1,4 @@
-"""The dozen CUDA calls a benchmark needs: through PyCUDA where it is installed, else libcudart by ctypes.
+"""The dozen CUDA calls an engine needs: through PyCUDA where it is installed, else libcudart by ctypes.
 
 Both offer the same few methods. Device memory and copies are used rather than mapped host memory, which is
 uncached on TX2 and Nano.
@@ -8,12 +8,12 @@ import ctypes
 import ctypes.util
 from typing import Any, List, Union
 
-from edgesynth.agent.board import paths
 from edgesynth.agent.errors import NetworkFailure, Refusal
+from edgesynth.agent.places import paths
 
 __all__ = ["Cudart", "PyCuda", "open_cuda"]
 
-_TO_DEVICE = 1  # cudaMemcpyHostToDevice
+_TO_DEVICE, _TO_HOST = 1, 2  # of cudaMemcpyKind
 _OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
 _LIBRARIES = (
     "/usr/local/cuda/lib64/libcudart.so*",
@@ -88,6 +88,13 @@ class Cudart:
             _TO_DEVICE,
         )
 
+    def read(self, address: int, size: int) -> bytearray:
+        """A copy of device memory."""
+        data = bytearray(size)
+        target = (ctypes.c_char * size).from_buffer(data)
+        self._call("cudaMemcpy", target, ctypes.c_void_p(address), ctypes.c_size_t(size), _TO_HOST)
+        return data
+
     def stream(self) -> ctypes.c_void_p:
         """A new stream. The default one would serialise TensorRT's own."""
         stream = ctypes.c_void_p()
@@ -151,6 +158,13 @@ class PyCuda:
     def fill(self, address: int, data: bytes) -> None:
         """Copy bytes to device memory."""
         self._driver.memcpy_htod(address, data)
+
+    def read(self, address: int, size: int) -> bytearray:
+        """A copy of device memory."""
+        data = bytearray(size)
+        if size:
+            self._driver.memcpy_dtoh(data, address)
+        return data
 
     def stream(self) -> Any:
         """A new stream."""

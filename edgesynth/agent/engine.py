@@ -7,12 +7,12 @@ up to 8.4 and by name from 8.5 on, and products beside TensorRT count their vers
 import array
 import random
 import time
-from typing import Any, List, NamedTuple, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
 from edgesynth.agent.cuda import open_cuda
 from edgesynth.agent.errors import NetworkFailure, Refusal
 
-__all__ = ["Engine", "Tensor"]
+__all__ = ["Engine", "Tensor", "kind_of", "with_batch"]
 
 _BYTES = {
     "FLOAT": 4.0,
@@ -27,6 +27,7 @@ _BYTES = {
     "INT4": 0.5,
     "FP4": 0.5,
 }
+_FORMATS = {"FLOAT": "f", "HALF": "e", "INT8": "b", "INT32": "i", "INT64": "q", "BOOL": "?", "UINT8": "B"}
 _PATTERN = 1 << 16  # numbers of random data that are repeated to fill an input
 
 
@@ -62,6 +63,7 @@ class Engine:
         batch: What an axis of free size becomes.
 
     Attributes:
+        tensors: Its inputs and outputs.
         memory_bytes: Plan (its weights), activations and tensors; the CUDA context itself is not counted.
         cuda: Name of the CUDA access.
 
@@ -70,7 +72,7 @@ class Engine:
         NetworkFailure: It does not fit into memory, or not to the batch.
     """
 
-    def __init__(self, path: str, batch: int) -> None:
+    def __init__(self, path: str, batch: int = 1) -> None:
         import tensorrt
 
         with open(path, "rb") as file:
@@ -93,6 +95,7 @@ class Engine:
             raise NetworkFailure("out_of_memory", "TensorRT cannot allocate the engine's activations")
         self._named = hasattr(self._engine, "num_io_tensors")
         tensors = self._name_tensors(tensorrt, batch) if self._named else self._index_tensors(batch)
+        self.tensors = tensors
         self._addresses = [self._cuda.allocate(tensor.size) for tensor in tensors]
         for tensor, address in zip(tensors, self._addresses):
             if tensor.is_input:
@@ -118,6 +121,43 @@ class Engine:
         if accepted is False:
             raise NetworkFailure("crash", "TensorRT refused to run the engine")
         return self._cuda.elapsed_ms(self._begin, self._end), 1e3 * (end_s - begin_s)
+
+    def infer(self, feed: Any) -> Dict[str, Any]:
+        """Outputs by name.
+
+        Args:
+            feed: By input name, or the only input itself: NumPy arrays, or any buffer of the input's type or
+                of its bytes.
+
+        Returns:
+            NumPy arrays where NumPy is installed, else views of the same type and shape; of a type that
+            neither has, the bytes.
+
+        Raises:
+            Refusal: An input is missing, unknown, or of another type or shape; kind ``data``.
+        """
+        inputs = [tensor for tensor in self.tensors if tensor.is_input]
+        if not isinstance(feed, Mapping):
+            feed = {inputs[0].name: feed}
+        names = [tensor.name for tensor in inputs]
+        if sorted(feed) != sorted(names):
+            raise Refusal("data", "the engine takes {}, not {}".format(sorted(names), sorted(feed)))
+        found = self.run({tensor.name: raw_bytes(tensor, feed[tensor.name]) for tensor in inputs})
+        return {
+            tensor.name: shaped(tensor, found[tensor.name]) for tensor in self.tensors if not tensor.is_input
+        }
+
+    def run(self, feed: Mapping[str, bytes]) -> Dict[str, bytearray]:
+        """The same on the bytes of every input, of its exact size; gives the bytes of every output."""
+        for tensor, address in zip(self.tensors, self._addresses):
+            if tensor.is_input:
+                self._cuda.fill(address, feed[tensor.name])
+        self.call()
+        return {
+            tensor.name: self._cuda.read(address, tensor.size)
+            for tensor, address in zip(self.tensors, self._addresses)
+            if not tensor.is_input
+        }
 
     def close(self) -> None:
         """Let go of TensorRT before CUDA."""
@@ -189,6 +229,46 @@ def with_batch(name: str, shape: Tuple[int, ...], batch: int) -> Tuple[int, ...]
             ),
         )
     return (batch,) + shape[1:]
+
+
+def raw_bytes(tensor: Tensor, value: Any) -> bytes:
+    """The bytes of an input as its user has it.
+
+    Raises:
+        Refusal: It is of another type or shape; kind ``data``.
+    """
+    try:
+        view = memoryview(value)
+    except TypeError as error:
+        raise Refusal("data", "input {!r} is no array: {!r}".format(tensor.name, type(value))) from error
+    is_bytes = view.format == "B" and view.ndim == 1
+    form = "q" if view.format == "l" and view.itemsize == 8 else view.format
+    fits = is_bytes or (form == _FORMATS.get(tensor.kind) and view.shape in (tensor.shape, (len(view),)))
+    if not fits or view.nbytes != tensor.size:
+        raise Refusal(
+            "data",
+            "input {!r} is {} of type {!r}; the engine takes {} of {}".format(
+                tensor.name,
+                "x".join(map(str, view.shape or ())),
+                view.format,
+                "x".join(map(str, tensor.shape)),
+                tensor.kind,
+            ),
+        )
+    return view.tobytes()
+
+
+def shaped(tensor: Tensor, data: bytearray) -> Any:
+    """The bytes of an output as an array."""
+    form = _FORMATS.get(tensor.kind)
+    if form is None:
+        return data
+    try:
+        import numpy
+    except ImportError:
+        view = memoryview(data)
+        return data if form == "e" or not data else view.cast(form, tensor.shape or (1,))  # type: ignore[call-overload]
+    return numpy.frombuffer(data, form).reshape(tensor.shape)
 
 
 def kind_of(dtype: Any) -> str:

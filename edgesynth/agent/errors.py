@@ -5,9 +5,10 @@ Refusal              the board cannot do what was asked: nothing is said about t
 └── Interrupted      a signal or the end of the link stopped the work                        (event error)
 """
 
-__all__ = ["FULL_DISK", "Interrupted", "LinkGone", "NetworkFailure", "Refusal"]
+__all__ = ["FULL_DISK", "STALE", "Interrupted", "LinkGone", "NetworkFailure", "Refusal"]
 
 FULL_DISK = "no space left on the board; free some (the agent's verb clean removes kept engines) and repeat"
+STALE = "the kept engine could not be loaded and was removed; repeat, and it is built anew"
 
 
 class Refusal(Exception):

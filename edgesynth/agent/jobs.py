@@ -9,6 +9,7 @@ import glob
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -159,7 +160,7 @@ def _broken_off(path: str) -> Refusal:
 
 
 def tidy(request: Dict[str, Any], outbox: Outbox) -> None:
-    """Serve the verb ``clean``: remove kept engines, the models they came from, and ended jobs.
+    """Serve the verb ``clean``: remove kept engines, their models, ended jobs, and what was on its way.
 
     Args:
         request: ``engines`` and ``jobs``: what to remove, both by default; ``older_than_s``: keep younger
@@ -183,6 +184,7 @@ def tidy(request: Dict[str, Any], outbox: Outbox) -> None:
             if not _is_locked(path):
                 _remove(path)
                 jobs.append(os.path.basename(path)[: -len(_EVENTS)])
+    shutil.rmtree(os.path.join(folder, "scratch"), ignore_errors=True)
     outbox.tell("end", freed_bytes=freed, jobs=jobs)
 
 

@@ -8,14 +8,17 @@ verb    what it does
 info    says what this board is and has
 bench   measures latency and power of a network; what it changes on the board is put back
 build   builds an engine from an ONNX file, or finds the one it built before
+run     runs an engine on arrays of files
+install, bundles, rollback, remove
+        keep what is deployed here; see ``bundles.py``
 fetch   gives the events of a ``job`` again, and the rest as they come; with ``stop`` it ends the job
 clean   removes kept engines, their models, and ended jobs; with ``stop`` it ends jobs that run
 ======= ==================================================================================================
 
-The request ends with the input or with a line end. ``bench`` and ``build`` take ``job``: a name under which
-the work goes on when the link drops, until nobody has followed it for ``abandon_s``. Without it the work ends
-with the link: when standard output is closed, on SIGTERM, SIGHUP and SIGINT, and, with ``watch_input``, when
-standard input closes after the request's line.
+The request ends with the input or with a line end. ``bench``, ``build`` and ``run`` take ``job``: a name
+under which the work goes on when the link drops, until nobody has followed it for ``abandon_s``. Without it
+the work ends with the link: when standard output is closed, on SIGTERM, SIGHUP and SIGINT, and, with
+``watch_input``, when standard input closes after the request's line.
 
 ``EDGESYNTH_ROOT`` has it look for the board's files and programs below another root; see ``board.py``.
 The exit status is 0 whenever a result was told, be it a failure; 1 when the link was gone; 2 for bad usage.
@@ -29,7 +32,7 @@ import sys
 import traceback
 from typing import Any, Callable, Dict, List
 
-from edgesynth.agent import bench, board, build, info, jobs
+from edgesynth.agent import bench, board, build, bundles, info, jobs, run
 from edgesynth.agent.errors import FULL_DISK, Interrupted, LinkGone, Refusal
 from edgesynth.agent.events import Outbox
 
@@ -41,10 +44,15 @@ _VERBS: Dict[str, Callable[[Dict[str, Any], Outbox], None]] = {
     "info": info.tell_info,
     "bench": bench.tell_bench,
     "build": build.tell_build,
+    "run": run.tell_run,
+    "install": bundles.tell_install,
+    "bundles": bundles.tell_bundles,
+    "rollback": bundles.tell_rollback,
+    "remove": bundles.tell_remove,
     "fetch": jobs.fetch,
     "clean": jobs.tidy,
 }
-_DETACHABLE = ("bench", "build")
+_DETACHABLE = ("bench", "build", "run")
 
 
 def main(arguments: List[str]) -> int:

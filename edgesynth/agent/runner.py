@@ -1,7 +1,7 @@
 """The process that runs the network: TensorRT lives here, so that a crash of it cannot take the agent.
 
-It takes one command per line (``open``, ``latency``, ``load``) and answers with events; the agent hands on
-what the host should see.
+It takes one command per line (``open``, ``latency``, ``load``, ``infer``) and answers with events; the agent
+hands on what the host should see.
 """
 
 import json
@@ -64,6 +64,12 @@ class PythonRunner:
             now_s = time.monotonic()
             count(now_s, calls)
 
+    def infer(self, inputs: Dict[str, str], folder: str) -> List[Dict[str, Any]]:
+        """Outputs of files, as files: name, path and shape of each."""
+        from edgesynth.agent.inference import infer_files
+
+        return [dict(output._asdict()) for output in infer_files(self._engine, inputs, folder)]
+
     def close(self) -> None:
         """Let go of the engine."""
         self._engine.close()
@@ -84,6 +90,8 @@ def serve() -> int:
                 outbox.tell("ready", cuda=runner.cuda, memory_bytes=runner.memory_bytes)
             elif command["do"] == "latency":
                 _time_calls(runner, command, outbox)
+            elif command["do"] == "infer":
+                outbox.tell("done", outputs=runner.infer(command["inputs"], command["outputs"]))
             else:
                 _load(runner, command["seconds"], outbox)
     except Refusal as refusal:

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections import deque
-from typing import Callable, Deque, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Tuple
 
 from edgesynth.agent.board import find_program, run
 from edgesynth.agent.errors import NetworkFailure, Refusal
@@ -62,7 +62,9 @@ def version() -> str:
     return "{}.{}.{}".format(major, rest // 100, rest % 100)
 
 
-def build_command(model: str, plan: str, precision: str, workspace_mb: int) -> List[str]:
+def build_command(
+    model: str, plan: str, precision: str, workspace_mb: int, typed: bool, timings: str
+) -> List[str]:
     """The command that builds an engine without running it."""
     known = options()
     command = [find_program("trtexec") or "trtexec", "--onnx=" + model, "--saveEngine=" + plan]
@@ -70,11 +72,15 @@ def build_command(model: str, plan: str, precision: str, workspace_mb: int) -> L
         "fp16": ["--fp16"],
         "int8": ["--int8", "--fp16"],  # layers without INT8 kernels run in FP16
     }.get(precision, [])
+    if typed:
+        wanted = ["--stronglyTyped"]
     wanted += ["--explicitBatch", "--skipInference" if "--skipInference" in known else "--buildOnly"]
     if "--memPoolSize" in known:
         command.append("--memPoolSize=workspace:{}".format(workspace_mb))
     elif "--workspace" in known:
         command.append("--workspace={}".format(workspace_mb))
+    if "--timingCacheFile" in known:
+        command.append("--timingCacheFile=" + timings)
     return command + [option for option in wanted if option in known]
 
 
@@ -132,6 +138,18 @@ class Trtexec:
         for calls, end_ms in enumerate(trace.end_ms, 1):
             if end_ms >= 1e3 * _SETTLE_S:
                 count(trace.start_s + end_ms / 1e3, calls)
+
+    def infer(self, inputs: Dict[str, str], folder: str) -> List[Dict[str, Any]]:
+        """It cannot.
+
+        Raises:
+            Refusal: Always: what it prints of outputs is rounded.
+        """
+        raise Refusal(
+            "tensorrt",
+            "outputs can only be had through TensorRT's Python bindings; install them with: "
+            "sudo apt install python3-libnvinfer",
+        )
 
     def close(self) -> None:
         """Nothing is kept open."""

@@ -24,7 +24,7 @@ import typer
 from typer.exceptions import TyperException
 
 from edgesynth import __version__
-from edgesynth.cli import bench, devices, export, generate, init, inspect, report, synth
+from edgesynth.cli import bench, deploy, devices, export, generate, init, inspect, report, run, synth
 from edgesynth.errors import EdgesynthError
 
 __all__ = ["INTERNAL_ERROR", "INTERRUPTED", "app", "main"]
@@ -50,6 +50,8 @@ for _verb in (
     synth.synth,
     generate.generate,
     export.export,
+    deploy.deploy,
+    run.run,
     inspect.inspect,
     report.report,
     bench.bench,
@@ -115,6 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except Exception as error:  # The last line of defence: our own faults are kept, not shown.
         return _unexpected(error)
+    if code == INTERRUPTED:  # typer has turned the Ctrl-C of a command into its exit code already
+        _say("interrupted")
     return code if isinstance(code, int) else 0
 
 

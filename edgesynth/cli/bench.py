@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import enum
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,7 +34,11 @@ def bench(
     *,
     device: Annotated[str, typer.Option("--device", help="A device profile; edgesynth devices lists them.")],
     link: Annotated[
-        str | None, typer.Option("--link", help="How it is reached; the profile's first link by default.")
+        list[str] | None,
+        typer.Option(
+            "--link",
+            help="How it is reached; the profile's first link by default. Once per board of several.",
+        ),
     ] = None,
     mode: Annotated[str | None, typer.Option("--mode", help="A power mode of the profile.")] = None,
     precision: Annotated[
@@ -60,7 +65,7 @@ def bench(
 ) -> None:
     """Measure latency, power and energy of a network on a device."""
     from edgesynth.cli.progress import open_progress
-    from edgesynth.devices import load_profile, open_device
+    from edgesynth.devices import load_profile, open_boards
     from edgesynth.profiler import MeasurementPlan, profile
 
     # Whatever can be wrong with the input is said before a board is asked for.
@@ -70,7 +75,7 @@ def bench(
     progress = open_progress(quiet=quiet)
     with tempfile.TemporaryDirectory() as scratch:
         path = _onnx_file(model, shape, Path(scratch), opset=known.compiler.opset)
-        with open_device(device, link, mode=mode, clocks=clocks.value, wait_s=wait_s) as board:
+        with open_boards(device, link or (), mode=mode, clocks=clocks.value, wait_s=wait_s) as board:
             with progress.phase(f"measure {path.stem} on {board.describe()}"):
                 measurement = profile(path, board, plan)
             _tell(measurement, board, as_json=as_json)
@@ -119,5 +124,17 @@ def _tell(measurement: Measurement, device: Device, *, as_json: bool) -> None:
         write(
             "mean power: " + ", ".join(f"{rail} {value:.0f} mW" for rail, value in measurement.rails.items())
         )
+    if "sampling_slowdown" in measurement.conditions:
+        write(_sampling(measurement.conditions))
     if not device.has_energy:
         write(f"no energy figures: {device.profile.no_energy_reason or 'the device has no power counter'}")
+
+
+def _sampling(conditions: Mapping[str, Any]) -> str:
+    """What reading the power cost; a simulated sensor costs no processor."""
+    share = conditions.get("sampler_cpu_share")
+    took = "meant: " if share is None else f"took {share:.1%} of one core, and "
+    slowdown = conditions["sampling_slowdown"]
+    return (
+        f"reading power {took}calls took {abs(slowdown):.1%} {'longer' if slowdown > 0 else 'less'} meanwhile"
+    )

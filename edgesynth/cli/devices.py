@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
+from edgesynth.cli.calibrate import calibrate
 from edgesynth.cli.options import AsJson, Wait
 from edgesynth.errors import DeviceError
 
@@ -42,8 +43,10 @@ class _ShowIsDefault(TyperGroup):
 
 
 app = typer.Typer(
-    cls=_ShowIsDefault, help="List device profiles, show one, or check a board; each takes --json."
+    cls=_ShowIsDefault,
+    help="List device profiles, show one, check a board, or calibrate a device; each takes --json.",
 )
+app.command()(calibrate)
 
 
 @app.command()
@@ -172,6 +175,10 @@ def _show(profile: Profile) -> None:
         rows += _rails(profile.rails)
     if not profile.has_energy:
         rows.append(("energy", f"no: {profile.no_energy_reason or 'there is no power counter'}"))
+    if profile.calibration:
+        found = profile.calibration
+        how = f"{found.provenance} on {found.source}, {found.date}"
+        rows.append(("calibrated", f"{how}; median error {found.latency_error:.1%} of latency"))
     print_table(["", profile.name], rows[1:])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,10 +20,7 @@ if TYPE_CHECKING:
     from edgesynth.deploy.target import Batch
     from edgesynth.deploy.verify import VerifyReport
 
-__all__ = ["export"]
-
-_ONNX_FILE: Final = "network.onnx"
-"""What a generated network's folder calls its ONNX file."""
+__all__ = ["delivery_rows", "export", "read_module", "read_shapes", "verification_rows"]
 
 
 def export(
@@ -66,11 +63,12 @@ def export(
     from edgesynth.cli.output import print_json
     from edgesynth.cli.progress import open_progress
     from edgesynth.deploy.delivery import deliver
+    from edgesynth.deploy.deployment import find_onnx
     from edgesynth.devices import load_profile
 
     profile = load_profile(device)
     profile.precision(precision)
-    source = _source(network)
+    source = find_onnx(network)
     with open_progress(quiet=quiet).phase(f"export {source.stem} for {profile.title}"):
         delivery = deliver(
             source,
@@ -79,8 +77,8 @@ def export(
             precision=precision,
             batch=_batch(batch),
             data=data,
-            shapes=_shapes(shape, source),
-            module=_module(model, network),
+            shapes=read_shapes(shape, source),
+            module=read_module(model, network),
             must_build=check,
         )
     print_json(delivery.to_json()) if as_json else _tell(delivery)
@@ -92,21 +90,6 @@ def export(
         )
 
 
-def _source(network: str) -> Path:
-    path = Path(network)
-    if path.is_dir():
-        if not (path / _ONNX_FILE).is_file():
-            raise InputError(
-                f"{network} holds no {_ONNX_FILE}; give the folder of a generated network, or an ONNX file"
-            )
-        return path / _ONNX_FILE
-    if not path.is_file():
-        raise InputError(
-            f"there is no network {network}; give a folder of a generated network, or an ONNX file"
-        )
-    return path
-
-
 def _batch(text: str | None) -> Batch | None:
     if text is None or text == "dynamic":
         return "dynamic" if text else None
@@ -115,7 +98,12 @@ def _batch(text: str | None) -> Batch | None:
     return int(text)
 
 
-def _shapes(texts: Sequence[str] | None, source: Path) -> dict[str, tuple[int, ...]]:
+def read_shapes(texts: Sequence[str] | None, source: Path) -> dict[str, tuple[int, ...]]:
+    """Sizes for free axes, by input, from what the user wrote.
+
+    Raises:
+        InputError: A shape cannot be read, or does not say for which of several inputs it is.
+    """
     from edgesynth.cli.models import example_inputs
     from edgesynth.deploy.onnx_graph import input_shapes, read_model
 
@@ -131,8 +119,12 @@ def _shapes(texts: Sequence[str] | None, source: Path) -> dict[str, tuple[int, .
     return shapes
 
 
-def _module(model: str | None, network: str) -> nn.Module | None:
-    """The generated network as a PyTorch module, cut from what the user names."""
+def read_module(model: str | None, network: str) -> nn.Module | None:
+    """The generated network as a PyTorch module, cut from what the user names.
+
+    Raises:
+        InputError: There is no such model, or the network is no generated one.
+    """
     if model is None:
         return None
     import torch
@@ -150,12 +142,13 @@ def _module(model: str | None, network: str) -> nn.Module | None:
 def _tell(delivery: Delivery) -> None:
     from edgesynth.cli.output import print_table, write
 
-    print_table(["step", "verdict", "what"], list(_rows(delivery)))
+    print_table(["step", "verdict", "what"], list(delivery_rows(delivery)))
     if delivery.kept and delivery.export is not None:
         write(f"written: {delivery.export.path}")
 
 
-def _rows(delivery: Delivery) -> Iterator[list[str]]:
+def delivery_rows(delivery: Delivery) -> Iterator[list[str]]:
+    """Step, verdict and what was found: the way of a network to its file."""
     found, written = delivery.preflight, delivery.export
     release = f"TensorRT {found.tensorrt}" if found.tensorrt else "TensorRT of unknown version"
     yield [
@@ -186,7 +179,7 @@ def _rows(delivery: Delivery) -> Iterator[list[str]]:
         ]
     for report in (delivery.report, delivery.module_report):
         if report is not None:
-            yield from _verification(report, delivery.data)
+            yield from verification_rows(report, delivery.data)
     built = delivery.build
     if built is None:
         yield ["build", "not tried", "TensorRT for RTX is not installed (the extra rtx)"]
@@ -207,7 +200,8 @@ def _kept(nodes: Sequence[Kept]) -> Iterator[list[str]]:
             yield ["", "kept in fp32", f"{kept.node} ({kept.operator}): {kept.reason}, {kept.max_abs:.3g}"]
 
 
-def _verification(report: VerifyReport, data: str) -> Iterator[list[str]]:
+def verification_rows(report: VerifyReport, data: str) -> Iterator[list[str]]:
+    """The same for one verification."""
     yield [
         "verify",
         "agrees" if report else "differs",

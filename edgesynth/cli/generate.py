@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgesynth.cli.options import AsJson, Quiet
-from edgesynth.errors import RequirementsNotMet, RunError
+from edgesynth.cli.runs import read_job
+from edgesynth.errors import InputError, RequirementsNotMet
 
 if TYPE_CHECKING:
-    from edgesynth.job import Job
     from edgesynth.runs import NetworkRecord
     from edgesynth.synthesis.generator import GeneratedNetwork
     from edgesynth.synthesis.requirements import Requirements
@@ -36,6 +37,14 @@ def generate(
     cycle: Annotated[
         int | None, typer.Option("--cycle", min=0, help="The generator of this cycle; the last by default.")
     ] = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--require",
+            metavar="'METRIC <= VALUE'",
+            help="Another budget within the run's budget_range, in place of its own; may be repeated.",
+        ),
+    ] = None,
     polish: Annotated[
         float | None,
         typer.Option("--polish", min=0.0, help="Epochs each network is trained alone; the run's by default."),
@@ -48,7 +57,8 @@ def generate(
     from edgesynth.cli.progress import open_progress
     from edgesynth.synthesis.api import load_generator
 
-    job, prototype_record = _read(run_dir)
+    wanted = [_read_bound(text) for text in require or ()]
+    job, prototype_record = read_job(run_dir)
     records: list[NetworkRecord] = []
     shortfall: RequirementsNotMet | None = None
     with ExitStack() as stack:
@@ -58,6 +68,8 @@ def generate(
         if device is not None:
             stack.enter_context(device)
         generator = load_generator(run_dir, prototype, task, device, cycle=cycle)
+        for bound in wanted:
+            generator = generator.under(generator.requirements.replaced(bound))
         own = replace(generator.polish, epochs=polish) if polish is not None else None
         phase = stack.enter_context(open_progress(quiet=quiet).phase("draw networks", count))
         try:
@@ -86,6 +98,19 @@ def generate(
         raise shortfall
 
 
+def _read_bound(text: str) -> Requirements:
+    """One requirement as it stands in tables: ``macs <= 2M``."""
+    from edgesynth.synthesis.requirements import Requirements
+
+    parts = re.split(r"(<=|>=)", text, maxsplit=1)
+    if len(parts) != 3:
+        raise InputError(
+            f"--require {text!r} is no bound; write a metric, <= or >=, and a value: 'macs <= 2M'"
+        )
+    metric, sense, bound = (part.strip() for part in parts)
+    return Requirements({metric: f"{sense} {bound}"})
+
+
 def _record(network: GeneratedNetwork, requirements: Requirements, out: Path | None) -> NetworkRecord:
     """The network's record, with its files if it is to be kept."""
     files = {}
@@ -100,19 +125,3 @@ def _record(network: GeneratedNetwork, requirements: Requirements, out: Path | N
         test_metrics=network.test_metrics,
         files=files,
     )
-
-
-def _read(run_dir: Path) -> tuple[Job, NetworkRecord | None]:
-    """The job a run was started with, and its prototype's figures."""
-    from edgesynth.job import Job
-    from edgesynth.runs import Run
-
-    with Run.open(run_dir) as run:
-        job, folder = run.manifest.get("job"), run.manifest.get("job_folder")
-        prototypes = run.networks("prototype")
-    if not isinstance(job, dict) or not isinstance(folder, str):
-        raise RunError(
-            f"the run in {run_dir} was not started from a job file, so its prototype and data are not known "
-            "here; draw from it with edgesynth.load_generator(run_dir, prototype, task)"
-        )
-    return Job.from_json(job, folder), prototypes[0] if prototypes else None

@@ -129,7 +129,8 @@ def _prepare_prototype(
 ) -> tuple[Prototype, dict[str, Metric]]:
     """The prototype with trained weights, and the figures that requirements may refer to."""
     from edgesynth.synthesis.api import check_obtainable, check_satisfiable, train_prototype
-    from edgesynth.synthesis.evaluation import computed_metrics, derived_metrics, measure
+    from edgesynth.synthesis.evaluation import computed_metrics, derived_metrics
+    from edgesynth.synthesis.measuring import measure
 
     check_obtainable(job.requirements, task, device)
     module = job.build_module(task)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from edgesynth.devices import Profile
+    from edgesynth.tasks import Task
 
 __all__ = ["Delivery", "deliver"]
 
@@ -49,6 +50,7 @@ class Delivery:
         build: What a real builder made of it; ``None`` without one.
         data: What it was verified on.
         kept: Whether the file is where it was asked for.
+        samples: The same, themselves.
     """
 
     preflight: Preflight
@@ -58,6 +60,7 @@ class Delivery:
     build: RtxBuild | None = None
     data: str = ""
     kept: bool = False
+    samples: Samples | None = field(default=None, repr=False)
 
     def __bool__(self) -> bool:
         return not self.failures
@@ -100,7 +103,7 @@ def deliver(
     *,
     precision: str = "fp32",
     batch: Batch | None = None,
-    data: str | None = None,
+    data: str | Task | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     module: nn.Module | None = None,
     must_build: bool = False,
@@ -158,6 +161,7 @@ def deliver(
             None if module is None else verify(scratch, module, samples.data, **options),
             None if rtx_missing() else build_with_rtx(scratch, batch=options["batch"] or 1),
             data=f"{len(samples)} samples, {samples.source}",
+            samples=samples,
         )
         if path is None or not delivery:
             return delivery
@@ -189,7 +193,7 @@ def _checked(
     return replace(again, file=Path(source).name), model
 
 
-def _samples(model: ModelProto, data: str | None) -> Samples:
+def _samples(model: ModelProto, data: str | Task | None) -> Samples:
     runner, fixed = OnnxRunner(model), _fixed(model)
     if data is None:
         return generated_samples(runner.inputs, fixed * max(1, _GENERATED // fixed))

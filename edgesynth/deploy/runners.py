@@ -25,6 +25,7 @@ __all__ = [
     "load_runtime",
     "run_in_parts",
     "runtime_version",
+    "tapped",
 ]
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -75,7 +76,7 @@ class OnnxRunner:
             source: str | bytes = str(model)
         else:
             self.name = "the model"
-            source = _tapped(model, taps).SerializeToString()
+            source = tapped(model, taps).SerializeToString()
         try:
             self._session = runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:
@@ -115,9 +116,7 @@ def run_in_parts(runner: OnnxRunner, feed: Arrays) -> dict[str, NDArray[Any]]:
         InputError: The number of samples is no multiple of the model's fixed batch.
     """
     samples = len(next(iter(feed.values())))
-    fixed = next(
-        (shape[0] for _, shape in runner.inputs.values() if shape and isinstance(shape[0], int)), None
-    )
+    fixed = fixed_batch(runner)
     if fixed is None or fixed == samples:
         return runner(feed)
     if samples % fixed:
@@ -129,7 +128,8 @@ def run_in_parts(runner: OnnxRunner, feed: Arrays) -> dict[str, NDArray[Any]]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _tapped(model: ModelProto, taps: Sequence[str]) -> ModelProto:
+def tapped(model: ModelProto, taps: Sequence[str]) -> ModelProto:
+    """A copy of a model that gives back tensors inside it as well."""
     import onnx
 
     if not taps:

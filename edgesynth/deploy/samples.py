@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from edgesynth.deploy.quantisation import Metric
 from edgesynth.deploy.runners import NUMPY_TYPES, Arrays, first_line
 from edgesynth.errors import DataError, InputError
+
+if TYPE_CHECKING:
+    from edgesynth.tasks import Task
 
 __all__ = ["Inputs", "Samples", "generated_samples", "load_samples"]
 
@@ -31,12 +34,17 @@ class Samples:
         source: Where they are from, for tables.
         labels: Class indices, one per sample; ``None`` when they are not known.
         real: Whether they are the user's own, and not generated.
+        classes: Names of the classes that labels count; none when they are not known.
+        normalisation: What was done to each channel: ``(scale * stored - mean) / std``, as JSON; ``None``
+            when it is not known.
     """
 
     data: Arrays
     source: str
     labels: NDArray[Any] | None = None
     real: bool = True
+    classes: tuple[str, ...] = ()
+    normalisation: Mapping[str, Any] | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.data.values())))
@@ -52,20 +60,17 @@ class Samples:
             raise DataError(
                 f"{self.source} has {len(self)} samples, one call takes {batch}; give more of them"
             )
-        labels = None if self.labels is None else self.labels[:count]
-        return Samples(
-            {name: value[:count] for name, value in self.data.items()}, self.source, labels, self.real
-        )
+        return self.part(0, count)
 
     def apart(self, batch: int) -> tuple[Samples, Samples]:
         """Samples to calibrate on and others to judge by; the same ones where there are too few to part."""
         middle = len(self) // 2 - len(self) // 2 % batch
-        return (self._part(0, middle), self._part(middle, len(self))) if middle else (self, self)
+        return (self.part(0, middle), self.part(middle, len(self))) if middle else (self, self)
 
-    def _part(self, start: int, end: int) -> Samples:
+    def part(self, start: int, end: int) -> Samples:
+        """Some of them."""
         data = {name: value[start:end] for name, value in self.data.items()}
-        labels = None if self.labels is None else self.labels[start:end]
-        return Samples(data, self.source, labels, self.real)
+        return replace(self, data=data, labels=None if self.labels is None else self.labels[start:end])
 
     @property
     def metric(self) -> Metric | None:
@@ -85,12 +90,12 @@ class Samples:
         return accuracy
 
 
-def load_samples(source: str, inputs: Inputs, limit: int) -> Samples:
+def load_samples(source: str | Task, inputs: Inputs, limit: int) -> Samples:
     """Read inputs.
 
     Args:
         source: An ``.npz`` file with one array per input and perhaps ``labels``, an ``.npy`` file for the
-            only input, or the name of a data set, whose validation images are taken.
+            only input, or a task or the name of a data set, whose validation data are taken.
         inputs: What the network takes.
         limit: The most samples to take.
 
@@ -98,8 +103,8 @@ def load_samples(source: str, inputs: Inputs, limit: int) -> Samples:
         InputError: There is no such file or data set.
         DataError: It cannot be read, or does not fit the inputs.
     """
-    if not source.endswith((".npy", ".npz")):
-        return _fitted(*_data_set(source, inputs, limit), source, inputs, limit)
+    if not isinstance(source, str) or not source.endswith((".npy", ".npz")):
+        return _of_task(source, inputs, limit)
     path = Path(source)
     if not path.is_file():
         raise DataError(f"there is no file {source}; check the path")
@@ -134,14 +139,21 @@ def generated_samples(inputs: Inputs, count: int) -> Samples:
     return Samples(data, "generated inputs", real=False)
 
 
-def _data_set(name: str, inputs: Inputs, limit: int) -> tuple[dict[str, NDArray[Any]], NDArray[Any] | None]:
+def _of_task(source: str | Task, inputs: Inputs, limit: int) -> Samples:
     from edgesynth.tasks import load_task
 
     if len(inputs) != 1:
         raise InputError(f"the network has {len(inputs)} inputs; give a .npz file with one array each")
-    task = load_task(name)
+    task = load_task(source) if isinstance(source, str) else source
     batch = next(iter(task.batches("validation", batch_size=limit, shuffle=True, limit=limit)))
-    return {next(iter(inputs)): batch.inputs.numpy()}, np.asarray(batch.targets)
+    data = {next(iter(inputs)): batch.inputs.numpy()}
+    samples = _fitted(data, np.asarray(batch.targets), task.name, inputs, limit)
+    normalisation = getattr(task, "normalization", None)
+    return replace(
+        samples,
+        classes=tuple(task.classes),
+        normalisation=None if normalisation is None else normalisation.to_json(),
+    )
 
 
 def _fitted(

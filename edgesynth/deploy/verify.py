@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -29,7 +29,7 @@ from edgesynth.errors import InputError
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["TOLERANCES", "OutputCheck", "Tolerance", "VerifyReport", "verify"]
+__all__ = ["TOLERANCES", "OutputCheck", "Tolerance", "VerifyReport", "verify", "verify_outputs"]
 
 
 @dataclass(frozen=True)
@@ -160,41 +160,61 @@ def verify(
     runner = OnnxRunner(source, optimise=False)
     problems = _declared(model, runner, opset, batch)
     expected = _expected(reference, runner, data)
-    outputs: tuple[OutputCheck, ...] = ()
-    scores: tuple[float | None, float | None] = (None, None)
-    try:
-        found = run_in_parts(runner, data)
-    except InputError as error:
-        problems.append(str(error))
-        found = {}
-    else:
-        limits = TOLERANCES[precision]
-        problems += _unpaired(expected, found)
-        outputs = tuple(
-            _check(name, want, found[name], limits) for name, want in expected.items() if name in found
-        )
-        if metric is not None and set(found) == set(expected):
-            scores = (metric(found), metric(expected))
-            if scores[0] is not None and scores[1] is not None and scores[0] < scores[1] - metric_drop:
-                problems.append(f"the task's score fell from {scores[1]:.4g} to {scores[0]:.4g}")
-    divergence = None
-    if found and (overflow := first_overflow(model, data)):
-        problems.append(f"{overflow.node} ({overflow.operator}) leaves the range of FP16")
-        divergence = overflow
-    elif any(check.problem for check in outputs):
-        divergence = _divergence(model, reference, data, precision)
-    return VerifyReport(
+    report = VerifyReport(
         file=source.name,
         sha256=hashlib.sha256(source.read_bytes()).hexdigest(),
         reference=_name_of(reference),
         runtime=runtime_version(),
         precision=precision,
         samples=len(next(iter(data.values()))),
-        outputs=outputs,
+        outputs=(),
         problems=tuple(problems),
-        divergence=divergence,
-        metric=scores[0],
-        reference_metric=scores[1],
+    )
+    try:
+        found = run_in_parts(runner, data)
+    except InputError as error:
+        return replace(report, problems=(*problems, str(error)))
+    report = verify_outputs(report, expected, found, metric=metric, metric_drop=metric_drop)
+    if overflow := first_overflow(model, data):
+        said = f"{overflow.node} ({overflow.operator}) leaves the range of FP16"
+        return replace(report, problems=(*report.problems, said), divergence=overflow)
+    if any(check.problem for check in report.outputs):
+        return replace(report, divergence=_divergence(model, reference, data, precision))
+    return report
+
+
+def verify_outputs(
+    report: VerifyReport,
+    expected: Arrays,
+    found: Arrays,
+    *,
+    metric: Metric | None = None,
+    metric_drop: float = 0.01,
+) -> VerifyReport:
+    """Judge outputs, whatever computed them.
+
+    Args:
+        report: What is known so far; its precision decides the tolerance.
+        expected: The reference's outputs by name.
+        found: Those under suspicion.
+        metric: A score of the outputs, higher is better.
+        metric_drop: How much of the score may be lost.
+
+    Returns:
+        The report with a verdict per output, and the scores.
+    """
+    limits = TOLERANCES[report.precision]
+    problems = [*report.problems, *_unpaired(expected, found)]
+    outputs = tuple(
+        _check(name, want, found[name], limits) for name, want in expected.items() if name in found
+    )
+    scores: tuple[float | None, float | None] = (None, None)
+    if metric is not None and set(found) == set(expected):
+        scores = (metric(found), metric(expected))
+        if scores[0] is not None and scores[1] is not None and scores[0] < scores[1] - metric_drop:
+            problems.append(f"the task's score fell from {scores[1]:.4g} to {scores[0]:.4g}")
+    return replace(
+        report, outputs=outputs, problems=tuple(problems), metric=scores[0], reference_metric=scores[1]
     )
 
 

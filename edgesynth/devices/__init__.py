@@ -5,6 +5,7 @@ its provenance wherever it goes. :mod:`edgesynth.profiler` turns a device and a 
 """
 
 from edgesynth.devices.bench import BenchRequest, Recording
+from edgesynth.devices.board import Board
 from edgesynth.devices.catalog import list_profiles, load_profile
 from edgesynth.devices.clock import Clock, SystemClock, VirtualClock
 from edgesynth.devices.device import Device, open_device
@@ -14,7 +15,9 @@ from edgesynth.devices.lease import Lease
 from edgesynth.devices.link import Completed, Line, Link, Stream
 from edgesynth.devices.local import LocalLink
 from edgesynth.devices.pool import Pool
+from edgesynth.devices.pooled import PooledDevice, open_boards
 from edgesynth.devices.profile import Mode, Precision, Profile
+from edgesynth.devices.profile_writer import profile_toml
 from edgesynth.devices.roofline import Estimate, Roofline
 from edgesynth.devices.simulated import SimulatedLink
 from edgesynth.devices.simulated_bench import Faults
@@ -23,6 +26,7 @@ from edgesynth.devices.workload import LayerWork, Workload
 
 __all__ = [
     "BenchRequest",
+    "Board",
     "Clock",
     "Completed",
     "Device",
@@ -37,6 +41,7 @@ __all__ = [
     "LocalLink",
     "Mode",
     "Pool",
+    "PooledDevice",
     "Precision",
     "Profile",
     "Recording",
@@ -51,6 +56,8 @@ __all__ = [
     "fuse",
     "list_profiles",
     "load_profile",
+    "open_boards",
     "open_device",
+    "profile_toml",
     "workload_from_cost",
 ]

@@ -23,6 +23,9 @@ and skipped: boards print warnings, and a damaged line must not become a figure.
 The sensor's text is a line of ``tegrastats``, whatever it was read from: where a board is read through sysfs,
 its agent writes the same ``NAME 1234mW/1234mW`` fields, with the GPU clock before them where it is known.
 
+A program that shares its processor with others may tell how long its threads waited for it, per time passed,
+in a ``start``: ``waited_share`` of the latency pass and ``load_waited_share`` of the load.
+
 Kinds of ``failed`` are ``out_of_memory``, ``unsupported``, ``timeout`` and ``crash``. Kinds of ``error`` are
 ``sensor`` (no power rail), ``mode``, ``clocks``, ``request``, ``tensorrt``, ``cuda``, ``engine``, ``fault``;
 ``disk`` (no space left); and ``hung``, ``interrupted``, ``job`` (it is not there any more) and ``stale`` (a

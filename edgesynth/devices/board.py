@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Final, Self
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, Self
 
 from edgesynth.closing import Closing
 from edgesynth.devices.bench import BenchRequest, Recording, listen
@@ -30,7 +31,7 @@ class Board(Closing):
     Args:
         agent: On the board.
         lease: Held.
-        survives: Whether benchmarks go on there when the link drops.
+        survives: Whether work goes on there when the link drops.
 
     Attributes:
         agent: On the board.
@@ -64,30 +65,49 @@ class Board(Closing):
         except BaseException:
             lease.release()
             raise
-        # Only a link that can drop without this process needs benchmarks that outlive it.
+        # Only a link that can drop without this process needs work that outlives it.
         return cls(agent, lease, survives=isinstance(link, SshLink))
 
     def bench(self, request: BenchRequest, silence_s: float) -> Recording:
-        """Run a benchmark; the board was this run's own all the while.
+        """Run a benchmark; see :meth:`work`."""
+        return self.work("bench", vars(request), silence_s)
+
+    def work(self, verb: str, request: Mapping[str, Any], silence_s: float = 60.0) -> Recording:
+        """Have the agent do something long; the board was this run's own all the while.
+
+        Args:
+            verb: ``bench``, ``build`` or ``run``.
+            request: Its request.
+            silence_s: How long the agent may say nothing.
+
+        Returns:
+            What it told; facts are among the ``conditions``, and a network that cannot be built or run here
+            is a ``failure``.
 
         Raises:
             LinkError: The link dropped and could not be mended.
-            MeasurementError: The board hung, or the benchmark broke off without a result.
+            MeasurementError: The board hung, or the work broke off without a result.
             SensorError: No power rail can be read.
             DeviceError: The board cannot do what was asked, or its lease was lost.
         """
         self._check()
+        asked = {**request, "folder": request.get("folder") or self.agent.folder}
         if self._survives:
-            job = Job(self.agent, request, self._check, forget=self._ended)
+            job = Job(self.agent, verb, asked, self._check, forget=self._ended)
             recording = job.run(silence_s)
             self._ended = (job.name,)
         else:
-            command = (*self.agent.command, "bench")
+            command = (*self.agent.command, verb)
             recording = listen(
-                self.agent.link, command, request.to_json(), silence_s=silence_s, through=self._checked
+                self.agent.link, command, json.dumps(asked), silence_s=silence_s, through=self._checked
             )
         self._check()
         return recording
+
+    def ask(self, verb: str, request: Mapping[str, Any], *, timeout_s: float = 120.0) -> list[dict[str, Any]]:
+        """Have the agent do something short; see :meth:`~edgesynth.devices.jetson.Agent.ask`."""
+        self._check()
+        return self.agent.ask(verb, request, timeout_s=timeout_s)
 
     def close(self) -> None:
         """Let others have the board; closing twice is fine."""

@@ -59,11 +59,13 @@ def load_profile(name: str | Path) -> Profile:
     Raises:
         InputError: There is no such profile, or the file does not follow the schema.
     """
-    return _read(find_profile(name).resolve())
+    path = find_profile(name).resolve()
+    return _read(path, path.stat().st_mtime_ns)
 
 
 @cache
-def _read(path: Path) -> Profile:
+def _read(path: Path, changed_ns: int) -> Profile:
+    """Read a file once for as long as it does not change."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +14,7 @@ from edgesynth.devices.bench import BenchRequest, Recording, listen
 from edgesynth.devices.board import Board, check_link, reach_board
 from edgesynth.devices.catalog import load_profile
 from edgesynth.devices.clock import Clock
+from edgesynth.devices.host import bench_command, with_counter
 from edgesynth.devices.jetson import bench_settings, check_board
 from edgesynth.devices.link import Link
 from edgesynth.devices.local import LocalLink
@@ -25,8 +25,6 @@ from edgesynth.errors import LinkError
 from edgesynth.metrics import Provenance
 
 __all__ = ["Device", "open_device"]
-
-_HOST_BENCH = (sys.executable, "-m", "edgesynth.devices.onnx_bench")
 
 
 class Device(Closing):
@@ -77,9 +75,24 @@ class Device(Closing):
         return self.link.clock
 
     @property
+    def board(self) -> Board | None:
+        """The board that this run has to itself; ``None`` for what is no board."""
+        return self._board
+
+    @property
     def has_energy(self) -> bool:
         """Whether it can tell power; requirements on energy need it."""
         return self.profile.has_energy
+
+    @property
+    def capacity(self) -> int:
+        """How many networks it measures at once."""
+        return 1
+
+    @property
+    def is_this_machine(self) -> bool:
+        """Whether it computes where this program does, so that each disturbs the other."""
+        return isinstance(self.link, LocalLink)
 
     def describe(self) -> str:
         """One line for tables: what it is, how it is reached, in which mode."""
@@ -91,7 +104,7 @@ class Device(Closing):
         return f"{self.profile.name} {how}, {self.mode.name}, {precision}, batch {batch}"
 
     def send(self, model: Path) -> str:
-        """Bring an ONNX file to the device, once per content.
+        """Bring a model to the device, under a name that its content gives.
 
         Returns:
             The path the bench program opens it by.
@@ -174,10 +187,10 @@ def open_device(
         )
     if asked == "local" and profile.family == "host":
         return Device(
-            profile,
+            with_counter(profile),
             LocalLink(),
             mode=chosen,
-            bench_command=_HOST_BENCH,
+            bench_command=bench_command(profile),
             runs_files=True,
             provenance=Provenance.MEASURED,
         )

@@ -1,14 +1,14 @@
-"""A benchmark that outlives the link: a job of the board's agent, fetched again after a drop."""
+"""Work that outlives the link: a job of the board's agent, fetched again after a drop."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import secrets
-from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
 
-from edgesynth.devices.bench import BenchRequest, Recording, listen
+from edgesynth.devices.bench import Recording, listen
 from edgesynth.devices.jetson import Agent
 from edgesynth.devices.link import Line
 from edgesynth.errors import DeviceError, LinkError
@@ -24,15 +24,16 @@ _STOP_S: Final = 60.0  # for the board to be put back
 
 
 class Job:
-    """One benchmark under way on a board.
+    """One benchmark, build or run under way on a board.
 
     Every connection gives the events of the job from its start, so what was heard before a drop is dropped
     with it, and the recording is the one that an unbroken link would have given.
 
     Args:
         agent: Runs it.
-        request: What to do.
-        check: Called with every line; raises when the benchmark must not go on.
+        verb: What to do.
+        request: Its request, with the ``folder`` that jobs are kept in.
+        check: Called with every line; raises when the work must not go on.
         forget: Names of ended jobs that the board need not keep.
 
     Attributes:
@@ -42,14 +43,16 @@ class Job:
     def __init__(
         self,
         agent: Agent,
-        request: BenchRequest,
+        verb: str,
+        request: Mapping[str, Any],
         check: Callable[[], None],
         forget: Iterable[str] = (),
     ) -> None:
-        self.name = f"bench-{secrets.token_hex(8)}"
+        self.name = f"{verb}-{secrets.token_hex(8)}"
         self._agent = agent
-        self._place: dict[str, object] = {"job": self.name, "folder": request.folder}
-        self._start = {**vars(request), **self._place, "abandon_s": _ABANDON_S, "forget": list(forget)}
+        self._verb = verb
+        self._place: dict[str, object] = {"job": self.name, "folder": request["folder"]}
+        self._start = {**request, **self._place, "abandon_s": _ABANDON_S, "forget": list(forget)}
         self._check = check
         self._heard = 0  # lines of the longest connection so far
         self._news_s = 0.0  # when that last grew
@@ -75,7 +78,7 @@ class Job:
 
     def _follow(self, silence_s: float) -> Recording:
         clock = self._agent.link.clock
-        verb = "bench"
+        verb = self._verb
         request: dict[str, object] = self._start
         tries = 0
         while True:
@@ -94,13 +97,13 @@ class Job:
                 silent_s = clock.monotonic() - self._news_s
                 if silent_s > GIVE_UP_S:
                     raise LinkError(
-                        f"the measurement on {self._agent.link.name} was lost: nothing new came for "
+                        f"the work on {self._agent.link.name} was lost: nothing new came for "
                         f"{silent_s:.0f} s, and at last: {error}"
                     ) from error
             self._check()
             clock.sleep(_WAITS_S[min(tries, len(_WAITS_S)) - 1])
             # Whether a start that broke off had reached the board, only the board knows.
-            verb = "fetch" if self._heard else "bench"
+            verb = "fetch" if self._heard else self._verb
             request = self._place if self._heard else {**self._start, "again": True}
 
     def _lines(self, stream: Iterable[Line]) -> Iterator[Line]:

@@ -1,7 +1,8 @@
-"""The bench program of a host: times an ONNX file with ONNX Runtime on this machine's CPU.
+"""The bench program of a host: times an ONNX file with ONNX Runtime on this machine's CPU or NVIDIA GPU.
 
-Runs as its own process (``python -m edgesynth.devices.onnx_bench``), so that the threads of whoever
+Runs as its own process (``python -m edgesynth.devices.onnx_bench PROVIDER``), so that the threads of whoever
 measures do not disturb it. Reads one :class:`~edgesynth.devices.bench.BenchRequest` from its input.
+On a GPU a call copies its inputs there and its outputs back.
 """
 
 from __future__ import annotations
@@ -9,18 +10,29 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgesynth.devices.bench import BenchRequest
-from edgesynth.errors import EdgesynthError
+from edgesynth.devices.contention import Waiting
+from edgesynth.devices.counters import tell_power
+from edgesynth.devices.host import open_counter
+from edgesynth.devices.nvml import NvmlGpu
+from edgesynth.errors import DeviceError, EdgesynthError
 
 __all__ = ["main"]
 
 _CHUNK = 50
+_TELLING = threading.Lock()
+_CUDA: Final = "CUDAExecutionProvider"
+_PROVIDERS: Final[dict[str, list[Any]]] = {
+    "cpu": ["CPUExecutionProvider"],
+    "cuda": [(_CUDA, {"use_tf32": "0"})],  # what is asked for as fp32 is computed in it
+}
 _KINDS = {
     "tensor(float)": np.float32,
     "tensor(double)": np.float64,
@@ -44,19 +56,49 @@ def main() -> int:
     except ImportError:
         print("onnxruntime is not installed; pip install 'edgesynth[cpu]'", file=sys.stderr)
         return 2
+    provider = sys.argv[1]
     onnxruntime.set_default_logger_severity(3)
+    try:  # before anything is timed
+        counter = open_counter(provider) if request.load_s > 0 else None
+    except EdgesynthError as error:
+        _tell("error", kind="sensor", reason=str(error))
+        return 0
     _tell("start", mode=request.mode, onnxruntime=onnxruntime.__version__, cores=os.cpu_count())
     try:
-        session = onnxruntime.InferenceSession(request.network["model"], providers=["CPUExecutionProvider"])
+        session = _open(onnxruntime, request.network["model"], provider)
         feeds = {value.name: _example(value, request.batch) for value in session.get_inputs()}
         session.run(None, feeds)
+    except DeviceError as error:
+        _tell("error", kind="cuda", reason=str(error))
+        return 0
     except Exception as error:
         _tell("failed", reason=f"ONNX Runtime cannot run the model: {str(error).splitlines()[0]}")
         return 0
     _run_for(session, feeds, request.warm_up_s)
     _time_calls(session, feeds, request)
+    if isinstance(counter, NvmlGpu):
+        _tell("start", gpu=counter.name, driver=counter.driver)
+    if counter is not None:
+        tell_power(lambda: session.run(None, feeds), request, counter, _tell)
     _tell("end")
     return 0
+
+
+def _open(onnxruntime: Any, model: str, provider: str) -> _Session:  # noqa: ANN401 - a module without types
+    """A session that runs where it should.
+
+    Raises:
+        DeviceError: ONNX Runtime fell back to the CPU.
+    """
+    if provider == "cuda" and hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()  # CUDA and cuDNN that pip has installed
+    session: _Session = onnxruntime.InferenceSession(model, providers=_PROVIDERS[provider])
+    if provider == "cuda" and _CUDA not in session.get_providers():
+        raise DeviceError(
+            "ONNX Runtime could not use the GPU and fell back to the CPU; install the CUDA and cuDNN that "
+            "its release asks for (pip install 'onnxruntime-gpu[cuda,cudnn]')"
+        )
+    return session
 
 
 class _Input(Protocol):
@@ -71,6 +113,8 @@ class _Session(Protocol):
     """The part of an inference session that is used here."""
 
     def run(self, outputs: None, feeds: dict[str, NDArray[Any]]) -> object: ...
+    def get_inputs(self) -> list[_Input]: ...
+    def get_providers(self) -> list[str]: ...
 
 
 def _example(value: _Input, batch: int) -> NDArray[Any]:
@@ -94,6 +138,7 @@ def _run_for(session: _Session, feeds: dict[str, NDArray[Any]], seconds: float) 
 
 
 def _time_calls(session: _Session, feeds: dict[str, NDArray[Any]], request: BenchRequest) -> None:
+    waiting = Waiting()
     limit = time.perf_counter() + request.latency_limit_s
     chunk: list[float] = []
     for _ in range(request.latency_runs):
@@ -107,10 +152,14 @@ def _time_calls(session: _Session, feeds: dict[str, NDArray[Any]], request: Benc
         if end > limit:
             break
     _tell("latency", ms=chunk)
+    _tell("start", waited_share=waiting.share())
 
 
-def _tell(kind: str, **values: object) -> None:
-    print(json.dumps({"event": kind, **values}), flush=True)
+def _tell(event: str, /, **values: object) -> None:
+    text = json.dumps({"event": event, **values}) + "\n"
+    with _TELLING:  # the sampler tells from a thread of its own
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

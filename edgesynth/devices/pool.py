@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 from edgesynth.closing import Closing
 from edgesynth.devices.device import Device, open_device
@@ -51,13 +51,23 @@ class Pool(Closing):
         self._changed = threading.Condition()
 
     @classmethod
-    def open(cls, name: str | Path, links: Sequence[str], *, mode: str | None = None) -> Self:
+    def open(
+        cls,
+        name: str | Path,
+        links: Sequence[str],
+        *,
+        mode: str | None = None,
+        clocks: Literal["found", "fixed"] = "found",
+        wait_s: float = 0.0,
+    ) -> Self:
         """Open one board per link; those that cannot be reached are set aside.
 
         Args:
             name: A profile, as of :func:`~edgesynth.devices.open_device`.
             links: One per board, without repetition.
             mode: A power mode of the profile; its first by default.
+            clocks: ``fixed`` holds them at the highest of the mode while a board measures.
+            wait_s: How long to wait for another run that has a board.
 
         Raises:
             InputError: No such profile or mode; a link is malformed or named twice, or none is given.
@@ -70,7 +80,7 @@ class Pool(Closing):
         with ExitStack() as opened:
             for link in links:
                 try:
-                    device = open_device(name, link, mode=mode)
+                    device = open_device(name, link, mode=mode, clocks=clocks, wait_s=wait_s)
                 except LinkError as error:
                     failed[link] = error
                 else:
@@ -85,6 +95,11 @@ class Pool(Closing):
     def profile(self) -> Profile:
         """What is known about every board of the pool."""
         return self._devices[0].profile
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """Names of the links of every board that was open at first."""
+        return tuple(device.link.name for device in self._devices)
 
     @property
     def set_aside(self) -> Mapping[str, LinkError]:

@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 from edgesynth.errors import InputError
 
 __all__ = [
+    "Calibration",
     "Compiler",
     "Compute",
     "Gpu",
@@ -121,6 +122,7 @@ class Rails:
         fallback: Rails whose sum is the total on releases that do not print every rail of ``total``. It may
             be another quantity, so figures say which one they are of.
         carrier: Rails that feed the carrier board as well; a total with one of them is the whole board's.
+        scope: What the total is the power of, in words; a module, or a board with its carrier, by default.
     """
 
     names: tuple[str, ...]
@@ -128,11 +130,12 @@ class Rails:
     parts: tuple[str, ...]
     fallback: tuple[str, ...] = ()
     carrier: tuple[str, ...] = ()
+    scope: str = ""
 
     @property
     def total_text(self) -> str:
         """The total for people: ``VIN (board with its carrier)``."""
-        scope = "board with its carrier" if set(self.total) & set(self.carrier) else "module"
+        scope = self.scope or ("board with its carrier" if set(self.total) & set(self.carrier) else "module")
         return f"{' + '.join(self.total)} ({scope})"
 
 
@@ -246,6 +249,36 @@ class Simulation:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Calibration:
+    """What ``edgesynth devices calibrate`` found out about one device, and how sure that is.
+
+    Attributes:
+        provenance: ``measured`` on a real device, or ``simulated``.
+        source: The device, how it was reached, and its power mode.
+        date: When, as year-month-day.
+        networks: How many measurements the terms were fitted to.
+        held_out: How many measurements of other networks the errors are of.
+        latency_error: Median relative error of the latency of those.
+        latency_worst: The largest one.
+        energy_error: Median relative error of their energy; ``None`` without energy.
+        terms: The terms of the roofline by name, units in the names.
+        spread: Relative standard error of each term, over refits that leave out a sixth of the networks.
+            A term that no network was bound by has none: its value is only the least that was reached.
+    """
+
+    provenance: Literal["measured", "simulated"]
+    source: str
+    date: str
+    networks: int
+    held_out: int
+    latency_error: float
+    latency_worst: float
+    terms: dict[str, float]
+    spread: dict[str, float]
+    energy_error: float | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Profile:
     """Everything known about one kind of device.
 
@@ -265,6 +298,8 @@ class Profile:
         simulation: Parameters of its simulation; ``None`` when it cannot be simulated.
         part_numbers: Module part numbers.
         no_energy_reason: Why there is no counter, as the user will read it.
+        provider: Of a host: what ONNX Runtime runs networks on.
+        calibration: What was found out about one device of the kind; ``None`` when none was calibrated.
     """
 
     name: str
@@ -282,6 +317,8 @@ class Profile:
     simulation: Simulation | None = None
     part_numbers: tuple[str, ...] = ()
     no_energy_reason: str = ""
+    provider: Literal["cpu", "cuda"] = "cpu"
+    calibration: Calibration | None = None
 
     @property
     def has_energy(self) -> bool:

@@ -59,12 +59,14 @@ class _Site:
 class GatedNetwork(nn.Module):
     """The full network, in inference mode, with gates; reads the prototype's weights where they are.
 
-    ``forward(inputs, gates, watch)`` takes the network's input (a tuple for several), gates by name,
-    and names of dimensions to watch:
+    ``forward(inputs, gates, watch, swaps)`` takes the network's input (a tuple for several), gates by
+    name, names of dimensions to watch, and which samples exchange their signals:
 
     - ``gates[dimension]``: shape ``[units]``, or ``[batch, units]`` for gates per sample;
     - ``gates[block]``: a scalar, shape ``[1]``, or ``[batch]``; scales the branch;
-    - missing gates are one. The result is differentiable in every gate.
+    - missing gates are one. The result is differentiable in every gate;
+    - ``swaps[dimension]`` and ``swaps[block]``: indices ``[batch]``; a sample's consumers read the signal
+      of that other sample there, before the gate.
 
     It returns the outputs, or with ``watch`` the pair of outputs and a dict from dimension to what
     the consumers read of it: mean absolute signal, shape ``[batch, units]``.
@@ -92,14 +94,16 @@ class GatedNetwork(nn.Module):
         inputs: Tensor | tuple[Tensor, ...],
         gates: Mapping[str, Tensor] | None = None,
         watch: Collection[str] = (),
+        swaps: Mapping[str, Tensor] | None = None,
     ) -> Argument:
         """Run the network; see the class.
 
         Raises:
-            InputError: A gate or a watched name is unknown, or has the wrong shape.
+            InputError: A gate, a swap or a watched name is unknown, or has the wrong shape.
         """
         values = inputs if isinstance(inputs, tuple) else (inputs,)
-        gate, block_gates = self._check(gates or {}, watch, values[0])
+        swaps = swaps or {}
+        gate, block_gates = self._check(gates or {}, [*watch], [*swaps], values[0])
         seen: dict[str, list[Tensor]] = {name: [] for name in watch}
         tensors = dict([*self.named_parameters(), *self.named_buffers()])
         env: dict[fx.Node, Argument] = dict(zip(self._trace.inputs, values, strict=True))
@@ -112,12 +116,16 @@ class GatedNetwork(nn.Module):
                 env[node] = getattr(self._trace.program.graph_module, str(node.target))
             elif node.op == "call_function":
                 local = {
-                    operand: self._gated(operand, sites, env, gate, seen)
+                    operand: self._gated(operand, sites, env, gate, seen, swaps)
                     for operand, sites in self._sites.get(node, {}).items()
                 }
                 block = self._blocks.get(node)
+                if block is not None and block.name in swaps:
+                    axis = self._batch_axis(block.branch, f"block {block.name!r}")
+                    local[block.branch] = env[block.branch].index_select(axis, swaps[block.name])
                 if block is not None and block.name in block_gates:
-                    local[block.branch] = self._scaled(env[block.branch], block, block_gates[block.name])
+                    branch = local[block.branch] if block.branch in local else env[block.branch]
+                    local[block.branch] = self._scaled(branch, block, block_gates[block.name])
                 env[node] = self._run(node, {**env, **local} if local else env)
         outputs = [env[n] if isinstance(n, fx.Node) else n for n in self._trace.results]
         result = pytree.tree_unflatten(outputs, self._trace.program.call_spec.out_spec)
@@ -136,11 +144,15 @@ class GatedNetwork(nn.Module):
         env: Mapping[fx.Node, Argument],
         gate: Tensor | None,
         seen: dict[str, list[Tensor]],
+        swaps: Mapping[str, Tensor],
     ) -> Tensor:
         signal: Tensor = env[operand]
         for site in sites:
             per_sample = gate is not None and gate.ndim == 2
             start: Tensor = env[site.node] if site.path else signal
+            for d, (entries, _) in site.units.items():
+                if self._dimensions.all[d].name in swaps:
+                    start = self._swapped(site, start, entries, swaps[self._dimensions.all[d].name])
             if gate is not None:
                 start = start * self._factor(site, start, gate, per_sample)
             self._observe(site, start, seen)
@@ -165,6 +177,21 @@ class GatedNetwork(nn.Module):
                 factor = factor.t()
         return factor.reshape(shape)
 
+    def _swapped(self, site: _Site, signal: Tensor, entries: Tensor, other: Tensor) -> Tensor:
+        """The signal ``[batch, ...]`` with some entries of its axis read from other samples."""
+        axis = self._batch_axis(site.node, site.node.name)
+        taken = torch.zeros(signal.shape[site.axis], dtype=torch.bool, device=signal.device)
+        taken[entries.to(signal.device)] = True
+        shape = [1] * signal.ndim
+        shape[site.axis] = -1
+        return torch.where(taken.view(shape), signal.index_select(axis, other), signal)
+
+    def _batch_axis(self, node: fx.Node, what: str) -> int:
+        axis = self._trace.batch_axis[node]
+        if axis is None:
+            raise InputError(f"{what} has no batch axis, so samples cannot be told apart there")
+        return axis
+
     def _observe(self, site: _Site, signal: Tensor, seen: dict[str, list[Tensor]]) -> None:
         if not seen or site.batch_axis is None:
             return
@@ -184,23 +211,20 @@ class GatedNetwork(nn.Module):
     def _scaled(self, branch: Tensor, block: ResidualBlock, gate: Tensor) -> Tensor:
         if gate.numel() == 1:
             return branch * gate.reshape(())
-        axis = self._trace.batch_axis[block.branch]
-        if axis is None:
-            raise InputError(f"block {block.name!r} has no batch axis; give its gate as a scalar")
         shape = [1] * branch.ndim
-        shape[axis] = gate.numel()
+        shape[self._batch_axis(block.branch, f"block {block.name!r}")] = gate.numel()
         return branch * gate.reshape(shape)
 
     def _check(
-        self, gates: Mapping[str, Tensor], watch: Collection[str], x: Tensor
+        self, gates: Mapping[str, Tensor], watch: Sequence[str], swapped: Sequence[str], x: Tensor
     ) -> tuple[Tensor | None, dict[str, Tensor]]:
         """All unit gates as one tensor ``[1 + units]`` or ``[batch, 1 + units]``; block gates by name."""
         sizes = {d.name: d.units for d in self._dimensions.all}
         names = {block.name for block in self._blocks.values()}
-        unknown = sorted((set(gates) - set(sizes) - names) | (set(watch) - set(sizes)))
+        unknown = sorted(({*gates, *swapped} - set(sizes) - names) | (set(watch) - set(sizes)))
         if unknown:
             raise InputError(
-                f"unknown gates or watched names {unknown}; choose from {[*sizes, *sorted(names)]}"
+                f"unknown gates, swaps or watched names {unknown}; choose from {[*sizes, *sorted(names)]}"
             )
         for name, gate in gates.items():
             if name in sizes:

@@ -175,14 +175,14 @@ class Job:
             InputError: The profile or the link is unknown.
             DeviceError: The device cannot be reached.
         """
-        from edgesynth.devices import open_device
+        from edgesynth.devices import open_boards
 
         if self.device is None:
             return None
         profile = self.device.name
         if profile.endswith(".toml"):
             profile = str(self.folder / profile)
-        return open_device(profile, self.device.link, mode=self.device.mode, seed=self.synthesis.seed)
+        return open_boards(profile, self.device.links, mode=self.device.mode, seed=self.synthesis.seed)
 
     def resolve(self, prototype: Mapping[str, float | Metric], *, partial: bool = False) -> Requirements:
         """The requirements as numbers, once the prototype's own values are known.

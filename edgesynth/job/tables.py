@@ -85,13 +85,21 @@ class DeviceTable(Table):
 
     Attributes:
         name: A device profile; ``edgesynth devices`` lists them.
-        link: How it is reached; the profile's first link by default.
+        link: How it is reached, or one link per board where several share the work; the profile's first
+            link by default.
         mode: The power mode it is measured in; the profile's first mode by default.
     """
 
     name: Name
-    link: Name | None = None
+    link: Name | tuple[Name, ...] | None = None
     mode: Name | None = None
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """One per board; none for the profile's own."""
+        if self.link is None:
+            return ()
+        return (self.link,) if isinstance(self.link, str) else self.link
 
 
 class SynthesisTable(Table):
@@ -111,6 +119,7 @@ class SynthesisTable(Table):
         validation_limit: Validation samples per evaluation inside cycles; 0 uses all.
         calibration_samples: Training samples that re-estimate batch-norm statistics.
         diversity: Strength of the term that keeps the generator's networks different.
+        budget_range: How many times looser or tighter the budgets may be that the generator serves besides.
         performance: The performance function U.
         seed: Everything random follows from it.
     """
@@ -128,6 +137,7 @@ class SynthesisTable(Table):
     validation_limit: Annotated[int, Field(ge=0)] = _SETTINGS.validation_limit or 0
     calibration_samples: Count = _SETTINGS.calibration_samples
     diversity: Amount = _SETTINGS.diversity
+    budget_range: Annotated[float, Field(ge=1)] = _SETTINGS.budget_range
     performance: Literal["netscore", "information_density", "energy_aware", "quality"] = "netscore"
     seed: Annotated[int, Field(ge=0)] = _SETTINGS.seed
 

@@ -4,9 +4,19 @@
 95 % confidence interval; what cannot be trusted is left out and said.
 """
 
+from edgesynth.profiler.calibration import CalibratedDevice, ProbeResult, calibrate
 from edgesynth.profiler.measurement import Measurement, Status
 from edgesynth.profiler.onnx_workload import workload_from_onnx
 from edgesynth.profiler.plan import MeasurementPlan
 from edgesynth.profiler.profile import profile
 
-__all__ = ["Measurement", "MeasurementPlan", "Status", "profile", "workload_from_onnx"]
+__all__ = [
+    "CalibratedDevice",
+    "Measurement",
+    "MeasurementPlan",
+    "ProbeResult",
+    "Status",
+    "calibrate",
+    "profile",
+    "workload_from_onnx",
+]

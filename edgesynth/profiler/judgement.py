@@ -29,6 +29,8 @@ THROTTLED_SHARE: Final = 0.05
 """Share of the samples of a window that may be throttled."""
 MISSING_SHARE: Final = 0.1
 """Share of the samples of a window that may be missing or unreadable."""
+CONTENDED: Final = 0.1
+"""How long threads may wait for a processor that other programs hold, per time passed."""
 
 _FEWEST_CALLS: Final = 10
 
@@ -52,10 +54,19 @@ class Findings:
     throttled: bool = False
 
 
-def judge_latency(latencies_ms: Sequence[float], plan: MeasurementPlan) -> Findings:
+def judge_latency(
+    latencies_ms: Sequence[float], plan: MeasurementPlan, waited_share: float | None = None
+) -> Findings:
     """Percentiles and throughput of single calls.
 
     A percentile that so few calls cannot enclose is left out. Throughput counts samples, latency batches.
+
+    Args:
+        latencies_ms: In the order they were taken.
+        plan: How the pass was asked for.
+        waited_share: How long the calls waited for a processor that other programs held, per time passed;
+            ``None`` when the device does not tell. Load that stays on all the while shows here alone: the
+            medians within the pass agree, and the next pass has others.
     """
     conditions: dict[str, Any] = {"latency_runs": len(latencies_ms)}
     if len(latencies_ms) < _FEWEST_CALLS:
@@ -69,6 +80,8 @@ def judge_latency(latencies_ms: Sequence[float], plan: MeasurementPlan) -> Findi
             "look for other load, throttling, or clocks that still ramp"
         )
         return Findings(doubt=doubt, conditions=conditions)
+    if doubt := _contended(waited_share):
+        return Findings(doubt=doubt, conditions=conditions)
     figures = {
         name: figure
         for name, share in (("latency_ms", 0.5), ("latency_p90_ms", 0.9), ("latency_p99_ms", 0.99))
@@ -76,6 +89,16 @@ def judge_latency(latencies_ms: Sequence[float], plan: MeasurementPlan) -> Findi
     }
     figures["throughput_ips"] = mean_interval(latencies_ms).map(lambda ms: 1e3 * plan.batch / ms)
     return Findings(figures, conditions=conditions)
+
+
+def _contended(waited_share: float | None) -> str:
+    """That other programs held the processor, in words; nothing when they did not."""
+    if waited_share is None or waited_share <= CONTENDED:
+        return ""
+    return (
+        f"other programs held the processor: per second, the calls waited {waited_share:.2f} s for it, "
+        "summed over their threads; end other work, or measure when there is none"
+    )
 
 
 @dataclass(frozen=True)
@@ -117,7 +140,8 @@ class PowerJudge:
             "power_total": rails.total_text,
             "sensor": self.sensor.name,
         }
-        doubt = self._doubt(inside, readable, window) or distrust(means, rails, self.sensor)
+        contended = _contended(recording.conditions.get("load_waited_share"))
+        doubt = self._doubt(inside, readable, window) or contended or distrust(means, rails, self.sensor)
         throttled = "" if doubt else self._throttled(readable)
         if doubt or throttled:
             return Findings({}, doubt or throttled, rounded, conditions, throttled=bool(throttled))
@@ -138,6 +162,7 @@ class PowerJudge:
         idle = self._idle(series, recording.phases, step)
         if idle is not None:
             conditions["power_idle_mw"] = round(idle.value, 1)
+            conditions["rails_idle_mw"] = self._idle_rails(records, recording.phases)
             half = float(np.hypot(busy.high - busy.value, idle.high - idle.value))
             above = busy.value - idle.value
             if above > half:
@@ -191,16 +216,8 @@ class PowerJudge:
         self, series: Sequence[tuple[float, float]], phases: Mapping[str, float], step: float
     ) -> Figure | None:
         """Mean power at rest before and after the load; the sensor's memory of the load is left out."""
-        lag = self.sensor.filter_s
-        stretches = [
-            (phases.get("idle_before"), phases.get("load")),
-            (phases.get("idle_after"), phases.get("end")),
-        ]
         rests = [
-            figure
-            for begin, end in stretches
-            if begin is not None and end is not None and end - begin > 3 * lag
-            if (figure := self._mean(series, Window(begin + lag, end), step)) is not None
+            figure for rest in self._rests(phases) if (figure := self._mean(series, rest, step)) is not None
         ]
         if not rests:
             return None
@@ -211,6 +228,31 @@ class PowerJudge:
             share * sum(rest.high for rest in rests),
             sum(rest.samples for rest in rests),
         )
+
+    def _rests(self, phases: Mapping[str, float]) -> list[Window]:
+        """Where the board rested and its sensor had forgotten the load."""
+        lag = self.sensor.filter_s
+        stretches = [
+            (phases.get("idle_before"), phases.get("load")),
+            (phases.get("idle_after"), phases.get("end")),
+        ]
+        return [
+            Window(begin + lag, end)
+            for begin, end in stretches
+            if begin is not None and end is not None and end - begin > 3 * lag
+        ]
+
+    def _idle_rails(
+        self, records: Sequence[tuple[float, Record]], phases: Mapping[str, float]
+    ) -> dict[str, float]:
+        """Mean per rail at rest, mW."""
+        rests = self._rests(phases)
+        seen = [
+            record
+            for at, record in records
+            if record.rails and any(rest.begin_s <= at <= rest.end_s for rest in rests)
+        ]
+        return {name: round(mean, 1) for name, mean in _mean_rails(seen).items()}
 
 
 def _mean_rails(records: Sequence[Record]) -> dict[str, float]:

@@ -21,7 +21,11 @@ _COUNT_SLACK_S: Final = 1.0  # calls are counted about this often, so the load o
 
 
 def profile(
-    network: Workload | str | Path, device: Device, plan: MeasurementPlan | None = None
+    network: Workload | str | Path,
+    device: Device,
+    plan: MeasurementPlan | None = None,
+    *,
+    engine: str = "",
 ) -> Measurement:
     """Measure a network.
 
@@ -32,6 +36,7 @@ def profile(
         network: An ONNX file, or a workload on a device that runs workloads (a simulated board).
         device: An open device.
         plan: How long and how often; the search plan by default.
+        engine: Of a board: where on it an engine of the network is; it builds one by default.
 
     Returns:
         The measurement. A network that cannot run on the device is a result too: ``failed``.
@@ -42,7 +47,7 @@ def profile(
     """
     plan = plan or MeasurementPlan()
     device.profile.precision(plan.precision)
-    name, body = _prepare(network, device)
+    name, body = _prepare(network, device, engine)
     request = _request(body, device, plan)
     for attempt in range(plan.attempts):
         if attempt:
@@ -53,7 +58,7 @@ def profile(
     return dataclasses.replace(measurement, attempts=attempt + 1)
 
 
-def _prepare(network: Workload | str | Path, device: Device) -> tuple[str, dict[str, Any]]:
+def _prepare(network: Workload | str | Path, device: Device, engine: str) -> tuple[str, dict[str, Any]]:
     """The network's name and the form the device's bench program takes it in."""
     if isinstance(network, Workload):
         if device.runs_files:
@@ -62,6 +67,8 @@ def _prepare(network: Workload | str | Path, device: Device) -> tuple[str, dict[
             )
         return network.name, network.to_json()
     path = Path(network)
+    if engine:
+        return path.stem, {"model": engine}
     workload = workload_from_onnx(path)  # refuses what is no model before the device is bothered
     return path.stem, {"model": device.send(path)} if device.runs_files else workload.to_json()
 
@@ -98,10 +105,12 @@ def _once(name: str, device: Device, plan: MeasurementPlan, request: BenchReques
         return Measurement(name, "inconclusive", reason=doubt, conditions=conditions)
     if recording.gpu_latencies_ms:  # tells how much of the latency is the host's part
         conditions["latency_gpu_ms"] = round(statistics.median(recording.gpu_latencies_ms), 4)
-    latency = judge_latency(recording.latencies_ms, plan)
+    latency = judge_latency(recording.latencies_ms, plan, recording.conditions.get("waited_share"))
     power = _judge_power(recording, device, plan, request.rate_hz)
     figures = {**({} if power.throttled else latency.figures), **power.figures}
     source = device.source(plan.precision, plan.batch)
+    if "throughput_ips" in figures and "energy_mj" in figures:
+        conditions["sampling_slowdown"] = _slowdown(figures["throughput_ips"].value, power, plan.batch)
     metrics = {
         key: Metric(key, figure.value, device.provenance, figure.samples, (figure.low, figure.high), source)
         for key, figure in figures.items()
@@ -110,7 +119,7 @@ def _once(name: str, device: Device, plan: MeasurementPlan, request: BenchReques
         metrics["memory_peak_bytes"] = Metric(
             "memory_peak_bytes", float(recording.memory_bytes), device.provenance, source=source
         )
-    doubts = [findings.doubt for findings in (latency, power) if findings.doubt]
+    doubts = list(dict.fromkeys(findings.doubt for findings in (latency, power) if findings.doubt))
     return Measurement(
         name,
         "inconclusive" if doubts else "ok",
@@ -119,6 +128,12 @@ def _once(name: str, device: Device, plan: MeasurementPlan, request: BenchReques
         rails=power.rails,
         conditions={**conditions, **latency.conditions, **power.conditions},
     )
+
+
+def _slowdown(throughput_ips: float, power: Findings, batch: int) -> float:
+    """How much longer a call takes while power is sampled than in the latency pass, as a share."""
+    sampled_ips = power.conditions["calls"] * batch / power.conditions["window_s"]
+    return round(float(throughput_ips / sampled_ips) - 1, 4)
 
 
 def _judge_power(recording: Recording, device: Device, plan: MeasurementPlan, rate_hz: float) -> Findings:

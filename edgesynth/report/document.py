@@ -136,6 +136,7 @@ def _content(run: Run) -> dict[str, Any]:
         "chosen": chosen,
         "chosen_label": _label(chosen) if chosen else "",
         "layers": [pair for pair in layers if _worth_showing(pair)],
+        "efficiency": plots.efficiency_grid(cycles),
         "layer_bars": plots.layer_bars(layers, _label(chosen)) if chosen else None,
         "family": _family(generated, manifest),
         "generated": generated,

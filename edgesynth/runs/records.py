@@ -130,6 +130,10 @@ class CycleRecord:
         bytes: Mean bytes of the parameters.
         information_density: Mean quality in percent per million parameters.
         binding: The requirement most often violated or closest to its bound.
+        better: The chance that a network of this cycle's generator is better than one of the generator
+            before, on the same weights; ``None`` where the generator was not moved.
+        stands: Whether this cycle's generator went on; otherwise the one before it did.
+        efficiency: Share of the response to probes over share of MACs, by vertex, averaged over networks.
         seconds: Wall time by phase (generate, train, probe, profile, learn).
         epochs: Passes over the training data spent so far.
         notes: Anything else worth keeping, JSON-serialisable.
@@ -149,13 +153,16 @@ class CycleRecord:
     bytes: float | None = None
     information_density: float | None = None
     binding: str = ""
+    better: float | None = None
+    stands: bool = True
+    efficiency: Mapping[str, float] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     epochs: float = 0.0
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON form that stores and ``--json`` use."""
-        return {**asdict(self), "seconds": dict(self.seconds), "notes": dict(self.notes)}
+        return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> CycleRecord:

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgesynth.synthesis.belief import Belief
-from edgesynth.synthesis.candidates import Costs, stratified, unique, without
-from edgesynth.synthesis.encoding import Indices, mutate
+from edgesynth.synthesis.candidates import Costs, stratified
+from edgesynth.synthesis.encoding import Indices, keys, mutate
 from edgesynth.synthesis.inquisitor import Inquisitor
 from edgesynth.synthesis.observations import Standing
 from edgesynth.synthesis.policy import Policy
+from edgesynth.synthesis.requirements import Requirements
 
 __all__ = ["log_expected_improvement", "promising", "rank", "select"]
 
@@ -70,6 +71,7 @@ def select(
     *,
     best: float | None = None,
     pending: Indices,
+    bounds: Tensor | None = None,
 ) -> list[int]:
     """Choose ``count`` rows of the pool, one after another, each as if the earlier ones were known.
 
@@ -82,6 +84,7 @@ def select(
         count: How many to choose.
         best: Performance of the best feasible architecture so far, if any.
         pending: Value indices ``[E, D]`` that were asked and not told.
+        bounds: The requirement vector ``[1, R]`` to hold; by default the taught requirements.
     """
     with torch.no_grad():
         points = np.concatenate([pool, pending])
@@ -96,12 +99,12 @@ def select(
                 row = waiting.pop()
             else:
                 spread = variance[:, : len(pool)].sqrt()
-                belief = inquisitor.interpret(pool, mean[:, : len(pool)], spread)
+                belief = inquisitor.interpret(pool, mean[:, : len(pool)], spread, bounds)
                 scores = rank(belief, best)
                 scores[chosen] = -torch.inf
                 row = int(scores.argmax())
                 chosen.append(row)
-            if not inquisitor.ready:
+            if not inquisitor.ready or len(chosen) == count:
                 continue
             # One step of a pivoted Cholesky factorisation of the posterior covariance.
             column = inquisitor.covariance(x, x[row : row + 1])[:, :, 0]
@@ -121,6 +124,7 @@ def promising(
     pending: Indices,
     count: int,
     rng: np.random.Generator,
+    requirements: Requirements | None = None,
 ) -> Indices:
     """The most promising of the generator's own proposals and the neighbours of the best.
 
@@ -132,14 +136,15 @@ def promising(
         pending: Value indices ``[E, D]`` that were asked and not told; never chosen again either.
         count: How many to choose.
         rng: Draws candidates.
+        requirements: Those to hold, of which ``standing`` is told; by default the taught ones.
 
     Returns:
         Value indices ``[count, D]``, fewer where the space holds no more.
     """
     encoding = inquisitor.encoding
     taken = np.concatenate([standing.indices, pending])
-    bounds = torch.zeros(_POOL // 2, policy.bounds, dtype=torch.float64)
-    drawn, _ = policy.draw(policy.imagine(_POOL // 2, rng), bounds)
+    bounds = inquisitor.bounds(requirements)
+    drawn, _ = policy.draw(policy.imagine(_POOL // 2, rng), bounds.expand(_POOL // 2, -1))
     parts = [drawn, stratified(encoding, _POOL // 4, rng)]
     if len(standing.indices):
         leaders = standing.leaders(4)
@@ -147,24 +152,57 @@ def promising(
             encoding.neighbours(leaders),
             mutate(encoding, np.repeat(leaders, 32, axis=0), rng),
         ]
-    pool = without(unique(np.concatenate(parts)), taken)
+    pool = _Pool(inquisitor, taken, standing.best, bounds)
+    pool.add(np.concatenate(parts))
     for _ in range(2):
-        top = _best(inquisitor, pool, standing.best, 8)
-        pool = without(unique(np.concatenate([pool, encoding.neighbours(top)])), taken)
+        pool.add(encoding.neighbours(pool.best(8)))
     if len(pool) < count:
-        more = stratified(encoding, 8 * _POOL, rng)
-        pool = without(unique(np.concatenate([pool, more])), taken)
-    pool = _best(inquisitor, pool, standing.best, max(_SHORTLIST, 4 * count))
+        pool.add(stratified(encoding, 8 * _POOL, rng))
+    shortlist = pool.best(max(_SHORTLIST, 4 * count))
     if costs.bounded:
-        margins = costs.margins(pool)
+        margins = costs.margins(shortlist, requirements)
         inside = margins >= 0
-        pool = pool[inside] if inside.sum() >= count else pool[np.argsort(-margins, kind="stable")[:count]]
-    return pool[select(inquisitor, pool, count, best=standing.best, pending=pending)]
+        enough = inside.sum() >= count
+        shortlist = shortlist[inside if enough else np.argsort(-margins, kind="stable")[:count]]
+    if count == 1 and not len(pending):
+        # The best of all stands first, and there is nothing to keep away from.
+        return shortlist[:1]
+    chosen = select(inquisitor, shortlist, count, best=standing.best, pending=pending, bounds=bounds)
+    return shortlist[chosen]
 
 
-def _best(inquisitor: Inquisitor, pool: Indices, best: float | None, count: int) -> Indices:
-    """The ``count`` rows of the pool that rank highest, best first."""
-    if not len(pool):
-        return pool
-    score: NDArray[np.float64] = rank(inquisitor.believe(pool), best).numpy()
-    return pool[np.argsort(-score, kind="stable")[:count]]
+class _Pool:
+    """Distinct candidates with their scores; each is scored once.
+
+    Args:
+        inquisitor: Scores candidates.
+        taken: Value indices ``[E, D]`` that are no candidates.
+        best: Performance of the best feasible architecture so far, if any.
+        bounds: The requirement vector ``[1, R]`` to hold.
+    """
+
+    def __init__(self, inquisitor: Inquisitor, taken: Indices, best: float | None, bounds: Tensor) -> None:
+        self._inquisitor = inquisitor
+        self._best = best
+        self._bounds = bounds
+        self._known = set(keys(taken))
+        self._indices = taken[:0]
+        self._scores: NDArray[np.float64] = np.empty(0)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def add(self, indices: Indices) -> None:
+        """Take in the rows ``[n, D]`` that are new."""
+        first = {key: row for row, key in reversed(list(enumerate(keys(indices)))) if key not in self._known}
+        if not first:
+            return
+        self._known |= first.keys()
+        fresh = indices[sorted(first.values())]
+        scores: NDArray[np.float64] = rank(self._inquisitor.believe(fresh, self._bounds), self._best).numpy()
+        self._indices = np.concatenate([self._indices, fresh])
+        self._scores = np.concatenate([self._scores, scores])
+
+    def best(self, count: int) -> Indices:
+        """The ``count`` candidates that rank highest, best first."""
+        return self._indices[np.argsort(-self._scores, kind="stable")[:count]]

@@ -186,7 +186,7 @@ class Interpretation:
         """Mean and deviation of performance over fixed draws of the metrics, each ``[n]``."""
         if self._score is None:
             draws = self._warp(_UTILITY).inverse(mean[row[_UTILITY]] + std[row[_UTILITY]] * self._draws[:, 0])
-            return draws.mean(0), draws.std(0)
+            return _moments(draws)
         metrics: dict[str, Tensor] = {}
         for name in self._needs:
             if name in exact:
@@ -194,8 +194,14 @@ class Interpretation:
             else:
                 i = row[name]
                 metrics[name] = self._warp(name).inverse(mean[i] + std[i] * self._draws[:, i])
-        draws = self._score(metrics)
-        return draws.mean(0), draws.std(0)
+        return _moments(self._score(metrics))
+
+
+def _moments(draws: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation over the first axis of ``[S, n]``, each ``[n]``."""
+    mean = draws.mean(0)
+    # Sums over rows are several times faster than torch's running form.
+    return mean, ((draws - mean).square().sum(0) / (len(draws) - 1)).sqrt()
 
 
 def _bound(bound: float, ratio: Tensor) -> Tensor:

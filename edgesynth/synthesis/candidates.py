@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgesynth.space import Architecture, Choice, Space, Switch, Width
-from edgesynth.synthesis.encoding import Encoding, Indices
+from edgesynth.synthesis.encoding import Encoding, Indices, keys
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.surrogate import Warp
 
@@ -91,10 +91,9 @@ class Costs:
             totals = self._function.totals(indices)
             return {name: np.asarray(totals[name], dtype=np.float64) for name in self.names}
         table = np.empty((len(indices), len(self.names)))
-        for row, choice in enumerate(indices):
-            key = choice.tobytes()
+        for row, key in enumerate(keys(indices)):
             if key not in self._memory:
-                got = self._function(self._encoding.space.decode(choice))
+                got = self._function(self._encoding.space.decode(indices[row]))
                 self._memory[key] = np.array([float(got[name]) for name in self.names])
             table[row] = self._memory[key]
         return {name: table[:, i] for i, name in enumerate(self.names)}
@@ -120,14 +119,14 @@ class Costs:
 
 def unique(indices: Indices) -> Indices:
     """Distinct rows, in order of first appearance."""
-    _, first = np.unique(indices, axis=0, return_index=True)
-    return indices[np.sort(first)]
+    first = {key: row for row, key in reversed(list(enumerate(keys(indices))))}
+    return indices[sorted(first.values())]
 
 
 def without(pool: Indices, taken: Indices) -> Indices:
     """The rows of the pool ``[C, D]`` that are not taken."""
-    known = {row.tobytes() for row in taken}
-    return pool[[row.tobytes() not in known for row in pool]] if len(pool) else pool
+    known = set(keys(taken))
+    return pool[[key not in known for key in keys(pool)]] if len(pool) else pool
 
 
 def stratified(encoding: Encoding, count: int, rng: np.random.Generator) -> Indices:
@@ -197,10 +196,10 @@ def _scaled(
 
 def spread_out(encoding: Encoding, pool: Indices, taken: Indices, count: int, start: int = 0) -> Indices:
     """Choose ``count`` rows of the pool, each the farthest from those taken so far (maximin design)."""
-    features = encoding.features(encoding.onehot(pool)).numpy()
+    features = encoding.embed(pool).numpy()
     chosen: list[int] = []
     if len(taken):
-        known = encoding.features(encoding.onehot(taken)).numpy()
+        known = encoding.embed(taken).numpy()
         near = np.min(((features[:, None, :] - known[None, :, :]) ** 2).sum(2), axis=1)
     else:
         chosen.append(start)
@@ -213,7 +212,12 @@ def spread_out(encoding: Encoding, pool: Indices, taken: Indices, count: int, st
 
 
 def opening(
-    encoding: Encoding, costs: Costs, taken: Indices, count: int, rng: np.random.Generator
+    encoding: Encoding,
+    costs: Costs,
+    taken: Indices,
+    count: int,
+    rng: np.random.Generator,
+    requirements: Requirements | None = None,
 ) -> Indices:
     """A space-filling start inside the computed bounds, every other time near them: ``[count, D]``.
 
@@ -223,10 +227,11 @@ def opening(
         taken: Value indices ``[E, D]`` to keep away from.
         count: How many; fewer come where the pool holds no more.
         rng: Draws the pool.
+        requirements: The bounds to stay inside; by default the taught ones.
     """
     pool = without(unique(stratified(encoding, _POOL, rng)), taken)
     if costs.bounded:
-        margins = costs.margins(pool)
+        margins = costs.margins(pool, requirements)
         inside = np.flatnonzero(margins >= 0)
         if len(inside) < count:
             pool = pool[np.argsort(-margins)[: 4 * count]]

@@ -2,20 +2,20 @@
 
     delta theta_G,k = I(G_k; theta_I,k)         theta_G,k+1 = theta_G,k + delta theta_G,k
 
-A cycle becomes visible in the run at once, together with the checkpoint it ends on: a run that is
-killed anywhere goes on from the last whole cycle and repeats the interrupted one bit by bit.
+A cycle begins with the update and ends with whether it stands (:mod:`~edgesynth.synthesis.succession`). It
+becomes visible in the run at once, together with the checkpoint it ends on: a run that is killed anywhere
+goes on from the last whole cycle and repeats the interrupted one bit by bit.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from edgesynth.devices import Device
@@ -24,6 +24,7 @@ from edgesynth.metrics import Metric
 from edgesynth.progress import Progress
 from edgesynth.runs import Run
 from edgesynth.space import Architecture
+from edgesynth.synthesis.efficiency import information_efficiency
 from edgesynth.synthesis.elastic import (
     ElasticTrainer,
     ElasticWeights,
@@ -38,12 +39,14 @@ from edgesynth.synthesis.evaluation import (
     Evaluator,
     computed_metrics,
     derived_metrics,
+    lifted,
 )
 from edgesynth.synthesis.pair import GeneratorInquisitor, PairState
 from edgesynth.synthesis.performance import performance_by_name
-from edgesynth.synthesis.probing import Prober, channel_impact
+from edgesynth.synthesis.probing import Prober, affordable, rank_channels
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.settings import SynthesisSettings
+from edgesynth.synthesis.succession import Member, gains, superiority
 from edgesynth.synthesis.summary import summarise
 from edgesynth.tasks import Task
 
@@ -55,8 +58,14 @@ FRESH_SEEDS = 1 << 62
 TAUGHT_SEEDS = 1 << 63
 """Seeds from here on name the networks that a cycle trains."""
 
-ANCHORS = 8
-"""Networks of a cycle that are evaluated again in the next, to see how the shared weights moved."""
+INCUMBENTS = 8
+"""Networks of the standing generator that every cycle evaluates again, on that cycle's weights."""
+
+PROBING = 0.5
+"""MACs that probing may take, over those of training: about a tenth of the time, there being no gradients."""
+
+EVEN = 0.5
+"""A generator stands whose networks are better than those of the one before with at least this chance."""
 
 TRUST = 0.3
 """What an observation on the weights of one cycle is worth in the next: two cycles on, next to nothing."""
@@ -103,7 +112,7 @@ class Synthesizer:
         )
         calibration = list(
             task.batches(
-                "train", batch_size=256, seed=settings.seed, shuffle=True, limit=settings.calibration_samples
+                "train", batch_size=128, seed=settings.seed, shuffle=True, limit=settings.calibration_samples
             )
         )
         self.evaluator = Evaluator(
@@ -121,31 +130,22 @@ class Synthesizer:
             seed=settings.seed,
             computed=ComputedCosts(prototype),
             diversity=settings.diversity,
+            span=math.log(settings.budget_range),
         )
         self.next_cycle = 0
-        self._anchors: list[tuple[Architecture, dict[str, float]]] = []
+        self._incumbents: list[Member] = []
         self._ceiling = 0.0
 
     def learn(self) -> None:
         """Run every cycle that is still to do."""
         if self.next_cycle == 0:
-            self._rank_channels()
+            with self.progress.phase("rank channels"):
+                rank_channels(self.prototype, self.task, self.settings.seed)
             self.pair.initialise()
             self._tell_extremes()
         while self.next_cycle < self.settings.cycles:
             self._cycle(self.next_cycle)
             self.next_cycle += 1
-
-    def _rank_channels(self) -> None:
-        """Order every dimension's units by their impact on the prototype's loss."""
-        batches = self.task.batches(
-            "train", batch_size=128, seed=self.settings.seed, shuffle=True, limit=1024
-        )
-        with self.progress.phase("rank channels"):
-            impact = channel_impact(self.prototype, self.task, batches)
-        for dimension in self.prototype.dimensions:
-            order = torch.argsort(impact[dimension.name], descending=True, stable=True)
-            self.prototype.set_ranking(dimension.name, order)
 
     def _tell_extremes(self) -> None:
         """What the largest and the smallest network are worth: quality is not flat in between.
@@ -160,33 +160,37 @@ class Synthesizer:
         self.pair.tell(smallest.architecture, smallest.metrics, pinned=True)
 
     def _cycle(self, cycle: int) -> None:
-        # The last cycle trains and judges the generator that is handed over, so it moves it no more.
-        last = cycle + 1 == self.settings.cycles
+        # Nothing is known before the first cycle, and the last trains the generator that is handed over,
+        # so neither moves it.
+        moves = cycle > 0 and (cycle + 1 < self.settings.cycles or cycle == 1)
+        count, first = self.settings.seeds_per_cycle, 2 * cycle * self.settings.seeds_per_cycle
         seconds: dict[str, float] = {}
         with self._timed(seconds, "generate"):
-            # Nothing is known before the first cycle, so there is nothing to ask for by design.
-            asked = self.pair.ask(self.settings.asked_per_cycle) if cycle and not last else []
-            first = 2 * cycle * self.settings.seeds_per_cycle
-            fresh = self._drawn(FRESH_SEEDS + first, self.settings.seeds_per_cycle * (1 if asked else 2))
-            taught = self._drawn(TAUGHT_SEEDS + first, 2 * self.settings.seeds_per_cycle)
+            taught = self._taught(TAUGHT_SEEDS + first, count)
+        with self._timed(seconds, "learn"):
+            self.pair.keep()
+            update = self.pair.update() if moves else {}
+        with self._timed(seconds, "generate"):
+            taught += self._taught(TAUGHT_SEEDS + first + count, count)
+            asked = self.pair.ask(self.settings.asked_per_cycle) if moves else []
+            fresh = self._drawn(FRESH_SEEDS + first, count if moves else 2 * count)
+        with self._timed(seconds, "profile"):
+            self.evaluator.measure_ahead([*asked, *fresh])
         with self._timed(seconds, "train"):
-            loss = self._train(cycle, [*asked, *taught])
+            loss, trained_macs = self._train(cycle, [*asked, *taught])
         with self._timed(seconds, "evaluate"):
             candidates = self._evaluate(cycle, "what was asked for", asked)
             judged = self._evaluate(cycle, "fresh seeds", fresh)
             lift = self._lift([*candidates, *judged])
-            anchors = [(architecture, self._again(architecture, lift)) for architecture, _ in self._anchors]
+            incumbents = [self._again(member, lift) for member in self._incumbents]
         with self._timed(seconds, "probe"):
-            responses = self._probe(cycle, judged)
+            responses = self._probe(cycle, judged, trained_macs)
         with self._timed(seconds, "learn"):
-            self._follow_drift(anchors)
+            self._follow_drift(incumbents)
             for evaluation in (*candidates, *judged):
                 self._tell(evaluation, lift, responses)
-            update = {} if last else self.pair.update()
-        self._anchors = [
-            (evaluation.architecture, _values(self._expected(evaluation.metrics, lift)))
-            for evaluation in judged[:ANCHORS]
-        ]
+            better, stands = self._settle(judged, incumbents, lift, contested=moves)
+        probed = [(e.architecture, responses[self._key(e)]) for e in judged if self._key(e) in responses]
         notes = {"loss": loss, "lift": lift, "update": dict(update), "responses": responses}
         record = summarise(
             cycle,
@@ -195,14 +199,17 @@ class Synthesizer:
             self.requirements,
             self.pair.performance,
             quality=self.task.metric,
+            better=better,
+            stands=stands,
+            efficiency=information_efficiency(self.prototype, probed),
             seconds=seconds,
             epochs=self.trainer.epochs,
             notes=notes,
         )
         with self.run.transaction():
             for evaluation in (*candidates, *judged):
-                key = self.prototype.space.key(evaluation.architecture)
-                self.run.record_network(evaluation.record(key, "candidate", self.requirements, cycle=cycle))
+                found = evaluation.record(self._key(evaluation), "candidate", self.requirements, cycle=cycle)
+                self.run.record_network(found)
             self.run.record_cycle(record)
             self.run.checkpoint(cycle, *self._policy(), keep=True)
             self.run.checkpoint(cycle, *self._state())
@@ -210,6 +217,7 @@ class Synthesizer:
             f"cycle {cycle + 1}/{self.settings.cycles}: {self.task.metric} {record.quality:.3f}, "
             f"{record.macs / 1e6:.2f} M MACs, feasible {record.feasible_fraction:.0%}, "
             f"distinct {record.distinct_fraction:.0%}"
+            f"{'' if stands else '; the generator before was better and goes on'}"
         )
 
     def _tell(
@@ -220,35 +228,72 @@ class Synthesizer:
             self.pair.tell(evaluation.architecture, evaluation.reason)
             return
         told = {**evaluation.metrics, **self._expected(evaluation.metrics, lift)}
-        key = self.prototype.space.key(evaluation.architecture)
-        self.pair.tell(evaluation.architecture, told, responses.get(key))
+        self.pair.tell(evaluation.architecture, told, responses.get(self._key(evaluation)))
 
     def _expected(self, metrics: Mapping[str, Metric], lift: float) -> dict[str, Metric]:
         """Quality, and what follows from it, as they are expected to end."""
         quality = lifted(metrics[self.task.metric], lift)
         return {quality.name: quality, **derived_metrics(quality, metrics)}
 
-    def _again(self, architecture: Architecture, lift: float) -> dict[str, Metric]:
-        """What is expected today of a network of the last cycle."""
+    def _again(self, member: Member, lift: float) -> Member:
+        """What is expected today of a network that was evaluated on earlier weights."""
+        architecture = member.architecture
         module, cost = self.evaluator.extract(architecture), self.prototype.cost(architecture)
         quality = self.evaluator.quality(module, cost, "validation", self.settings.validation_limit)
-        return self._expected(quality | computed_metrics(cost), lift)
+        # What a device said of it does not depend on the weights.
+        return Member(
+            architecture, {**member.metrics, **self._expected(quality | computed_metrics(cost), lift)}
+        )
+
+    def _settle(
+        self, judged: Sequence[Evaluation], incumbents: Sequence[Member], lift: float, *, contested: bool
+    ) -> tuple[float | None, bool]:
+        """Decide whether the update stands, and by which chance that its networks are the better ones."""
+        challengers = [
+            Member(found.architecture, {**found.metrics, **self._expected(found.metrics, lift)})
+            for found in judged
+        ]
+        better = None
+        if contested:
+            better = superiority(challengers, incumbents, self.requirements, self.pair.performance)
+        stands = better is None or better >= EVEN
+        if not stands:
+            self.pair.revert()
+        self._incumbents = challengers[:INCUMBENTS] if stands else list(incumbents)
+        return better, stands
 
     def _drawn(self, first: int, count: int) -> list[Architecture]:
         return [self.prototype.canonical(self.pair.generate(first + i, repair=True)) for i in range(count)]
 
+    def _taught(self, first: int, count: int) -> list[Architecture]:
+        """Networks to train: over a range of budgets, each for one of them."""
+        budgets = self.pair.budgets
+        if not budgets:
+            return self._drawn(first, count)
+        found = []
+        for seed in range(first, first + count):
+            wanted = self.requirements.moved(budgets.draw(np.random.default_rng([self.settings.seed, seed])))
+            found.append(self.prototype.canonical(self.pair.generate(seed, wanted, repair=True)))
+        return found
+
+    def _key(self, evaluation: Evaluation) -> str:
+        return self.prototype.space.key(evaluation.architecture)
+
     def _quality(self, evaluation: Evaluation) -> Metric:
         return evaluation.metrics[self.task.metric]
 
-    def _train(self, cycle: int, architectures: Sequence[Architecture]) -> float:
-        # The last cycle trains as long as two others: it has the last word on the weights.
-        done = cycle + 1 + (cycle + 1 == self.settings.cycles)
-        share = self.settings.warmup + (1 - self.settings.warmup) * done / (self.settings.cycles + 1)
+    def _train(self, cycle: int, architectures: Sequence[Architecture]) -> tuple[float, float]:
+        """Train the shared weights; the mean loss, and about how many MACs that took."""
+        # The last cycle trains as long as three others: at low rates, and for one generator alone.
+        done = cycle + 1 + 2 * (cycle + 1 == self.settings.cycles)
+        share = self.settings.warmup + (1 - self.settings.warmup) * done / (self.settings.cycles + 2)
         until = round(self.trainer.total_steps * share)
-        with self.progress.phase(
-            f"cycle {cycle + 1}/{self.settings.cycles}: train", until - self.trainer.step
-        ) as phase:
-            return self.trainer.train(architectures, until, phase)
+        steps = until - self.trainer.step
+        with self.progress.phase(f"cycle {cycle + 1}/{self.settings.cycles}: train", steps) as phase:
+            loss = self.trainer.train(architectures, until, phase)
+        macs = np.mean([self.prototype.cost(architecture).macs for architecture in architectures])
+        # A backward pass takes about twice what the forward pass does.
+        return loss, 3.0 * float(macs) * steps * self.settings.batch_size
 
     def _evaluate(self, cycle: int, what: str, architectures: Sequence[Architecture]) -> list[Evaluation]:
         if not architectures:
@@ -276,35 +321,35 @@ class Synthesizer:
         )
         return max(0.0, left * (self._ceiling - best))
 
-    def _follow_drift(self, anchors: Sequence[tuple[Architecture, Mapping[str, Metric]]]) -> None:
+    def _follow_drift(self, incumbents: Sequence[Member]) -> None:
         """Carry what was told earlier over to today's weights and today's outlook.
 
         Shared weights improve from cycle to cycle, deep networks later than shallow ones, so what was
         told earlier moves by as much as a few networks of the last cycle have, and counts for less.
         """
-        if not anchors:
+        if not incumbents:
             return
         for name in (self.task.metric, *DERIVED):
-            gains = [
-                now[name].value - told[name]
-                for (_, now), (_, told) in zip(anchors, self._anchors, strict=True)
-            ]
-            self.pair.drift(name, float(np.mean(gains)), TRUST)
-        for architecture, metrics in anchors:
-            self.pair.tell(architecture, metrics)
+            self.pair.drift(name, gains(self._incumbents, incumbents, name), TRUST)
+        for member in incumbents:
+            told = {name: member.metrics[name] for name in (self.task.metric, *DERIVED)}
+            self.pair.tell(member.architecture, told)
 
-    def _probe(self, cycle: int, evaluations: Sequence[Evaluation]) -> dict[str, dict[str, float]]:
+    def _probe(
+        self, cycle: int, evaluations: Sequence[Evaluation], trained_macs: float
+    ) -> dict[str, dict[str, float]]:
         """Responses by network key and ``vertex.stimulus``, on validation inputs."""
+        wanted = self.settings.probes_per_cycle
+        networks, samples = affordable(self.prototype, wanted, PROBING * trained_macs)
         batch = next(self.task.batches("validation", batch_size=64, seed=self.settings.seed, shuffle=True))
-        prober = Prober(self.prototype, batch.inputs, seed=self.settings.seed + cycle)
+        prober = Prober(self.prototype, batch.inputs[:samples], seed=self.settings.seed + cycle)
         answers: dict[str, dict[str, float]] = {}
-        for evaluation in evaluations[: self.settings.probes_per_cycle]:
-            network = self.evaluator.extract(evaluation.architecture)
-            state = {name: tensor.clone() for name, tensor in self.weights.averages().items()}
-            self.prototype.plan(evaluation.architecture).scatter_(state, network.state_dict())
+        for evaluation in evaluations[:networks]:
+            state = self.evaluator.carried(evaluation.architecture)
             responses = prober.probe(evaluation.architecture, state)
-            key = self.prototype.space.key(evaluation.architecture)
+            key = self._key(evaluation)
             answers[key] = {f"{r.vertex}.{r.stimulus}": r.output for r in responses}
+            answers[key] |= {f"{r.vertex}.{r.stimulus}.downstream": r.downstream for r in responses}
         return answers
 
     def resume(self) -> bool:
@@ -317,7 +362,7 @@ class Synthesizer:
         self.trainer.restore(_under("momentum", found.tensors), found.state["trainer"])
         for name, order in _under("ranking", found.tensors).items():
             self.prototype.set_ranking(name, order)
-        self._anchors = [(item["architecture"], item["expected"]) for item in found.state["anchors"]]
+        self._incumbents = [Member.from_json(item) for item in found.state["incumbents"]]
         self._ceiling = float(found.state["ceiling"])
         self.next_cycle = found.cycle + 1
         return True
@@ -342,31 +387,14 @@ class Synthesizer:
         tensors |= {f"weights.{name}": tensor for name, tensor in self.weights.state().items()}
         tensors |= {f"momentum.{name}": tensor for name, tensor in momenta.items()}
         tensors |= {f"ranking.{name}": order for name, order in self.prototype.ranking.items()}
-        anchors = [
-            {"architecture": architecture, "expected": expected} for architecture, expected in self._anchors
-        ]
-        return tensors, {**values, "trainer": numbers, "anchors": anchors, "ceiling": self._ceiling}
+        incumbents = [member.to_json() for member in self._incumbents]
+        return tensors, {**values, "trainer": numbers, "incumbents": incumbents, "ceiling": self._ceiling}
 
     @contextmanager
     def _timed(self, seconds: dict[str, float], phase: str) -> Iterator[None]:
         begun = time.perf_counter()
         yield
-        seconds[phase] = time.perf_counter() - begun
-
-
-def lifted(quality: Metric, lift: float) -> Metric:
-    """A quality as it is expected to end, with its interval; only the pair hears of it, no table shows it."""
-    low, high = quality.interval or (quality.value, quality.value)
-    return replace(
-        quality,
-        value=min(1.0, quality.value + lift),
-        interval=(min(1.0, low + lift), min(1.0, high + lift)),
-        source=f"{quality.source}, {lift:+.4f} for the training still to come",
-    )
-
-
-def _values(metrics: Mapping[str, Metric]) -> dict[str, float]:
-    return {name: metric.value for name, metric in metrics.items()}
+        seconds[phase] = seconds.get(phase, 0.0) + time.perf_counter() - begun
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

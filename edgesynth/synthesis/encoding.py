@@ -18,7 +18,7 @@ from torch import Tensor
 
 from edgesynth.space import Architecture, Choice, Space, Switch, Value, Width
 
-__all__ = ["Encoding", "Indices", "mutate"]
+__all__ = ["Encoding", "Indices", "distinct", "keys", "mutate"]
 
 Indices = NDArray[np.int64]
 
@@ -63,6 +63,9 @@ class Encoding:
         self.basis = torch.stack(outputs)
         centre = (self.legal / self.legal.sum(1, keepdim=True)).to(torch.float64)
         self.centre = centre.flatten() @ self.projection
+        # A feature sees one dimension only: its centred value by the choice there, [V, P].
+        table = self.projection.view(dims, slots, -1)[self.owner, :, torch.arange(len(self.owner))]
+        self._table = (table - self.centre[:, None]).T.contiguous()
 
     def onehot(self, indices: Indices | Tensor) -> Tensor:
         """Value indices ``[n, D]`` to padded one-hot ``[n, D, V]``."""
@@ -73,6 +76,10 @@ class Encoding:
     def features(self, onehot: Tensor) -> Tensor:
         """Padded one-hot or probabilities ``[n, D, V]`` to features ``[n, P]``, centred over the space."""
         return onehot.flatten(1) @ self.projection - self.centre
+
+    def embed(self, indices: Indices) -> Tensor:
+        """The features ``[n, P]`` of value indices ``[n, D]``."""
+        return self._table.gather(0, torch.from_numpy(indices)[:, self.owner])
 
     def indices(self, architectures: Sequence[Mapping[str, Value]]) -> Indices:
         """Architectures to value indices ``[n, D]``."""
@@ -106,6 +113,20 @@ class Encoding:
             block[:, d] = moved[rows, cols]
             out.append(block)
         return np.concatenate(out) if out else indices[:0]
+
+
+def keys(indices: Indices) -> list[bytes]:
+    """A hashable key per row of value indices ``[n, D]``, the same as the row's ``tobytes()``."""
+    if not indices.size:
+        return [b""] * len(indices)
+    rows = np.ascontiguousarray(indices)
+    found: list[bytes] = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1])))[:, 0].tolist()
+    return found
+
+
+def distinct(indices: Indices) -> int:
+    """How many rows of value indices ``[n, D]`` differ."""
+    return len(set(keys(indices)))
 
 
 def mutate(encoding: Encoding, parents: Indices, rng: np.random.Generator) -> Indices:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from edgesynth.deploy.onnx import export_onnx
-from edgesynth.errors import RequirementsNotMet
+from edgesynth.errors import RequirementError, RequirementsNotMet
 from edgesynth.graph import Cost, Prototype, Recipe, save_network
 from edgesynth.metrics import Metric
 from edgesynth.space import Architecture
@@ -114,13 +115,35 @@ class Generator:
         self.evaluator = evaluator
         self.requirements = requirements
         self.task = task
+        self._budgets: Requirements | None = None  # those that the pair was taught
 
     def architecture(self, seed: int) -> Architecture:
         """What the policy answers to a seed, moved inside the bounds on cost by its own preferences.
 
         Takes milliseconds; no data is involved.
         """
-        return self.prototype.canonical(self.pair.generate(seed, repair=True))
+        return self.prototype.canonical(self.pair.generate(seed, self._budgets, repair=True))
+
+    def under(self, requirements: Requirements) -> Generator:
+        """The same generator for other budgets; nothing is learned anew.
+
+        Args:
+            requirements: Bounds on the same metrics, on the same sides.
+
+        Raises:
+            RequirementError: They bound something else, or lie outside the range that was taught.
+        """
+        taught = self.pair.requirements
+        if not self.pair.budgets.covers(requirements.vector(taught)):
+            times = math.exp(self.pair.budgets.span)
+            raise RequirementError(
+                f"{requirements.text!r} lies outside what the generator was taught: {taught.text}, and "
+                f"budgets up to {times:.3g} times looser or tighter; learn one with a larger [synthesis] "
+                "budget_range"
+            )
+        other = Generator(self.prototype, self.pair, self.evaluator, requirements, self.task, self.polish)
+        other._budgets = requirements
+        return other
 
     def generate(self, seed: int, *, polish: Polish | None = None, thorough: bool = True) -> GeneratedNetwork:
         """The network of a seed, with weights, evaluated on all validation data and on the device.

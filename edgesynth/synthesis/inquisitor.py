@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgesynth.synthesis.belief import Belief, Interpretation
+from edgesynth.synthesis.budgets import Budgets
 from edgesynth.synthesis.candidates import Costs
 from edgesynth.synthesis.encoding import Encoding, Indices
 from edgesynth.synthesis.observations import Observations
@@ -29,7 +30,7 @@ from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.responses import ResponseModel
 from edgesynth.synthesis.surrogate import Regression
-from edgesynth.synthesis.teaching import Teaching, Update
+from edgesynth.synthesis.teaching import Lesson, Teaching, Update
 
 __all__ = ["Inquisitor"]
 
@@ -39,6 +40,9 @@ _ADDED: Final = 0.5
 
 class Inquisitor:
     """``theta_I``: an uncertainty-aware model of every metric that is not free.
+
+    Attributes:
+        teaching: How it teaches the generator, and where the last lesson ended.
 
     Args:
         encoding: The space's encoding.
@@ -52,17 +56,18 @@ class Inquisitor:
         self, encoding: Encoding, requirements: Requirements, performance: Performance, costs: Costs
     ) -> None:
         self.encoding = encoding
+        self._requirements = requirements
         self._costs = costs
         self._responses = ResponseModel(encoding.owner)
         self._metrics = Regression(encoding.owner)
         self._interpretation = Interpretation(requirements, performance, costs.scales)
-        self._teaching = Teaching(encoding, self.believe)
+        self.teaching = Teaching(encoding, self.believe)
 
     # --- theta_I: learning ---
 
     def learn(self, seen: Observations, steps: int) -> None:
         """Fit ``theta_I`` to every observation; 0 steps only conditions on them."""
-        base = self.encoding.features(self.encoding.onehot(seen.indices))
+        base = self.encoding.embed(seen.indices)
         self._responses.fit(base, seen.responses, steps)
         targets, noise = self._interpretation.observe(seen)
         self._metrics.fit(self._interpretation.outputs, self.features(seen.indices), targets, noise, steps)
@@ -76,7 +81,7 @@ class Inquisitor:
 
     def features(self, indices: Indices) -> Tensor:
         """An architecture, its exact costs, and its predicted probe responses: ``[n, P]``."""
-        base = self.encoding.features(self.encoding.onehot(indices))
+        base = self.encoding.embed(indices)
         added = [self._costs.features(indices), self._responses.predict(base)]
         return torch.cat([base, *(_ADDED * part for part in added)], dim=1)
 
@@ -90,6 +95,11 @@ class Inquisitor:
             shape = (len(self._interpretation.outputs), len(x))
             return torch.zeros(shape, dtype=torch.float64), torch.ones(shape, dtype=torch.float64)
         return self._metrics.posterior(x)
+
+    def bounds(self, requirements: Requirements | None = None) -> Tensor:
+        """The vector ``[1, R]`` of requirements; by default of the taught ones."""
+        wanted = requirements or self._requirements
+        return torch.tensor([wanted.vector(self._requirements)], dtype=torch.float64)
 
     @torch.no_grad()
     def believe(self, indices: Indices, bounds: Tensor | None = None) -> Belief:
@@ -117,7 +127,7 @@ class Inquisitor:
 
     def initial(self, policy: Policy, family: Indices) -> Tensor:
         """The change of ``theta_G`` that makes the policy draw a given family ``[n, D]``."""
-        return self._teaching.initial(policy, family)
+        return self.teaching.initial(policy, family)
 
     def delta(
         self,
@@ -126,11 +136,13 @@ class Inquisitor:
         *,
         steps: int = 40,
         diversity: float = 0.1,
-        span: float = 0.0,
+        budgets: Budgets | None = None,
         start: Indices | None = None,
     ) -> Update:
         """``delta theta_G = I(G; theta_I)``; arguments as for :meth:`Teaching.delta`."""
-        return self._teaching.delta(policy, rng, steps=steps, diversity=diversity, span=span, start=start)
+        return self.teaching.delta(
+            policy, rng, steps=steps, diversity=diversity, budgets=budgets, start=start
+        )
 
     # --- state ---
 
@@ -138,12 +150,12 @@ class Inquisitor:
         """Everything learned that is a tensor; what observations determine is left out."""
         out = {f"hyper.metrics.{name}": value for name, value in self._metrics.hyper.items()}
         out |= {f"hyper.probe.{name}": value for name, value in self._responses.regression.hyper.items()}
-        out["population"] = torch.from_numpy(self._teaching.members)
+        out |= self.teaching.lesson.tensors()
         return out
 
     def to_json(self) -> dict[str, Any]:
         """Everything learned that is a number."""
-        return {"temperature": self._teaching.temperature, "caution": self._teaching.caution}
+        return self.teaching.lesson.to_json()
 
     def restore(self, tensors: Mapping[str, Tensor], data: Mapping[str, Any]) -> None:
         """Read what :meth:`tensors` and :meth:`to_json` gave; observations are to be learned again."""
@@ -154,9 +166,7 @@ class Inquisitor:
             regression.forget()
             regression.hyper = _under(prefix, tensors)
         self._interpretation.forget()
-        self._teaching.members = tensors["population"].numpy()
-        self._teaching.temperature = float(data["temperature"])
-        self._teaching.caution = float(data["caution"])
+        self.teaching.lesson = Lesson.read(tensors, data)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

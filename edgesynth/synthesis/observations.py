@@ -243,6 +243,7 @@ class Memory:
         self._requirements = requirements
         self._told: dict[bytes, Told] = {}
         self._pending: dict[bytes, None] = {}
+        self._table: Observations | None = None
         self.evaluations = 0
 
     def __len__(self) -> int:
@@ -274,6 +275,7 @@ class Memory:
         Raises:
             ArchitectureError: The architecture does not fit the space.
         """
+        self._table = None
         key = self._space.encode(architecture).tobytes()
         self._told.setdefault(key, Told()).add(told)
         if told.evaluated:
@@ -282,34 +284,22 @@ class Memory:
 
     def drift(self, metric: str, offset: float, trust: float = 1.0) -> None:
         """Shift and discount every value of a metric that is not pinned; see :meth:`Told.drift`."""
+        self._table = None
         for told in self._told.values():
             told.drift(metric, offset, trust)
 
     def observations(self) -> Observations:
         """Everything told so far as a table."""
-        told = list(self._told.values())
-        names = sorted({name for item in told for name in item.metrics})
-        means = {name: [item.mean(name) for item in told] for name in names}
-        values = {name: np.array([mean.value for mean in column]) for name, column in means.items()}
-        noise = {name: np.array([1.0 / mean.weight for mean in column]) for name, column in means.items()}
-        failed = np.array([len(t.failures) / t.tries if t.tries else np.nan for t in told])
-        probes = sorted({name for item in told for name in item.responses})
-        responses = np.array([[item.responses.get(name, np.nan) for name in probes] for item in told])
-        responses = responses.reshape(len(told), len(probes))
-        slack = {}
-        for name in names:
-            ends = [item.slack[name] for item in told if name in item.slack]
-            if ends:
-                slack[name] = (float(np.mean([e[0] for e in ends])), float(np.mean([e[1] for e in ends])))
-        utility = self._utility({**values, **self._costs(self.told)})
-        return Observations(self.told, values, noise, utility, failed, responses, slack)
+        if self._table is None:
+            self._table = self._tabulated()
+        return self._table
 
-    def standing(self) -> Standing:
+    def standing(self, requirements: Requirements | None = None) -> Standing:
         """Performance of what was told and is not stale, and whether it is surely inside the requirements."""
         seen = self.observations()
         values = {**seen.values, **self._costs(seen.indices)}
         feasible = np.isfinite(seen.utility) & ~(seen.failed > 0.5)
-        for item in self._requirements:
+        for item in requirements or self._requirements:
             column = values.get(item.metric, np.full(len(seen.indices), np.nan))
             low, high = seen.slack.get(item.metric, (0.0, 0.0))
             safe = column - low if item.sense == ">=" else column + high
@@ -330,11 +320,30 @@ class Memory:
 
     def restore(self, data: Mapping[str, Any]) -> None:
         """Read what :meth:`to_json` gave."""
+        self._table = None
         self.evaluations = int(data["evaluations"])
         self._pending = {np.array(row, dtype=np.int64).tobytes(): None for row in data["pending"]}
         self._told = {
             np.array(item["choice"], dtype=np.int64).tobytes(): Told.from_json(item) for item in data["known"]
         }
+
+    def _tabulated(self) -> Observations:
+        told = list(self._told.values())
+        names = sorted({name for item in told for name in item.metrics})
+        means = {name: [item.mean(name) for item in told] for name in names}
+        values = {name: np.array([mean.value for mean in column]) for name, column in means.items()}
+        noise = {name: np.array([1.0 / mean.weight for mean in column]) for name, column in means.items()}
+        failed = np.array([len(t.failures) / t.tries if t.tries else np.nan for t in told])
+        probes = sorted({name for item in told for name in item.responses})
+        responses = np.array([[item.responses.get(name, np.nan) for name in probes] for item in told])
+        responses = responses.reshape(len(told), len(probes))
+        slack = {}
+        for name in names:
+            ends = [item.slack[name] for item in told if name in item.slack]
+            if ends:
+                slack[name] = (float(np.mean([e[0] for e in ends])), float(np.mean([e[1] for e in ends])))
+        utility = self._utility({**values, **self._costs(self.told)})
+        return Observations(self.told, values, noise, utility, failed, responses, slack)
 
     def _utility(self, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
         """Performance ``[N]``, not a number where a metric that it needs is missing."""

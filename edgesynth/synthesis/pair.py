@@ -32,6 +32,7 @@ from edgesynth.errors import InputError, RunError
 from edgesynth.metrics import Metric
 from edgesynth.space import Architecture, Space, Value
 from edgesynth.synthesis.acquisition import promising
+from edgesynth.synthesis.budgets import Budgets
 from edgesynth.synthesis.candidates import Computed, Costs, opening, proportional
 from edgesynth.synthesis.candidates import repair as move_inside
 from edgesynth.synthesis.encoding import Encoding, Indices
@@ -40,6 +41,7 @@ from edgesynth.synthesis.observations import Memory, Told
 from edgesynth.synthesis.performance import Performance, as_performance
 from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.requirements import Requirements
+from edgesynth.synthesis.teaching import Lesson
 
 __all__ = ["GeneratorInquisitor", "PairState"]
 
@@ -55,6 +57,9 @@ class PairState:
 class GeneratorInquisitor:
     """Learns a generator of architectures that maximise ``U`` under hard requirements.
 
+    Attributes:
+        budgets: The range of budgets that the generator is taught.
+
     Args:
         space: The dimensions that are free.
         requirements: The bounds, or their mapping form.
@@ -65,8 +70,9 @@ class GeneratorInquisitor:
             (:class:`~edgesynth.synthesis.candidates.BatchedCosts`).
         diversity: Strength of the term that keeps the generator's family wide. Small values give a
             narrow family around the best; distinctness itself is kept by its own multiplier.
-        span: Bounds up to ``exp(span)`` times looser or tighter are learned along, so that one
-            generator serves a range of budgets; 0 learns the given requirements only.
+        span: Budgets up to ``exp(span)`` times looser or tighter are learned along, so that one generator
+            serves a range of them (:mod:`~edgesynth.synthesis.budgets`); 0 learns the given
+            requirements only.
     """
 
     def __init__(
@@ -87,7 +93,7 @@ class GeneratorInquisitor:
         self.performance = as_performance(performance)
         self.seed = seed
         self.diversity = diversity
-        self.span = span
+        self.budgets = Budgets(self.requirements, span)
         self.cycles = 0
         self._lock = threading.RLock()
         self._encoding = Encoding(space)
@@ -99,6 +105,7 @@ class GeneratorInquisitor:
         self._fitted = 0
         self._taught = 0
         self._stale = True
+        self._kept: tuple[Tensor, Lesson] | None = None
 
     def initialise(self, count: int = 96) -> None:
         """``G_0``, from the prototype and the computed bounds alone, before anything was observed.
@@ -128,7 +135,8 @@ class GeneratorInquisitor:
             chosen = self._memory.pending[:0]
             first = min(n, self._start - len(self._memory))
             if first > 0:
-                chosen = opening(self._encoding, self._costs, self._memory.seen, first, rng)
+                widest = self.budgets.loosest if self.budgets else self.requirements
+                chosen = opening(self._encoding, self._costs, self._memory.seen, first, rng, widest)
             if len(chosen) < n:
                 self._learn()
                 chosen = np.concatenate([chosen, self._promising(n - len(chosen), chosen, rng)])
@@ -213,7 +221,24 @@ class GeneratorInquisitor:
         """
         with self._lock:
             self._learn(teach=False)
+            self._taught = self._memory.evaluations
             return self._teach(steps)
+
+    def keep(self) -> None:
+        """Remember the generator as it is, to come back to it if its next updates are not borne out."""
+        with self._lock:
+            self._kept = (self.policy.theta, self.inquisitor.teaching.lesson)
+
+    def revert(self) -> None:
+        """Come back to the generator that was kept; what the inquisitor has learned stays.
+
+        Raises:
+            RunError: None was kept.
+        """
+        with self._lock:
+            if self._kept is None:
+                raise RunError("there is no generator to come back to; call keep() before the update")
+            self.policy.theta, self.inquisitor.teaching.lesson = self._kept
 
     def predict(
         self, architectures: Sequence[Mapping[str, Value]]
@@ -240,6 +265,10 @@ class GeneratorInquisitor:
         with self._lock:
             tensors = {"policy.theta": self.policy.theta.clone()}
             tensors |= {f"inquisitor.{k}": v.clone() for k, v in self.inquisitor.tensors().items()}
+            if self._kept is not None:
+                theta, lesson = self._kept
+                tensors["kept.theta"] = theta.clone()
+                tensors |= {f"kept.{name}": value for name, value in lesson.tensors().items()}
             meta = {
                 "space": self.space.to_json(),
                 "requirements": self.requirements.to_json(),
@@ -250,6 +279,7 @@ class GeneratorInquisitor:
                 "taught": self._taught,
                 "noise": self.policy.noise,
                 "inquisitor": self.inquisitor.to_json(),
+                "kept": self._kept and self._kept[1].to_json(),
                 **self._memory.to_json(),
             }
             return PairState(tensors, meta)
@@ -276,6 +306,11 @@ class GeneratorInquisitor:
                 {k.removeprefix(prefix): v.clone() for k, v in state.tensors.items() if k.startswith(prefix)},
                 meta["inquisitor"],
             )
+            self._kept = None
+            if meta["kept"] is not None:
+                kept = {name.removeprefix("kept."): value for name, value in state.tensors.items()}
+                lesson = Lesson.read(kept, meta["kept"])
+                self._kept = (state.tensors["kept.theta"].clone(), lesson)
             self._memory.restore(meta)
             self._stale = True
 
@@ -313,7 +348,7 @@ class GeneratorInquisitor:
             rng,
             steps=steps,
             diversity=self.diversity,
-            span=self.span,
+            budgets=self.budgets,
             start=self._memory.standing().leaders(8),
         )
         self.policy.theta = self.policy.theta + update.delta
@@ -321,12 +356,23 @@ class GeneratorInquisitor:
         return update.record
 
     def _promising(self, count: int, chosen: Indices, rng: np.random.Generator) -> Indices:
-        return promising(
-            self.inquisitor,
-            self.policy,
-            self._costs,
-            self._memory.standing(),
-            np.concatenate([self._memory.pending, chosen]),
-            count,
-            rng,
-        )
+        """``count`` architectures for the taught requirements; over a range, each for another budget."""
+        found = chosen[:0]
+        while len(found) < count:
+            wanted, many = self.requirements, count
+            if self.budgets:
+                wanted, many = self.requirements.moved(self.budgets.draw(rng)), 1
+            more = promising(
+                self.inquisitor,
+                self.policy,
+                self._costs,
+                self._memory.standing(wanted),
+                np.concatenate([self._memory.pending, chosen, found]),
+                many,
+                rng,
+                wanted,
+            )
+            found = np.concatenate([found, more])
+            if len(more) < many:
+                break
+        return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -21,10 +22,29 @@ from edgesynth.errors import InputError
 from edgesynth.space import Architecture
 from edgesynth.synthesis.encoding import Encoding, Indices
 
-__all__ = ["Policy"]
+__all__ = ["Likelihood", "Policy"]
 
 _HIDDEN: Final = 128
 _ILLEGAL: Final = -1e9
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """How likely a policy makes some choices, and everything its gradient is made of.
+
+    Attributes:
+        log_p: Logarithm of the probability of each row at temperature 1, ``[n]``.
+        features: Of the choices, ``[n, P]``.
+        bounds: Requirement vectors ``[n, R]``.
+        before: Inputs of the hidden units ``[n, H]``.
+        surprise: The slope of ``log_p`` in the padded logits, ``[n, D * V]``: one-hot less probability.
+    """
+
+    log_p: Tensor
+    features: Tensor
+    bounds: Tensor
+    before: Tensor
+    surprise: Tensor
 
 
 class Policy:
@@ -49,7 +69,6 @@ class Policy:
         # An output moves the logits of one dimension; a hidden unit of degree d sees the first d.
         settles = (encoding.basis.view(outputs, dims, slots).abs().sum(2) > 0).to(torch.int64).argmax(1)
         degree = torch.arange(_HIDDEN) % max(1, dims - 1) + 1
-        self._settles = settles
         self._masks = (
             (encoding.owner[:, None] < degree[None, :]).to(torch.float64),
             (degree[:, None] <= settles[None, :]).to(torch.float64),
@@ -64,6 +83,10 @@ class Policy:
             (_HIDDEN,),
             (outputs,),
         )
+        self._order = degree.argsort(stable=True)
+        ascending = degree[self._order]
+        self._settled = [int((ascending <= d).sum()) for d in range(dims)]
+        self._outputs = [(int((settles < d).sum()), int((settles <= d).sum())) for d in range(dims)]
         rng = np.random.default_rng([seed, 1])
         scales = (1.0, 0.1 / math.sqrt(_HIDDEN), 0.0, 0.3, 0.0, 1.0, 0.0)
         parts = [
@@ -77,14 +100,45 @@ class Policy:
         Args:
             indices: Value indices.
             bounds: Requirement vectors ``[n, R]``.
-            theta: The parameters to differentiate in.
+            theta: The parameters, in which it may be differentiated.
         """
-        onehot = self.encoding.onehot(indices)
-        features = self.encoding.features(onehot)
+        return self.likelihood(indices, bounds, theta).log_p
+
+    def likelihood(self, indices: Indices, bounds: Tensor, theta: Tensor) -> Likelihood:
+        """As :meth:`log_probability`, with what :meth:`gradient` needs."""
+        features = self.encoding.embed(indices)
         w1, w2, skip, bound1, bound2, b1, b2 = self._unpack(theta)
-        hidden = torch.nn.functional.silu(features @ w1 + bounds @ bound1 + b1)
-        logits = self._padded(hidden @ w2 + features @ skip + bounds @ bound2 + b2)
-        return (logits.log_softmax(2) * onehot).sum((1, 2))
+        before = torch.addmm(b1, features, w1) + bounds @ bound1
+        hidden = torch.nn.functional.silu(before)
+        out = torch.addmm(b2, hidden, w2) + features @ skip + bounds @ bound2
+        logits = (out @ self.encoding.basis).view(-1, *self.encoding.legal.shape)
+        scores = logits.masked_fill(~self.encoding.legal, _ILLEGAL).log_softmax(2)
+        chosen = torch.from_numpy(indices)[:, :, None]
+        log_p = scores.gather(2, chosen)[:, :, 0].sum(1)
+        ones = torch.ones((), dtype=torch.float64).expand(chosen.shape)
+        surprise = (-scores.detach().exp()).scatter_add_(2, chosen, ones)
+        return Likelihood(log_p, features, bounds, before, surprise.flatten(1))
+
+    @torch.no_grad()
+    def gradient(self, likelihood: Likelihood, weight: Tensor, theta: Tensor) -> Tensor:
+        """The gradient of ``sum(weight * log_p)`` in ``theta``, in closed form.
+
+        Args:
+            likelihood: Of some choices under ``theta``.
+            weight: One per row, ``[n]``.
+            theta: The parameters.
+        """
+        _, w2, *_ = self._unpack(theta)
+        before, features, bounds = likelihood.before, likelihood.features, likelihood.bounds
+        gate = before.sigmoid()
+        hidden = before * gate
+        out = (likelihood.surprise * weight[:, None]) @ self.encoding.basis.T
+        # silu'(x) = s(x) (1 + x (1 - s(x)))
+        slope = (out @ w2.T) * gate * (1.0 + before - hidden)
+        parts = [features.T @ slope, hidden.T @ out, features.T @ out]
+        parts = [part * mask for part, mask in zip(parts, self._masks, strict=True)]
+        parts += [bounds.T @ slope, bounds.T @ out, slope.sum(0), out.sum(0)]
+        return torch.cat([part.flatten() for part in parts])
 
     @torch.no_grad()
     def draw(self, gumbel: Tensor, bounds: Tensor, theta: Tensor | None = None) -> tuple[Indices, Tensor]:
@@ -101,22 +155,29 @@ class Policy:
         w1, w2, skip, bound1, bound2, b1, b2 = self._unpack(self.theta if theta is None else theta)
         encoding = self.encoding
         dims, slots = encoding.legal.shape
-        before = bounds @ bound1 + b1 - (encoding.centre @ w1)
+        # A hidden unit is settled by the first dimensions; in the order of their degrees, each is so once.
+        order = self._order
+        before = (bounds @ bound1 + b1 - (encoding.centre @ w1))[:, order]
         direct = bounds @ bound2 + b2 - (encoding.centre @ skip)
-        table = encoding.projection.view(dims, slots, -1)
-        basis = encoding.basis.view(-1, dims, slots)
-        chosen = torch.zeros(len(gumbel), dims, dtype=torch.int64)
+        into_hidden = (encoding.projection @ w1[:, order]).view(dims, slots, -1)
+        into_output = (encoding.projection @ skip).view(dims, slots, -1)
+        w2 = w2[order]
+        hidden = torch.empty_like(before)
+        chosen = torch.zeros(dims, len(gumbel), dtype=torch.int64)
         noisy = torch.full_like(gumbel, _ILLEGAL)
+        known = 0
         for d in range(dims):
-            mine = self._settles == d
-            out = torch.nn.functional.silu(before) @ w2[:, mine] + direct[:, mine]
-            logits = (out @ basis[mine, d]).masked_fill(~encoding.legal[d], _ILLEGAL)
-            noisy[:, d] = logits + self.noise * gumbel[:, d]
-            chosen[:, d] = noisy[:, d].argmax(1)
-            seen = table[d, chosen[:, d]]
-            before = before + seen @ w1
-            direct = direct + seen @ skip
-        return chosen.numpy(), noisy
+            settled, (first, last) = self._settled[d], self._outputs[d]
+            hidden[:, known:settled] = torch.nn.functional.silu(before[:, known:settled])
+            known = settled
+            out = torch.addmm(direct[:, first:last], hidden[:, :known], w2[:known, first:last])
+            count = int(encoding.counts[d])
+            logits = out @ encoding.basis.view(-1, dims, slots)[first:last, d, :count]
+            noisy[:, d, :count] = logits.add_(gumbel[:, d, :count], alpha=self.noise)
+            chosen[d] = noisy[:, d, :count].argmax(1)
+            before[:, known:] += into_hidden[d, :, known:][chosen[d]]
+            direct[:, last:] += into_output[d, :, last:][chosen[d]]
+        return chosen.T.contiguous().numpy(), noisy
 
     def imagine(self, count: int, rng: np.random.Generator) -> Tensor:
         """Gumbel noise ``[n, D, V]`` distributed as that of real seeds."""
@@ -154,10 +215,6 @@ class Policy:
         parts = torch.split(theta, [math.prod(shape) for shape in self._shapes])
         tensors = [part.view(shape) for part, shape in zip(parts, self._shapes, strict=True)]
         return [t * mask for t, mask in zip(tensors, self._masks, strict=False)] + tensors[len(self._masks) :]
-
-    def _padded(self, outputs: Tensor) -> Tensor:
-        legal = self.encoding.legal
-        return (outputs @ self.encoding.basis).view(-1, *legal.shape).masked_fill(~legal, _ILLEGAL)
 
 
 def _gumbel(uniform: NDArray[np.float64]) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgesynth.synthesis.encoding import Encoding, Indices
+from edgesynth.synthesis.encoding import Encoding, Indices, distinct
 
 __all__ = ["Ascent", "Population", "Weights"]
 
@@ -59,6 +59,10 @@ class Population:
         self.short, self._utility = weigh(members)
         self._visited: list[Indices] = [members]
 
+    def weighed(self) -> None:
+        """Weigh the members again, after what weighs them has changed."""
+        self.short, self._utility = self._weigh(self.members)
+
     def propose(
         self, proposal: Indices, rng: np.random.Generator, log_odds: NDArray[np.float64] | None = None
     ) -> NDArray[np.float64]:
@@ -82,7 +86,7 @@ class Population:
         self.members = np.where(accept[:, None], proposal, self.members)
         self.short = np.where(accept, short, self.short)
         self._utility = np.where(accept, utility, self._utility)
-        varied = len(np.unique(self.members, axis=0)) / len(self.members)
+        varied = distinct(self.members) / len(self.members)
         self.temperature *= 1.05 if varied < self.VARIED else 0.97
         self.temperature = min(max(self.temperature, self._coldest), self.HOTTEST)
         self._visited = [*self._visited[1 - self._MEMORY :], self.members]

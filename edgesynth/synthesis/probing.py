@@ -2,8 +2,8 @@
 
 The inquisitor injects a stimulus ``x`` at chosen vertices and observes the reactionary response
 ``y`` at others (method, "What is published", 4). A vertex here is a coupled dimension of the
-prototype, or a removable block; a stimulus multiplies its signal by a gate. Gates may differ per
-sample, so one forward pass carries many stimuli side by side.
+prototype, or a removable block; a stimulus multiplies its signal by a gate, or takes another sample's.
+Both may differ per sample, so one forward pass carries many stimuli side by side.
 
 Two uses:
   * :func:`channel_impact` asks every unit of every dimension at once what its loss would cost, and
@@ -24,10 +24,18 @@ from edgesynth.graph import Prototype
 from edgesynth.space import Architecture
 from edgesynth.tasks import Batch, Task
 
-__all__ = ["STIMULI", "Prober", "Response", "channel_impact"]
+__all__ = ["STIMULI", "Prober", "Response", "affordable", "channel_impact", "rank_channels"]
 
-STIMULI = ("drop", "scale", "noise")
-"""Stimuli a prober injects: zero half the units, halve the signal, multiply by 1 + 0.5 N(0, 1)."""
+STIMULI = ("drop", "scale", "noise", "swap")
+"""Stimuli a prober injects: zero half the units, halve the signal, multiply by 1 + 0.5 N(0, 1), or take the
+signal of another sample."""
+
+_FEWEST_SAMPLES, _MOST_SAMPLES = 2, 8
+
+_RANKED_AT_ONCE = 1 << 20  # input values; ranking keeps all their activations for the backward pass
+
+AT_ONCE = 1 << 22
+"""Input values of one forward pass while probing; what does not fit goes into the next."""
 
 
 def channel_impact(prototype: Prototype, task: Task, batches: Iterable[Batch]) -> dict[str, Tensor]:
@@ -61,6 +69,39 @@ def channel_impact(prototype: Prototype, task: Task, batches: Iterable[Batch]) -
     return {name: total / max(1, samples) for name, total in sums.items()}
 
 
+def rank_channels(prototype: Prototype, task: Task, seed: int) -> None:
+    """Order every dimension's units by their impact on the prototype's loss on training data.
+
+    Args:
+        prototype: Its ranking is set.
+        task: Gives samples and the loss.
+        seed: Decides which samples.
+    """
+    size = max(1, min(128, _RANKED_AT_ONCE // prototype.example_input[0][0].numel()))
+    impact = channel_impact(
+        prototype, task, task.batches("train", batch_size=size, seed=seed, shuffle=True, limit=1024)
+    )
+    for dimension in prototype.dimensions:
+        order = torch.argsort(impact[dimension.name], descending=True, stable=True)
+        prototype.set_ranking(dimension.name, order)
+
+
+def affordable(prototype: Prototype, networks: int, budget_macs: float) -> tuple[int, int]:
+    """How many networks can be probed, and on how many samples each, within a budget.
+
+    Args:
+        prototype: The network whose slices are probed; every stimulus runs all of it on every sample.
+        networks: How many are wanted. Fewer come out only where two samples for each are too many.
+        budget_macs: Multiply-accumulates that may be spent.
+    """
+    vertices = len(prototype.dimensions) + len(prototype.blocks)
+    a_sample = max(1, vertices * len(STIMULI) * prototype.cost().macs)
+    samples = int(budget_macs // (max(1, networks) * a_sample))
+    if samples >= _FEWEST_SAMPLES:
+        return networks, min(_MOST_SAMPLES, samples)
+    return min(networks, int(budget_macs // (_FEWEST_SAMPLES * a_sample))), _FEWEST_SAMPLES
+
+
 @dataclass(frozen=True)
 class Response:
     """What a stimulus at one vertex caused.
@@ -69,11 +110,14 @@ class Response:
         vertex: The dimension or block that was stimulated.
         stimulus: One of :data:`STIMULI`.
         output: Mean over samples of ``|y' - y| / |y|``, the relative change of the network's output.
+        downstream: The same of what the other vertices' readers hear (mean absolute signal per unit),
+            averaged over those vertices; vertices upstream hear no change.
     """
 
     vertex: str
     stimulus: str
     output: float
+    downstream: float = 0.0
 
 
 class Prober:
@@ -81,7 +125,7 @@ class Prober:
 
     Args:
         prototype: The network whose slices are probed.
-        inputs: Validation inputs, ``samples x ...``; a few dozen are enough.
+        inputs: Validation inputs, ``samples x ...``; a few are enough, and a swap needs two.
         seed: Decides which units a stimulus drops and the noise.
     """
 
@@ -101,25 +145,59 @@ class Prober:
         base = self._base_gates(architecture)
         vertices = [name for name, gate in base.items() if float(gate.abs().sum()) > 0]
         plan = [(vertex, stimulus) for vertex in vertices for stimulus in STIMULI]
-        inputs = self._inputs[: max(2, len(self._inputs) // 8)]
-        share = len(inputs)
+        inputs, share = self._inputs, len(self._inputs)
+        generator = torch.Generator().manual_seed(self._seed)
         with torch.no_grad():
-            calm = self._run(inputs, {n: g.expand(share, *g.shape) for n, g in base.items()}, state)
-            stirred = self._run(
-                inputs.repeat(len(plan), *([1] * (inputs.ndim - 1))), self._gates(base, plan, share), state
-            )
-        change = (stirred.reshape(len(plan), *calm.shape) - calm).flatten(2).norm(dim=2)
-        output = (change / calm.flatten(1).norm(dim=1).clamp_min(1e-6)).mean(1)
-        answers = dict(zip(plan, output.tolist(), strict=True))
+            undisturbed = {name: gate.expand(share, *gate.shape) for name, gate in base.items()}
+            calm, heard = self._run(inputs, undisturbed, {}, state)
+            found = [
+                self._stir(base, part, inputs, generator, state, calm, heard)
+                for part in _parts(plan, max(1, AT_ONCE // inputs.numel()))
+            ]
+        output, downstream = (torch.cat(columns) for columns in zip(*found, strict=True))
+        answers = dict(zip(plan, zip(output.tolist(), downstream.tolist(), strict=True), strict=True))
         return [
-            Response(vertex, stimulus, answers.get((vertex, stimulus), 0.0))
+            Response(vertex, stimulus, *answers.get((vertex, stimulus), (0.0, 0.0)))
             for vertex in base
             for stimulus in STIMULI
         ]
 
-    def _run(self, inputs: Tensor, gates: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Tensor:
-        out: Tensor = torch.func.functional_call(self._gated, dict(state), (inputs, dict(gates)))
-        return out
+    def _stir(
+        self,
+        base: Mapping[str, Tensor],
+        plan: list[tuple[str, str]],
+        inputs: Tensor,
+        generator: torch.Generator,
+        state: Mapping[str, Tensor],
+        calm: Tensor,
+        heard: Mapping[str, Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Responses at the output and downstream to some stimuli, side by side: each ``[stimuli]``."""
+        share = len(inputs)
+        stirred, reheard = self._run(
+            inputs.repeat(len(plan), *([1] * (inputs.ndim - 1))),
+            _gates(base, plan, share, generator),
+            _swaps(base, plan, share),
+            state,
+        )
+        others = torch.stack([_relative_change(reheard[name], heard[name], len(plan)) for name in heard])
+        elsewhere = torch.tensor([[float(name != vertex) for vertex, _ in plan] for name in heard])
+        downstream = (others * elsewhere).sum(0) / elsewhere.sum(0).clamp_min(1)
+        return _relative_change(stirred, calm, len(plan)), downstream
+
+    def _run(
+        self,
+        inputs: Tensor,
+        gates: Mapping[str, Tensor],
+        swaps: Mapping[str, Tensor],
+        state: Mapping[str, Tensor],
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The output, and what the readers of every dimension hear, ``[samples, units]``."""
+        watch = [dimension.name for dimension in self._prototype.dimensions]
+        got: tuple[Tensor, dict[str, Tensor]] = torch.func.functional_call(
+            self._gated, dict(state), (inputs, dict(gates), watch, dict(swaps))
+        )
+        return got
 
     def _base_gates(self, architecture: Architecture) -> dict[str, Tensor]:
         """Gates that make the full network behave as the slice."""
@@ -133,20 +211,43 @@ class Prober:
             gates[block.name] = torch.tensor(float(bool(architecture[block.name])))
         return gates
 
-    def _gates(
-        self, base: Mapping[str, Tensor], plan: list[tuple[str, str]], share: int
-    ) -> dict[str, Tensor]:
-        """Per-sample gates, ``(stimuli * share) x units``: each stretch of samples has one stimulus."""
-        generator = torch.Generator().manual_seed(self._seed)
-        gates = {name: gate.expand(len(plan) * share, *gate.shape).clone() for name, gate in base.items()}
-        for turn, (vertex, stimulus) in enumerate(plan):
+
+def _parts(plan: list[tuple[str, str]], size: int) -> list[list[tuple[str, str]]]:
+    return [plan[first : first + size] for first in range(0, len(plan), size)]
+
+
+def _gates(
+    base: Mapping[str, Tensor], plan: list[tuple[str, str]], share: int, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Per-sample gates, ``(stimuli * share) x units``: each stretch of samples has one stimulus."""
+    gates = {name: gate.expand(len(plan) * share, *gate.shape).clone() for name, gate in base.items()}
+    for turn, (vertex, stimulus) in enumerate(plan):
+        gate = base[vertex]
+        if stimulus == "drop":
+            factor = (torch.rand(gate.shape, generator=generator) < 0.5).float()
+        elif stimulus == "scale":
+            factor = torch.full(gate.shape, 0.5)
+        elif stimulus == "noise":
+            factor = 1 + 0.5 * torch.randn(gate.shape, generator=generator)
+        else:
+            continue
+        gates[vertex][turn * share : (turn + 1) * share] = gate * factor
+    return gates
+
+
+def _swaps(vertices: Iterable[str], plan: list[tuple[str, str]], share: int) -> dict[str, Tensor]:
+    """From which sample each one takes its signal, by vertex, ``[stimuli * share]``."""
+    itself = torch.arange(len(plan) * share)
+    swaps = {vertex: itself.clone() for vertex in vertices if (vertex, "swap") in plan}
+    for turn, (vertex, stimulus) in enumerate(plan):
+        if stimulus == "swap":
             rows = slice(turn * share, (turn + 1) * share)
-            gate = base[vertex]
-            if stimulus == "drop":
-                factor = (torch.rand(gate.shape, generator=generator) < 0.5).float()
-            elif stimulus == "scale":
-                factor = torch.full(gate.shape, 0.5)
-            else:
-                factor = 1 + 0.5 * torch.randn(gate.shape, generator=generator)
-            gates[vertex][rows] = gate * factor
-        return gates
+            swaps[vertex][rows] = itself[rows].roll(1)
+    return swaps
+
+
+def _relative_change(stirred: Tensor, calm: Tensor, stimuli: int) -> Tensor:
+    """Mean over samples of ``|y' - y| / |y|`` per stimulus: ``[stimuli]``."""
+    change = (stirred.reshape(stimuli, *calm.shape) - calm).flatten(2).norm(dim=2)
+    relative: Tensor = (change / calm.flatten(1).norm(dim=1).clamp_min(1e-6)).mean(1)
+    return relative

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Literal
@@ -294,6 +294,32 @@ class Requirements:
             if bound > 0 and mine[key] > 0
             else (mine[key] - bound) / (abs(bound) or 1.0)
             for key, bound in theirs.items()
+        )
+
+    def moved(self, vector: Iterable[float]) -> Requirements:
+        """The requirements whose :meth:`vector` against these is the given one."""
+        bounds: dict[str, list[str]] = {}
+        for item, ratio in zip(self._items, vector, strict=True):
+            apart = item.bound + ratio * (abs(item.bound) or 1.0)
+            bound = float(item.bound * math.exp(ratio) if item.bound > 0 else apart)
+            bounds.setdefault(item.metric, []).append(f"{item.sense} {bound!r}")
+        return Requirements(bounds)
+
+    def replaced(self, others: Requirements) -> Requirements:
+        """These requirements with the others' bounds in place of those on the same metric and side.
+
+        Raises:
+            RequirementError: There is no such bound to replace.
+        """
+        mine = {(item.metric, item.sense): item for item in self._items}
+        for item in others:
+            if (item.metric, item.sense) not in mine:
+                raise RequirementError(
+                    f"{item.text!r} replaces no requirement; those that can be replaced: {self.text}"
+                )
+            mine[item.metric, item.sense] = item
+        return Requirements(
+            {name: [i.condition for i in mine.values() if i.metric == name] for name in self.metrics}
         )
 
     def to_json(self) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -28,6 +29,8 @@ class SynthesisSettings:
         validation_limit: Validation samples per evaluation inside cycles; ``None`` uses all.
         calibration_samples: Training samples that re-estimate batch-norm statistics of a slice.
         diversity: Strength of the term that keeps the generator's networks different.
+        budget_range: How many times looser or tighter the budgets may be that the generator serves
+            besides; 1 learns the required ones only. Bounds on quality stay as they are.
         performance: Name of U.
         seed: Everything random follows from it.
     """
@@ -45,6 +48,7 @@ class SynthesisSettings:
     validation_limit: int | None = 2000
     calibration_samples: int = 1024
     diversity: float = 0.1
+    budget_range: float = 1.0
     performance: str = "netscore"
     seed: int = 0
 
@@ -58,6 +62,8 @@ class SynthesisSettings:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InputError(f"{name} must be above 0, got {value}")
+        if not 1 <= self.budget_range < math.inf:
+            raise InputError(f"budget_range is a factor of at least 1, got {self.budget_range}")
         if not 0 <= self.warmup < 1:
             raise InputError(f"warmup is a share in [0, 1), got {self.warmup}")
         for name in ("polish_epochs", "diversity", "probes_per_cycle"):

@@ -26,6 +26,9 @@ def summarise(
     performance: Performance,
     *,
     quality: str,
+    better: float | None,
+    stands: bool,
+    efficiency: Mapping[str, float],
     seconds: Mapping[str, float],
     epochs: float,
     notes: Mapping[str, Any],
@@ -39,6 +42,9 @@ def summarise(
         requirements: What they are judged by.
         performance: Scores them.
         quality: Name of the task's metric.
+        better: The chance that these networks are better than those of the generator before.
+        stands: Whether their generator went on.
+        efficiency: Information efficiency by vertex.
         seconds: Wall time by phase.
         epochs: Passes over the training data so far.
         notes: Kept as they are.
@@ -70,6 +76,9 @@ def summarise(
         bytes=mean("bytes"),
         information_density=mean("information_density"),
         binding=binding.most_common(1)[0][0] if binding else "",
+        better=better,
+        stands=stands,
+        efficiency=dict(efficiency),
         seconds=dict(seconds),
         epochs=epochs,
         notes=dict(notes),

@@ -12,11 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["GaussianProcess", "Regression", "Warp"]
+__all__ = ["GaussianProcess", "Kernel", "Regression", "Warp"]
 
 _JITTER: Final = 1e-6
 _MISSING: Final = 1e6
 _LEAST_NOISE: Final = 1e-5
+_BLOCK: Final = 2**15
+"""Kernel entries predicted from at a time: they stay in the cache, and memory is reused."""
 
 
 @dataclass(frozen=True)
@@ -113,21 +115,21 @@ class GaussianProcess:
         first, second = torch.zeros_like(self.hyper), torch.zeros_like(self.hyper)
         loss = math.nan
         for step in range(1, steps + 1):
-            hyper = self.hyper.clone().requires_grad_(True)
-            kernel = self._kernel(hyper, x, x) + torch.diag_embed(self._noise(hyper, noise, seen))
-            with torch.no_grad():
-                factor = torch.linalg.cholesky(kernel)
-                inverse = torch.cholesky_inverse(factor)
-                alpha = (inverse @ target[:, :, None])[:, :, 0]
-                # d(-log p)/dK, so that only the cheap elementwise kernel is differentiated.
-                slope = 0.5 * (inverse - alpha[:, :, None] * alpha[:, None, :])
+            hyper = self.hyper
+            kernel = Kernel(hyper, self.owner, x)
+            factor = torch.linalg.cholesky(_plus_diagonal(kernel.matrix, self._noise(hyper, noise, seen)))
+            inverse = torch.cholesky_inverse(factor)
+            alpha = (inverse @ target[:, :, None])[:, :, 0]
+            # d(-log p)/dK
+            slope = torch.baddbmm(inverse, alpha[:, :, None], alpha[:, None, :], beta=0.5, alpha=-0.5)
+            grad = kernel.gradient(slope) + (hyper - self._prior) / self._spread**2
+            own = torch.where(seen, slope.diagonal(dim1=1, dim2=2) * noise, 0.0).sum(1)
+            grad[:, -1] += hyper[:, -1].exp() * own
+            if step == steps:
                 diagonal = factor.diagonal(dim1=1, dim2=2).log()
                 fit = 0.5 * (target * alpha).sum(1) + torch.where(seen, diagonal, 0.0).sum(1)
-            prior = 0.5 * (((hyper - self._prior) / self._spread) ** 2).sum()
-            ((kernel * slope).sum() + prior).backward()  # type: ignore[no-untyped-call]
-            loss = float((fit.sum() + prior.detach()) / seen.sum().clamp_min(1))
-            assert hyper.grad is not None
-            grad = hyper.grad
+                prior = 0.5 * (((hyper - self._prior) / self._spread) ** 2).sum()
+                loss = float((fit.sum() + prior) / seen.sum().clamp_min(1))
             first = 0.9 * first + 0.1 * grad
             second = 0.95 * second + 0.05 * grad.square()
             rate = 0.15 * min(1.0, 2.0 * (1 - (step - 1) / steps))
@@ -139,40 +141,87 @@ class GaussianProcess:
     def condition(self, x: Tensor, y: Tensor, noise: Tensor) -> None:
         """Condition on data under the present hyperparameters; arguments as for :meth:`fit`."""
         seen = ~y.isnan()
-        kernel = self._kernel(self.hyper, x, x) + torch.diag_embed(self._noise(self.hyper, noise, seen))
-        self._inverse = torch.cholesky_inverse(torch.linalg.cholesky(kernel))
+        kernel = Kernel(self.hyper, self.owner, x).matrix
+        noisy = _plus_diagonal(kernel, self._noise(self.hyper, noise, seen))
+        self._inverse = torch.cholesky_inverse(torch.linalg.cholesky(noisy))
         self._alpha = (self._inverse @ torch.where(seen, y, 0.0)[:, :, None])[:, :, 0]
         self._x = x
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of every output at ``x [C, P]``: each ``[B, C]``."""
-        cross = self._kernel(self.hyper, x, self._x)
+        rows = max(1, _BLOCK // max(1, self._alpha.numel()))
+        parts = [self._posterior(block) for block in torch.split(x, rows)]
+        return torch.cat([mean for mean, _ in parts], dim=1), torch.cat([std for _, std in parts], dim=1)
+
+    def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        cross = Kernel(self.hyper, self.owner, x, self._x).matrix
         mean = (cross @ self._alpha[:, :, None])[:, :, 0]
-        variance = self._diagonal(x) - ((cross @ self._inverse) * cross).sum(2)
+        variance = self._diagonal(x) - (cross @ self._inverse).mul_(cross).sum(2)
         return mean, variance.clamp_min(1e-8).sqrt()
 
     def covariance(self, x: Tensor, other: Tensor) -> Tensor:
         """Posterior covariance between ``x [C, P]`` and ``other [E, P]``: ``[B, C, E]``."""
-        left, right = self._kernel(self.hyper, x, self._x), self._kernel(self.hyper, other, self._x)
-        return self._kernel(self.hyper, x, other) - left @ self._inverse @ right.transpose(1, 2)
+        left, right, both = (
+            Kernel(self.hyper, self.owner, *pair).matrix
+            for pair in ((x, self._x), (other, self._x), (x, other))
+        )
+        return both - left @ (self._inverse @ right.transpose(1, 2))
 
     def _noise(self, hyper: Tensor, noise: Tensor, seen: Tensor) -> Tensor:
         variance = (hyper[:, -1:].exp() + _LEAST_NOISE) * noise + _JITTER
         return torch.where(seen, variance, _MISSING)
 
-    def _kernel(self, hyper: Tensor, x: Tensor, other: Tensor) -> Tensor:
-        scale = (0.5 * hyper[:, self.owner]).exp()[:, None, :]
-        left, right = x * scale, other * scale
-        gram = left @ right.transpose(1, 2)
-        squares = left.square().sum(2)[:, :, None] + right.square().sum(2)[:, None, :]
-        linear, local = hyper[:, -3, None, None].exp(), hyper[:, -2, None, None].exp()
-        distance = torch.sub(squares, gram, alpha=2.0).mul_(5.0).clamp_min(1e-12).sqrt()
-        matern = (1.0 + distance + distance.square() / 3.0) * (-distance).exp()
-        return 0.5 + linear * gram + local * matern
-
     def _diagonal(self, x: Tensor) -> Tensor:
         weight = self.hyper[:, self.owner].exp()
         return 0.5 + self.hyper[:, -3, None].exp() * (weight @ x.square().T) + self.hyper[:, -2, None].exp()
+
+
+class Kernel:
+    """The kernel of every output between two sets of features, and its slope in the hyperparameters.
+
+    Attributes:
+        matrix: ``[B, C, E]``.
+
+    Args:
+        hyper: Hyperparameters ``[B, G + 3]``.
+        owner: The group of each feature, ``[P]``.
+        x: Features ``[C, P]``.
+        other: Features ``[E, P]``; by default the same.
+    """
+
+    def __init__(self, hyper: Tensor, owner: Tensor, x: Tensor, other: Tensor | None = None) -> None:
+        self._hyper, self._owner, self._x = hyper, owner, x
+        scale = (0.5 * hyper[:, owner]).exp()[:, None, :]
+        left = x * scale
+        right = left if other is None else other * scale
+        self._gram = left @ right.transpose(1, 2)
+        squares = left.square().sum(2)[:, :, None] + right.square().sum(2)[:, None, :]
+        linear, local = hyper[:, -3, None, None].exp(), hyper[:, -2, None, None].exp()
+        # In place, for these are the most costly lines of all.
+        distance = squares.sub_(self._gram, alpha=2.0).mul_(5.0).clamp_min_(1e-12).sqrt_()
+        self._distance, self._decay = distance, distance.neg().exp_()
+        self._matern = torch.addcmul(distance, distance, distance, value=1 / 3).add_(1.0).mul_(self._decay)
+        self.matrix = torch.addcmul(self._gram * linear, self._matern, local).add_(0.5)
+
+    def gradient(self, slope: Tensor) -> Tensor:
+        """The gradient ``[B, G + 3]`` of ``sum(slope * matrix)``, for a symmetric slope ``[B, N, N]``."""
+        hyper, x = self._hyper, self._x
+        linear, local = hyper[:, -3, None].exp(), hyper[:, -2, None].exp()
+        grad = torch.zeros_like(hyper)
+        grad[:, -3] = linear[:, 0] * (slope * self._gram).sum((1, 2))
+        grad[:, -2] = local[:, 0] * (slope * self._matern).sum((1, 2))
+        # d Matern / d |x - x'|^2 = -5/6 (1 + d) exp(-d)
+        apart = (self._distance + 1.0).mul_(self._decay).mul_(slope).mul_(-5 / 6 * local[:, :, None])
+        both = torch.sub(slope * linear[:, :, None], apart, alpha=2.0)
+        per_feature = ((both @ x) * x).sum(1) + 2.0 * apart.sum(2) @ x.square()
+        per_feature *= hyper[:, self._owner].exp()
+        return grad.index_add_(1, self._owner, per_feature)
+
+
+def _plus_diagonal(matrix: Tensor, diagonal: Tensor) -> Tensor:
+    """``[B, N, N]``, changed in place, with ``[B, N]`` added to its diagonal."""
+    matrix.diagonal(dim1=1, dim2=2).add_(diagonal)
+    return matrix
 
 
 class Regression:

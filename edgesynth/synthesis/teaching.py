@@ -18,19 +18,21 @@ believes it, and ``delta theta_G`` is gradient ascent on the likelihood that the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from edgesynth.synthesis.belief import Belief
-from edgesynth.synthesis.encoding import Encoding, Indices, mutate
+from edgesynth.synthesis.budgets import Budgets
+from edgesynth.synthesis.encoding import Encoding, Indices, distinct, mutate
 from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.population import Ascent, Population, Weights
 
-__all__ = ["Teaching", "Update"]
+__all__ = ["Lesson", "Teaching", "Update"]
 
 _POPULATION: Final = 256
 _RATE: Final = 1e-2
@@ -39,6 +41,10 @@ _FRESH: Final = 128
 _CAUTION: Final = 1.5
 _LEAST_CAUTION: Final = 0.75
 _DOUBT: Final = 1.0
+_OUTSIDE: Final = 0.015
+_GAIN: Final = 0.1
+_MOST_RESERVE: Final = 0.3
+_NEIGHBOURS: Final = 16
 
 
 @dataclass(frozen=True)
@@ -54,8 +60,41 @@ class Update:
     record: Mapping[str, Any]
 
 
-class Teaching:
+@dataclass(frozen=True)
+class Lesson:
     """What lasts from one lesson to the next.
+
+    Attributes:
+        members: The population of imagined architectures, ``[n, D]``; empty before the first lesson.
+        temperature: ``T``.
+        reserve: Over a range of budgets, how much tighter than its own budget each member lives, in
+            logarithms, ``[256]``: as much as keeps the generator's draws inside. Of one budget the generator
+            learns where its wall is; of many it learns where they are about.
+        caution: Standard deviations in hand.
+    """
+
+    members: Indices
+    temperature: float = 1.0
+    caution: float = _CAUTION
+    reserve: NDArray[np.float64] = field(default_factory=lambda: np.zeros(_POPULATION))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that is one figure per member."""
+        return {"population": torch.from_numpy(self.members), "reserve": torch.from_numpy(self.reserve)}
+
+    def to_json(self) -> dict[str, float]:
+        """The rest."""
+        return {"temperature": self.temperature, "caution": self.caution}
+
+    @classmethod
+    def read(cls, tensors: Mapping[str, Tensor], data: Mapping[str, float]) -> Lesson:
+        """Read what :meth:`tensors` and :meth:`to_json` gave."""
+        members, reserve = tensors["population"].numpy(), tensors["reserve"].numpy()
+        return cls(members, float(data["temperature"]), float(data["caution"]), reserve)
+
+
+class Teaching:
+    """Teaches one lesson after another.
 
     A requirement is a wall, not a price: a member of the population inside never leaves, and one
     outside only moves closer. ``T`` falls to its least value and rises only as far as members repeat.
@@ -64,9 +103,7 @@ class Teaching:
     for is explored by what the pair asks, and a generator that runs after it leaves trained networks behind.
 
     Attributes:
-        members: The population of imagined architectures, ``[n, D]``; empty before the first lesson.
-        temperature: ``T``.
-        caution: Standard deviations in hand.
+        lesson: Where the last one ended.
 
     Args:
         encoding: The space's encoding.
@@ -74,9 +111,7 @@ class Teaching:
     """
 
     def __init__(self, encoding: Encoding, believe: Callable[[Indices, Tensor], Belief]) -> None:
-        self.members: Indices = np.empty((0, len(encoding.space)), dtype=np.int64)
-        self.temperature = 1.0
-        self.caution = _CAUTION
+        self.lesson = Lesson(np.empty((0, len(encoding.space)), dtype=np.int64))
         self._encoding = encoding
         self._believe = believe
 
@@ -90,12 +125,11 @@ class Teaching:
         """
         bounds = torch.zeros(len(family), policy.bounds, dtype=torch.float64)
         ascent = Ascent(policy.theta, _RATE)
+        even = torch.full((len(family),), -1.0 / max(1, len(family)), dtype=torch.float64)
         for _ in range(steps):
-            leaf = ascent.theta.clone().requires_grad_(True)
-            (-policy.log_probability(family, bounds, leaf).mean()).backward()  # type: ignore[no-untyped-call]
-            assert leaf.grad is not None
-            ascent.step(leaf.grad)
-        self.members = family[np.arange(_POPULATION) % len(family)]
+            shown = policy.likelihood(family, bounds, ascent.theta)
+            ascent.step(policy.gradient(shown, even, ascent.theta))
+        self.lesson = replace(self.lesson, members=family[np.arange(_POPULATION) % len(family)])
         return ascent.theta - policy.theta
 
     def delta(
@@ -105,7 +139,7 @@ class Teaching:
         *,
         steps: int = 40,
         diversity: float = 0.1,
-        span: float = 0.0,
+        budgets: Budgets | None = None,
         start: Indices | None = None,
     ) -> Update:
         """``delta theta_G``: teach the generator on imagined seeds.
@@ -118,50 +152,79 @@ class Teaching:
             rng: Draws the imagined seeds.
             steps: Population sweeps, and as many gradient steps.
             diversity: The least temperature, in units of the spread of the better observations.
-            span: Half of the population imagines bounds up to ``exp(span)`` times looser or tighter.
+            budgets: The range to teach; each member lives under a budget of its own, the same in every
+                lesson. By default the taught requirements alone.
             start: Architectures ``[n, D]`` to seed the population with.
         """
-        bounds = _imagined_bounds(policy.bounds, span, rng)
-        members = self.members
+        members, caution, reserve = self.lesson.members, self.lesson.caution, self.lesson.reserve
+        bounds = torch.zeros(_POPULATION, policy.bounds, dtype=torch.float64)
+        strict = bounds
+        if budgets:
+            bounds = budgets.rows(_POPULATION)
+            strict = budgets.tightened(bounds, reserve)
         if not len(members):
             members, _ = policy.draw(policy.imagine(_POPULATION, rng), bounds)
         if start is not None:
             members = np.concatenate([start, members[len(start) :]])
-        caution = self.caution
 
         def weigh(indices: Indices) -> Weights:
-            return _weights(self._believe(indices, bounds), caution)
+            return _weights(self._believe(indices, strict), caution)
 
-        walk = Population(self._encoding, members, weigh, self.temperature, diversity)
+        walk = Population(self._encoding, members, weigh, self.lesson.temperature, diversity)
         ascent = Ascent(policy.theta, _RATE)
         loss = None
+        even = torch.full((_POPULATION,), -1.0 / _POPULATION, dtype=torch.float64)
         for step in range(steps):
-            leaf = ascent.theta.clone().requires_grad_(True)
-            warning = torch.zeros((), dtype=torch.float64)
+            slope, loss = torch.zeros_like(ascent.theta), 0.0
             if step % _GLOBAL == 0:
                 drawn, _ = policy.draw(policy.imagine(_POPULATION, rng), bounds, ascent.theta)
-                log_p = policy.log_probability(drawn, bounds, leaf)
+                shown = policy.likelihood(drawn, bounds, ascent.theta)
                 own = policy.log_probability(walk.members, bounds, ascent.theta)
-                outside = torch.from_numpy(walk.propose(drawn, rng, (own - log_p.detach()).numpy()))
-                warning = _GLOBAL * ((outside - outside.mean()) * log_p).mean()
+                outside = torch.from_numpy(walk.propose(drawn, rng, (own - shown.log_p).numpy()))
+                if budgets:
+                    outside, move = self._outside(drawn, bounds, walk.short <= 0)
+                    reserve = np.clip(reserve + move, 0.0, _MOST_RESERVE * budgets.span)
+                    strict = budgets.tightened(bounds, reserve)
+                    walk.weighed()
+                warning = _GLOBAL * (outside - outside.mean()) / _POPULATION
+                slope += policy.gradient(shown, warning, ascent.theta)
+                loss += float(warning @ shown.log_p)
             else:
                 walk.propose(mutate(self._encoding, walk.members, rng), rng)
-            loss = warning - policy.log_probability(walk.lesson(rng), bounds, leaf).mean()
-            loss.backward()  # type: ignore[no-untyped-call]
-            assert leaf.grad is not None
-            ascent.step(leaf.grad)
-        self.members, self.temperature = walk.members, walk.temperature
+            shown = policy.likelihood(walk.lesson(rng), bounds, ascent.theta)
+            ascent.step(slope + policy.gradient(shown, even, ascent.theta))
+            loss += float(even @ shown.log_p)
         # A region too small for a varied family is one that caution has cut too close.
-        cramped = self.temperature >= 0.9 * Population.HOTTEST
-        self.caution = max(_LEAST_CAUTION, 0.8 * caution) if cramped else min(_CAUTION, 1.1 * caution)
+        cramped = walk.temperature >= 0.9 * Population.HOTTEST
+        next_caution = max(_LEAST_CAUTION, 0.8 * caution) if cramped else min(_CAUTION, 1.1 * caution)
+        self.lesson = Lesson(walk.members, walk.temperature, next_caution, reserve)
         record = {
-            "loss": None if loss is None else float(loss.detach()),
+            "loss": loss,
             "population_feasible": float((walk.short <= 0).mean()),
-            "temperature": self.temperature,
+            "temperature": walk.temperature,
             "caution": caution,
             **self._examine(policy, ascent.theta, rng),
         }
         return Update(ascent.theta - policy.theta, record)
+
+    def _outside(
+        self, drawn: Indices, bounds: Tensor, settled: NDArray[np.bool_]
+    ) -> tuple[Tensor, NDArray[np.float64]]:
+        """1 where a draw lies outside its budget, else 0, and how its reserve should move: each ``[n]``.
+
+        Stochastic approximation (H. Robbins and S. Monro, 1951) of the reserve at which a small share does,
+        for neighbouring budgets together; where it leaves no room for the members, it shrinks.
+
+        Args:
+            drawn: What the generator draws under each row's budget, ``[n, D]``.
+            bounds: The budgets, ``[n, R]``.
+            settled: Which members are inside their tightened budget, ``[n]``.
+        """
+        short, _ = _weights(self._believe(drawn, bounds), _LEAST_CAUTION)
+        outside = (short > 0).astype(np.float64)
+        share, room = (part.reshape(-1, _NEIGHBOURS).mean(1) for part in (outside, settled))
+        move = np.where(room > 0.75, share - _OUTSIDE, -2 * _OUTSIDE).repeat(_NEIGHBOURS)
+        return torch.from_numpy(outside), _GAIN * move
 
     def _examine(self, policy: Policy, theta: Tensor, rng: np.random.Generator) -> dict[str, float | None]:
         """What is believed of fresh draws of a taught generator."""
@@ -173,17 +236,8 @@ class Teaching:
         return {
             "utility": float(utility[inside].mean() * belief.unit) if inside.any() else None,
             "feasible": float(inside.mean()),
-            "distinct": len(np.unique(fresh, axis=0)) / _FRESH,
+            "distinct": distinct(fresh) / _FRESH,
         }
-
-
-def _imagined_bounds(count: int, span: float, rng: np.random.Generator) -> Tensor:
-    """The requirement vector that each member lives under, ``[n, R]``."""
-    bounds = torch.zeros(_POPULATION, count, dtype=torch.float64)
-    if span > 0:
-        half = _POPULATION // 2
-        bounds[half:] = torch.from_numpy(rng.uniform(-span, span, (_POPULATION - half, count)))
-    return bounds
 
 
 def _weights(belief: Belief, caution: float) -> Weights:

@@ -220,7 +220,7 @@ class ClassificationTask:
         return (1 - weight) * hard + weight * temperature**2 * soft
 
     def score(
-        self, module: nn.Module, split: Split, *, limit: int | None = None, batch_size: int = 512
+        self, module: nn.Module, split: Split, *, limit: int | None = None, batch_size: int = 128
     ) -> ClassificationScore:
         """Top-1 accuracy with its Wilson interval, and the confusion behind it.
 

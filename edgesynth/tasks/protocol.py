@@ -118,7 +118,7 @@ class Task(Protocol):
         ...
 
     def score(
-        self, module: nn.Module, split: Split, *, limit: int | None = None, batch_size: int = 512
+        self, module: nn.Module, split: Split, *, limit: int | None = None, batch_size: int = 128
     ) -> Score:
         """Run ``module`` in evaluation mode over the split and judge it; its mode is restored."""
         ...

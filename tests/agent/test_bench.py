@@ -29,6 +29,7 @@ def test_every_tensorrt_gives_latencies_phases_and_counts(release):
     assert found.conditions["runner"] == "tensorrt"
     assert found.conditions["cuda_access"] == "libcudart"
     assert found.conditions["cooling_active"] == []
+    assert 0 < found.conditions["sampler_cpu_share"] < 1  # of one core; a script plays the sensor here
     release.wait_until_quiet()
 
 

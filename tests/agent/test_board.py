@@ -223,7 +223,7 @@ def test_a_board_that_does_not_come_back_is_given_up(from_here, model, monkeypat
 
     assert code == 3
     (line,) = capfd.readouterr().err.splitlines()
-    assert re.match(r"edgesynth: the measurement on ssh://\S+ was lost: nothing new came for \d+ s", line)
+    assert re.match(r"edgesynth: the work on ssh://\S+ was lost: nothing new came for \d+ s", line)
     from_here.board.wait_until_quiet()  # nobody asks for the job, so it ends
     assert is_as_found(from_here.board)
     assert has_told(from_here, "nobody has followed the job for")

@@ -28,9 +28,39 @@ def test_every_tensorrt_builds_with_what_it_has(release):
 
     events = ask_build(release, batch=4, workspace_mb=100)
 
-    assert events[-1]["plan"] == str(release.folder / "engines" / (facts(events)["engine"] + ".plan"))
+    assert facts(events)["plan"] == str(release.folder / "engines" / (facts(events)["engine"] + ".plan"))
+    assert events[-1] == {"event": "end"}
     (told,) = map(json.loads, release.told("builds"))
-    assert told == {"flags": ["FP16"], "workspace": 100 << 20}
+    assert (told["flags"], told["workspace"], told["typed"]) == (["FP16"], 100 << 20, False)
+
+
+def test_what_one_build_measured_is_known_to_the_next(release):
+    ask_build(release)
+    ask_build(release, precision="fp32")
+    kept = list((release.folder / "engines").glob("*.timings"))
+    for place in kept:
+        place.write_bytes(b"half of it")
+    found = facts(ask_build(release, precision="int8"))
+
+    told = [json.loads(line)["timings"] for line in release.told("builds")]
+    old = release.control["tensorrt"]["version"] == "7.1.3"  # it has none
+    assert found["timings_kept"] is not old
+    assert len(kept) == (0 if old else 1)
+    assert told == ([None] * 3 if old else [0, 1, 0])  # what is damaged is measured anew
+
+
+@pytest.mark.parametrize("version", ["8.2.1", "10.3.0"])
+def test_precision_of_the_graph_is_asked_for_where_it_can_be_had(board, version):
+    board.set("tensorrt", version=version)
+
+    last = ask_build(board, typed=True)[-1]
+
+    if version == "8.2.1":
+        assert (last["event"], last["kind"]) == ("failed", "unsupported")
+        assert "precision in the graph" in last["reason"]
+    else:
+        told = json.loads(board.told("builds")[0])
+        assert (told["flags"], told["typed"]) == ([], True)
 
 
 def test_an_engine_is_built_once_per_model_precision_and_batch(board):

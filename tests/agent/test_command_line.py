@@ -3,11 +3,14 @@
 import json
 import re
 import shlex
+import shutil
 import socket
 from pathlib import Path
 
 import pytest
 from remote_board import RemoteBoard
+
+from edgesynth.devices import load_profile
 
 pytestmark = pytest.mark.ssh
 
@@ -33,7 +36,8 @@ def without_link(command):
 
 def test_the_other_commands_shown_for_boards_work(remote):
     for command in SHOWN:
-        if command[1] != "bench":
+        # Those that take longer have tests of their own.
+        if command[1] not in ("bench", "deploy", "run") and "calibrate" not in command:
             assert remote.run(*without_link(command), link="ssh://board").returncode == 0
 
 
@@ -117,7 +121,7 @@ REFUSALS = {  # how the board misbehaves, and what the one line says
 }
 
 
-TEDIOUS = ("garbage from the agent", "no power rail")  # found out late, or tried twice
+TEDIOUS = ("garbage from the agent",)  # tried twice
 
 
 @pytest.mark.parametrize(
@@ -176,3 +180,27 @@ def test_a_sensor_that_prints_garbage_gives_no_figure(remote, model):
     assert "the measurement is inconclusive: only" in only_line(done)
     assert done.returncode == 3
     assert "energy" not in done.stdout
+
+
+@pytest.mark.slow
+def test_a_board_behind_ssh_is_calibrated(remote, tmp_path):
+    """Every network takes this board as long, and its power is a constant: there is one true term of each."""
+    shutil.rmtree(remote.board.modules / "tensorrt")
+    remote.board.set("trtexec", call_ms=20.0, exact=True)
+    remote.board.set("tegrastats", curve={"mean_mw": 6000, "swing_mw": 0})
+
+    (command,) = [words for words in SHOWN if "calibrate" in words]
+    quick = ("--fewest", "--window", "2", "--clocks", "fixed", "--json")
+    done = remote.run(*without_link(command), *quick, link="ssh://board", timeout_s=1200)
+
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    calibration = told["calibration"]
+    assert calibration["provenance"] == "measured"
+    assert calibration["source"] == "jetson-tx2 ssh://board, MAXN"
+    assert calibration["latency_error"] < 0.1
+    assert calibration["terms"]["active_mw"] == pytest.approx(6000, rel=0.02)
+    assert calibration["terms"]["idle_mw"] == pytest.approx(6000, rel=0.02)
+    assert load_profile(tmp_path / command[-1]).calibration.networks >= 6
+    assert remote.board.present_mode() == "MAXP_CORE_ARM"
+    remote.board.wait_until_quiet()

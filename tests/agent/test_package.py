@@ -46,7 +46,7 @@ def test_a_wrong_verb_is_answered_with_the_right_ones(bare_board):
     )
 
     assert done.returncode == 2
-    assert b"bench, build, clean, fetch, info" in done.stderr
+    assert b"bench, build, bundles, clean, fetch, info" in done.stderr
 
 
 def test_a_request_that_is_no_json_is_refused(bare_board):

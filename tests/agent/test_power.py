@@ -116,7 +116,8 @@ def test_tegrastats_of_every_release_reaches_the_host(board, form):
     assert {record.rails["VDD_IN"] for record in records} == {5000}
     assert {record.rails["VDD_SYS_CPU"] for record in records} == {-398}
     assert found.conditions["sensor_way"] == "sudo tegrastats"
-    assert [line.split()[1:] for line in board.told("tegrastats")] == [["--interval", "20"]]
+    # Once to see whether it shows rails before anything is done, and once for the benchmark.
+    assert [line.split()[1:] for line in board.told("tegrastats")] == 2 * [["--interval", "20"]]
     board.wait_until_quiet()
 
 
@@ -161,6 +162,16 @@ def test_a_rail_that_the_profile_needs_must_be_there(board):
     assert event["kind"] == "sensor"
     assert "no power rail VDD_IN" in event["reason"]
     assert "shows VDD_SYS_GPU, VDD_SYS_CPU but not VDD_IN" in event["reason"]
+
+
+def test_a_missing_rail_is_told_before_anything_is_built_or_measured(board):
+    board.set("tegrastats", lost=["VDD_IN"])
+
+    events = board.bench(rails=["VDD_IN"])
+
+    assert events[-1]["kind"] == "sensor"
+    assert "latency" not in {event["event"] for event in events}
+    assert not (board.folder / "engines").exists()
 
 
 @pytest.mark.slow

@@ -98,12 +98,15 @@ def test_debug_shows_the_traceback(edgesynth: Callable[..., Any], folder: Path) 
     assert "Traceback" in loud.err
 
 
-def test_ctrl_c_exits_130(edgesynth: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_is_told_in_one_line_and_exits_130(
+    edgesynth: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(devices_verb, "_list", interrupt)
-    assert edgesynth("devices").code == 130
+    outcome = edgesynth("devices")
+    assert (outcome.code, outcome.err) == (130, "edgesynth: interrupted\n")
 
 
 def test_the_installed_process_keeps_stdout_clean_and_loads_no_torch_for_help() -> None:

@@ -139,6 +139,9 @@ CASES = {
         ("epochs = 1\n[task]", 'checkpoint = "trained.safetensors"\n[task]'),
     ),
     "missing pictures": Case(r"no folder .*photos; give a directory", data(PHOTOS)),
+    "no bound": Case(
+        r"--require 'macs = 2M' is no bound", command=("generate", "runs/none", "--require", "macs = 2M")
+    ),
     "missing run": Case(r"runs/none does not exist", command=("generate", "runs/none")),
     "missing ONNX file": Case(
         r"there is no ONNX file net\.onnx", command=("bench", "net.onnx", "--device", "jetson-tx2")

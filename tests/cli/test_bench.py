@@ -41,6 +41,7 @@ def test_measuring_twice_gives_the_same_simulated_figures(edgesynth: Callable[..
         (["resnet8", "--device", "jetson-tx2", "--precision", "int8"], 2, "cannot run int8"),
         (["resnet8", "--device", "jetson-tx2", "--mode", "MAXX"], 2, "did you mean"),
         (["resnet8", "--device", "jetson-tx2", "--link", "carrier-pigeon"], 3, "cannot be reached"),
+        (["resnet8", "--device", "host-cpu", "--link", "local", "--link", "local"], 2, "only once"),
         (["a.onnx", "--device", "jetson-tx2", "--input", "1x1"], 2, "--input is for modules"),
     ],
 )

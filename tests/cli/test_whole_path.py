@@ -18,6 +18,8 @@ from safetensors.torch import load_file
 
 import edgesynth as package
 from edgesynth.cli import main
+from edgesynth.cli.runs import draw_network
+from edgesynth.deploy.deployment import Network, find_onnx
 
 JOB = """
 [prototype]
@@ -99,6 +101,22 @@ def test_a_table_for_people_compares_with_the_prototype(edgesynth: Callable[...,
     assert "fewer)" in outcome.out
     assert "simulated" in outcome.out
     assert "--out DIR" in outcome.err
+
+
+@pytest.mark.ssh
+def test_a_network_of_a_run_is_drawn_with_its_data_before_a_board_is_asked(
+    edgesynth: Callable[..., Any], home: Path, tmp_path: Path
+) -> None:
+    network, task = draw_network(home / "run", 500)
+    assert isinstance(network, Network)
+    assert set(network.save(tmp_path / "net")) == {"recipe", "weights", "onnx"}
+    assert find_onnx(tmp_path / "net").is_file()
+    assert len(task.classes) == 10
+
+    nowhere = ("--device", "jetson-tx2", "--link", "ssh://127.0.0.1:9", "--quiet")
+    outcome = edgesynth("deploy", home / "run", "--seed", 500, *nowhere)
+    assert outcome.code == 3
+    assert "refused the connection" in outcome.err
 
 
 @pytest.mark.slow

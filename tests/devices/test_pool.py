@@ -166,7 +166,7 @@ def test_a_pool_opens_one_board_per_link():
 
 
 def test_boards_that_cannot_be_reached_are_set_aside(monkeypatch):
-    def open_board(name, link, *, mode):
+    def open_board(name, link, **options):
         if link.startswith("ssh://down"):
             raise LinkError(f"{link} cannot be reached")
         return make_board(link)

@@ -21,6 +21,7 @@ SECTIONS = {
     "`[sensor]`": profile.Sensor,
     "`[simulation]`": profile.Simulation,
     "`[simulation.rails.RAIL]`": profile.RailPower,
+    "`[calibration]`": profile.Calibration,
 }
 
 

@@ -179,6 +179,25 @@ def test_open_gates_leave_the_network_as_it_is(case_and_prototype: tuple[Case, P
     }
 
 
+def test_samples_that_swap_signals_change_places_only_where_they_do(
+    case_and_prototype: tuple[Case, Prototype],
+) -> None:
+    case, prototype = case_and_prototype
+    inputs = case.inputs(6)
+    names = [d.name for d in prototype.dimensions] + [block.name for block in prototype.blocks]
+    gated, itself = prototype.gated(), torch.arange(6)
+    with torch.no_grad():
+        calm = prototype.module(*inputs)
+        assert difference(gated(inputs, swaps=dict.fromkeys(names, itself)), calm) < 1e-6
+        for name in names:
+            # Five samples pass their signals round, the sixth keeps its own and its answer. A vertex that
+            # is read several times in a row swaps each time, so a shorter round would end where it began.
+            stirred = leaves(gated(inputs, swaps={name: torch.tensor([1, 2, 3, 4, 0, 5])}))
+            pairs = list(zip(stirred, leaves(calm), strict=True))
+            assert max(difference(one[5], other[5]) for one, other in pairs) < 1e-6
+            assert max(difference(one[:5], other[:5]) for one, other in pairs) > 1e-6
+
+
 def test_closed_gates_equal_masking_without_channel_norms(case_and_prototype: tuple[Case, Prototype]) -> None:
     case, prototype = case_and_prototype
     if any(layer.operator in ("layer_norm", "group_norm") for layer in prototype.cost().layers):

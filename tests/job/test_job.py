@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from edgesynth import zoo
-from edgesynth.errors import DataError, EdgesynthError, JobError, RequirementError
+from edgesynth.errors import DataError, EdgesynthError, InputError, JobError, RequirementError
 from edgesynth.job import Job
 from edgesynth.job.reader import parse_job
 
@@ -211,6 +211,14 @@ def test_a_device_is_opened_by_profile_link_and_mode(folder: Path) -> None:
     with device:
         assert "MAXQ" in device.describe()
     assert job(RESNET8 + DIGITS, folder).open_device() is None
+
+
+def test_a_device_may_be_several_boards(folder: Path) -> None:
+    asked = job(RESNET8 + DIGITS + '[device]\nname = "jetson-tx2"\nlink = ["ssh://a", "ssh://a"]\n', folder)
+    assert asked.device is not None
+    assert asked.device.links == ("ssh://a", "ssh://a")
+    with pytest.raises(InputError, match=r"a board may be in a pool only once.*ssh://a, ssh://a"):
+        asked.open_device()
 
 
 @pytest.mark.parametrize(

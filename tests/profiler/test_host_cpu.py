@@ -24,7 +24,7 @@ def test_latency_of_this_machine_is_measured(onnx_file):
         assert result.metrics["latency_ms"].provenance is Provenance.MEASURED
         assert 0.001 < result.metrics["latency_ms"].value < 1000
     else:
-        assert "not steady" in result.reason
+        assert "not steady" in result.reason or "other programs held" in result.reason
 
 
 def test_a_dynamic_batch_can_be_measured_and_a_fixed_one_is_said(onnx_file, onnx_model, tmp_path):

@@ -4,7 +4,7 @@ import pytest
 
 from edgesynth.devices import Line, Recording, load_profile
 from edgesynth.profiler import MeasurementPlan
-from edgesynth.profiler.judgement import PowerJudge
+from edgesynth.profiler.judgement import PowerJudge, judge_latency
 
 MODULE = "VDD_GPU 3132mW/3132mW VDD_CPU_SOC_MSS 9397mW/9397mW VIN_SYS_5V0 5680mW/5680mW"
 
@@ -63,3 +63,22 @@ def test_a_profile_of_another_module_gives_no_figure(plan):
 
     assert found.figures == {}
     assert "prints the power rails VDD_CPU_SOC_MSS, VDD_GPU, VIN_SYS_5V0 and lacks POM_5V_IN" in found.doubt
+
+
+@pytest.mark.parametrize(("waited_share", "trusted"), [(None, True), (0.02, True), (1.5, False)])
+def test_latencies_beside_other_load_are_doubted_however_even_they_are(plan, waited_share, trusted):
+    found = judge_latency([1.0] * 500, plan, waited_share)
+
+    assert ("latency_ms" in found.figures) == trusted
+    assert ("other programs held the processor" in found.doubt) != trusted
+
+
+def test_power_beside_other_load_is_doubted(plan):
+    text = f"{MODULE} VIN 31000mW/31000mW"
+    alone = recording([text] * 121)
+    beside = Recording(
+        conditions={"load_waited_share": 0.5}, sensor=alone.sensor, phases=alone.phases, counts=alone.counts
+    )
+
+    assert judge("jetson-thor", "120W", plan).judge(alone).doubt == ""
+    assert "other programs held" in judge("jetson-thor", "120W", plan).judge(beside).doubt

@@ -93,6 +93,12 @@ def test_a_measurement_does_not_depend_on_those_before_it(workload, make_workloa
     assert later == measured(workload)
 
 
+def test_what_sampling_costs_is_part_of_the_result(workload):
+    slowdown = measured(workload).conditions["sampling_slowdown"]
+
+    assert slowdown == pytest.approx(0.0, abs=0.01)  # nothing on a simulated board, but for its outliers
+
+
 def test_json_makes_the_round_trip(workload):
     result = measured(workload)
 

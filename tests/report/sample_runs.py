@@ -19,6 +19,7 @@ SPACE = Space(
         *(Switch(f"stage{s}.{b}") for s in (1, 2, 3) for b in (1, 2)),
     ]
 )
+VERTICES = [name for name in SPACE.names if name.endswith(("stream", "inner"))]
 REQUIREMENTS = {
     "accuracy": [">= 0.89"],
     "macs": ["<= 4e+06"],
@@ -222,6 +223,11 @@ def _cycle(number: int, found: list[NetworkRecord], cycles: int, rng: random.Ran
         latency_ms=mean("latency_ms"),
         inferences_per_joule=mean("inferences_per_joule"),
         binding="macs <= 4e+06" if done < 0.7 else "accuracy >= 0.89",
+        better=None if number == 0 else 0.31 if number == 3 else 0.78,
+        stands=number != 3,
+        efficiency={
+            name: math.exp(math.sin(5 * i + number) * (1.2 - done)) for i, name in enumerate(VERTICES)
+        },
         seconds={
             "generate": 0.2,
             "train": 14 + rng.random(),

@@ -129,6 +129,22 @@ def test_failed_and_inconclusive_networks_are_listed_with_their_reason(page):
     assert "clock changed from 1.30 to 0.85 GHz" in page.text
 
 
+def test_an_update_that_did_not_stand_is_said_to_be_undone(page):
+    assert "undone (31 %)" in page.text
+    assert "stands (78 %)" in page.text
+    assert "Hollow: an update whose networks were no better" in page.text
+
+
+def test_bottlenecks_and_waste_are_drawn_and_read_out(finished, page):
+    with Run.open(finished) as run:
+        last = run.cycles()[-1]
+    labels = [value for tag, name, value in page.attributes if (tag, name) == ("svg", "aria-label")]
+    (drawn,) = (label for label in labels if label.startswith("Information efficiency"))
+    for name, value in last.efficiency.items():
+        assert f"{name}: {value:.2f}" in drawn
+    assert "bottleneck, says more than it costs" in page.text
+
+
 def test_nothing_is_loaded_and_nothing_is_run(page):
     assert "script" not in page.tags
     for tag, name, value in page.attributes:
@@ -141,12 +157,12 @@ def test_nothing_is_loaded_and_nothing_is_run(page):
 def test_the_style_sheet_and_the_figures_load_nothing_either(text):
     assert "@import" not in text
     assert "@font-face" not in text
-    assert set(re.findall(r"url\(([^)]{1,3})", text)) <= {"#pa", "#hi", "#la", "#fa"}
+    assert set(re.findall(r"url\(([^)]{1,3})", text)) <= {"#pa", "#hi", "#ef", "#la", "#fa"}
 
 
 def test_figures_and_tables_can_be_read_without_eyes(page):
     labels = [value for tag, name, value in page.attributes if (tag, name) == ("svg", "aria-label")]
-    assert len(labels) == page.tags.count("svg") == 3 + 9 + 1 + 1
+    assert len(labels) == page.tags.count("svg") == 3 + 9 + 1 + 1 + 1
     assert all(len(label) > 20 for label in labels)
     assert page.tags.count("table") == page.tags.count("caption") == 6
     assert ("html", "lang", "en") in page.attributes

@@ -66,14 +66,15 @@ class RemoteBoard:
         place.chmod(0o755)
 
     def start(self, *arguments, link=None):
-        """``edgesynth`` on the host, running; the link stands behind the arguments."""
+        """``edgesynth`` on the host, running; the link stands behind the arguments, unless it is empty."""
+        link = self.url if link is None else link
         environment = {
             **os.environ,
             "PATH": self.path,
             "PYTHONPATH": str(Path(edgesynth.__file__).parents[1]),
         }
         return subprocess.Popen(
-            [sys.executable, "-m", "edgesynth", *map(str, arguments), "--link", link or self.url],
+            [sys.executable, "-m", "edgesynth", *map(str, arguments), *(["--link", link] if link else [])],
             cwd=self._folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -82,8 +83,8 @@ class RemoteBoard:
             text=True,
         )
 
-    def run(self, *arguments, link=None):
+    def run(self, *arguments, link=None, timeout_s=300):
         """``edgesynth`` on the host to its end."""
         process = self.start(*arguments, link=link)
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=timeout_s)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)

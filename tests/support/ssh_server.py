@@ -29,6 +29,13 @@ def children_of(parent, name=""):
     return found
 
 
+def free_port():
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 class SshServer:
     """An OpenSSH server of the tests' own on loopback, and what a client needs to log in."""
 
@@ -131,10 +138,7 @@ class SshServer:
 def ssh_server(tmp_path_factory):
     if not Path(SSHD).exists() or shutil.which("ssh") is None:
         pytest.skip(f"needs {SSHD} and ssh; install openssh-server and openssh-client")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = SshServer(tmp_path_factory.mktemp("sshd"), port)
+    server = SshServer(tmp_path_factory.mktemp("sshd"), free_port())
     try:
         assert server.wait(), (server.folder / "log").read_text()
         yield server

@@ -35,7 +35,7 @@ def test_nothing_is_decided_on_training_data(finished) -> None:
     assert any("evaluate" in now for now in finished.log.read("validation"))
 
 
-def test_there_is_a_record_of_every_cycle(finished) -> None:
+def test_there_is_a_record_of_every_cycle(finished, prototype: Prototype) -> None:
     with finished.open() as run:
         cycles = run.cycles()
         assert run.status == "finished"
@@ -52,6 +52,9 @@ def test_there_is_a_record_of_every_cycle(finished) -> None:
         assert record.bytes == pytest.approx(4 * record.parameters)
         assert record.information_density > 0
         assert record.binding in {requirement.text for requirement in REQUIREMENTS}
+        assert set(record.efficiency) <= {d.name for d in prototype.dimensions}
+        assert all(value > 0 for value in record.efficiency.values())
+        assert record.efficiency
         assert {"generate", "train", "evaluate", "probe", "learn"} <= set(record.seconds)
         assert all(seconds >= 0 for seconds in record.seconds.values())
 
@@ -95,11 +98,39 @@ def test_the_generator_handed_over_is_the_one_that_was_trained_last(
         for cycle in range(SETTINGS.cycles):
             synthesizer.recall_policy(cycle)
             kept.append(synthesizer.pair.policy.theta)
-        updates = [record.notes["update"] for record in run.cycles()]
-    first, *others, last = kept
-    assert torch.equal(others[-1], last)
-    assert not torch.equal(first, last)
-    assert [bool(update) for update in updates] == [True] * (SETTINGS.cycles - 1) + [False]
+        moved = [bool(record.notes["update"]) for record in run.cycles()]
+    assert moved == [False, *[True] * (SETTINGS.cycles - 2), False]
+    assert torch.equal(kept[-2], kept[-1])
+
+
+@pytest.mark.parametrize("chance", [0.49, 0.5])
+def test_an_update_stands_only_if_its_networks_are_no_worse(
+    fresh: Callable[[], Prototype],
+    task: ClassificationTask,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    chance: float,
+) -> None:
+    monkeypatch.setattr("edgesynth.synthesis.cycle.superiority", lambda *_: chance)
+    with Run.create(tmp_path / "run", {}) as run:
+        synthesizer = make(fresh(), task, run, cycles=3, epochs=1)
+        synthesizer.learn()
+        before, after = (run.checkpoint_at(cycle) for cycle in (0, 1))
+        records = run.cycles()
+    same = torch.equal(before.tensors["pair.policy.theta"], after.tensors["pair.policy.theta"])
+    assert same is (chance < 0.5)
+    assert [record.better for record in records] == [None, chance, None]
+    assert [record.stands for record in records] == [True, not same, True]
+    # What the inquisitor was told of the networks that lost is not forgotten.
+    assert len(after.state["pair"]["known"]) > len(before.state["pair"]["known"])
+
+
+def test_two_cycles_are_enough_to_move_the_generator(
+    fresh: Callable[[], Prototype], task: ClassificationTask, tmp_path: Path
+) -> None:
+    with Run.create(tmp_path / "run", {}) as run:
+        make(fresh(), task, run, cycles=2, epochs=0.5).learn()
+        assert [bool(record.notes["update"]) for record in run.cycles()] == [False, True]
 
 
 def test_what_was_seen_on_weights_of_long_ago_is_forgotten(finished) -> None:

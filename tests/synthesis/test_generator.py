@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
-from small_synthesis import BOUND, ReadLog, SmallNet
+from small_synthesis import BOUND, REQUIREMENTS, SETTINGS, ReadLog, SmallNet
 from torch import Tensor
 
 from edgesynth.devices import Device
-from edgesynth.errors import InputError, RequirementsNotMet
+from edgesynth.errors import InputError, RequirementError, RequirementsNotMet
 from edgesynth.graph import Prototype, load
 from edgesynth.metrics import Provenance
-from edgesynth.synthesis.api import load_generator
+from edgesynth.synthesis.api import load_generator, synthesize
 from edgesynth.synthesis.generator import Generator, Polish
 from edgesynth.synthesis.pair import GeneratorInquisitor
 from edgesynth.synthesis.performance import NetScore
@@ -216,3 +217,32 @@ def test_a_recipe_names_its_seed_and_its_architecture(generator: Generator) -> N
     network = generator.generate(12)
     assert network.recipe.metadata == {"seed": 12}
     assert network.recipe.architecture == network.architecture
+
+
+def test_a_budget_that_was_not_taught_is_refused(generator: Generator) -> None:
+    tighter = generator.requirements.replaced(Requirements({"macs": f"<= {BOUND / 2}"}))
+    with pytest.raises(RequirementError, match=r"budgets up to 1 times .* larger \[synthesis\] budget_range"):
+        generator.under(tighter)
+
+
+def test_one_generator_serves_the_budgets_it_was_taught(
+    fresh: Callable[[], Prototype], task: ClassificationTask, tmp_path: Path
+) -> None:
+    result = synthesize(
+        fresh(),
+        task,
+        REQUIREMENTS,
+        run_dir=tmp_path / "run",
+        settings=replace(SETTINGS, budget_range=2.0, networks=1, polish_epochs=0),
+    )
+    half = result.generator.requirements.replaced(Requirements({"macs": f"<= {BOUND / 2}"}))
+    smaller = result.generator.under(half)
+    costs = [
+        [generator.prototype.cost(generator.architecture(seed)).macs for seed in range(20)]
+        for generator in (result.generator, smaller)
+    ]
+    assert max(costs[0]) <= BOUND
+    assert max(costs[1]) <= BOUND / 2
+    # It draws larger networks where it may.
+    assert np.mean(costs[0]) > np.mean(costs[1])
+    assert smaller.generate(3).judgement.verdicts[1].requirement.bound == BOUND / 2

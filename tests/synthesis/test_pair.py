@@ -77,6 +77,34 @@ def test_fresh_seeds_are_feasible_and_distinct(taught):
     assert len({SPACE.key(a) for a in drawn}) > 80
 
 
+def test_one_generator_serves_a_range_of_budgets():
+    pair = GeneratorInquisitor(SPACE, BOUNDS, lambda m: m["accuracy"], 0, computed, span=np.log(2))
+    asked = run(pair, 40, batch=8)
+    for _ in range(12):
+        pair.update()
+    needed = np.array([computed(architecture)["macs"] for architecture in asked])
+    assert needed.max() <= 2e6
+    assert (needed > 1.2e6).any()
+    for macs in (0.5e6, 1e6, 2e6):
+        bounds = Requirements({"accuracy": ">= 0.8", "macs": f"<= {macs}"})
+        drawn = [pair.generate(seed, bounds) for seed in range(500, 600)]
+        assert np.mean([computed(a)["macs"] <= macs for a in drawn]) >= 0.9
+        assert np.mean([computed(a)["macs"] for a in drawn]) > 0.6 * macs
+        # Little of so small a space is left at the tight end.
+        assert len({SPACE.key(a) for a in drawn}) > (20 if macs < 1e6 else 80)
+
+
+def test_a_range_is_restored_bit_for_bit():
+    first, second = make(1, span=0.5), make(99, span=0.5)
+    run(first, 16)
+    first.update(steps=6)
+    saved = first.state()
+    second.restore(PairState(saved.tensors, json.loads(json.dumps(saved.meta))))
+    assert run(first, 8) == run(second, 8)
+    assert first.update(steps=6) == second.update(steps=6)
+    assert torch.equal(first.policy.theta, second.policy.theta)
+
+
 def test_repair_holds_the_computed_bounds(taught):
     pair, _ = taught
     tighter = Requirements({"accuracy": ">= 0.8", "macs": "<= 0.4M"})
@@ -298,3 +326,36 @@ def test_a_pair_that_was_told_nothing_can_be_updated():
     pair = make()
     assert pair.update(steps=2)["loss"] is not None
     assert pair.cycles == 1
+
+
+def test_a_pair_comes_back_to_the_generator_it_kept_and_knows_what_it_learned():
+    pair = make()
+    told = run(pair, 20)
+    pair.keep()
+    before = [pair.generate(seed) for seed in range(20)]
+    pair.update()
+    assert [pair.generate(seed) for seed in range(20)] != before
+    pair.tell(SPACE.largest(), paid(SPACE.largest()))
+    pair.revert()
+    assert [pair.generate(seed) for seed in range(20)] == before
+    known = pair.state().meta["known"]
+    assert len(known) == len(told) + 1
+
+
+def test_nothing_can_be_come_back_to_before_it_is_kept():
+    with pytest.raises(RunError, match=r"call keep\(\) before the update"):
+        make().revert()
+
+
+def test_what_was_kept_is_restored_too():
+    first = make(1)
+    run(first, 20)
+    first.keep()
+    first.update(steps=3)
+    saved = first.state()
+    second = make(99)
+    second.restore(PairState(saved.tensors, json.loads(json.dumps(saved.meta))))
+    for pair in (first, second):
+        pair.revert()
+        pair.update(steps=3)
+    assert torch.equal(first.policy.theta, second.policy.theta)

@@ -67,3 +67,14 @@ def test_the_global_random_state_is_left_alone():
     before = torch.get_rng_state()
     make().architectures(range(5))
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_closed_form_gradient_is_that_of_autograd():
+    policy, rng = make(), np.random.default_rng(0)
+    theta = policy.theta + 0.1 * torch.from_numpy(rng.standard_normal(len(policy.theta)))
+    drawn = rng.integers(0, SPACE.cardinalities, (20, 4))
+    bounds, weight = (torch.from_numpy(rng.standard_normal(shape)) for shape in ((20, 2), 20))
+    leaf = theta.clone().requires_grad_(True)
+    (weight * policy.log_probability(drawn, bounds, leaf)).sum().backward()
+    found = policy.gradient(policy.likelihood(drawn, bounds, theta), weight, theta)
+    assert torch.allclose(found, leaf.grad, rtol=1e-10, atol=1e-12)

@@ -13,7 +13,7 @@ from torch import Tensor
 from edgesynth.graph import CoupledDimension, Prototype
 from edgesynth.space import Architecture
 from edgesynth.synthesis.elastic import ElasticWeights
-from edgesynth.synthesis.probing import STIMULI, Prober, Response, channel_impact
+from edgesynth.synthesis.probing import STIMULI, Prober, Response, affordable, channel_impact
 from edgesynth.tasks import Batch, ClassificationTask
 
 
@@ -119,7 +119,7 @@ def test_asking_for_impact_changes_nothing(fresh: Callable[[], Prototype], task:
 
 @pytest.fixture
 def inputs(task: ClassificationTask) -> Tensor:
-    return next(task.batches("validation", batch_size=64)).inputs
+    return next(task.batches("validation", batch_size=8)).inputs
 
 
 def half(prototype: Prototype) -> Architecture:
@@ -159,13 +159,35 @@ def test_halving_a_vertex_is_halving_what_its_readers_hear(
     architecture = half(prototype)
     found = answers(Prober(prototype, inputs).probe(architecture, weights.averages()))
     network = weights.extract(architecture)
-    samples = inputs[: len(inputs) // 8]
+    samples = inputs
     with torch.no_grad():
         calm = network(samples)
         network.get_parameter("head.weight").mul_(0.5)
         stirred = network(samples)
     expected = float(((stirred - calm).norm(dim=1) / calm.norm(dim=1)).mean())
     assert found[reading(prototype, "last").name, "scale"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_swapped_vertex_says_what_it_says_of_another_sample(prototype: Prototype, inputs: Tensor) -> None:
+    last = reading(prototype, "last").name
+    samples = inputs
+    with torch.no_grad():
+        other = prototype.gated().eval()(samples, swaps={last: torch.arange(len(samples)).roll(1)})
+        calm = prototype.module(samples)
+    # Nothing but the classifier reads the last convolution, so whole answers change places.
+    assert torch.allclose(other, calm.roll(1, 0), atol=1e-5)
+    found = answers(Prober(prototype, inputs).probe(prototype.largest(), prototype.module.state_dict()))
+    expected = float(((calm.roll(1, 0) - calm).norm(dim=1) / calm.norm(dim=1)).mean())
+    assert found[last, "swap"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_stimulus_is_heard_downstream_and_not_upstream(prototype: Prototype, inputs: Tensor) -> None:
+    responses = Prober(prototype, inputs).probe(prototype.largest(), prototype.module.state_dict())
+    heard = {(r.vertex, r.stimulus): r.downstream for r in responses}
+    stem, last = reading(prototype, "stem").name, reading(prototype, "last").name
+    for stimulus in STIMULI:
+        assert heard[stem, stimulus] > 0.01
+        assert heard[last, stimulus] == 0
 
 
 def test_gates_of_one_change_nothing_and_gates_of_zero_change_the_output(
@@ -216,3 +238,26 @@ def test_a_seed_decides_the_stimuli(prototype: Prototype, inputs: Tensor) -> Non
 def test_few_samples_are_enough(prototype: Prototype, inputs: Tensor, count: int) -> None:
     state = prototype.module.state_dict()
     assert Prober(prototype, inputs[:count]).probe(half(prototype), state)
+
+
+def test_a_probe_in_many_passes_finds_what_one_pass_finds(
+    prototype: Prototype, inputs: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = prototype.module.state_dict()
+    at_once = Prober(prototype, inputs).probe(half(prototype), state)
+    monkeypatch.setattr("edgesynth.synthesis.probing.AT_ONCE", 3 * inputs.numel())
+    in_parts = Prober(prototype, inputs).probe(half(prototype), state)
+    assert [(r.vertex, r.stimulus) for r in in_parts] == [(r.vertex, r.stimulus) for r in at_once]
+    for one, other in zip(at_once, in_parts, strict=True):
+        assert one.output == pytest.approx(other.output, rel=1e-4, abs=1e-6)
+        assert one.downstream == pytest.approx(other.downstream, rel=1e-4, abs=1e-6)
+
+
+def test_probing_takes_what_the_budget_allows(prototype: Prototype) -> None:
+    stimuli = (len(prototype.dimensions) + len(prototype.blocks)) * len(STIMULI)
+    a_sample = stimuli * prototype.cost().macs
+    assert affordable(prototype, 2, 1e18) == (2, 8)
+    assert affordable(prototype, 2, 2 * 5 * a_sample) == (2, 5)
+    assert affordable(prototype, 2, 2 * 2 * a_sample - 1) == (1, 2)
+    assert affordable(prototype, 2, 2 * a_sample - 1) == (0, 2)
+    assert affordable(prototype, 0, 1e18)[0] == 0

@@ -131,3 +131,19 @@ def test_the_vector_is_zero_at_the_reference_and_logarithmic_in_the_bound():
     assert tighter.vector(reference) == pytest.approx((math.log(0.25), 0.0))
     with pytest.raises(RequirementError, match="was taught"):
         Requirements({"macs": "<= 1M"}).vector(reference)
+
+
+def test_moved_requirements_have_the_vector_they_were_moved_by():
+    taught = Requirements({"accuracy": ">= 0.8", "macs": "<= 4M", "latency_ms": "2 .. 10"})
+    vector = (0.01, -1.2, 0.3, 0.4)
+    assert taught.moved(vector).vector(taught) == pytest.approx(vector)
+    assert taught.moved([0.0] * 4) == taught
+
+
+def test_a_bound_takes_the_place_of_that_on_its_metric_and_side():
+    taught = Requirements({"latency_ms": "2 .. 10", "macs": "<= 4M"})
+    tighter = taught.replaced(Requirements({"latency_ms": "<= 5"}))
+    assert tighter == Requirements({"latency_ms": "2 .. 5", "macs": "<= 4M"})
+    assert taught.replaced(Requirements({})) == taught
+    with pytest.raises(RequirementError, match=r"'macs >= 1' replaces no requirement"):
+        taught.replaced(Requirements({"macs": ">= 1"}))

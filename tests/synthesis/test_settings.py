@@ -32,6 +32,8 @@ def test_settings_survive_the_manifest() -> None:
         ("warmup", -0.1),
         ("polish_epochs", -1.0),
         ("diversity", -0.1),
+        ("budget_range", 0.5),
+        ("budget_range", float("inf")),
         ("probes_per_cycle", -1),
     ],
 )

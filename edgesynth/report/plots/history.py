@@ -163,6 +163,11 @@ def _line(panel: _Panel, cycles: Sequence[CycleRecord]) -> Figure | None:
                 ax.set_yscale("log")
         ax.plot(xs, ys, color=GENERATED, zorder=3, clip_on=False)
         ax.scatter(xs[-1:], ys[-1:], s=26, color=GENERATED, edgecolors=PAPER, zorder=4, clip_on=False)
+        undone = {record.cycle for record in cycles if not record.stands}
+        hollow = [(x, y) for x, y in zip(xs, ys, strict=True) if x in undone]
+        ax.scatter(
+            [x for x, _ in hollow], [y for _, y in hollow], s=18, color=PAPER, edgecolors=GENERATED, zorder=4
+        )
         if len(xs) > 1:
             ax.annotate(
                 panel.show(points[-1][1]),

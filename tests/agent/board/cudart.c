@@ -1,5 +1,6 @@
 /* The CUDA runtime of a board that is not there: streams take time, events tell when they would be reached. */
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 typedef struct { double busy_until_s; } stream_t;
@@ -32,12 +33,14 @@ int cudaFree(void *address) { return (void)address, 0; }
 int cudaMalloc(void **address, size_t size) {
   const char *limit = getenv("FAKE_CUDA_LIMIT");
   if (limit != NULL && size > strtoul(limit, NULL, 10)) return 2;
-  *address = malloc(16);
+  *address = calloc(1, size);
   return 0;
 }
 
 int cudaMemcpy(void *target, const void *source, size_t size, int kind) {
-  return (void)target, (void)source, (void)size, kind == 1 ? 0 : 1;
+  if (kind != 1 && kind != 2) return 1;
+  memcpy(target, source, size);
+  return 0;
 }
 
 int cudaStreamCreate(stream_t **stream) {

@@ -46,7 +46,8 @@ def run(control, values, extra):
     while len(calls) < int(values["iterations"]) or time.monotonic() - begin_s < duration_s:
         start_s = time.monotonic() - begin_s
         time.sleep(call_s)
-        end_s = time.monotonic() - begin_s
+        # An exact board takes as long as it should, however busy the machine is that plays it.
+        end_s = start_s + call_s if control.get("exact") else time.monotonic() - begin_s
         if start_s >= warm_s:
             call = {
                 "startComputeMs": 1e3 * start_s,

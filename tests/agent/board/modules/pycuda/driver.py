@@ -53,8 +53,16 @@ class Event:
 def mem_alloc(size):
     if size > int(os.environ.get("FAKE_CUDA_LIMIT", size)):
         raise MemoryError("cuMemAlloc failed: out of memory")
-    return 4096
+    address = ctypes.c_void_p()
+    _CUDA.cudaMalloc(ctypes.byref(address), ctypes.c_size_t(size))
+    return address.value
 
 
 def memcpy_htod(target, data):
     assert isinstance(data, bytes)
+    _CUDA.cudaMemcpy(ctypes.c_void_p(target), ctypes.c_char_p(data), ctypes.c_size_t(len(data)), 1)
+
+
+def memcpy_dtoh(data, source):
+    target = (ctypes.c_char * len(data)).from_buffer(data)
+    _CUDA.cudaMemcpy(target, ctypes.c_void_p(source), ctypes.c_size_t(len(data)), 2)

@@ -2,14 +2,18 @@
 
 It offers exactly the members that one version has, from ``surface.json``; others raise ``AttributeError``,
 be they read or set. ``control.json`` in the root of the board says which version, and how it misbehaves.
+With ``compute`` in it, an engine computes what its ONNX file says: ONNX Runtime does, in a process of the
+host's Python; see ``compute.py``. Without, its outputs are zeros.
 Runs under the board's Python, 3.6 and later.
 """
 
+import base64
 import ctypes
 import enum
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -22,6 +26,8 @@ with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "surface.json
 SURFACES["7.1.3"] = json.loads(json.dumps(SURFACES["8.0.1"]))
 SURFACES["7.1.3"]["classes"]["Builder"].remove("build_serialized_network")
 SURFACES["7.1.3"]["classes"]["OnnxParser"].remove("parse_from_file")
+for _name in ("create_timing_cache", "get_timing_cache", "set_timing_cache"):
+    SURFACES["7.1.3"]["classes"]["IBuilderConfig"].remove(_name)
 
 __version__ = CONTROL["version"]
 SURFACE = SURFACES[__version__]
@@ -83,8 +89,38 @@ class _Runtime:
         return ICudaEngine(known) if known["tensorrt"] == __version__ else None
 
 
+class _Compute:
+    """The process that computes one network."""
+
+    def __init__(self, onnx, flags):
+        asked = CONTROL["compute"]
+        self._process = subprocess.Popen(
+            asked["command"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=asked["env"]
+        )
+        order = {"onnx": onnx, "flags": flags, "faults": asked["faults"]}
+        self._process.stdin.write((json.dumps(order) + "\n").encode())
+        self.described = self._answer()
+
+    def __call__(self, feed):
+        """Bytes of each output for bytes and shape of each input."""
+        head = {name: list(shape) for name, shape, _ in feed}
+        self._process.stdin.write((json.dumps(head) + "\n").encode())
+        for _, _, data in feed:
+            self._process.stdin.write(data)
+        return [self._process.stdout.read(size) for size in self._answer()]
+
+    def _answer(self):
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline().decode())
+
+    def close(self):
+        self._process.stdin.close()
+        self._process.wait()
+
+
 class _Engine:
     def __init__(self, plan):
+        self._plan = plan
         self._tensors = plan["inputs"] + plan["outputs"]
         self._inputs = len(plan["inputs"])
 
@@ -108,17 +144,20 @@ class _Engine:
     def get_tensor_shape(self, name):
         return tuple(self._tensors[self._index(name)][1])
 
-    def get_binding_dtype(self, index):
-        return DataType.FLOAT  # noqa: F821
+    def _dtype(self, index):
+        return DataType[(self._tensors[index] + ["FLOAT"])[2]]  # noqa: F821
 
-    get_tensor_dtype = get_binding_dtype
+    def get_binding_dtype(self, index):
+        return self._dtype(index)
+
+    def get_tensor_dtype(self, name):
+        return self._dtype(self._index(name))
 
     def create_execution_context(self):
         return IExecutionContext(self)
 
     def serialize(self):
-        inputs, outputs = self._tensors[: self._inputs], self._tensors[self._inputs :]
-        return json.dumps({"tensorrt": __version__, "inputs": inputs, "outputs": outputs}).encode()
+        return json.dumps(self._plan).encode()
 
     def _index(self, name):
         return [tensor[0] for tensor in self._tensors].index(name)
@@ -130,6 +169,8 @@ class _Context:
         self._batch = None
         self._addresses = {}
         self._calls = 0
+        plan = engine._plan
+        self._compute = _Compute(plan["onnx"], plan["flags"]) if "onnx" in plan else None
 
     def set_input_shape(self, name, shape):
         self._batch = shape[0]
@@ -149,20 +190,40 @@ class _Context:
 
     def execute_async_v3(self, stream):
         assert len(self._addresses) == len(self._engine._tensors), "an address is missing"
-        return self._enqueue(stream)
+        return self._enqueue(stream, [self._addresses[tensor[0]] for tensor in self._engine._tensors])
 
     def execute_async_v2(self, bindings, stream):
         assert len(bindings) == len(self._engine._tensors), "a binding is missing"
-        return self._enqueue(stream)
+        return self._enqueue(stream, bindings)
 
-    def _enqueue(self, stream):
+    def _enqueue(self, stream, addresses):
         self._calls += 1
         if self._calls == CONTROL.get("crash_at"):
             os.kill(os.getpid(), signal.SIGSEGV)
         if self._calls == CONTROL.get("hang_at"):
             time.sleep(3600)
         _CUDA.fake_enqueue(ctypes.c_void_p(stream), ctypes.c_double(CONTROL.get("call_ms", 2.0) / 1e3))
+        if self._compute is not None:
+            tensors, inputs = self._engine._tensors, self._engine._inputs
+            feed = []
+            for index in range(inputs):
+                data = ctypes.string_at(addresses[index], self._bytes(index))
+                feed.append((tensors[index][0], self._shape(index), data))
+            for index, data in enumerate(self._compute(feed)):
+                ctypes.memmove(addresses[inputs + index], data, len(data))
         return True
+
+    def _bytes(self, index):
+        size = {"FLOAT": 4, "HALF": 2, "INT32": 4, "INT64": 8, "BOOL": 1, "INT8": 1}[
+            self._engine._dtype(index).name
+        ]
+        for length in self._shape(index):
+            size *= length
+        return size
+
+    def __del__(self):
+        if self._compute is not None:
+            self._compute.close()
 
     def _shape(self, index):
         shape = self._engine._tensors[index][1]
@@ -174,7 +235,12 @@ class _Builder:
         pass
 
     def create_network(self, flags=0):
-        if hasattr(NetworkDefinitionCreationFlag, "EXPLICIT_BATCH") and not __version__.startswith("10"):  # noqa: F821
+        known = NetworkDefinitionCreationFlag  # noqa: F821
+        if hasattr(known, "STRONGLY_TYPED"):
+            typed = flags & 1 << int(known.STRONGLY_TYPED)
+            assert flags - typed == 1 << int(known.EXPLICIT_BATCH)
+            return INetworkDefinition(bool(typed))
+        if hasattr(known, "EXPLICIT_BATCH"):
             assert flags == 1 << int(NetworkDefinitionCreationFlag.EXPLICIT_BATCH), "no explicit batch"  # noqa: F821
         return INetworkDefinition()
 
@@ -195,7 +261,18 @@ class _Builder:
 
 def _build(network, config):
     with open(os.path.join(ROOT, "state", "builds"), "a") as told:
-        told.write(json.dumps({"flags": config._flags, "workspace": config._workspace()}) + "\n")
+        told.write(
+            json.dumps(
+                {
+                    "flags": config._flags,
+                    "workspace": config._workspace(),
+                    "typed": network._typed,
+                    "timings": config._known(),
+                }
+            )
+            + "\n"
+        )
+    assert not (network._typed and config._flags), "a strongly typed network takes no flags of precision"
     fault = CONTROL.get("build")
     if fault == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -206,19 +283,51 @@ def _build(network, config):
     if fault == "memory":
         sys.stderr.write("[TRT] [E] 2: [virtualMemoryBuffer.cpp::resizePhysical] Error Code 2: OutOfMemory\n")
         return None
-    free = any(-1 in shape for _, shape in network._inputs)
+    free = any(-1 in tensor[1] for tensor in network._inputs)
     if free and not config._profiles:
         sys.stderr.write(
             "[TRT] [E] 4: Network has dynamic inputs, but no optimization profile was defined.\n"
         )
         return None
-    return {"tensorrt": __version__, "inputs": network._inputs, "outputs": network._outputs}
+    config._timings += 1
+    plan = {"tensorrt": __version__, "inputs": network._inputs, "outputs": network._outputs}
+    if CONTROL.get("compute"):
+        plan.update(onnx=network._onnx, flags=config._flags)
+    return plan
+
+
+class ITimingCache:
+    """What a builder has measured: here, how many builds have added to it."""
+
+    def __init__(self, builds):
+        self.builds = builds
+
+    def serialize(self):
+        return "{} builds by {}".format(self.builds, __version__).encode()
 
 
 class _Config:
     def __init__(self):
         self._flags = []
         self._profiles = []
+        self._timings = 0
+        self._read = None
+
+    def create_timing_cache(self, data):
+        if not data:
+            return ITimingCache(0)
+        words = data.decode("utf-8", "replace").split()
+        return ITimingCache(int(words[0])) if words[1:3] == ["builds", "by"] else None
+
+    def set_timing_cache(self, cache, ignore_mismatch):
+        self._timings = self._read = cache.builds
+        return True
+
+    def get_timing_cache(self):
+        return ITimingCache(self._timings)
+
+    def _known(self):
+        return self._read
 
     def set_flag(self, flag):
         self._flags.append(flag.name)
@@ -239,14 +348,15 @@ class _Profile:
 
 
 class _Network:
-    def __init__(self):
+    def __init__(self, typed=False):
+        self._typed = typed
         self._inputs = []
         self._outputs = []
 
     num_inputs = property(lambda self: len(self._inputs))
 
     def get_input(self, index):
-        return ITensor(*self._inputs[index])
+        return ITensor(*self._inputs[index][:2])
 
 
 class _Tensor:
@@ -264,6 +374,13 @@ class _Parser:
     def parse(self, data):
         if CONTROL.get("build") == "unsupported":
             return False
+        if CONTROL.get("compute"):
+            self._network._onnx = base64.b64encode(data).decode()
+            compute = _Compute(self._network._onnx, [])
+            self._network._inputs += compute.described["inputs"]
+            self._network._outputs += compute.described["outputs"]
+            compute.close()
+            return True
         self._network._inputs += CONTROL.get("inputs", [["input", [1, 3, 32, 32]]])
         self._network._outputs += CONTROL.get("outputs", [["output", [1, 10]]])
         return True

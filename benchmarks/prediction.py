@@ -1,0 +1,172 @@
+"""How well the inquisitor predicts latency and energy of networks that nobody has measured.
+
+    python benchmarks/prediction.py [--prototype resnet20] [--told 30] [--unseen 40] [--seeds 5]
+
+Slices of a zoo prototype with random weights are measured; the pair is told the first thirty and predicts
+the others. Latency and energy on the simulated TX2 (simulated, several seeds), latency on this machine's
+processor (measured, one seed). The bars: a median error under 5 %, and intervals of 90 % that hold 85 to
+95 % of the unseen values. An interval is the predicted mean and 1.645 of its standard deviations on either
+side; the unseen value has noise of its own, as every measurement has. Exits with 1 when a bar is missed, or
+when too few networks could be measured. ``--target host`` and ``--target simulated`` run one of the two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+import edgesynth as es
+from edgesynth.metrics import wilson_interval
+from edgesynth.profiler import MeasurementPlan, profile
+from edgesynth.zoo import build
+
+Z90 = 1.645
+ERROR_BAR = 0.05
+COVERAGE_BAR = (0.85, 0.95)
+
+
+@dataclass
+class Score:
+    """Predictions of one metric against what was found."""
+
+    errors: list[float] = field(default_factory=list)
+    inside: list[bool] = field(default_factory=list)
+    halves: list[float] = field(default_factory=list)
+
+    def add(self, mean: float, deviation: float, found: float) -> None:
+        """One unseen network."""
+        self.errors.append(abs(mean / found - 1))
+        self.inside.append(abs(mean - found) <= Z90 * deviation)
+        self.halves.append(Z90 * deviation / found)
+
+
+class Target:
+    """A device, and the slices of a prototype on it."""
+
+    def __init__(self, prototype: es.Prototype, device: str, link: str, seed: int) -> None:
+        self._prototype = prototype
+        self._device = es.open_device(device, link=link, seed=seed)
+        precision = self._device.profile.default_precision
+        self._plan = MeasurementPlan(precision, latency_runs=1000, idle_s=2.0, cool_down_s=2.0)
+        self.metrics = ["latency_ms"] + (["energy_mj"] if self._device.has_energy else [])
+
+    def measure(self, architecture: es.Architecture, shape: Sequence[int]) -> dict[str, float]:
+        """Metrics of one slice; empty when its measurement was inconclusive."""
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / "slice.onnx"
+            es.export_onnx(self._prototype.slice(architecture), torch.randn(*shape), path, opset=13)
+            found = profile(path, self._device, self._plan)
+        return {name: metric.value for name, metric in found.metrics.items() if name in self.metrics}
+
+    def close(self) -> None:
+        """Let go of the device."""
+        self._device.close()
+
+
+def predict(
+    prototype: es.Prototype, target: Target, *, told: int, unseen: int, seed: int, shape: Sequence[int]
+) -> tuple[dict[str, Score], int]:
+    """Tell a pair of some slices and score what it predicts of others; and how many gave no figure."""
+    lost = 0
+    seen: list[tuple[es.Architecture, dict[str, float]]] = []
+    for number in range(told + unseen):
+        architecture = prototype.space.sample(1000 * seed + number)
+        found = target.measure(architecture, shape)
+        lost += not found
+        if found:
+            seen.append((architecture, found))
+    taught, asked = seen[:told], seen[told:]
+    requirements = dict.fromkeys(target.metrics, "<= 1e9")  # all that is told is modelled
+    pair = es.GeneratorInquisitor(
+        prototype.space, requirements, lambda metrics: -metrics["latency_ms"], seed=seed
+    )
+    for architecture, found in taught:
+        pair.tell(architecture, found)
+    predicted = pair.predict([architecture for architecture, _ in asked]) if asked else {}
+    scores = {name: Score() for name in target.metrics}
+    for index, (_, found) in enumerate(asked):
+        for name, score in scores.items():
+            mean, deviation = predicted[name]
+            score.add(float(mean[index]), float(deviation[index]), found[name])
+    return scores, lost
+
+
+def report(title: str, scores: dict[str, Score], lost: int, wanted: int) -> bool:
+    """Print a line per metric; whether every bar is met."""
+    met = True
+    for name, score in scores.items():
+        count = len(score.errors)
+        if count < wanted / 2:
+            print(f"{title:<44}{name:<12}INCONCLUSIVE: {count} of {wanted} unseen, {lost} gave no figure")
+            met = False
+            continue
+        error, share = statistics.median(score.errors), sum(score.inside) / count
+        low, high = wilson_interval(sum(score.inside), count)
+        right = error < ERROR_BAR and COVERAGE_BAR[0] <= share <= COVERAGE_BAR[1]
+        met = met and right
+        worst = sorted(score.errors)[int(0.9 * count)]
+        print(
+            f"{title:<44}{name:<12}{error:>8.2%}{worst:>9.2%}{share:>8.0%} ({low:.0%} .. {high:.0%})"
+            f"{statistics.median(score.halves):>9.1%}{count:>6}{lost:>6}  {'met' if right else 'MISSED'}",
+            flush=True,
+        )
+    return met
+
+
+def merge(runs: Sequence[dict[str, Score]]) -> dict[str, Score]:
+    """All seeds together."""
+    total = {name: Score() for name in runs[0]}
+    for run in runs:
+        for name, score in run.items():
+            total[name].errors += score.errors
+            total[name].inside += score.inside
+            total[name].halves += score.halves
+    return total
+
+
+def main() -> int:
+    """Run the targets; 1 when a bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--prototype", default="resnet20", help="a name of the zoo")
+    parser.add_argument("--told", type=int, default=30)
+    parser.add_argument("--unseen", type=int, default=40)
+    parser.add_argument("--seeds", type=int, default=5, help="of the simulated target")
+    parser.add_argument("--target", choices=("all", "simulated", "host"), default="all")
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    shape = (1, 3, 32, 32)
+    module = build(options.prototype, in_channels=3, classes=10).eval()
+    prototype = es.Prototype(module, torch.randn(*shape))
+    columns = f"{'error':>8}{'p90':>9}{'inside 90 % interval':>24}{'half':>7}{'n':>6}{'lost':>6}"
+    print(f"{options.prototype} after {options.told} measurements\n{'target':<44}{'metric':<12}{columns}")
+    sizes = {"told": options.told, "unseen": options.unseen, "shape": shape}
+    met = True
+    if options.target in ("all", "simulated"):
+        runs, lost = [], 0
+        for seed in range(options.seeds):
+            target = Target(prototype, "jetson-tx2", "simulated", seed)
+            scores, missing = predict(prototype, target, seed=seed, **sizes)
+            target.close()
+            runs.append(scores)
+            lost += missing
+            report(f"jetson-tx2 simulated, seed {seed}", scores, missing, options.unseen)
+        wanted = options.seeds * options.unseen
+        met = report("jetson-tx2 simulated, all seeds", merge(runs), lost, wanted) and met
+    if options.target in ("all", "host"):
+        target = Target(prototype, "host-cpu", "local", 0)
+        scores, lost = predict(prototype, target, seed=0, **sizes)
+        target.close()
+        met = report("host-cpu, measured", scores, lost, options.unseen) and met
+    print(f"bars: median error under {ERROR_BAR:.0%}, 85 to 95 % inside: {'met' if met else 'MISSED'}")
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

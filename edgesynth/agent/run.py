@@ -1,0 +1,81 @@
+"""The verb ``run``: an engine on arrays of the host's, in a process that loads it from the disk anew."""
+
+import json
+import os
+import sys
+import time
+from typing import Any, Dict, List
+
+from edgesynth.agent import board
+from edgesynth.agent.asks import read_run, work_folder
+from edgesynth.agent.children import LineProcess, wait
+from edgesynth.agent.errors import FULL_DISK, STALE, NetworkFailure, Refusal
+from edgesynth.agent.events import Outbox
+from edgesynth.agent.failures import classify, tells_full_disk
+from edgesynth.agent.guard import Guard
+from edgesynth.agent.info import tensorrt_version
+
+__all__ = ["tell_run"]
+
+
+def tell_run(request: Dict[str, Any], outbox: Outbox) -> None:
+    """Serve the verb: ``start`` with ``outputs`` (name, path and shape of each), then ``end``.
+
+    Raises:
+        NetworkFailure: The engine cannot run here.
+        Refusal: It was built elsewhere, an input does not fit, or Python has no TensorRT.
+    """
+    ask = read_run(request)
+    version, why_not = tensorrt_version()
+    runner = "tensorrt" if version is not None else "trtexec"
+    with Guard() as guard:
+        process = LineProcess([sys.executable, sys.argv[0], "_run"], guard, takes_input=True)
+        answers: List[Dict[str, Any]] = []
+        try:
+            process.send(
+                json.dumps({"do": "open", "engine": ask.engine, "batch": ask.batch, "runner": runner})
+            )
+            process.send(json.dumps({"do": "infer", "inputs": ask.inputs, "outputs": ask.outputs}))
+            wait(
+                {process: lambda at_s, line: answers.extend(_events(line))},
+                lambda: bool(answers) and answers[-1]["event"] != "ready",
+                outbox,
+                until_s=time.monotonic() + ask.limit_s,
+            )
+            last = answers[-1] if answers else {"event": ""}
+            if last["event"] == "done":
+                outbox.tell("start", outputs=last["outputs"], runner=runner, tensorrt=version or why_not)
+                outbox.tell("end")
+                return
+            if last.get("kind") == "engine" and _is_kept(ask.engine, request):
+                os.remove(ask.engine)  # damaged, and would stay so
+                raise Refusal("stale", STALE)
+            _fail(last, process, ask.limit_s)
+        finally:
+            process.close()
+
+
+def _is_kept(engine: str, request: Dict[str, Any]) -> bool:
+    """Whether an engine is one that this board keeps from build to build."""
+    return os.path.dirname(engine) == os.path.join(work_folder(request), "engines")
+
+
+def _events(line: str) -> List[Dict[str, Any]]:
+    """The event that a line is; none when a library printed it."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return []
+    return [event] if isinstance(event, dict) and "event" in event else []
+
+
+def _fail(last: Dict[str, Any], process: LineProcess, limit_s: float) -> None:
+    if last["event"] in ("failed", "error"):
+        raise (NetworkFailure if last["event"] == "failed" else Refusal)(last["kind"], last["reason"])
+    if process.open:
+        raise NetworkFailure("timeout", "the engine did not finish within {:g} s".format(limit_s))
+    status = process.finish()
+    said = process.errors()
+    if tells_full_disk(said):
+        raise Refusal("disk", FULL_DISK)
+    raise classify("run", said, status, board.memory_mb().get("available"))

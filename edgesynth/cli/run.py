@@ -1,0 +1,136 @@
+"""``edgesynth run``: an engine on a board, on arrays of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgesynth.cli.options import AsJson, Wait
+from edgesynth.errors import DataError, DeviceError, InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgesynth.devices import Device
+
+__all__ = ["run"]
+
+
+def run(
+    engine: Annotated[
+        str,
+        typer.Argument(
+            metavar="ENGINE", help="The name of a bundle on the board, a bundle's folder, or a plan."
+        ),
+    ],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="[NAME=]FILE.npy...", help="One array per input of the network.")
+    ],
+    *,
+    device: Annotated[str, typer.Option("--device", help="A device profile; edgesynth devices lists them.")],
+    link: Annotated[str | None, typer.Option("--link", help="ssh://[user@]host[:port], or local.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="A folder for the outputs; none is kept by default.")
+    ] = None,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Of a plan: samples per call.")] = 1,
+    wait_s: Wait = 0.0,
+    as_json: AsJson = False,
+) -> None:
+    """Run an engine on a board, on arrays of this machine."""
+    from edgesynth.deploy.engine import BuildFailed, run_engine
+    from edgesynth.devices import open_device
+
+    arrays = _read(inputs)
+    with open_device(device, link, wait_s=wait_s) as board:
+        plan, size, names = _find(engine, board, batch)
+        if names and list(arrays) == [""]:
+            arrays = {names[0]: arrays[""]}
+        if names and set(arrays) != set(names):
+            raise InputError(f"{engine} takes the inputs {list(names)}, there are arrays for {list(arrays)}")
+        try:
+            found = run_engine(board, plan, size, arrays)
+        except BuildFailed as failure:
+            raise DeviceError(f"{engine} does not run on {board.link.name}: {failure.reason}") from failure
+    _tell(found, out, as_json=as_json)
+
+
+def _read(texts: Sequence[str]) -> dict[str, NDArray[Any]]:
+    import numpy as np
+
+    arrays = {}
+    for text in texts:
+        name, _, path = text.rpartition("=")
+        try:
+            array = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"{path} cannot be read: {error}; write it with numpy.save") from error
+        if not isinstance(array, np.ndarray):
+            raise DataError(f"{path} holds several arrays; give one .npy file per input, NAME=FILE.npy")
+        arrays[name] = array
+    if "" in arrays and len(texts) > 1:
+        raise InputError("say which input each array is for: NAME=FILE.npy")
+    return arrays
+
+
+def _find(engine: str, device: Device, batch: int) -> tuple[str, int, tuple[str, ...]]:
+    """The plan on the board, its batch, and its inputs as far as they are known."""
+    from edgesynth.deploy.bundle import ENGINE, MANIFEST, read_bundle, read_text
+    from edgesynth.deploy.engine import board_of
+    from edgesynth.deploy.installation import list_bundles
+
+    board, path = board_of(device), Path(engine)
+    if (path / MANIFEST).is_file():
+        bundle = read_bundle(path)
+        names = tuple(read_text(bundle, "processing.json")["inputs"])
+        return device.send(path / ENGINE), int(bundle.manifest["batch"]), names
+    if path.is_file():
+        return device.send(path), batch, ()
+    known = {bundle.name: bundle for bundle in list_bundles(board)}
+    if engine not in known:
+        there = f"there are {', '.join(known)}" if known else "none is installed there"
+        raise InputError(
+            f"{engine} is no file, no bundle's folder, and no bundle on {device.link.name}; {there}"
+        )
+    if known[engine].problem:
+        raise DeviceError(known[engine].problem)
+    return f"{known[engine].path}/{ENGINE}", int(known[engine].manifest["batch"]), ()
+
+
+def _tell(found: Mapping[str, NDArray[Any]], out: Path | None, *, as_json: bool) -> None:
+    import numpy as np
+
+    from edgesynth.cli.output import print_json, print_table
+    from edgesynth.runs.faults import disk_faults
+
+    files = ["-"] * len(found)
+    if out is not None:
+        files = [str(out / f"output-{index}.npy") for index in range(len(found))]
+        with disk_faults(out):
+            out.mkdir(parents=True, exist_ok=True)
+            for file, value in zip(files, found.values(), strict=True):
+                np.save(file, value, allow_pickle=False)
+    told = list(zip(found.items(), files, strict=True))
+    if as_json:
+        print_json(
+            [
+                {"name": name, "type": str(value.dtype), "shape": list(value.shape), "file": file}
+                for (name, value), file in told
+            ]
+        )
+        return
+    print_table(
+        ["output", "type", "shape", "first values", "file"],
+        [
+            [
+                name,
+                str(value.dtype),
+                "x".join(map(str, value.shape)),
+                " ".join(f"{number:.4g}" for number in value.reshape(-1)[:5]),
+                file,
+            ]
+            for (name, value), file in told
+        ],
+    )

@@ -1,0 +1,354 @@
+"""From a network to a verified engine on a board; nothing is installed unless it is proven."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+
+from edgesynth.deploy.bundle import (
+    ENGINE,
+    MANIFEST,
+    NETWORK,
+    Bundle,
+    EngineKey,
+    bundle_name,
+    check_folder,
+    check_name,
+    read_bundle,
+    write_bundle,
+)
+from edgesynth.deploy.delivery import Delivery, deliver
+from edgesynth.deploy.engine import BuildFailed, EngineOnBoard, board_of, build_engine
+from edgesynth.deploy.engine_check import verify_engine
+from edgesynth.deploy.installation import Installed, install_bundle
+from edgesynth.deploy.onnx_graph import input_shapes, load_model, value_of
+from edgesynth.deploy.parser_facts import opset_range, parse_release
+from edgesynth.deploy.runners import OnnxRunner
+from edgesynth.deploy.samples import Samples
+from edgesynth.deploy.target import DeviceExport
+from edgesynth.deploy.verify import VerifyReport
+from edgesynth.errors import InputError
+from edgesynth.graph.recipe import RECIPE_FILE
+from edgesynth.profiler import Measurement, MeasurementPlan, profile
+from edgesynth.progress import NullProgress, Progress
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edgesynth.devices import Device, Precision, Profile
+    from edgesynth.tasks import Task
+
+__all__ = ["Deployment", "Network", "deploy", "find_onnx"]
+
+_EXPORTED: Final = "exported.onnx"
+
+
+@runtime_checkable
+class Network(Protocol):
+    """A network that can write itself to a folder, as a generated one can."""
+
+    def save(self, directory: Path) -> Mapping[str, str]:
+        """Write ``network.onnx``, and a recipe; returns file names by kind."""
+        ...
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What became of a network on a board; true exactly when it is installed.
+
+    Attributes:
+        delivery: Its way to a file that the board's TensorRT takes; ``None`` for a bundle that was there.
+        engine: The engine on the board; ``None`` where it was not built.
+        failure: Why not.
+        report: The engine's verification on the board.
+        measurement: Its figures there, where they were asked for.
+        bundle: On this machine, where it was kept.
+        installed: On the board.
+    """
+
+    delivery: Delivery | None = None
+    engine: EngineOnBoard | None = None
+    failure: str = ""
+    report: VerifyReport | None = None
+    measurement: Measurement | None = None
+    bundle: Path | None = None
+    installed: Installed | None = None
+
+    def __bool__(self) -> bool:
+        return self.installed is not None
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Why it is not installed, one line each."""
+        said = list(self.delivery.failures) if self.delivery is not None else []
+        said += [self.failure] if self.failure else []
+        if self.report is not None and not self.report:
+            said += self.report.failures or ("the engine has no outputs",)
+        return tuple(said)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        parts = {
+            "export": self.delivery,
+            "engine": self.engine,
+            "verify": self.report,
+            "measurement": self.measurement,
+            "installed": self.installed,
+        }
+        return {
+            "passed": bool(self),
+            "failures": list(self.failures),
+            "bundle": None if self.bundle is None else str(self.bundle),
+            **{name: None if part is None else part.to_json() for name, part in parts.items()},
+        }
+
+
+def deploy(
+    network: str | Path | Network,
+    device: Device,
+    *,
+    name: str | None = None,
+    precision: str | None = None,
+    batch: int | None = None,
+    data: str | Task | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    labels: Sequence[str] | None = None,
+    module: nn.Module | None = None,
+    out: str | Path | None = None,
+    window_s: float | None = None,
+    progress: Progress | None = None,
+) -> Deployment:
+    """Bring a network to a board: export, build there, verify there, install.
+
+    Args:
+        network: A generated network, its folder, an ONNX file, or the folder of a bundle, which is installed
+            as it is.
+        device: An open board; see :func:`edgesynth.open_device`.
+        name: Under which it is installed; the network's own by default.
+        precision: ``fp32``, ``fp16`` or ``int8``; FP16 where the device has it.
+        batch: Samples per call; 1 where the network leaves it free.
+        data: Real inputs, see :func:`~edgesynth.deploy.samples.load_samples`; INT8 needs them, and labels
+            among them have the task's score compared too.
+        shapes: Sizes for free axes, by input.
+        labels: Names of the classes in the order of the outputs; the data's by default.
+        module: The PyTorch network the file was written from, to compare with as well.
+        out: Keep the bundle in this folder too.
+        window_s: Measure the engine, with power integrated over so many seconds; not at all by default.
+        progress: Told what is being done.
+
+    Returns:
+        What became of it; a refusal and a difference are results, not errors.
+
+    Raises:
+        InputError: The network, the data or an option cannot be used, or the device builds no engines.
+        DeviceError: The board cannot be reached, or its TensorRT is missing or another than the bundle's.
+    """
+    board, tell = board_of(device), progress or NullProgress()
+    if isinstance(network, str | Path) and (Path(network) / MANIFEST).is_file():
+        bundle = read_bundle(Path(network))
+        if name is not None and name != bundle.name:
+            raise InputError(
+                f"the bundle is called {bundle.name!r}; leave --name out, or deploy the network anew"
+            )
+        with tell.phase(f"install {bundle.name} on {device.link.name}"):
+            return Deployment(bundle=bundle.folder, installed=install_bundle(board, bundle))
+    if name is not None:
+        check_name(name)
+    if out is not None:
+        check_folder(Path(out))
+    chosen: Precision | str = precision or device.profile.default_precision
+    with tempfile.TemporaryDirectory(prefix="edgesynth-deploy-") as scratch:
+        source = _network_file(network, Path(scratch))
+        with tell.phase(f"export {source.stem} for {device.profile.title}"):
+            delivery = deliver(
+                source,
+                _as_found(device),
+                Path(scratch) / _EXPORTED,
+                precision=chosen,
+                batch=batch or _own_batch(source),
+                data=data,
+                shapes=shapes,
+                module=module,
+            )
+        if not delivery or delivery.export is None or delivery.samples is None:
+            return Deployment(delivery)
+        ready = _Ready(delivery, delivery.export, delivery.samples, source, device, tell)
+        names = ready.labels(labels)
+        done = ready.prove(window_s)
+        if done.engine is None or not done.report:
+            return done
+        called = name or bundle_name(source.parent.name if source.name == NETWORK else source.stem)
+        with tell.phase(f"install {called} on {device.link.name}"):
+            folder = Path(out) if out is not None else Path(scratch) / "bundle"
+            bundle = ready.bundle(done, done.engine, folder, called, names)
+            installed = install_bundle(board, bundle, engine=done.engine.plan)
+    return replace(done, installed=installed, bundle=None if out is None else bundle.folder)
+
+
+def _network_file(network: str | Path | Network, scratch: Path) -> Path:
+    if isinstance(network, Network):
+        network.save(scratch / "network")
+        return scratch / "network" / NETWORK
+    return find_onnx(network)
+
+
+def find_onnx(network: str | Path) -> Path:
+    """The ONNX file of a network's folder, or the file itself.
+
+    Raises:
+        InputError: There is no such file.
+    """
+    path = Path(network)
+    if path.is_dir() and (path / NETWORK).is_file():
+        return path / NETWORK
+    if path.is_dir():
+        raise InputError(
+            f"{network} holds no {NETWORK}; give the folder of a generated network, or an ONNX file"
+        )
+    if not path.is_file():
+        raise InputError(
+            f"there is no network {network}; give a folder of a generated network, or an ONNX file"
+        )
+    return path
+
+
+def _as_found(device: Device) -> Profile:
+    """The profile with the TensorRT that the board really has; a JetPack of another year brings another."""
+    facts, _ = board_of(device).agent.info(("tensorrt", "trtexec_version"))
+    found, known = facts["tensorrt"] or facts["trtexec_version"], device.profile
+    release = parse_release(str(found or ""))
+    if release is None or release == parse_release(known.software.tensorrt):
+        return known
+    _, highest = opset_range(release) or (0, known.compiler.opset)
+    return replace(
+        known,
+        software=replace(known.software, tensorrt=str(found)),
+        compiler=replace(known.compiler, opset=min(known.compiler.opset, highest)),
+    )
+
+
+def _own_batch(source: Path) -> int:
+    """What the file fixes; engines have no free sizes."""
+    shapes = input_shapes(load_model(source)).values()
+    return next((shape[0] for shape in shapes if shape and isinstance(shape[0], int)), 1)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A network that may go to the board, on its way there.
+
+    Attributes:
+        delivery: Its way so far.
+        export: What is to be built.
+        samples: What it is verified on.
+        source: The FP32 file that it comes from.
+        device: The board.
+        tell: Told what is being done.
+    """
+
+    delivery: Delivery
+    export: DeviceExport
+    samples: Samples
+    source: Path
+    device: Device
+    tell: Progress
+
+    def labels(self, given: Sequence[str] | None) -> tuple[str, ...]:
+        """Names of the classes, the given ones or the data's.
+
+        Raises:
+            InputError: The two contradict each other, or there are more or fewer than outputs.
+        """
+        known = self.samples.classes
+        names = tuple(given or known)
+        first = value_of(load_model(self.export.path).graph.output[0].type).shape or ()
+        if names and first and isinstance(first[-1], int) and first[-1] != len(names):
+            if given is None:
+                return ()  # what the network puts out is no score per class
+            raise InputError(f"there are {len(names)} labels for {first[-1]} outputs; give one for each")
+        for index, (name, other) in enumerate(zip(names, known, strict=False)):
+            if name != other:
+                raise InputError(
+                    f"label {index} is {name!r}, and {self.samples.source} calls that class {other!r}; "
+                    "give the labels in the order of the outputs"
+                )
+        return names
+
+    def prove(self, window_s: float | None) -> Deployment:
+        """Build on the board, verify and measure there, as far as it goes."""
+        device, where, done = self.device, self.device.link.name, Deployment(self.delivery)
+        try:
+            with self.tell.phase(f"build on {where} with TensorRT {self.export.tensorrt or '?'}"):
+                engine = build_engine(device, self.export)
+        except BuildFailed as failure:
+            said = f"the engine could not be built ({failure.kind}): {failure.reason}"
+            return replace(done, failure=said)
+        self.tell.note(_built(engine))
+        with self.tell.phase(f"verify on {where}"):
+            report = verify_engine(device, engine, self.export, self.source, self.samples)
+        done = replace(done, engine=engine, report=report)
+        if report and window_s is not None:
+            plan = MeasurementPlan.report(self._precision, engine.batch, window_s)
+            with self.tell.phase(f"measure on {device.describe()}"):
+                done = replace(done, measurement=profile(self.source, device, plan, engine=engine.plan))
+        return done
+
+    @property
+    def _precision(self) -> Precision:
+        return next(name for name in self.device.profile.precisions if name == self.export.precision)
+
+    def bundle(
+        self, done: Deployment, engine: EngineOnBoard, folder: Path, name: str, labels: Sequence[str]
+    ) -> Bundle:
+        """Fetch the engine, and write it and all that belongs to it to a folder."""
+        export, recipe = self.export, self.source.parent / RECIPE_FILE
+        generated = self.source.name == NETWORK and recipe.is_file()
+        texts: dict[str, Any] = {"processing.json": self._processing()}
+        if done.measurement is not None:
+            texts["measurements.json"] = done.measurement.to_json()
+        if labels:
+            texts["labels.json"] = list(labels)
+        key = EngineKey(
+            onnx=export.sha256,
+            tensorrt=engine.tensorrt,
+            gpu=engine.gpu,
+            precision=export.precision,
+            batch=engine.batch,
+            flags=(*export.flags, *(("STRONGLY_TYPED",) if export.strongly_typed else ())),
+        )
+        with tempfile.TemporaryDirectory() as scratch:
+            plan = Path(scratch) / ENGINE
+            self.device.link.get(posixpath.relpath(engine.plan, board_of(self.device).agent.folder), plan)
+            proof = {} if done.report is None else done.report.to_json()
+            proof["sha256"] = hashlib.sha256(plan.read_bytes()).hexdigest()
+            texts["verification.json"] = {"export": self.delivery.to_json(), "engine": proof}
+            files = {
+                ENGINE: plan,
+                NETWORK: export.path,
+                **({RECIPE_FILE: recipe} if generated else {}),
+            }
+            return write_bundle(folder, name, key, device=self.device.profile.name, files=files, texts=texts)
+
+    def _processing(self) -> dict[str, Any]:
+        """What goes into the engine and what comes out, for whoever writes the program around it."""
+        runner = OnnxRunner(self.export.path)
+        inputs = {name: {"type": kind, "shape": list(shape)} for name, (kind, shape) in runner.inputs.items()}
+        return {
+            "inputs": inputs,
+            "normalisation": self.samples.normalisation,
+            "normalisation_means": "(scale * stored - mean) / std per channel, before the input",
+            "outputs": list(runner.outputs),
+            "verified_on": self.delivery.data,
+        }
+
+
+def _built(engine: EngineOnBoard) -> str:
+    if engine.kept:
+        return f"the board had built this engine before, with TensorRT {engine.tensorrt}"
+    timings = "with earlier timings" if engine.facts.get("timings_kept") else "the first build there"
+    return f"built in {engine.build_s:g} s, {engine.facts.get('workspace_mb')} MiB of workspace, {timings}"

@@ -1,0 +1,176 @@
+"""An engine on a board: built there, and run there on arrays of this machine."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import secrets
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgesynth.deploy.runners import Arrays
+from edgesynth.errors import DeviceError, InputError, LinkError
+
+if TYPE_CHECKING:
+    from edgesynth.deploy.target import DeviceExport
+    from edgesynth.devices import Board, Device
+
+__all__ = ["BuildFailed", "EngineOnBoard", "board_of", "build_engine", "run_engine"]
+
+_SCRATCH: Final = "scratch"
+"""What is on its way, in the work folder of a board; the next run removes what is left."""
+_BUILD_S: Final = 1800.0
+_RUN_S: Final = 900.0
+
+
+class BuildFailed(Exception):
+    """The board could not build the engine, or run it.
+
+    Attributes:
+        kind: ``out_of_memory``, ``unsupported``, ``timeout`` or ``crash``.
+        reason: What it said.
+    """
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class EngineOnBoard:
+    """A plan that was built on a board, and what it belongs to.
+
+    Attributes:
+        plan: Its path there.
+        batch: Samples per call.
+        tensorrt: What built it.
+        gpu: The chip.
+        runner: ``tensorrt`` from Python, or ``trtexec``.
+        kept: Whether it had been built before.
+        build_s: How long the build took; ``None`` when it was kept.
+        facts: Everything else the board told: workspace, whether earlier timings were known.
+    """
+
+    plan: str
+    batch: int
+    tensorrt: str
+    gpu: str
+    runner: str
+    kept: bool
+    build_s: float | None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def board_of(device: Device) -> Board:
+    """The board of an open device.
+
+    Raises:
+        InputError: It is simulated, or no board, and builds no engine.
+    """
+    if device.board is None:
+        raise InputError(
+            f"{device.describe()} builds no TensorRT engine; give --link ssh://user@board, or local on it"
+        )
+    return device.board
+
+
+def build_engine(device: Device, export: DeviceExport, *, limit_s: float = _BUILD_S) -> EngineOnBoard:
+    """Bring an exported file to a board and build its engine there, or find the one built before.
+
+    Args:
+        device: Open, and a board.
+        export: What to build; a free batch becomes 1.
+        limit_s: How long the build may take.
+
+    Raises:
+        BuildFailed: TensorRT cannot read the file, memory does not suffice, or it takes too long.
+        DeviceError: The board cannot be reached, has no TensorRT or no space.
+    """
+    board = board_of(device)
+    batch = export.batch if isinstance(export.batch, int) else 1
+    request = {
+        "network": {"model": device.send(export.path)},
+        "precision": export.precision,
+        "batch": batch,
+        "workspace_mb": device.profile.compiler.workspace_mb,
+        "build_limit_s": limit_s,
+        "typed": export.strongly_typed,
+    }
+    told = board.work("build", request)
+    if told.failure:
+        raise BuildFailed(told.failure_kind, told.failure)
+    facts = dict(told.conditions)
+    facts.pop("pid", None)
+    try:
+        return EngineOnBoard(
+            plan=str(facts.pop("plan")),
+            batch=batch,
+            tensorrt=str(facts.pop("tensorrt")),
+            gpu=str(facts.pop("gpu")),
+            runner=str(facts.pop("runner")),
+            kept=bool(facts.pop("engine_kept")),
+            build_s=facts.pop("build_s", None),
+            facts=facts,
+        )
+    except KeyError as error:
+        raise DeviceError(f"{device.link.name} built an engine and did not tell {error}; repeat") from error
+
+
+def run_engine(device: Device, plan: str, batch: int, data: Arrays) -> dict[str, NDArray[Any]]:
+    """Load an engine from the board's disk, in a new process, and run it on arrays.
+
+    Args:
+        device: Open, and a board.
+        plan: Its path there.
+        batch: Samples per call; the number of samples must be a multiple.
+        data: Inputs by name, axis 0 the batch.
+
+    Raises:
+        BuildFailed: It crashes, hangs, or does not fit into memory.
+        DeviceError: The board cannot be reached, the engine belongs to another one, or an input does not fit.
+    """
+    board, link = board_of(device), device.link
+    place = f"{_SCRATCH}/{secrets.token_hex(8)}"
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = {}
+        for index, (name, value) in enumerate(data.items()):
+            local = Path(folder) / f"input-{index}.npy"
+            np.save(local, np.ascontiguousarray(value), allow_pickle=False)
+            link.put(local, f"{place}/{local.name}")
+            inputs[name] = link.path(f"{place}/{local.name}")
+        request = {
+            "engine": plan,
+            "batch": batch,
+            "inputs": inputs,
+            "outputs": link.path(place),
+            "limit_s": _RUN_S,
+        }
+        told = board.work("run", request)
+        if told.failure:
+            raise BuildFailed(told.failure_kind, told.failure)
+        found = {}
+        for entry in told.conditions.get("outputs", ()):
+            name, file = str(entry["name"]), posixpath.basename(str(entry["path"]))
+            link.get(f"{place}/{file}", Path(folder) / file)
+            found[name] = _read(Path(folder) / file)
+    link.run(["rm", "-rf", "--", link.path(place)])
+    return found
+
+
+def _read(path: Path) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, json.JSONDecodeError) as error:
+        raise LinkError(f"an output of the engine arrived damaged ({error}); repeat") from error
+    return array

@@ -1,0 +1,138 @@
+"""Prove that the engine on the board computes what the network computes, and say where it does not."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from numpy.typing import NDArray
+
+from edgesynth.deploy.divergence import Divergence, relative_error
+from edgesynth.deploy.engine import BuildFailed, EngineOnBoard, build_engine, run_engine
+from edgesynth.deploy.onnx_graph import load_model
+from edgesynth.deploy.runners import Arrays, OnnxRunner, run_in_parts, tapped
+from edgesynth.deploy.samples import Samples
+from edgesynth.deploy.target import DeviceExport
+from edgesynth.deploy.verify import TOLERANCES, VerifyReport, verify_outputs
+from edgesynth.errors import DeviceError, InputError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from edgesynth.devices import Device
+
+__all__ = ["samples_for_board", "verify_engine"]
+
+_MOST_BYTES: Final = 64 << 20
+"""Of inputs that are sent to a board: seconds over a slow network."""
+_TAPS: Final = 16
+"""Tensors inside the network that are looked at, where outputs differ."""
+
+
+def samples_for_board(samples: Samples, batch: int) -> Samples:
+    """As many samples as are worth sending, a multiple of the engine's batch and more than one call."""
+    each = max(1, sum(value.nbytes for value in samples.data.values()) // len(samples))
+    count = min(len(samples), max(2 * batch, _MOST_BYTES // each))
+    return samples.part(0, count).in_multiples_of(batch)
+
+
+def verify_engine(
+    device: Device,
+    engine: EngineOnBoard,
+    export: DeviceExport,
+    reference: Path,
+    samples: Samples,
+) -> VerifyReport:
+    """Run an engine, loaded from the board's disk anew, and compare each output with the network's.
+
+    Args:
+        device: Open, and a board.
+        engine: On it.
+        export: What the engine was built from.
+        reference: The FP32 file that was exported, run by ONNX Runtime on this machine.
+        samples: Inputs, and labels where they are known.
+
+    Returns:
+        The report. An engine that crashes or hangs is one that differs.
+
+    Raises:
+        DeviceError: The board cannot be reached, or the engine belongs to another one.
+        InputError: The reference cannot run on the inputs.
+    """
+    chosen = samples_for_board(samples, engine.batch)
+    report = VerifyReport(
+        file=Path(engine.plan).name,
+        sha256="",
+        reference=reference.name,
+        runtime=f"TensorRT {engine.tensorrt} on {device.link.name}, {engine.gpu}",
+        precision=export.precision,
+        samples=len(chosen),
+        outputs=(),
+    )
+    expected = run_in_parts(OnnxRunner(reference, optimise=False), chosen.data)
+    try:
+        found = run_engine(device, engine.plan, engine.batch, chosen.data)
+    except BuildFailed as failure:
+        return dataclasses.replace(report, problems=(f"it does not run: {failure.reason}",))
+    report = verify_outputs(report, expected, found, metric=chosen.metric)
+    wrong = [check for check in report.outputs if check.problem]
+    if wrong and engine.runner == "tensorrt":
+        first = next((check.bad_sample for check in wrong if check.bad_sample is not None), 0)
+        start = first - first % engine.batch
+        part = chosen.part(start, start + engine.batch)
+        report = dataclasses.replace(report, divergence=_divergence(device, export, part.data))
+    return report
+
+
+def _divergence(device: Device, export: DeviceExport, data: Arrays) -> Divergence | None:
+    """The first of some tensors inside the network that an engine which gives them back has wrong.
+
+    Such an engine fuses fewer layers, so it may be right where the deployed one is wrong: then there is none.
+    """
+    model = load_model(export.path)
+    limit = TOLERANCES[export.precision].rms
+    names = _taps(model)
+    wanted = tapped(model, names)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tapped.onnx"
+        path.write_bytes(wanted.SerializeToString())
+        try:
+            trusted = OnnxRunner(path, optimise=False)(data)
+            engine = build_engine(device, dataclasses.replace(export, path=path))
+            found = run_engine(device, engine.plan, engine.batch, data)
+        except (BuildFailed, DeviceError, InputError):
+            return None
+    return _first_wrong(model, names, trusted, found, limit)
+
+
+def _taps(model: ModelProto) -> list[str]:
+    """Some tensors between inputs and outputs, evenly spread, in the order in which they are made."""
+    outputs = {value.name for value in model.graph.output}
+    made = [
+        name
+        for node in model.graph.node
+        if node.op_type not in {"Constant", "Cast", "QuantizeLinear", "DequantizeLinear", "Shape"}
+        for name in node.output[:1]
+        if name and name not in outputs
+    ]
+    stride = -(-len(made) // _TAPS) or 1
+    return made[::-1][::stride][::-1]
+
+
+def _first_wrong(
+    model: ModelProto,
+    names: list[str],
+    trusted: Mapping[str, NDArray[Any]],
+    found: Mapping[str, NDArray[Any]],
+    limit: float,
+) -> Divergence | None:
+    makers = {name: node for node in model.graph.node for name in node.output}
+    for name in names:
+        if name in found and name in trusted and trusted[name].dtype.kind == "f":
+            error = relative_error(trusted[name], found[name])
+            if error > limit:
+                return Divergence(makers[name].name or name, makers[name].op_type, name, error)
+    return None

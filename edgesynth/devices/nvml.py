@@ -1,0 +1,118 @@
+"""Power of an NVIDIA GPU through NVML, the library of its driver.
+
+NVML tells the power of the GPU with its circuitry, memory included; from Ampere on (but for GA100) it is a
+mean over the last second, before that an instant (NVML API reference, ``nvmlDeviceGetPowerUsage``).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+from edgesynth.devices.profile import Rails, Sensor
+from edgesynth.errors import DeviceError, MissingDependencyError, SensorError
+
+__all__ = ["NvmlGpu", "NvmlLibrary", "load_nvml"]
+
+_RAIL: Final = "GPU_BOARD"
+_MEAN_S: Final = 1.0
+_RATE_HZ: Final = 10.0
+
+
+class NvmlLibrary(Protocol):
+    """The part of ``pynvml`` that is used here; its functions raise ``NVMLError``."""
+
+    NVMLError: type[Exception]
+    NVML_TEMPERATURE_GPU: int
+    NVML_CLOCK_SM: int
+
+    def nvmlInit(self) -> None: ...  # noqa: D102
+    def nvmlDeviceGetCount(self) -> int: ...  # noqa: D102
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> Any: ...  # noqa: ANN401, D102
+    def nvmlDeviceGetName(self, handle: Any) -> str | bytes: ...  # noqa: ANN401, D102
+    def nvmlSystemGetDriverVersion(self) -> str | bytes: ...  # noqa: D102
+    def nvmlDeviceGetPowerUsage(self, handle: Any) -> int: ...  # noqa: ANN401, D102
+    def nvmlDeviceGetTemperature(self, handle: Any, kind: int) -> int: ...  # noqa: ANN401, D102
+    def nvmlDeviceGetClockInfo(self, handle: Any, kind: int) -> int: ...  # noqa: ANN401, D102
+
+
+def load_nvml() -> NvmlLibrary:
+    """The real library.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
+    try:
+        import pynvml
+    except ImportError as error:
+        raise MissingDependencyError(
+            "reading the power of an NVIDIA GPU needs nvidia-ml-py; pip install 'edgesynth[gpu]'"
+        ) from error
+    library: NvmlLibrary = pynvml
+    return library
+
+
+class NvmlGpu:
+    """One GPU of this machine, opened and read once.
+
+    Args:
+        library: ``pynvml``, or what behaves like it.
+        index: Which GPU.
+
+    Raises:
+        DeviceError: There is no driver, or no such GPU.
+        SensorError: The GPU does not tell its power.
+
+    Attributes:
+        name: Of the GPU.
+        driver: Version of its driver.
+    """
+
+    def __init__(self, library: NvmlLibrary, index: int = 0) -> None:
+        self._nvml = library
+        try:
+            library.nvmlInit()
+            count = library.nvmlDeviceGetCount()
+        except library.NVMLError as error:
+            raise DeviceError(
+                f"no NVIDIA driver answers on this machine ({error}); install one, or measure on host-cpu"
+            ) from error
+        if not 0 <= index < count:
+            raise DeviceError(f"there is no NVIDIA GPU {index}: the driver of this machine tells of {count}")
+        self._handle = library.nvmlDeviceGetHandleByIndex(index)
+        self.name = _text(library.nvmlDeviceGetName(self._handle))
+        self.driver = _text(library.nvmlSystemGetDriverVersion())
+        self._power_mw()
+
+    @property
+    def rails(self) -> Rails:
+        """The graphics board alone: neither the processor nor the rest of the machine."""
+        return Rails(names=(_RAIL,), total=(_RAIL,), parts=(), scope="graphics board alone")
+
+    @property
+    def sensor(self) -> Sensor:
+        """A mean over a second, told in milliwatts."""
+        return Sensor("NVML", _MEAN_S, _RATE_HZ, {_RAIL: 1.0})
+
+    def line(self) -> str:
+        """Clock, temperature and power of this moment; a figure that is not told is left out."""
+        power_mw = self._power_mw()
+        parts = []
+        try:
+            clock_mhz = self._nvml.nvmlDeviceGetClockInfo(self._handle, self._nvml.NVML_CLOCK_SM)
+            parts.append(f"GR3D_FREQ @{clock_mhz}")
+            kind = self._nvml.NVML_TEMPERATURE_GPU
+            parts.append(f"GPU@{self._nvml.nvmlDeviceGetTemperature(self._handle, kind)}C")
+        except self._nvml.NVMLError:  # a virtual GPU hides them
+            pass
+        return " ".join([*parts, f"{_RAIL} {power_mw}mW/{power_mw}mW"])
+
+    def _power_mw(self) -> int:
+        try:
+            return self._nvml.nvmlDeviceGetPowerUsage(self._handle)
+        except self._nvml.NVMLError as error:
+            raise SensorError(f"{self.name} does not tell its power ({error}); use another GPU") from error
+
+
+def _text(value: str | bytes) -> str:
+    """Older releases of the library answer in bytes."""
+    return value.decode() if isinstance(value, bytes) else value

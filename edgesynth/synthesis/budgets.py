@@ -1,0 +1,81 @@
+"""The range of budgets that one generator serves.
+
+A requirement vector says how far each bound is from the taught one (:meth:`Requirements.vector`). Budgets,
+what a network may cost and how fast it has to be, are varied; floors and ceilings of quality are not, for
+what is good enough does not depend on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgesynth.synthesis.observations import FRACTIONS
+from edgesynth.synthesis.requirements import Requirements
+
+__all__ = ["Budgets"]
+
+_TAUGHT: Final = 0.25
+_TOGETHER: Final = 0.5
+
+
+class Budgets:
+    """Requirement vectors from ``span`` tighter to ``span`` looser than the taught requirements.
+
+    A quarter of them are the taught requirements, half scale every budget by one factor, and in the rest
+    each budget has its own.
+
+    Args:
+        requirements: The taught requirements.
+        span: Logarithm of the largest factor; 0 for the taught requirements alone.
+    """
+
+    def __init__(self, requirements: Requirements, span: float) -> None:
+        self.requirements = requirements
+        self.span = span
+        # The direction in which each bound loosens.
+        self._loose = np.array(
+            [
+                0.0 if item.metric in FRACTIONS else 1.0 if item.sense == "<=" else -1.0
+                for item in requirements
+            ]
+        )
+
+    def __bool__(self) -> bool:
+        """Whether there is more than the taught requirements."""
+        return self.span > 0 and bool(self._loose.any())
+
+    def rows(self, count: int) -> Tensor:
+        """As many vectors, spread evenly, the same every time: ``[count, R]``."""
+        taught, together = int(_TAUGHT * count), int(_TOGETHER * count)
+        alone = np.random.default_rng(0).uniform(-1.0, 1.0, (count - taught - together, len(self._loose)))
+        shared = np.linspace(-1.0, 1.0, together)[:, None].repeat(len(self._loose), axis=1)
+        parts = [np.zeros((taught, len(self._loose))), shared, alone]
+        return torch.from_numpy(self.span * self._loose * np.concatenate(parts))
+
+    def tightened(self, rows: Tensor, reserve: NDArray[np.float64]) -> Tensor:
+        """Vectors ``[n, R]`` with every budget tightened by a reserve ``[n]``, in logarithms."""
+        return rows - torch.from_numpy(reserve[:, None] * self._loose)
+
+    def covers(self, vector: Sequence[float]) -> bool:
+        """Whether a requirement vector ``[R]`` lies in the range; bounds on quality lie in any."""
+        moved = np.where(self._loose != 0, np.asarray(vector, dtype=np.float64), 0.0)
+        return bool((np.abs(moved) <= self.span + 1e-9).all())
+
+    def draw(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        """One vector at random, ``[R]``."""
+        kind = rng.random()
+        if kind < _TAUGHT:
+            return np.zeros(len(self._loose))
+        factors = rng.uniform(-1.0, 1.0, 1 if kind < _TAUGHT + _TOGETHER else len(self._loose))
+        return np.asarray(self.span * self._loose * factors)
+
+    @property
+    def loosest(self) -> Requirements:
+        """The requirements with every budget at its loosest."""
+        return self.requirements.moved(self.span * self._loose)

@@ -1,0 +1,144 @@
+"""``edgesynth deploy`` and ``edgesynth run`` against a board behind a real ssh server."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from two_inputs import feed, write_network
+
+from edgesynth.cli import main
+from edgesynth.deploy import rtx
+from edgesynth.deploy.bundle import EngineKey, write_bundle
+from edgesynth.deploy.installation import install_bundle, list_bundles
+from edgesynth.devices import Board, LocalLink
+from edgesynth.errors import LinkError
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+SHOWN = [
+    shlex.split(line)
+    for line in README.splitlines()
+    if re.match("edgesynth (deploy|run) .* --link ssh://", line)
+]
+
+
+@pytest.fixture
+def command(remote, tmp_path, monkeypatch, capfd):
+    """The command line in this process; the board is behind its link."""
+    monkeypatch.setattr(rtx, "_MODULE", "no_such_module_anywhere")
+    monkeypatch.setenv("PATH", remote.path)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        capfd.readouterr()
+        code = main([*map(str, arguments), "--device", "jetson-tx2", "--link", remote.url])
+        return code, capfd.readouterr()
+
+    return run
+
+
+@pytest.mark.ssh
+def test_to_a_running_engine_with_the_commands_of_the_readme_and_back_again(remote, command, tmp_path):
+    write_network(tmp_path / "model.onnx")
+    remote.board.compute()
+    data = feed(4)
+    np.savez(tmp_path / "images.npz", **data)
+    for name, value in data.items():
+        np.save(tmp_path / f"{name}.npy", value)
+    ((_, *deploy), (_, *run), (_, *listing)) = SHOWN
+
+    code, told = command(*own(deploy), "--precision", "fp32", "-o", "bundle")
+    assert code == 0, told.err
+    assert "installed: model, version 0001" in told.out
+    assert f"verify on {remote.url}" in told.err
+
+    code, told = command(*own(run), "index=index.npy", "-o", "out", "--json")
+    assert code == 0, told.err
+    expected = onnxruntime.InferenceSession((tmp_path / "model.onnx").read_bytes()).run(None, data)
+    for entry, want in zip(json.loads(told.out), expected, strict=True):
+        np.testing.assert_allclose(np.load(entry["file"]), want, rtol=1e-6)
+
+    code, told = command("deploy", "bundle", "--json")
+    assert json.loads(told.out)["installed"]["before"] == "0001"
+    code, told = command("deploy", "--rollback", "model")
+    assert (code, told.out.splitlines()[0]) == (0, "installed: model, version 0001")
+    code, told = command(*own(listing))
+    assert "ready" in told.out
+    code, told = command("deploy", "--remove", "model")
+    assert (code, told.out) == (0, "removed: model\n")
+    code, told = command("run", "model", "image=image.npy", "index=index.npy")
+    assert code == 2
+    assert "none is installed there" in told.err
+    remote.board.wait_until_quiet()
+
+
+def own(words):
+    """A command of the README for this network, without the device and the link that every command gets."""
+    at = words.index("--device")
+    return [f"image={word}" if word == "image.npy" else word for word in (*words[:at], *words[at + 4 :])]
+
+
+@pytest.mark.ssh
+@pytest.mark.slow
+def test_what_differs_ends_with_one_line_and_exit_code_1(remote, command, tmp_path):
+    write_network(tmp_path / "two.onnx")
+    remote.board.compute("normalisation")
+
+    code, told = command("deploy", "two.onnx", "--precision", "fp32", "--quiet")
+
+    assert code == 1
+    (line,) = told.err.splitlines()
+    assert line.startswith("edgesynth: two.onnx was not installed on jetson-tx2: sum: off by")
+    assert "differs" in told.out
+
+
+def bundle_of(folder, network, content):
+    plan = folder / f"{content}.plan"
+    plan.write_text(content)
+    key = EngineKey(onnx="0", tensorrt="8.2.1", gpu="tegra186", precision="fp32", batch=1)
+    return write_bundle(
+        folder / content,
+        "net",
+        key,
+        device="jetson-tx2",
+        files={"engine.plan": plan, "network.onnx": network},
+        texts={"labels.json": ["a"]},
+    )
+
+
+@pytest.mark.parametrize("at", ["runner.py", "manifest.json"])
+def test_a_link_that_drops_while_a_bundle_is_brought_leaves_the_old_one(here, tmp_path, monkeypatch, at):
+    network = write_network(tmp_path / "two.onnx")
+    put = LocalLink.put
+
+    def drop(self, source, target):
+        if target.endswith(at):
+            raise LinkError("the connection dropped")
+        put(self, source, target)
+
+    link = LocalLink(tmp_path / "work")
+    with Board.take(link) as board:
+        install_bundle(board, bundle_of(tmp_path, network, "old"))
+        monkeypatch.setattr(LocalLink, "put", drop)
+        with pytest.raises(LinkError, match="dropped"):
+            install_bundle(board, bundle_of(tmp_path, network, "new"))
+        monkeypatch.setattr(LocalLink, "put", put)
+        (found,) = list_bundles(board)
+        assert (found.version, found.problem) == ("0001", "")
+
+        assert install_bundle(board, bundle_of(tmp_path, network, "new")).version == "0002"
+    link.close()
+
+
+def test_what_an_interrupted_run_left_is_removed_by_the_next(here, tmp_path):
+    link = LocalLink(tmp_path / "work")
+    left = tmp_path / "work/scratch/half"
+    left.mkdir(parents=True)
+    (left / "engine.plan").write_text("half")
+
+    with Board.take(link):
+        assert not left.exists()
+    link.close()

@@ -1,0 +1,309 @@
+"""From a network to a verified engine on a board that computes, and every way in which that may go wrong."""
+
+import json
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import edgesynth
+from edgesynth.deploy import rtx
+from edgesynth.deploy.bundle import read_bundle
+from edgesynth.deploy.installation import list_bundles, remove_bundle, roll_back
+from edgesynth.errors import DeviceError, InputError
+
+CLASSES = ("cat", "dog", "eel", "fox")
+
+
+@pytest.fixture(autouse=True)
+def _no_builder(monkeypatch):
+    """The builder of this machine has tests of its own."""
+    monkeypatch.setattr(rtx, "_MODULE", "no_such_module_anywhere")
+
+
+@pytest.fixture
+def network(tmp_path):
+    """Two layers with a free batch: a hidden tensor to go wrong in, and four classes."""
+    return write_network(tmp_path / "net.onnx")
+
+
+def write_network(path, scale=1.0):
+    generator = np.random.default_rng(0)
+    weights = {
+        "first": (generator.normal(size=(6, 16)) * scale).astype(np.float32),
+        "second": (generator.normal(size=(16, 4)) / scale).astype(np.float32),
+    }
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["image", "first"], ["one"], name="dense_1"),
+            helper.make_node("Relu", ["one"], ["two"], name="relu_1"),
+            helper.make_node("MatMul", ["two", "second"], ["scores"], name="dense_2"),
+        ],
+        "net",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 6])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", 4])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
+@pytest.fixture
+def data(tmp_path, network):
+    """Samples that the network labels itself: all of them are right."""
+    import onnxruntime
+
+    image = np.random.default_rng(1).normal(size=(12, 6)).astype(np.float32)
+    (scores,) = onnxruntime.InferenceSession(network.read_bytes()).run(None, {"image": image})
+    np.savez(tmp_path / "data.npz", image=image, labels=scores.argmax(1))
+    return str(tmp_path / "data.npz")
+
+
+@pytest.fixture
+def tx2(here):
+    """The board, open; its engines compute."""
+    here.compute()
+    with edgesynth.open_device("jetson-tx2", link="local") as device:
+        yield device
+
+
+def test_a_network_is_built_verified_and_installed(here, tx2, network, data, tmp_path):
+    done = edgesynth.deploy(network, tx2, data=data, labels=CLASSES, batch=2, out=tmp_path / "bundle")
+
+    assert done, done.failures
+    assert done.failures == ()
+    assert (done.report.metric, done.report.reference_metric, done.report.samples) == (1.0, 1.0, 12)
+    assert done.report.runtime == "TensorRT 8.2.1 on local, tegra186"
+    assert (done.engine.kept, done.engine.batch, done.engine.facts["workspace_mb"]) == (False, 2, 256)
+    bundle = read_bundle(done.bundle)
+    assert set(bundle.files) == {
+        *("engine.plan", "network.onnx", "runner.py", "labels.json", "processing.json"),
+        *("verification.json", "manifest.json"),
+    }
+    key = bundle.manifest["key"]
+    assert (key["tensorrt"], key["gpu"], key["precision"], key["flags"]) == (
+        "8.2.1",
+        "tegra186",
+        "fp16",
+        ["FP16"],
+    )
+    assert json.loads((bundle.folder / "labels.json").read_text()) == list(CLASSES)
+    proof = json.loads((bundle.folder / "verification.json").read_text())
+    assert proof["engine"]["passed"] is True
+    assert proof["export"]["passed"] is True
+    (installed,) = list_bundles(tx2.board)
+    assert (installed.name, installed.problem, installed.before) == ("net", "", "")
+    for name in bundle.files:
+        on_board = (here.root / "home/.local/share/edgesynth/bundles/net/current" / name).read_bytes()
+        assert on_board == (bundle.folder / name).read_bytes()
+    assert done.to_json()["passed"] is True
+    here.wait_until_quiet()
+
+
+def test_a_second_time_the_engine_is_there_already_and_the_first_one_can_come_back(tx2, network):
+    first, second = edgesynth.deploy(network, tx2), edgesynth.deploy(network, tx2)
+
+    assert (first.engine.kept, second.engine.kept) == (False, True)
+    assert (second.installed.version, second.installed.before) == ("0002", "0001")
+    back = roll_back(tx2.board, "net")
+    assert (back.version, back.before, back.problem) == ("0001", "", "")
+    with pytest.raises(DeviceError, match="no earlier version of 'net'"):
+        roll_back(tx2.board, "net")
+    remove_bundle(tx2.board, "net")
+    assert list_bundles(tx2.board) == ()
+    with pytest.raises(DeviceError, match="no bundle 'net' is installed here; there is none"):
+        remove_bundle(tx2.board, "net")
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        pytest.param("weights", "scores: off by", marks=pytest.mark.slow),
+        pytest.param("channels", "scores: off by", marks=pytest.mark.slow),
+        pytest.param("normalisation", "scores: off by", marks=pytest.mark.slow),
+        ("nan", "scores: 1 values are NaN, first in sample 1"),
+    ],
+)
+def test_an_engine_that_computes_something_else_is_not_installed(here, tx2, network, data, fault, said):
+    here.compute(fault)
+
+    done = edgesynth.deploy(network, tx2, data=data)
+
+    assert not done
+    assert [failure for failure in done.failures if said in failure]
+    assert done.report.samples == 12
+    assert list_bundles(tx2.board) == ()
+
+
+def test_where_an_engine_goes_wrong_is_found_on_the_board(here, tx2, network):
+    here.compute("weights")  # of the largest layer, which is the first
+
+    done = edgesynth.deploy(network, tx2)
+
+    assert (done.report.divergence.node, done.report.divergence.operator) == ("dense_1", "MatMul")
+    assert done.report.divergence.error == pytest.approx(0.1, rel=0.01)
+
+
+@pytest.mark.slow
+def test_an_overflow_of_half_precision_is_caught_and_located(here, tx2, tmp_path):
+    here.compute("half")  # the arithmetic is NumPy's own in half precision
+
+    fine = edgesynth.deploy(write_network(tmp_path / "fine.onnx"), tx2)
+    done = edgesynth.deploy(write_network(tmp_path / "large.onnx", scale=1e5), tx2)
+
+    assert fine, fine.failures
+    assert not done
+    assert done.report.divergence.node in ("dense_1", "relu_1")
+
+
+@pytest.mark.parametrize(
+    ("control", "said"),
+    [
+        ({"build": "memory"}, "could not be built (out_of_memory): out of memory"),
+        ({"crash_at": 1}, "it does not run: the run crashed with SIGSEGV"),
+    ],
+    ids=["memory", "crash when run"],
+)
+def test_a_build_or_a_run_that_fails_says_which_and_why(here, tx2, network, control, said):
+    here.set("tensorrt", **control)
+
+    done = edgesynth.deploy(network, tx2)
+
+    assert not done
+    assert said in done.failures[0]
+    assert list_bundles(tx2.board) == ()
+
+
+def test_what_the_pre_flight_refuses_never_gets_to_the_board(here, tx2, tmp_path):
+    graph = helper.make_graph(
+        [helper.make_node("Det", ["x"], ["y"], name="the_det")],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2, 2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])],
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8),
+        tmp_path / "det.onnx",
+    )
+
+    done = edgesynth.deploy(tmp_path / "det.onnx", tx2)
+
+    assert not done
+    assert "the_det (Det)" in done.failures[0]
+    assert done.engine is None
+    assert here.told("builds") == []
+
+
+@pytest.mark.slow
+def test_the_tensorrt_that_is_there_decides_and_not_the_one_of_the_profile(here, network):
+    here.set("tensorrt", version="10.16.1.11")
+    here.compute()
+
+    with edgesynth.open_device("jetson-tx2", link="local") as device:
+        done = edgesynth.deploy(network, device)
+
+    assert done, done.failures
+    assert done.delivery.export.strongly_typed
+    assert done.delivery.preflight.tensorrt == done.engine.tensorrt == "10.16.1.11"
+    told = json.loads(here.told("builds")[0])
+    assert (told["typed"], told["flags"]) == (True, [])
+
+
+def test_a_bundle_goes_to_a_board_again_unless_it_is_damaged_or_of_another(here, tx2, network, tmp_path):
+    edgesynth.deploy(network, tx2, out=tmp_path / "bundle")
+    again = edgesynth.deploy(tmp_path / "bundle", tx2)
+    assert (again.installed.version, again.installed.before) == ("0002", "0001")
+
+    here.set("tensorrt", version="8.0.1")
+    with pytest.raises(DeviceError, match=r"built for TensorRT 8\.2\.1, here is 8\.0\.1"):
+        edgesynth.deploy(tmp_path / "bundle", tx2)
+    here.set("tensorrt", version="8.2.1")
+    here.write("proc/device-tree/compatible", "nvidia,p3509\0nvidia,tegra194\0")
+    with pytest.raises(DeviceError, match="built for GPU tegra186, here is tegra194"):
+        edgesynth.deploy(tmp_path / "bundle", tx2)
+    here.write("proc/device-tree/compatible", "nvidia,quill\0nvidia,tegra186\0")
+    plan = tmp_path / "bundle/engine.plan"
+    plan.write_bytes(plan.read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"engine\.plan has \d+ bytes of \d+"):
+        edgesynth.deploy(tmp_path / "bundle", tx2)
+
+    assert [bundle.version for bundle in list_bundles(tx2.board)] == ["0002"]
+
+
+@pytest.mark.slow
+def test_a_full_disk_of_the_board_leaves_the_installed_one(here, tx2, network, monkeypatch):
+    edgesynth.deploy(network, tx2)
+
+    def full(source, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(DeviceError, match="No space left on device"):
+        edgesynth.deploy(network, tx2)
+    monkeypatch.undo()
+
+    for name, value in here.environment.items():
+        monkeypatch.setenv(name, value)
+    assert [(bundle.version, bundle.problem) for bundle in list_bundles(tx2.board)] == [("0001", "")]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"labels": ["cat"]}, "there are 1 labels for 4 outputs"),
+        ({"precision": "int8"}, "int8"),
+        ({"name": "../x"}, "a bundle's name has letters"),
+        ({"data": "nowhere.npz"}, "there is no file nowhere.npz"),
+    ],
+)
+def test_what_cannot_be_used_is_said_before_anything_is_built(here, tx2, network, options, said):
+    with pytest.raises(InputError, match=said):
+        edgesynth.deploy(network, tx2, **options)
+
+    assert here.told("builds") == []
+
+
+@pytest.mark.slow
+def test_a_generated_network_goes_with_its_recipe_and_its_task(here, tx2, tmp_path, network):
+    from edgesynth.deploy.samples import Samples
+    from edgesynth.tasks import load_task
+
+    class Generated:
+        def save(self, directory):
+            directory.mkdir()
+            shutil.copy(network, directory / "network.onnx")
+            (directory / "recipe.json").write_text("{}")
+            return {"onnx": "network.onnx", "recipe": "recipe.json"}
+
+    done = edgesynth.deploy(Generated(), tx2, name="seed-7", out=tmp_path / "bundle")
+
+    assert done.installed.name == "seed-7"
+    assert (tmp_path / "bundle/recipe.json").read_text() == "{}"
+    assert isinstance(done.delivery.samples, Samples)
+    task = load_task("fashion-mnist-subset")
+    with pytest.raises(InputError, match="does not fit the input"):
+        edgesynth.deploy(Generated(), tx2, data=task)
+
+
+@pytest.mark.slow
+def test_the_figures_of_the_engine_itself_go_into_the_bundle(here, tx2, network, tmp_path):
+    here.set("tensorrt", call_ms=2.0)
+    here.set("nvpmodel", keeps=False)
+
+    done = edgesynth.deploy(network, tx2, out=tmp_path / "bundle", window_s=2.0)
+
+    assert done.installed is not None
+    told = json.loads((tmp_path / "bundle/measurements.json").read_text())
+    assert told["network"] == "net"
+    assert told["status"] == done.measurement.status
+    assert len(here.told("builds")) == 1  # what was measured is what was built and verified
+
+
+def test_a_simulated_board_builds_nothing(network):
+    with (
+        edgesynth.open_device("jetson-tx2", link="simulated") as device,
+        pytest.raises(InputError, match="builds no TensorRT engine"),
+    ):
+        edgesynth.deploy(network, device)

@@ -1,0 +1,75 @@
+"""A bundle is whole, or it says which file is not."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from edgesynth.deploy.bundle import Bundle, EngineKey, bundle_name, read_bundle, read_text, write_bundle
+from edgesynth.deploy.standalone import standalone_runner
+from edgesynth.errors import InputError
+
+KEY = EngineKey(onnx="ab", tensorrt="8.2.1", gpu="tegra186", precision="fp16", batch=4, flags=("FP16",))
+
+
+def write(folder: Path, content: str = "plan") -> Bundle:
+    (folder / "a.plan").write_text(content)
+    (folder / "a.onnx").write_text("onnx")
+    return write_bundle(
+        folder / "bundle",
+        "net",
+        KEY,
+        device="jetson-tx2",
+        files={"engine.plan": folder / "a.plan", "network.onnx": folder / "a.onnx"},
+        texts={"labels.json": ["a", "b"]},
+    )
+
+
+def test_what_is_written_is_read_with_its_key_and_a_runner(tmp_path: Path) -> None:
+    bundle = write(tmp_path)
+
+    assert read_bundle(tmp_path / "bundle") == bundle
+    assert bundle.files == ("engine.plan", "labels.json", "network.onnx", "runner.py", "manifest.json")
+    assert bundle.manifest["key"]["flags"] == ["FP16"]
+    assert bundle.manifest["batch"] == 4
+    assert read_text(bundle, "labels.json") == ["a", "b"]
+    assert read_text(bundle, "measurements.json") is None
+    assert (tmp_path / "bundle/runner.py").read_text() == standalone_runner()
+
+
+@pytest.mark.parametrize("name", ["engine.plan", "labels.json", "network.onnx", "runner.py"])
+def test_one_bit_is_enough_to_refuse_it(tmp_path: Path, name: str) -> None:
+    bundle = write(tmp_path)
+    data = bytearray((bundle.folder / name).read_bytes())
+    data[0] ^= 1
+    (bundle.folder / name).write_bytes(data)
+
+    with pytest.raises(InputError, match=f"{name} has another content than its checksum says"):
+        read_bundle(bundle.folder)
+
+
+def test_a_bundle_takes_the_place_of_a_bundle_and_of_nothing_else(tmp_path: Path) -> None:
+    first = write(tmp_path).digest
+    assert write(tmp_path, "another plan").digest != first
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.onnx", "a.plan", "bundle"]
+
+    (tmp_path / "bundle/manifest.json").unlink()
+    with pytest.raises(InputError, match="holds something else than a bundle"):
+        write(tmp_path)
+
+
+def test_any_text_gives_a_name() -> None:
+    assert bundle_name("1000-0d913a65f36a") == "1000-0d913a65f36a"
+    assert bundle_name("../my net (2)") == "my-net-2"
+    assert bundle_name("..") == "network"
+
+
+def test_the_runner_is_made_of_the_agent_and_of_nothing_twice() -> None:
+    tree = ast.parse(standalone_runner())
+    defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+
+    assert len(defined) == len(set(defined))
+    assert {"Engine", "Cudart", "open_engine", "read_npy", "check_files"} <= set(defined)
+    assert "edgesynth.agent" not in standalone_runner()
