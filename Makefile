@@ -45,7 +45,7 @@ format: $(STAMP) ## Put the code in the house format.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## Reproduce the published figures; hours on two cores.
+bench: $(STAMP) ## Run every benchmark; days on two cores.
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
 	@set -e; for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
