@@ -6,6 +6,9 @@ from typing import List, Optional
 
 __all__ = ["model", "paths", "place", "read_text", "root", "soc"]
 
+# Container engines hide the first; docker/README.md mounts the second.
+_DEVICE_TREES = ("/proc/device-tree", "/run/device-tree")
+
 
 def root() -> str:
     """The root of the board; empty for this machine's own."""
@@ -33,11 +36,17 @@ def read_text(path: str) -> Optional[str]:
 
 def model() -> Optional[str]:
     """What the board calls itself."""
-    return read_text(place("/proc/device-tree/model"))
+    return _device_tree("model")
 
 
 def soc() -> Optional[str]:
     """The chip, e.g. ``tegra186``; it decides which engines the GPU can run."""
-    compatible = read_text(place("/proc/device-tree/compatible")) or ""
+    compatible = _device_tree("compatible") or ""
     chips = [entry.partition(",")[2] for entry in compatible.split("\n") if entry.startswith("nvidia,tegra")]
     return chips[-1] if chips else None
+
+
+def _device_tree(name: str) -> Optional[str]:
+    """The text of one of the device tree's own files."""
+    texts = [read_text(place(os.path.join(folder, name))) for folder in _DEVICE_TREES]
+    return next((text for text in texts if text is not None), None)
