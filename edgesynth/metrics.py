@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from edgesynth.errors import RequirementError
 
-__all__ = ["METRICS", "Metric", "MetricKind", "Provenance", "metric_kind", "wilson_interval"]
+__all__ = ["METRICS", "SHARES", "Metric", "MetricKind", "Provenance", "metric_kind", "wilson_interval"]
 
 
 class Provenance(StrEnum):
@@ -47,7 +47,9 @@ METRICS: Final[dict[str, MetricKind]] = {
     for kind in (
         MetricKind("accuracy", "accuracy", "", "higher", "task"),
         MetricKind("miou", "mean IoU", "", "higher", "task"),
-        MetricKind("map", "mAP", "", "higher", "task"),
+        MetricKind("pixel_accuracy", "pixel accuracy", "", "higher", "task"),
+        MetricKind("map", "mAP@[.5:.95]", "", "higher", "task"),
+        MetricKind("map50", "mAP@.5", "", "higher", "task"),
         MetricKind("macs", "MACs", "", "lower", "network"),
         MetricKind("parameters", "parameters", "", "lower", "network"),
         MetricKind("bytes", "weight bytes", "B", "lower", "network"),
@@ -73,6 +75,9 @@ METRICS: Final[dict[str, MetricKind]] = {
     )
 }
 """Every metric a requirement may bound, by name."""
+
+SHARES: Final = ("accuracy", "miou", "pixel_accuracy", "map50", "map")
+"""Metrics between 0 and 1 that people read in percent."""
 
 
 def metric_kind(name: str) -> MetricKind:

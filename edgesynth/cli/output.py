@@ -25,6 +25,7 @@ _WIDE: Final = 220
 _COLUMNS: Final = (
     "accuracy",
     "miou",
+    "map50",
     "map",
     "macs",
     "parameters",

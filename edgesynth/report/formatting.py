@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from edgesynth.metrics import METRICS, Metric
+from edgesynth.metrics import METRICS, SHARES, Metric
 
 __all__ = [
-    "FRACTIONS",
     "bound",
     "change",
     "compare",
@@ -23,9 +22,6 @@ __all__ = [
     "requirement",
     "shorter",
 ]
-
-FRACTIONS: Final = ("accuracy", "miou", "map")
-"""Metrics between 0 and 1 that are shown in percent and compared in points."""
 
 _SCORES: Final = ("netscore",)  # logarithmic: differences mean something, ratios do not
 _SPACE: Final = "\N{NARROW NO-BREAK SPACE}"
@@ -77,7 +73,7 @@ def figure(name: str, value: float, *, unit: bool = True) -> str:
     """
     if not math.isfinite(value):
         return human(value)
-    if name in FRACTIONS:
+    if name in SHARES:
         text, symbol = f"{100 * value:.2f}", "%"
     elif name in _SCORES:
         text, symbol = _signed(f"{value:.1f}"), ""
@@ -109,7 +105,7 @@ def interval(metric: Metric) -> str:
 
 def improvement(metric: Metric, reference: Metric) -> float | None:
     """How many times better than the reference, above 1 when better; ``None`` where a ratio means nothing."""
-    if metric.name in FRACTIONS + _SCORES or not (metric.value > 0 and reference.value > 0):
+    if metric.name in (*SHARES, *_SCORES) or not (metric.value > 0 and reference.value > 0):
         return None
     ratio = metric.value / reference.value
     return ratio if METRICS[metric.name].better == "higher" else 1 / ratio
@@ -124,7 +120,7 @@ def change(metric: Metric, reference: Metric) -> tuple[str, str]:
     """
     if not (math.isfinite(metric.value) and math.isfinite(reference.value)):
         return "", ""
-    if metric.name in FRACTIONS:
+    if metric.name in SHARES:
         return _signed(f"{100 * (metric.value - reference.value):+.2f}"), "points"
     if metric.name in _SCORES:
         return _signed(f"{metric.value - reference.value:+.1f}"), ""

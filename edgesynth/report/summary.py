@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
 
-from edgesynth.metrics import METRICS, Metric, Provenance
+from edgesynth.metrics import METRICS, SHARES, Metric, Provenance
 from edgesynth.report import formatting
 from edgesynth.runs.records import NetworkRecord, Role, Status
 from edgesynth.runs.run import Run
@@ -35,6 +35,7 @@ COLUMNS: Final = ("macs", "parameters", "netscore", "latency_ms", "inferences_pe
 _NOUNS: Final = {
     "accuracy": "of accuracy",
     "miou": "of mean IoU",
+    "map50": "of mAP@.5",
     "map": "of mAP",
     "latency_ms": "(median latency)",
 }
@@ -158,7 +159,7 @@ def summary_table(run: Run) -> list[SummaryRow]:
 def quality_metric(records: Iterable[NetworkRecord]) -> str:
     """The name of the task's metric in these records; ``accuracy`` when there are none."""
     for record in records:
-        for name in formatting.FRACTIONS:
+        for name in SHARES:
             if name in record.metrics or name in record.test_metrics:
                 return name
     return "accuracy"

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgesynth.synthesis.observations import FRACTIONS, Observations
+from edgesynth.metrics import SHARES
+from edgesynth.synthesis.observations import Observations
 from edgesynth.synthesis.performance import Differentiable, Performance
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.surrogate import Warp
@@ -114,7 +115,7 @@ class Interpretation:
             if name == _FAILURE:
                 warp = Warp("raw", 0.0, 0.5)
             else:
-                warp = Warp.fit(known, fraction=name in FRACTIONS) if len(known) else Warp("raw")
+                warp = Warp.fit(known, fraction=name in SHARES) if len(known) else Warp("raw")
             self._warps[name] = warp
             finite = torch.from_numpy(np.where(np.isfinite(values), values, np.nan))
             targets.append(warp.forward(finite))

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgesynth.synthesis.observations import FRACTIONS
+from edgesynth.metrics import SHARES
 from edgesynth.synthesis.requirements import Requirements
 
 __all__ = ["Budgets"]
@@ -40,10 +40,7 @@ class Budgets:
         self.span = span
         # The direction in which each bound loosens.
         self._loose = np.array(
-            [
-                0.0 if item.metric in FRACTIONS else 1.0 if item.sense == "<=" else -1.0
-                for item in requirements
-            ]
+            [0.0 if item.metric in SHARES else 1.0 if item.sense == "<=" else -1.0 for item in requirements]
         )
 
     def __bool__(self) -> bool:

@@ -22,7 +22,8 @@ from edgesynth.errors import TrainingError
 from edgesynth.graph import Prototype
 from edgesynth.progress import Phase
 from edgesynth.space import Architecture
-from edgesynth.tasks import Batch, Task, as_channels_last, channels_last_kernels, has_images
+from edgesynth.tasks import Batch, Outputs, Task, as_channels_last, channels_last_kernels, has_images
+from edgesynth.tasks.trees import leaves
 
 __all__ = ["ElasticTrainer", "ElasticWeights", "StepSchedule", "TeacherCache", "suitable_rate"]
 
@@ -174,20 +175,20 @@ class TeacherCache:
         self.views = views
         self._limit = limit_bytes
         self._held = 0
-        self._outputs: dict[tuple[int, int], Tensor] = {}
+        self._outputs: dict[tuple[int, int], Outputs] = {}
 
     def view(self, seed: int, epoch: int) -> int:
         """The augmentation seed of an epoch."""
         return seed * 1009 + epoch % self.views
 
-    def outputs(self, view: int, index: int, inputs: Tensor) -> Tensor:
+    def outputs(self, view: int, index: int, inputs: Tensor) -> Outputs:
         """What the teacher says about batch ``index`` of a view."""
         kept = self._outputs.get((view, index))
-        if kept is not None and len(kept) == len(inputs):
+        if kept is not None and all(len(part) == len(inputs) for part in leaves(kept)):
             return kept
         with torch.no_grad():
-            said: Tensor = self.module(inputs)
-        size = said.numel() * said.element_size()
+            said: Outputs = self.module(inputs)
+        size = sum(part.numel() * part.element_size() for part in leaves(said))
         if self._held + size <= self._limit:
             self._outputs[view, index] = said
             self._held += size
@@ -275,7 +276,7 @@ class ElasticTrainer:
             phase.advance(1, loss=value)
         return total / max(1, self.step - first)
 
-    def _batches(self, until_step: int) -> Iterator[tuple[Batch, Tensor]]:
+    def _batches(self, until_step: int) -> Iterator[tuple[Batch, Outputs]]:
         """Batches from the current step on, starting inside an epoch if that is where we are."""
         while self.step < until_step:
             epoch, skip = divmod(self.step, self.steps_per_epoch)

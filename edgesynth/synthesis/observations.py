@@ -14,16 +14,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesynth.metrics import Metric, Provenance, metric_kind
+from edgesynth.metrics import SHARES, Metric, Provenance, metric_kind
 from edgesynth.space import Space, Value
 from edgesynth.synthesis.candidates import Costs
 from edgesynth.synthesis.encoding import Indices
 from edgesynth.synthesis.performance import Performance
 from edgesynth.synthesis.requirements import Requirements
 
-__all__ = ["FRACTIONS", "Mean", "Memory", "Observations", "Standing", "Told"]
+__all__ = ["Mean", "Memory", "Observations", "Standing", "Told"]
 
-FRACTIONS: Final = frozenset({"accuracy", "miou", "map"})
 """Metrics whose values lie in 0..1."""
 
 _FORGOTTEN: Final = 0.05
@@ -193,7 +192,7 @@ class Told:
         if weight < _FORGOTTEN:
             self.stale = True
             return
-        self.values[metric] = Mean(min(1.0, max(0.0, moved)) if metric in FRACTIONS else moved, weight)
+        self.values[metric] = Mean(min(1.0, max(0.0, moved)) if metric in SHARES else moved, weight)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON form."""

@@ -23,6 +23,7 @@ from torch import Tensor
 from edgesynth.graph import Prototype
 from edgesynth.space import Architecture
 from edgesynth.tasks import Batch, Task
+from edgesynth.tasks.trees import leaves
 
 __all__ = ["STIMULI", "Prober", "Response", "affordable", "channel_impact", "rank_channels"]
 
@@ -192,12 +193,12 @@ class Prober:
         swaps: Mapping[str, Tensor],
         state: Mapping[str, Tensor],
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The output, and what the readers of every dimension hear, ``[samples, units]``."""
+        """The outputs ``[samples, values]``, and what every dimension's readers hear, ``[samples, units]``."""
         watch = [dimension.name for dimension in self._prototype.dimensions]
-        got: tuple[Tensor, dict[str, Tensor]] = torch.func.functional_call(
+        outputs, heard = torch.func.functional_call(
             self._gated, dict(state), (inputs, dict(gates), watch, dict(swaps))
         )
-        return got
+        return torch.cat([part.flatten(1) for part in leaves(outputs)], 1), heard
 
     def _base_gates(self, architecture: Architecture) -> dict[str, Tensor]:
         """Gates that make the full network behave as the slice."""

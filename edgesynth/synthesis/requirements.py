@@ -26,7 +26,7 @@ from enum import StrEnum
 from typing import Any, Final, Literal
 
 from edgesynth.errors import RequirementError
-from edgesynth.metrics import Metric, Provenance, metric_kind
+from edgesynth.metrics import SHARES, Metric, Provenance, metric_kind
 
 __all__ = ["Judgement", "Requirement", "Requirements", "Sense", "Verdict", "VerdictStatus"]
 
@@ -36,7 +36,6 @@ _SUFFIXES: Final = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "%": 1e-2}
 _NUMBER: Final = r"[+-]?(?:\d+(?:_\d+)*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _BOUND: Final = re.compile(rf"^(>=|<=|≥|≤)\s*({_NUMBER})\s*([kKMG%]?)$")
 _RANGE: Final = re.compile(rf"^({_NUMBER})\s*([kKMG%]?)\s*\.\.\s*({_NUMBER})\s*([kKMG%]?)$")
-_FRACTIONS: Final = frozenset({"accuracy", "miou", "map"})
 
 
 class VerdictStatus(StrEnum):
@@ -374,7 +373,7 @@ def _parse(name: str, condition: object) -> list[Requirement]:
     for item in found:
         if not math.isfinite(item.bound):
             raise RequirementError(f"the requirement on {name!r} is not finite: {condition!r}")
-        if name in _FRACTIONS and not 0 <= item.bound <= 1:
+        if name in SHARES and not 0 <= item.bound <= 1:
             raise RequirementError(
                 f"the requirement on {name!r} is {condition!r}, but {name} lies in 0 .. 1; "
                 f'write "{item.sense} {item.bound / 100:g}" or "{item.sense} {item.bound:g}%"'

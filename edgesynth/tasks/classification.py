@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from edgesynth.errors import DataError, InputError
 from edgesynth.metrics import Metric, Provenance, wilson_interval
+from edgesynth.tasks.answers import ClassAnswer, pictures
 from edgesynth.tasks.augmentation import Augmentation
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.normalization import Normalization
-from edgesynth.tasks.protocol import Batch, Score, Split
+from edgesynth.tasks.protocol import Batch, Outputs, Score, Split, Targets
 from edgesynth.tasks.samples import LabelledSamples, stratified_order
+from edgesynth.tasks.scoring import Scored
 
-__all__ = ["ClassificationScore", "ClassificationTask", "Distillation"]
+__all__ = ["ClassificationJudge", "ClassificationTask", "Distillation"]
 
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -43,31 +46,64 @@ class Distillation:
             )
 
 
-@dataclass(frozen=True)
-class ClassificationScore(Score):
-    """A :class:`Score` that also knows which classes were confused.
+class ClassificationJudge:
+    """Hears logits and counts answers.
 
-    Attributes:
-        confusion: Counts, int64 ``[classes, classes]``; row is the truth, column the answer.
-        classes: The names of the classes.
+    Args:
+        task: Knows the classes and the loss.
+        source: What the metric says it was measured on.
     """
 
-    confusion: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.int64))
-    classes: tuple[str, ...] = ()
+    def __init__(self, task: ClassificationTask, source: str) -> None:
+        self._task, self._source = task, source
+        self._losses: list[Tensor] = []
+        self._answers: list[Tensor] = []
+        self._truths: list[Tensor] = []
 
-    @property
-    def per_class(self) -> dict[str, float]:
-        """The share of right answers per class; classes without samples are left out."""
-        totals = self.confusion.sum(1)
-        right = self.confusion.diagonal()
-        return {
-            name: right[index].item() / totals[index].item()
-            for index, name in enumerate(self.classes)
+    def add(self, outputs: Outputs, batch: Batch) -> None:
+        """Take logits ``[batch, classes]``.
+
+        Raises:
+            InputError: They have another shape.
+        """
+        targets: Tensor = batch.targets
+        self._losses.append(self._task.loss(outputs, targets).double() * len(targets))
+        self._answers.append(outputs.argmax(1))
+        self._truths.append(targets)
+
+    def score(self) -> Score:
+        """Top-1 accuracy with its Wilson interval, and the confusion behind it.
+
+        Raises:
+            InputError: Nothing was heard.
+        """
+        if not self._answers:
+            raise InputError(f"{self._source}: no outputs were given, so there is nothing to judge")
+        answer, truth = torch.cat(self._answers), torch.cat(self._truths)
+        classes = self._task.classes
+        count = len(classes)
+        confusion = torch.bincount(truth * count + answer, minlength=count * count).view(count, count)
+        correct = answer == truth
+        right, samples = int(correct.sum()), len(correct)
+        metric = Metric(
+            name=self._task.metric,
+            value=right / samples,
+            provenance=Provenance.MEASURED,
+            samples=samples,
+            interval=wilson_interval(right, samples),
+            source=self._source,
+        )
+        totals = confusion.sum(1)
+        per_class = {
+            name: confusion[index, index].item() / totals[index].item()
+            for index, name in enumerate(classes)
             if totals[index] > 0
         }
+        loss = float(torch.stack(self._losses).sum()) / samples
+        return Score(metric, loss, correct, per_class=per_class, confusion=confusion)
 
 
-class ClassificationTask:
+class ClassificationTask(Scored):
     """Classification of samples in three disjoint splits.
 
     Args:
@@ -219,45 +255,29 @@ class ClassificationTask:
         )
         return (1 - weight) * hard + weight * temperature**2 * soft
 
-    def score(
-        self, module: nn.Module, split: Split, *, limit: int | None = None, batch_size: int = 128
-    ) -> ClassificationScore:
-        """Top-1 accuracy with its Wilson interval, and the confusion behind it.
+    def judge(self, split: Split) -> ClassificationJudge:
+        """Judges logits by top-1 accuracy."""
+        self._of(split)
+        return ClassificationJudge(self, f"{self.name} {split}")
 
-        Raises:
-            InputError: The module's outputs are not logits ``[batch, classes]``.
-        """
-        device = next((p.device for p in module.parameters()), torch.device("cpu"))
-        was_training = module.training
-        losses: list[Tensor] = []
-        answers: list[Tensor] = []
-        truths: list[Tensor] = []
-        module.eval()
-        try:
-            with torch.inference_mode():
-                for batch in self.batches(split, batch_size=batch_size, limit=limit):
-                    targets = batch.targets.to(device)
-                    outputs = module(batch.inputs.to(device))
-                    losses.append(self.loss(outputs, targets).double() * len(targets))
-                    answers.append(outputs.argmax(1).cpu())
-                    truths.append(batch.targets)
-        finally:
-            module.train(was_training)
-        answer, truth = torch.cat(answers), torch.cat(truths)
-        count = len(self.classes)
-        confusion = torch.bincount(truth * count + answer, minlength=count * count).view(count, count)
-        correct = answer == truth
-        right, samples = int(correct.sum()), len(correct)
-        metric = Metric(
-            name=self.metric,
-            value=right / samples,
-            provenance=Provenance.MEASURED,
-            samples=samples,
-            interval=wilson_interval(right, samples),
-            source=f"{self.name} {split}",
-        )
-        loss = float(torch.stack(losses).sum()) / samples
-        return ClassificationScore(metric, loss, correct, confusion, self.classes)
+    def images(self, inputs: Tensor) -> Tensor | None:
+        """The pictures before normalisation, uint8 ``[batch, 3, height, width]``; ``None`` for other data."""
+        return pictures(inputs, self.normalization)
+
+    def answers(self, outputs: Outputs) -> tuple[ClassAnswer, ...]:
+        """The most probable class of each sample, with its probability."""
+        confidences, labels = outputs.float().softmax(1).max(1)
+        found = zip(labels.tolist(), confidences.tolist(), strict=True)
+        return tuple(ClassAnswer(self.classes[label], confidence) for label, confidence in found)
+
+    def truths(self, targets: Targets) -> tuple[ClassAnswer, ...]:
+        """The class of each sample."""
+        return tuple(ClassAnswer(self.classes[label]) for label in targets.tolist())
+
+    @property
+    def postprocessing(self) -> dict[str, Any]:
+        """The class is the largest output."""
+        return {"kind": "classification", "axis": 1}
 
     def _of(self, split: Split) -> LabelledSamples:
         try:

@@ -15,7 +15,8 @@ class DataDescription:
 
     Attributes:
         name: What reports call the data set.
-        origin: ``real`` (recorded), ``generated`` (rendered by a program) or ``user`` (the user's own).
+        origin: ``real`` (recorded), ``composed`` (real pictures pasted together by a program), ``generated``
+            (rendered by a program) or ``user`` (the user's own).
         source: Who made it, or where it was read from.
         licence: The terms it comes under; empty for the user's own.
         sizes: Samples per split.
@@ -23,7 +24,7 @@ class DataDescription:
     """
 
     name: str
-    origin: Literal["real", "generated", "user"]
+    origin: Literal["real", "composed", "generated", "user"]
     source: str
     licence: str = ""
     sizes: Mapping[str, int] = field(default_factory=dict)
@@ -33,6 +34,7 @@ class DataDescription:
         """One paragraph for a report."""
         kind = {
             "real": "real data",
+            "composed": "composed of real pictures, not recorded so",
             "generated": "generated data, not recorded",
             "user": "the user's own data",
         }

@@ -68,6 +68,13 @@ class Normalization:
         mean = torch.tensor(self.mean, device=stored.device)
         return (stored * (self.scale / std).view(shape)).float().sub_((mean / std).view(shape))
 
+    def undone(self, normalised: Tensor) -> Tensor:
+        """Bring what :meth:`__call__` gave back to stored values, as float32 of the same shape."""
+        shape = (1, -1) + (1,) * (normalised.ndim - 2) if normalised.ndim > 1 else (-1,)
+        std = torch.tensor(self.std, device=normalised.device)
+        mean = torch.tensor(self.mean, device=normalised.device)
+        return (normalised * std.view(shape) + mean.view(shape)) / self.scale
+
     def to_json(self) -> dict[str, Any]:
         """The JSON form that bundles and reports use."""
         return {"mean": list(self.mean), "std": list(self.std), "scale": self.scale}

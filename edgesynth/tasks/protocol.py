@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from edgesynth.metrics import Metric
 
-__all__ = ["Batch", "Outputs", "Score", "Split", "Targets", "Task"]
+__all__ = [
+    "Answer",
+    "Batch",
+    "Curve",
+    "Illustrated",
+    "Judge",
+    "Outputs",
+    "Postprocessed",
+    "Score",
+    "Split",
+    "Targets",
+    "Task",
+]
 
 Split = Literal["train", "validation", "test"]
 """Train on ``train``, decide on ``validation``, report on ``test``."""
@@ -36,6 +48,19 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """Precision against recall of one class, by falling confidence.
+
+    Attributes:
+        recall: Shares of the true objects found, rising, ``[points]``.
+        precision: Shares of the answers that are right, ``[points]``.
+    """
+
+    recall: tuple[float, ...]
+    precision: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Score:
     """The quality of one network on one split.
 
@@ -44,11 +69,40 @@ class Score:
         loss: The mean task loss over the same samples.
         correct: Per sample, in the order of the split, whether it was right (bool ``[samples]``); ``None``
             where the metric is not a share of samples.
+        others: What else was measured on the same samples, e.g. pixel accuracy beside mean IoU.
+        per_class: The metric of every class that has samples, by the class's name.
+        confusion: Counts, int64 ``[classes, classes]``, row the truth, column the answer; ``None`` where
+            answers are not classes.
+        curves: Precision against recall by class, where answers have confidences.
     """
 
     metric: Metric
     loss: float
     correct: Tensor | None = None
+    others: tuple[Metric, ...] = ()
+    per_class: Mapping[str, float] = field(default_factory=dict)
+    confusion: Tensor | None = None
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+
+
+class Judge(Protocol):
+    """Hears a network's outputs batch by batch, wherever they were computed, and says what they are worth."""
+
+    def add(self, outputs: Outputs, batch: Batch) -> None:
+        """Take the outputs for one batch, on any device.
+
+        Raises:
+            InputError: The outputs do not have the shape that the task needs.
+        """
+        ...
+
+    def score(self) -> Score:
+        """The quality over everything heard so far.
+
+        Raises:
+            InputError: Nothing was heard.
+        """
+        ...
 
 
 @runtime_checkable
@@ -117,8 +171,61 @@ class Task(Protocol):
         """The mean loss of a batch when a teacher's outputs on the same inputs are known."""
         ...
 
+    def judge(self, split: Split) -> Judge:
+        """A fresh judge of outputs for the split's batches, as :meth:`score` and a deployed engine need."""
+        ...
+
     def score(
         self, module: nn.Module, split: Split, *, limit: int | None = None, batch_size: int = 128
     ) -> Score:
-        """Run ``module`` in evaluation mode over the split and judge it; its mode is restored."""
+        """Run ``module`` in evaluation mode over the split and judge it; its mode is restored.
+
+        :class:`edgesynth.tasks.Scored` has it for any task that has the other methods.
+        """
+        ...
+
+
+class Answer(Protocol):
+    """What a network says about one sample, or the truth about it, as a report shows it."""
+
+    def drawn_on(self, image: Tensor) -> Tensor:
+        """The image, uint8 ``[3, height, width]``, with the answer on it."""
+        ...
+
+    def caption(self, truth: Answer) -> str:
+        """A few words beside the picture; whether it agrees with the truth, where that can be said."""
+        ...
+
+
+@runtime_checkable
+class Illustrated(Protocol):
+    """A task whose reports show pictures: three methods beside those of :class:`Task`."""
+
+    def images(self, inputs: Tensor) -> Tensor | None:
+        """What ``inputs`` looked like before normalisation, uint8 ``[batch, 3, height, width]``.
+
+        ``None`` where samples are no pictures.
+        """
+        ...
+
+    def answers(self, outputs: Outputs) -> tuple[Answer, ...]:
+        """What a network's outputs say about each sample of a batch."""
+        ...
+
+    def truths(self, targets: Targets) -> tuple[Answer, ...]:
+        """The truth about each sample of a batch."""
+        ...
+
+
+@runtime_checkable
+class Postprocessed(Protocol):
+    """A task that tells a deployed program what to do with the outputs of a network.
+
+    Attributes:
+        postprocessing: A JSON object; ``kind`` names the procedure, the rest its parameters with units.
+    """
+
+    @property
+    def postprocessing(self) -> Mapping[str, Any]:
+        """A JSON object; ``kind`` names the procedure, the rest its parameters with units."""
         ...

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
@@ -17,8 +17,9 @@ from edgesynth.errors import InputError, TrainingError
 from edgesynth.progress import NullProgress, Progress
 from edgesynth.tasks.memory_format import channels_last_kernels, has_images
 from edgesynth.tasks.plan import EpochRecord, TrainingPlan, TrainingRecord
-from edgesynth.tasks.protocol import Batch, Outputs, Task
+from edgesynth.tasks.protocol import Batch, Task
 from edgesynth.tasks.recalibration import recalibrate_
+from edgesynth.tasks.trees import moved
 
 __all__ = ["EpochRecord", "TrainingPlan", "TrainingRecord", "fit"]
 
@@ -153,14 +154,14 @@ class _Loop:
 
     def _step(self, batch: Batch, rate: float) -> float:
         inputs = batch.inputs.to(self.device, non_blocking=True)
-        targets = _to(batch.targets, self.device)
+        targets = moved(batch.targets, self.device)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.reduced):
             outputs = self.module(inputs)
             if self.teacher is None:
                 loss = self.task.loss(outputs, targets)
             else:
                 with torch.no_grad():
-                    taught = _to(self.teacher(inputs.to(_device(self.teacher))), self.device)
+                    taught = moved(self.teacher(inputs.to(_device(self.teacher))), self.device)
                 loss = self.task.distillation_loss(outputs, taught, targets)
         value = float(loss.detach())
         if math.isfinite(value):
@@ -246,7 +247,7 @@ def _rehearse(module: nn.Module, task: Task, device: torch.device, role: str) ->
         ) from error
     finally:
         module.train(was_training)
-    task.loss(outputs, _to(batch.targets, device))
+    task.loss(outputs, moved(batch.targets, device))
 
 
 @contextlib.contextmanager
@@ -276,17 +277,6 @@ def _frozen(teacher: nn.Module) -> Iterator[None]:
 
 def _device(module: nn.Module) -> torch.device:
     return next((p.device for p in module.parameters()), torch.device("cpu"))
-
-
-def _to(value: Outputs, device: torch.device) -> Outputs:
-    """Move a tensor, or the tensors of a tuple, list or dict."""
-    if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
-    if isinstance(value, dict):
-        return {key: _to(part, device) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_to(part, device) for part in value)
-    return value
 
 
 def _mixed(seed: int, epoch: int) -> int:

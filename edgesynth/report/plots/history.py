@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgesynth.metrics import METRICS, Metric, Provenance
+from edgesynth.metrics import METRICS, SHARES, Metric, Provenance
 from edgesynth.report import formatting
 from edgesynth.report.plots.canvas import (
     GENERATED,
@@ -88,7 +88,7 @@ def _panels(
             lambda r: r.quality,
             shown(quality),
             of_prototype(quality),
-            percent=quality in formatting.FRACTIONS,
+            percent=quality in SHARES,
         ),
         _Panel("macs", "MACs", "mean", lambda r: r.macs, shown("macs"), of_prototype("macs")),
         _Panel(

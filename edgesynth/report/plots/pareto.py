@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from edgesynth.metrics import METRICS, Metric, Provenance
-from edgesynth.report.formatting import FRACTIONS, bound, parse_requirement
+from edgesynth.metrics import METRICS, SHARES, Metric, Provenance
+from edgesynth.report.formatting import bound, parse_requirement
 from edgesynth.report.plots.canvas import (
     CANDIDATE,
     GENERATED,
@@ -46,7 +46,7 @@ class _Point:
 
     @property
     def xy(self) -> tuple[float, float]:
-        scale = 100.0 if self.quality.name in FRACTIONS else 1.0
+        scale = 100.0 if self.quality.name in SHARES else 1.0
         return self.cost.value, scale * self.quality.value
 
 
@@ -144,7 +144,7 @@ def _bounds(ax: Axes, records: Sequence[NetworkRecord], quality: str, cost: str)
     for text in dict.fromkeys(text for record in records for text in record.verdicts):
         name, _, value = parse_requirement(text) or ("", "", 0.0)
         if name == quality:
-            level = value * (100.0 if name in FRACTIONS else 1.0)
+            level = value * (100.0 if name in SHARES else 1.0)
             ax.axhline(level, **line)
             place = (1.0, level)
             ax.annotate(
@@ -159,7 +159,7 @@ def _bounds(ax: Axes, records: Sequence[NetworkRecord], quality: str, cost: str)
 def _error_bars(ax: Axes, points: Sequence[_Point]) -> None:
     for point in points:
         x, _ = point.xy
-        scale = 100.0 if point.quality.name in FRACTIONS else 1.0
+        scale = 100.0 if point.quality.name in SHARES else 1.0
         colour = PROTOTYPE if point.record.role == "prototype" else GENERATED
         if point.quality.interval:
             low, high = (scale * end for end in point.quality.interval)
