@@ -193,7 +193,7 @@ class Prober:
         swaps: Mapping[str, Tensor],
         state: Mapping[str, Tensor],
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The outputs ``[samples, values]``, and what every dimension's readers hear, ``[samples, units]``."""
+        """Outputs ``[samples, values]``, and what every dimension's readers hear, ``[samples, units]``."""
         watch = [dimension.name for dimension in self._prototype.dimensions]
         outputs, heard = torch.func.functional_call(
             self._gated, dict(state), (inputs, dict(gates), watch, dict(swaps))
