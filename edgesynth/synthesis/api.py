@@ -265,6 +265,7 @@ def _generator(synthesizer: Synthesizer) -> Generator:
         synthesizer.requirements,
         synthesizer.task,
         Polish(synthesizer.settings.polish_epochs, batch_size=synthesizer.settings.batch_size),
+        synthesizer.teacher,
     )
 
 

@@ -29,7 +29,6 @@ from edgesynth.synthesis.elastic import (
     ElasticTrainer,
     ElasticWeights,
     StepSchedule,
-    TeacherCache,
     suitable_rate,
 )
 from edgesynth.synthesis.evaluation import (
@@ -48,7 +47,7 @@ from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.settings import SynthesisSettings
 from edgesynth.synthesis.succession import Member, gains, superiority
 from edgesynth.synthesis.summary import summarise
-from edgesynth.tasks import Task
+from edgesynth.tasks import Task, TeacherCache
 
 __all__ = ["Synthesizer"]
 
@@ -101,10 +100,11 @@ class Synthesizer:
         self.settings = settings
         self.progress = progress
         self.weights = ElasticWeights(prototype)
+        self.teacher = TeacherCache(prototype.module, seed=settings.seed)
         self.trainer = ElasticTrainer(
             self.weights,
             task,
-            TeacherCache(prototype.module),
+            self.teacher,
             StepSchedule(settings.learning_rate or suitable_rate(prototype.module)),
             total_epochs=settings.epochs,
             batch_size=settings.batch_size,

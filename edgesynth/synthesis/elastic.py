@@ -22,10 +22,17 @@ from edgesynth.errors import TrainingError
 from edgesynth.graph import Prototype
 from edgesynth.progress import Phase
 from edgesynth.space import Architecture
-from edgesynth.tasks import Batch, Outputs, Task, as_channels_last, channels_last_kernels, has_images
-from edgesynth.tasks.trees import leaves
+from edgesynth.tasks import (
+    Batch,
+    Outputs,
+    Task,
+    TeacherCache,
+    as_channels_last,
+    channels_last_kernels,
+    has_images,
+)
 
-__all__ = ["ElasticTrainer", "ElasticWeights", "StepSchedule", "TeacherCache", "suitable_rate"]
+__all__ = ["ElasticTrainer", "ElasticWeights", "StepSchedule", "suitable_rate"]
 
 _NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
@@ -157,44 +164,6 @@ def suitable_rate(module: nn.Module) -> float:
     return 0.2 if 2 * norms >= layers else 0.02
 
 
-class TeacherCache:
-    """The prototype's outputs on augmented batches, computed once and used in several epochs.
-
-    An epoch is named by its augmentation seed, and equal seeds give equal batches. With ``views``
-    seeds used in turn, the teacher runs ``views`` epochs in all instead of one beside each of the
-    student's, which would cost more than a ten times smaller student.
-
-    Args:
-        module: The teacher, used in evaluation mode.
-        views: How many differently augmented epochs there are.
-        limit_bytes: Outputs beyond this are computed anew each time instead of kept.
-    """
-
-    def __init__(self, module: nn.Module, views: int = 6, limit_bytes: int = 256 << 20) -> None:
-        self.module = module.eval()
-        self.views = views
-        self._limit = limit_bytes
-        self._held = 0
-        self._outputs: dict[tuple[int, int], Outputs] = {}
-
-    def view(self, seed: int, epoch: int) -> int:
-        """The augmentation seed of an epoch."""
-        return seed * 1009 + epoch % self.views
-
-    def outputs(self, view: int, index: int, inputs: Tensor) -> Outputs:
-        """What the teacher says about batch ``index`` of a view."""
-        kept = self._outputs.get((view, index))
-        if kept is not None and all(len(part) == len(inputs) for part in leaves(kept)):
-            return kept
-        with torch.no_grad():
-            said: Outputs = self.module(inputs)
-        size = sum(part.numel() * part.element_size() for part in leaves(said))
-        if self._held + size <= self._limit:
-            self._outputs[view, index] = said
-            self._held += size
-        return said
-
-
 class ElasticTrainer:
     """Trains the shared weights on whatever architectures it is given.
 
@@ -280,7 +249,7 @@ class ElasticTrainer:
         """Batches from the current step on, starting inside an epoch if that is where we are."""
         while self.step < until_step:
             epoch, skip = divmod(self.step, self.steps_per_epoch)
-            view = self.teacher.view(self.seed, epoch)
+            view = self.teacher.view(epoch)
             batches = self.task.batches(
                 "train", batch_size=self.batch_size, seed=view, shuffle=True, augment=True
             )
@@ -289,7 +258,7 @@ class ElasticTrainer:
                 if self.step >= until_step:
                     break
                 if index >= skip:
-                    yield batch, self.teacher.outputs(view, index, batch.inputs)
+                    yield batch, self.teacher.outputs((self.batch_size, view, index), batch.inputs)
             if self.step == began:
                 raise TrainingError(
                     f"task {self.task.name!r} gave no batch {skip} of a pass over {self.task.size('train')} "

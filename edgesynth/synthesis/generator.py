@@ -17,7 +17,7 @@ from edgesynth.space import Architecture
 from edgesynth.synthesis.evaluation import Evaluation, Evaluator
 from edgesynth.synthesis.pair import GeneratorInquisitor
 from edgesynth.synthesis.requirements import Judgement, Requirements
-from edgesynth.tasks import Task, TrainingPlan, fit
+from edgesynth.tasks import Task, TeacherCache, TrainingPlan, fit
 
 __all__ = ["GeneratedNetwork", "Generator", "Polish"]
 
@@ -98,6 +98,7 @@ class Generator:
         requirements: What every network must meet.
         task: Needed to polish.
         polish: How each network is trained alone before it is handed out, unless a call says otherwise.
+        teacher: Teaches it; by default the prototype, which then answers anew.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class Generator:
         requirements: Requirements,
         task: Task,
         polish: Polish | None = None,
+        teacher: TeacherCache | None = None,
     ) -> None:
         self.polish = polish or Polish()
         self.prototype = prototype
@@ -115,6 +117,7 @@ class Generator:
         self.evaluator = evaluator
         self.requirements = requirements
         self.task = task
+        self._teacher = teacher or TeacherCache(prototype.module)
         self._budgets: Requirements | None = None  # those that the pair was taught
 
     def architecture(self, seed: int) -> Architecture:
@@ -141,7 +144,9 @@ class Generator:
                 f"budgets up to {times:.3g} times looser or tighter; learn one with a larger [synthesis] "
                 "budget_range"
             )
-        other = Generator(self.prototype, self.pair, self.evaluator, requirements, self.task, self.polish)
+        other = Generator(
+            self.prototype, self.pair, self.evaluator, requirements, self.task, self.polish, self._teacher
+        )
         other._budgets = requirements
         return other
 
@@ -231,7 +236,7 @@ class Generator:
             warmup=0.0,
             seed=seed,
         )
-        fit(module, self.task, plan, teacher=self.prototype.module)
+        fit(module, self.task, plan, teacher=self._teacher)
         self.evaluator.recalibrate(module)
 
     def tested(self, network: GeneratedNetwork) -> GeneratedNetwork:

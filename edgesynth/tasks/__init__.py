@@ -26,6 +26,7 @@ from edgesynth.tasks.protocol import (
 from edgesynth.tasks.recalibration import recalibrate_
 from edgesynth.tasks.samples import DatasetSamples, LabelledSamples, TensorSamples
 from edgesynth.tasks.scoring import Scored, bootstrap_interval
+from edgesynth.tasks.teacher import TeacherCache
 from edgesynth.tasks.torchdata import from_datasets
 from edgesynth.tasks.training import fit
 
@@ -52,6 +53,7 @@ __all__ = [
     "Split",
     "Targets",
     "Task",
+    "TeacherCache",
     "TensorSamples",
     "TrainingPlan",
     "TrainingRecord",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
@@ -17,8 +17,9 @@ from edgesynth.errors import InputError, TrainingError
 from edgesynth.progress import NullProgress, Progress
 from edgesynth.tasks.memory_format import channels_last_kernels, has_images
 from edgesynth.tasks.plan import EpochRecord, TrainingPlan, TrainingRecord
-from edgesynth.tasks.protocol import Batch, Task
+from edgesynth.tasks.protocol import Batch, Outputs, Task
 from edgesynth.tasks.recalibration import recalibrate_
+from edgesynth.tasks.teacher import TeacherCache
 from edgesynth.tasks.trees import moved
 
 __all__ = ["EpochRecord", "TrainingPlan", "TrainingRecord", "fit"]
@@ -32,7 +33,7 @@ def fit(
     task: Task,
     plan: TrainingPlan,
     *,
-    teacher: nn.Module | None = None,
+    teacher: nn.Module | TeacherCache | None = None,
     on_epoch: Callable[[EpochRecord, nn.Module], None] | None = None,
     progress: Progress | None = None,
 ) -> TrainingRecord:
@@ -46,7 +47,8 @@ def fit(
             statistics estimated for its final weights.
         task: Gives batches and losses.
         plan: How long and how hard.
-        teacher: Its outputs on the same inputs enter ``task.distillation_loss``; it is not changed.
+        teacher: Its outputs on the same inputs enter ``task.distillation_loss``; it is not changed. One
+            that remembers its answers also decides how epochs are shuffled and augmented.
         on_epoch: Called after every pass with the record and the module as it is being trained (the average
             of ``plan.ema`` replaces its weights only at the end).
         progress: Told of every step.
@@ -59,7 +61,7 @@ def fit(
     device = _device(module)
     _rehearse(module, task, device, "network")
     if teacher is not None:
-        _rehearse(teacher, task, _device(teacher), "teacher")
+        _rehearse(_module(teacher), task, _device(_module(teacher)), "teacher")
     per_epoch = -(-task.size("train") // plan.batch_size)
     steps = max(1, round(plan.epochs * per_epoch))
     with contextlib.ExitStack() as stack:
@@ -67,7 +69,7 @@ def fit(
         stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
         torch.manual_seed(plan.seed)
         if teacher is not None:
-            stack.enter_context(_frozen(teacher))
+            stack.enter_context(_frozen(_module(teacher)))
         if plan.channels_last and len(task.input_shape) == 3:
             stack.enter_context(_channels_last(module))
         phase = stack.enter_context((progress or NullProgress()).phase("training", steps))
@@ -105,7 +107,7 @@ class _Loop:
         module: nn.Module,
         task: Task,
         plan: TrainingPlan,
-        teacher: nn.Module | None,
+        teacher: nn.Module | TeacherCache | None,
         steps: int,
     ) -> None:
         self.module, self.task, self.plan, self.teacher, self.steps = module, task, plan, teacher, steps
@@ -130,16 +132,14 @@ class _Loop:
         started = time.perf_counter()
         self.module.train()
         total, rate, done = 0.0, 0.0, 0
+        cache = self.teacher if isinstance(self.teacher, TeacherCache) else None
+        view = cache.view(epoch - 1) if cache is not None else _mixed(self.plan.seed, epoch)
         batches = self.task.batches(
-            "train",
-            batch_size=self.plan.batch_size,
-            seed=_mixed(self.plan.seed, epoch),
-            shuffle=True,
-            augment=self.plan.augment,
+            "train", batch_size=self.plan.batch_size, seed=view, shuffle=True, augment=self.plan.augment
         )
         for step, batch in zip(range(first, first + count), batches, strict=False):
             rate = self.plan.rate(step, self.steps)
-            loss = self._step(batch, rate)
+            loss = self._step(batch, (self.plan.batch_size, view, step - first), rate)
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"the loss became {loss} in epoch {epoch}, step {step + 1} of {self.steps}, at learning "
@@ -152,7 +152,7 @@ class _Loop:
             raise InputError(f"task {self.task.name!r} gave no training batch in epoch {epoch}")
         return EpochRecord(epoch, done, total / done, rate, time.perf_counter() - started)
 
-    def _step(self, batch: Batch, rate: float) -> float:
+    def _step(self, batch: Batch, place: tuple[int, int, int], rate: float) -> float:
         inputs = batch.inputs.to(self.device, non_blocking=True)
         targets = moved(batch.targets, self.device)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.reduced):
@@ -160,8 +160,7 @@ class _Loop:
             if self.teacher is None:
                 loss = self.task.loss(outputs, targets)
             else:
-                with torch.no_grad():
-                    taught = moved(self.teacher(inputs.to(_device(self.teacher))), self.device)
+                taught = moved(self._taught(batch.inputs, place), self.device)
                 loss = self.task.distillation_loss(outputs, taught, targets)
         value = float(loss.detach())
         if math.isfinite(value):
@@ -176,6 +175,14 @@ class _Loop:
             if self.average is not None:
                 self.average.update()
         return value
+
+    def _taught(self, inputs: Tensor, place: tuple[int, int, int]) -> Outputs:
+        assert self.teacher is not None
+        inputs = inputs.to(_device(_module(self.teacher)))
+        if isinstance(self.teacher, TeacherCache):
+            return self.teacher.outputs(place, inputs)
+        with torch.no_grad():
+            return self.teacher(inputs)
 
     def finish(self) -> None:
         """Hand over the averaged weights, where an average was asked for."""
@@ -273,6 +280,10 @@ def _frozen(teacher: nn.Module) -> Iterator[None]:
         yield
     finally:
         teacher.train(was_training)
+
+
+def _module(teacher: nn.Module | TeacherCache) -> nn.Module:
+    return teacher.module if isinstance(teacher, TeacherCache) else teacher
 
 
 def _device(module: nn.Module) -> torch.device:

@@ -19,10 +19,9 @@ from edgesynth.synthesis.elastic import (
     ElasticTrainer,
     ElasticWeights,
     StepSchedule,
-    TeacherCache,
     suitable_rate,
 )
-from edgesynth.tasks import ClassificationTask
+from edgesynth.tasks import ClassificationTask, TeacherCache
 from edgesynth.zoo import build
 
 PHASE = NullProgress().phase("train")
@@ -305,9 +304,9 @@ class Counting(nn.Module):
 
 
 def epoch_of(task: ClassificationTask, cache: TeacherCache, epoch: int) -> list[tuple[Tensor, Tensor]]:
-    view = cache.view(0, epoch)
+    view = cache.view(epoch)
     batches = task.batches("train", batch_size=200, seed=view, shuffle=True, augment=True)
-    return [(b.inputs, cache.outputs(view, i, b.inputs)) for i, b in enumerate(batches)]
+    return [(b.inputs, cache.outputs((200, view, i), b.inputs)) for i, b in enumerate(batches)]
 
 
 def test_the_cache_says_what_the_teacher_says_and_asks_once_a_view(
@@ -323,8 +322,8 @@ def test_the_cache_says_what_the_teacher_says_and_asks_once_a_view(
 
 
 def test_views_differ_and_come_round(trained: Callable[[], SmallNet]) -> None:
-    cache = TeacherCache(trained(), views=4)
-    views = [cache.view(3, epoch) for epoch in range(8)]
+    cache = TeacherCache(trained(), seed=3, views=4)
+    views = [cache.view(epoch) for epoch in range(8)]
     assert len(set(views[:4])) == 4
     assert views[4:] == views[:4]
 
@@ -342,8 +341,8 @@ def test_the_cache_is_bounded_and_right_beyond_its_bound(
 def test_a_batch_of_another_size_is_never_answered_from_the_cache(trained: Callable[[], SmallNet]) -> None:
     cache = TeacherCache(trained())
     inputs = torch.randn(4, 1, 8, 8)
-    assert cache.outputs(0, 0, inputs).shape == (4, 10)
-    assert cache.outputs(0, 0, inputs[:3]).shape == (3, 10)
+    assert cache.outputs((4, 0, 0), inputs).shape == (4, 10)
+    assert cache.outputs((3, 0, 0), inputs[:3]).shape == (3, 10)
 
 
 # --- the schedule ---

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from edgesynth.errors import InputError, TrainingError
-from edgesynth.tasks import Distillation, TrainingPlan, fit
+from edgesynth.tasks import Distillation, TeacherCache, TrainingPlan, fit
 from edgesynth.tasks.training import _groups
 
 QUICK = TrainingPlan(epochs=1, batch_size=32, learning_rate=0.05)
@@ -239,3 +239,26 @@ def test_training_on_a_gpu_learns_and_repeats_itself(clothing):
         results.append(weights(module))
     assert same(*results)
     assert clothing.score(module, "test").metric.value > 0.6
+
+
+class CountingTeacher(nn.Module):
+    def __init__(self, module):
+        super().__init__()
+        self.module, self.calls = module, 0
+
+    def forward(self, inputs):
+        self.calls += 1
+        return self.module(inputs)
+
+
+def test_a_teacher_that_remembers_answers_each_view_once_for_all_students(clothing):
+    teacher = CountingTeacher(fresh_net())
+    cache = TeacherCache(teacher, views=2)
+    plan = dataclasses.replace(QUICK, epochs=3)
+    first, second = fresh_net(), fresh_net()
+    fit(first, clothing, plan, teacher=cache)
+    rehearsal, views = 1, 2 * 8
+    assert teacher.calls == rehearsal + views
+    fit(second, clothing, plan, teacher=cache)
+    assert teacher.calls == 2 * rehearsal + views
+    assert same(weights(first), weights(second))
