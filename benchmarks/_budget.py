@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from edgesynth.tasks import Batch, Task
+from edgesynth.tasks import Task
 
 SETTLING = 1024
 """Training samples that :func:`edgesynth.tasks.fit` reads after the last step, for batch-norm statistics."""
@@ -136,69 +136,6 @@ class Spending:
             else:
                 high = middle
         return low
-
-
-class RepeatedViews:
-    """A task whose augmented passes repeat: pass ``i`` shows what pass ``i - views`` showed.
-
-    Args:
-        task: Any task.
-        views: Length of the period.
-    """
-
-    def __init__(self, task: Task, views: int) -> None:
-        self._task, self._views, self._passes = task, views, 0
-        self.position: tuple[int, int] | None = None
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
-        return getattr(self._task, name)
-
-    def batches(
-        self,
-        split: str,
-        *,
-        batch_size: int,
-        seed: int = 0,
-        shuffle: bool = False,
-        augment: bool = False,
-        limit: int | None = None,
-    ) -> Iterator[Batch]:
-        """One pass; see :meth:`edgesynth.tasks.Task.batches`."""
-        self.position = None
-        options = {"batch_size": batch_size, "shuffle": shuffle, "augment": augment, "limit": limit}
-        if not augment:
-            yield from self._task.batches(split, seed=seed, **options)
-            return
-        view = self._passes % self._views
-        self._passes += 1
-        for index, batch in enumerate(self._task.batches(split, seed=7919 + view, **options)):
-            self.position = (view, index)
-            yield batch
-
-
-class RememberedTeacher(nn.Module):
-    """A teacher that answers a batch of a repeated view once.
-
-    Args:
-        teacher: The network that answers.
-        views: Says which batch is being shown.
-    """
-
-    def __init__(self, teacher: nn.Module, views: RepeatedViews) -> None:
-        super().__init__()
-        self.teacher = teacher
-        self._views = views
-        self._answers: dict[tuple[int, int], Tensor] = {}
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Map a batch to the teacher's outputs."""
-        position = self._views.position
-        if position is None:
-            answer: Tensor = self.teacher(inputs)
-            return answer
-        if position not in self._answers:
-            self._answers[position] = self.teacher(inputs)
-        return self._answers[position]
 
 
 class UncountedTest:

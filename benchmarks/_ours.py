@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import edgesynth as es
 from edgesynth.errors import EdgesynthError
 from edgesynth.runs import NetworkRecord
 from edgesynth.synthesis import generator
-from edgesynth.synthesis.elastic import TeacherCache
+from edgesynth.tasks import TeacherCache
 
 NETWORKS = 5
 RESERVE = 0.02
@@ -91,13 +90,12 @@ class Sizes:
         return NETWORKS * (each * self.bound + 2 * self.full)
 
     def polishing(self, epochs: float) -> float:
-        """Training every reported network alone, its teacher answering every pass."""
-        return NETWORKS * epochs * self.train * (3 * self.bound + self.full)
+        """Training every reported network alone; its teacher has answered while weights were shared."""
+        return NETWORKS * epochs * self.train * 3 * self.bound
 
     def sharing(self, epochs: float) -> float:
-        """Training the shared weights; no network that is trained has more than the bound."""
-        taught = min(math.ceil(epochs), self.views)
-        return self.train * (3 * epochs * self.bound + taught * self.full)
+        """Training the shared weights, every view answered once; no network has more than the bound."""
+        return self.train * (3 * epochs * self.bound + self.views * self.full)
 
 
 @dataclass(frozen=True)

@@ -23,20 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _budget import (
-    Meter,
-    RememberedTeacher,
-    RepeatedViews,
-    Spending,
-    forward_macs,
-    step_macs,
-)
+from _budget import Meter, Spending, forward_macs, step_macs
 from torch import Tensor, nn
 
 from edgesynth.errors import EdgesynthError, MissingDependencyError
 from edgesynth.graph import Prototype
 from edgesynth.space import Architecture
-from edgesynth.tasks import Task, TrainingPlan, fit
+from edgesynth.tasks import Task, TeacherCache, TrainingPlan, fit
 from edgesynth.zoo.initialisation import initialise_
 
 BATCH_SIZE = 128
@@ -135,11 +128,10 @@ class Peer:
             learning_rate=recipe["learning_rate"],
             seed=case.seed,
         )
-        task, teacher = case.task, case.module if self.distilled else None
+        teacher: nn.Module | TeacherCache | None = case.module if self.distilled else None
         if self.distilled and spending.views:
-            task = RepeatedViews(case.task, spending.views)
-            teacher = RememberedTeacher(case.module, task)
-        fit(module, task, plan, teacher=teacher)
+            teacher = TeacherCache(case.module, seed=case.seed, views=spending.views)
+        fit(module, case.task, plan, teacher=teacher)
         return Trained(module, plan.epochs)
 
 
