@@ -37,9 +37,8 @@ from edgesynth.synthesis.evaluation import (
     Evaluation,
     Evaluator,
     computed_metrics,
-    derived_metrics,
-    lifted,
 )
+from edgesynth.synthesis.outlook import Outlook
 from edgesynth.synthesis.pair import GeneratorInquisitor, PairState
 from edgesynth.synthesis.performance import performance_by_name
 from edgesynth.synthesis.probing import Prober, affordable, rank_channels
@@ -121,7 +120,6 @@ class Synthesizer:
             task,
             device,
             calibration,
-            settings.validation_limit,
         )
         self.pair = GeneratorInquisitor(
             prototype.space,
@@ -132,9 +130,9 @@ class Synthesizer:
             diversity=settings.diversity,
             span=math.log(settings.budget_range),
         )
+        self.outlook = Outlook(task.metric, settings.epochs + settings.polish_epochs, task.size("validation"))
         self.next_cycle = 0
         self._incumbents: list[Member] = []
-        self._ceiling = 0.0
 
     def learn(self) -> None:
         """Run every cycle that is still to do."""
@@ -153,10 +151,11 @@ class Synthesizer:
         The prototype does not change with the shared weights. The smallest network is told as it is
         before training, so that a family shrinks only as far as networks it has trained bear out.
         """
-        largest = self.evaluator.evaluate(self.prototype.largest(), self.prototype.module)
-        self._ceiling = self._quality(largest).value
+        limit = self.settings.validation_limit
+        largest = self.evaluator.evaluate(self.prototype.largest(), self.prototype.module, limit=limit)
+        self.outlook.ceiling = self._quality(largest).value
         self.pair.tell(largest.architecture, largest.metrics, pinned=True)
-        smallest = self.evaluator.evaluate(self.prototype.smallest())
+        smallest = self.evaluator.evaluate(self.prototype.smallest(), limit=limit)
         self.pair.tell(smallest.architecture, smallest.metrics, pinned=True)
 
     def _cycle(self, cycle: int) -> None:
@@ -179,10 +178,14 @@ class Synthesizer:
         with self._timed(seconds, "train"):
             loss, trained_macs = self._train(cycle, [*asked, *taught])
         with self._timed(seconds, "evaluate"):
-            candidates = self._evaluate(cycle, "what was asked for", asked)
-            judged = self._evaluate(cycle, "fresh seeds", fresh)
-            lift = self._lift([*candidates, *judged])
-            incumbents = [self._again(member, lift) for member in self._incumbents]
+            standing = [member.architecture for member in self._incumbents]
+            macs = sum(self.prototype.cost(each).macs for each in (*asked, *fresh, *standing))
+            limit = self.evaluator.affordable(macs, trained_macs, self.settings.validation_limit)
+            candidates = self._evaluate(cycle, "what was asked for", asked, limit)
+            judged = self._evaluate(cycle, "fresh seeds", fresh, limit)
+            best = max(self._quality(evaluation).value for evaluation in (*candidates, *judged))
+            lift = self.outlook.lift(best, self.trainer.epochs)
+            incumbents = [self._again(member, lift, limit) for member in self._incumbents]
         with self._timed(seconds, "probe"):
             responses = self._probe(cycle, judged, trained_macs)
         with self._timed(seconds, "learn"):
@@ -227,22 +230,18 @@ class Synthesizer:
         if evaluation.status == "failed":
             self.pair.tell(evaluation.architecture, evaluation.reason)
             return
-        told = {**evaluation.metrics, **self._expected(evaluation.metrics, lift)}
+        told = {**evaluation.metrics, **self.outlook.expected(evaluation.metrics, lift)}
         self.pair.tell(evaluation.architecture, told, responses.get(self._key(evaluation)))
 
-    def _expected(self, metrics: Mapping[str, Metric], lift: float) -> dict[str, Metric]:
-        """Quality, and what follows from it, as they are expected to end."""
-        quality = lifted(metrics[self.task.metric], lift)
-        return {quality.name: quality, **derived_metrics(quality, metrics)}
-
-    def _again(self, member: Member, lift: float) -> Member:
+    def _again(self, member: Member, lift: float, limit: int) -> Member:
         """What is expected today of a network that was evaluated on earlier weights."""
         architecture = member.architecture
-        module, cost = self.evaluator.extract(architecture), self.prototype.cost(architecture)
-        quality = self.evaluator.quality(module, cost, "validation", self.settings.validation_limit)
+        module = self.evaluator.extract(architecture, brief=True)
+        cost = self.prototype.cost(architecture)
+        quality = self.evaluator.quality(module, cost, "validation", limit)
         # What a device said of it does not depend on the weights.
         return Member(
-            architecture, {**member.metrics, **self._expected(quality | computed_metrics(cost), lift)}
+            architecture, {**member.metrics, **self.outlook.expected(quality | computed_metrics(cost), lift)}
         )
 
     def _settle(
@@ -250,7 +249,7 @@ class Synthesizer:
     ) -> tuple[float | None, bool]:
         """Decide whether the update stands, and by which chance that its networks are the better ones."""
         challengers = [
-            Member(found.architecture, {**found.metrics, **self._expected(found.metrics, lift)})
+            Member(found.architecture, {**found.metrics, **self.outlook.expected(found.metrics, lift)})
             for found in judged
         ]
         better = None
@@ -295,7 +294,9 @@ class Synthesizer:
         # A backward pass takes about twice what the forward pass does.
         return loss, 3.0 * float(macs) * steps * self.settings.batch_size
 
-    def _evaluate(self, cycle: int, what: str, architectures: Sequence[Architecture]) -> list[Evaluation]:
+    def _evaluate(
+        self, cycle: int, what: str, architectures: Sequence[Architecture], limit: int
+    ) -> list[Evaluation]:
         if not architectures:
             return []
         title = f"cycle {cycle + 1}/{self.settings.cycles}: evaluate {what}"
@@ -304,22 +305,9 @@ class Synthesizer:
             for architecture in architectures:
                 key = self.prototype.space.key(architecture)
                 if key not in done:
-                    done[key] = self.evaluator.evaluate(architecture)
+                    done[key] = self.evaluator.evaluate(architecture, limit=limit)
                 phase.advance()
         return [done[self.prototype.space.key(architecture)] for architecture in architectures]
-
-    def _lift(self, evaluations: Sequence[Evaluation]) -> float:
-        """How much better today's networks are expected to be when training has ended.
-
-        A floor on quality is a floor at the end. Until then the best network of the cycle is taken to
-        be on a straight line towards the prototype's own quality; at the end nothing is added.
-        """
-        best = max(self._quality(evaluation).value for evaluation in evaluations)
-        settings = self.settings
-        left = (settings.epochs - self.trainer.epochs + settings.polish_epochs) / (
-            settings.epochs + settings.polish_epochs
-        )
-        return max(0.0, left * (self._ceiling - best))
 
     def _follow_drift(self, incumbents: Sequence[Member]) -> None:
         """Carry what was told earlier over to today's weights and today's outlook.
@@ -363,7 +351,7 @@ class Synthesizer:
         for name, order in _under("ranking", found.tensors).items():
             self.prototype.set_ranking(name, order)
         self._incumbents = [Member.from_json(item) for item in found.state["incumbents"]]
-        self._ceiling = float(found.state["ceiling"])
+        self.outlook.ceiling = float(found.state["ceiling"])
         self.next_cycle = found.cycle + 1
         return True
 
@@ -388,7 +376,12 @@ class Synthesizer:
         tensors |= {f"momentum.{name}": tensor for name, tensor in momenta.items()}
         tensors |= {f"ranking.{name}": order for name, order in self.prototype.ranking.items()}
         incumbents = [member.to_json() for member in self._incumbents]
-        return tensors, {**values, "trainer": numbers, "incumbents": incumbents, "ceiling": self._ceiling}
+        return tensors, {
+            **values,
+            "trainer": numbers,
+            "incumbents": incumbents,
+            "ceiling": self.outlook.ceiling,
+        }
 
     @contextmanager
     def _timed(self, seconds: dict[str, float], phase: str) -> Iterator[None]:

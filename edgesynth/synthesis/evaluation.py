@@ -51,6 +51,12 @@ class ComputedCosts:
         return self._prototype.totals(choices)
 
 
+EVALUATING: Final = 0.5
+"""MACs that a cycle's evaluations may take, over those of its training: about a seventh of the time."""
+
+FEWEST_SAMPLES: Final = 500
+"""Validation samples that an evaluation reads, however little training there was before it."""
+
 DERIVED: Final = ("netscore", "information_density")
 """Metrics that follow from any task's quality and the cost."""
 
@@ -68,17 +74,6 @@ def derived_metrics(quality: Metric, computed: Mapping[str, Metric]) -> dict[str
             quality, name=function.name, value=value, interval=(ends[0], ends[1]) if ends else None
         )
     return derived
-
-
-def lifted(quality: Metric, lift: float) -> Metric:
-    """A quality as it is expected to end, with its interval; only the pair hears of it, no table shows it."""
-    low, high = quality.interval or (quality.value, quality.value)
-    return replace(
-        quality,
-        value=min(1.0, quality.value + lift),
-        interval=(min(1.0, low + lift), min(1.0, high + lift)),
-        source=f"{quality.source}, {lift:+.4f} for the training still to come",
-    )
 
 
 @dataclass(frozen=True)
@@ -136,7 +131,6 @@ class Evaluator:
         task: Gives quality.
         device: Gives latency and energy; ``None`` leaves them out.
         calibration: Training batches that re-estimate batch-norm statistics of a slice.
-        limit: Validation samples per evaluation.
     """
 
     def __init__(
@@ -146,14 +140,13 @@ class Evaluator:
         task: Task,
         device: Device | None,
         calibration: list[Batch],
-        limit: int | None = None,
     ) -> None:
         self.prototype = prototype
         self.weights = weights
         self.task = task
         self.device = device
         self.calibration = calibration
-        self.limit = limit
+        self._brief = calibration[: -(-len(calibration) // 4)]
         self._ahead = MeasuringAhead(device, prototype.example_input) if device is not None else None
 
     def measure_ahead(self, architectures: Iterable[Architecture]) -> None:
@@ -173,9 +166,28 @@ class Evaluator:
                 }
             )
 
-    def extract(self, architecture: Architecture) -> nn.Module:
-        """The slice as a module of its own, with batch-norm statistics of its own."""
-        return self.recalibrate(self.weights.extract(architecture))
+    def affordable(self, macs: float, trained_macs: float, most: int | None) -> int:
+        """On how many validation samples networks are evaluated briefly, after so much training.
+
+        Args:
+            macs: Of all these networks together, per sample.
+            trained_macs: That the training took.
+            most: The most samples; ``None`` for all there are.
+        """
+        calibrated = sum(len(batch.inputs) for batch in self._brief)
+        samples = int(max(FEWEST_SAMPLES, EVALUATING * trained_macs / max(1.0, macs) - calibrated))
+        return min(samples, self.task.size("validation"), most or samples)
+
+    def extract(self, architecture: Architecture, *, brief: bool = False) -> nn.Module:
+        """The slice as a module of its own, with batch-norm statistics of its own.
+
+        Args:
+            architecture: Its choice per dimension.
+            brief: Estimate them on a quarter of the calibration batches: enough to compare networks.
+        """
+        module = self.weights.extract(architecture)
+        recalibrate_(module, (batch.inputs for batch in (self._brief if brief else self.calibration)))
+        return module.eval()
 
     def carried(self, architecture: Architecture) -> dict[str, Tensor]:
         """The prototype's state at full size, with the slice's own weights and statistics in their places."""
@@ -214,14 +226,14 @@ class Evaluator:
 
         Args:
             architecture: Its choice per dimension.
-            module: The network itself; extracted from the shared weights when not given.
-            limit: Validation samples; the evaluator's own limit when not given.
+            module: The network itself; when not given, cut from the shared weights and briefly calibrated.
+            limit: Validation samples; all of them when not given.
             thorough: Measure as for a figure that is reported, not as for search.
         """
-        network = module if module is not None else self.extract(architecture)
+        network = module if module is not None else self.extract(architecture, brief=True)
         cost = self.prototype.cost(architecture)
         metrics = computed_metrics(cost)
-        metrics |= self.quality(network, cost, "validation", limit if limit is not None else self.limit)
+        metrics |= self.quality(network, cost, "validation", limit)
         if self.device is None:
             return Evaluation(architecture, metrics, cost)
         key, example = self.prototype.space.key(architecture), self.prototype.example_input

@@ -26,8 +26,10 @@ class SynthesisSettings:
         probes_per_cycle: Networks per cycle whose vertices are stimulated.
         batch_size: Samples a training step.
         learning_rate: Peak learning rate of the shared weights; by default one that suits the prototype.
-        validation_limit: Validation samples per evaluation inside cycles; ``None`` uses all.
-        calibration_samples: Training samples that re-estimate batch-norm statistics of a slice.
+        validation_limit: The most validation samples of an evaluation inside cycles, ``None`` for all.
+            Fewer are read where evaluating would take more than about a sixth of a cycle.
+        calibration_samples: Training samples that re-estimate batch-norm statistics of a network that is
+            handed over; inside cycles a quarter of them do.
         diversity: Strength of the term that keeps the generator's networks different.
         budget_range: How many times looser or tighter the budgets may be that the generator serves
             besides; 1 learns the required ones only. Bounds on quality stay as they are.

@@ -16,14 +16,14 @@ from edgesynth.space import Architecture
 from edgesynth.synthesis.elastic import ElasticWeights
 from edgesynth.synthesis.evaluation import Evaluator, computed_metrics, derived_metrics
 from edgesynth.synthesis.requirements import Requirements
-from edgesynth.tasks import ClassificationTask
+from edgesynth.tasks import ClassificationTask, load_task
 
 LIMIT = 100
 
 
 def evaluator_of(prototype: Prototype, task: ClassificationTask, device: Device | None) -> Evaluator:
     calibration = list(task.batches("train", batch_size=64, limit=128))
-    return Evaluator(prototype, ElasticWeights(prototype), task, device, calibration, LIMIT)
+    return Evaluator(prototype, ElasticWeights(prototype), task, device, calibration)
 
 
 @pytest.fixture
@@ -55,13 +55,16 @@ def test_costs_are_computed_exact_and_those_of_the_real_module(
 def test_quality_is_measured_on_validation_data_with_its_interval(
     plain: Evaluator, task: ClassificationTask, architecture: Architecture
 ) -> None:
-    found = plain.evaluate(architecture)
+    found = plain.evaluate(architecture, limit=LIMIT)
     quality = found.metrics["accuracy"]
     assert quality.provenance is Provenance.MEASURED
     assert quality.samples == LIMIT
     assert quality.interval == wilson_interval(round(quality.value * LIMIT), LIMIT)
     assert quality.source == "digits validation"
-    assert quality.value == task.score(plain.extract(architecture), "validation", limit=LIMIT).metric.value
+    assert (
+        quality.value
+        == task.score(plain.extract(architecture, brief=True), "validation", limit=LIMIT).metric.value
+    )
     assert found.status == "ok"
 
 
@@ -177,7 +180,7 @@ def test_evaluating_twice_says_the_same_and_changes_no_weight(
 def test_a_record_keeps_verdicts_and_the_cost_of_every_layer(
     plain: Evaluator, prototype: Prototype, architecture: Architecture
 ) -> None:
-    found = plain.evaluate(architecture)
+    found = plain.evaluate(architecture, limit=LIMIT)
     key = prototype.space.key(architecture)
     bounds = Requirements({"macs": "<= 1", "accuracy": ">= 0"})
     record = found.record(key, "candidate", bounds, cycle=3)
@@ -188,8 +191,14 @@ def test_a_record_keeps_verdicts_and_the_cost_of_every_layer(
     assert sum(layer.parameters for layer in record.layers) == found.metrics["parameters"].value
 
 
-def test_the_limit_of_one_evaluation_goes_before_the_evaluators_own(
-    plain: Evaluator, task: ClassificationTask, architecture: Architecture
+def test_evaluations_read_what_half_the_macs_of_training_afford(
+    prototype: Prototype,
 ) -> None:
-    everything = task.size("validation")
-    assert plain.evaluate(architecture, limit=everything).metrics["accuracy"].samples == everything
+    clothing = load_task("fashion-mnist-subset")
+    evaluator = evaluator_of(prototype, clothing, None)
+    calibrated = 64
+    assert evaluator.affordable(macs=1e6, trained_macs=2e6 * (700 + calibrated), most=None) == 700
+    assert evaluator.affordable(macs=1e6, trained_macs=0.0, most=None) == 500
+    assert evaluator.affordable(macs=1e6, trained_macs=1e12, most=None) == clothing.size("validation")
+    assert evaluator.affordable(macs=1e6, trained_macs=1e12, most=600) == 600
+    assert evaluator.affordable(macs=1e6, trained_macs=0.0, most=100) == 100

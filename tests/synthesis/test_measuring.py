@@ -92,7 +92,7 @@ def test_a_board_that_fails_says_so_where_its_answer_is_needed(
     listener = Listener(board, monkeypatch)
     listener.failure = DeviceError("the board went away")
     calibration = list(task.batches("train", batch_size=64, limit=128))
-    evaluator = Evaluator(prototype, ElasticWeights(prototype), task, board, calibration, 50)
+    evaluator = Evaluator(prototype, ElasticWeights(prototype), task, board, calibration)
     asked = [prototype.largest(), prototype.smallest()]
     evaluator.measure_ahead(asked)
     for architecture in asked:
@@ -106,7 +106,7 @@ def test_an_evaluation_is_the_same_whether_measured_ahead_or_not(
 ) -> None:
     prototype = fresh()
     calibration = list(task.batches("train", batch_size=64, limit=128))
-    evaluator = Evaluator(prototype, ElasticWeights(prototype), task, board, calibration, 50)
+    evaluator = Evaluator(prototype, ElasticWeights(prototype), task, board, calibration)
     architecture: Architecture = prototype.smallest()
     alone = evaluator.evaluate(architecture)
     evaluator.measure_ahead([architecture, architecture])
