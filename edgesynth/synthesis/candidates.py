@@ -1,4 +1,4 @@
-"""Where candidates come from: space-filling starts, mutations, and repair towards computed bounds."""
+"""Where candidates come from: space-filling starts, and moves into computed bounds and up to them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ __all__ = [
     "BatchedCosts",
     "Computed",
     "Costs",
+    "fill",
     "opening",
     "proportional",
     "repair",
@@ -266,3 +267,25 @@ def repair(
         best = int(price.argmin())
         current, margin = moves[best], float(margins[best])
     return current
+
+
+def fill(
+    encoding: Encoding, costs: Costs, choice: Indices, preferences: Tensor, requirements: Requirements
+) -> Indices:
+    """Grow one architecture ``[D]`` until no single step stays inside the computed bounds.
+
+    A step widens a width or takes a block in; each is the one that the policy's own ranking minds least.
+    Only for a performance that a larger network cannot lower.
+    """
+    current = choice.copy()
+    logits = preferences.numpy()
+    grows = np.array([isinstance(dimension, Width | Switch) for dimension in encoding.space])
+    while True:
+        places = np.flatnonzero(grows & (current + 1 < encoding.counts))
+        moves = np.repeat(current[None], len(places), axis=0)
+        moves[np.arange(len(places)), places] += 1
+        minded = logits[places, current[places]] - logits[places, current[places] + 1]
+        minded = np.where(costs.margins(moves, requirements) >= 0, minded, np.inf)
+        if not np.isfinite(minded).any():
+            return current
+        current = moves[int(minded.argmin())]

@@ -29,11 +29,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgesynth.errors import InputError, RunError
-from edgesynth.metrics import Metric
+from edgesynth.metrics import SHARES, Metric
 from edgesynth.space import Architecture, Space, Value
 from edgesynth.synthesis.acquisition import promising
 from edgesynth.synthesis.budgets import Budgets
-from edgesynth.synthesis.candidates import Computed, Costs, opening, proportional
+from edgesynth.synthesis.candidates import Computed, Costs, fill, opening, proportional
 from edgesynth.synthesis.candidates import repair as move_inside
 from edgesynth.synthesis.encoding import Encoding, Indices
 from edgesynth.synthesis.inquisitor import Inquisitor
@@ -202,7 +202,8 @@ class GeneratorInquisitor:
             seed: Any integer in 0 .. 2**64 - 1.
             requirements: Other bounds on the same metrics, on the same sides.
             repair: Move the policy's choice into the *computed* bounds by its own ranking of
-                alternatives, where it is not there already.
+                alternatives, where it is not there already; and up to them, where neither the performance
+                function nor another requirement sees anything in a smaller network.
         """
         with self._lock:
             wanted = requirements or self.requirements
@@ -211,6 +212,8 @@ class GeneratorInquisitor:
             choice = chosen[0]
             if repair:
                 choice = move_inside(self._encoding, self._costs, choice, preferences[0], wanted)
+                if self._costs.bounded and self._larger_is_no_worse:
+                    choice = fill(self._encoding, self._costs, choice, preferences[0], wanted)
             return self.space.decode(choice)
 
     def update(self, steps: int = 60) -> Mapping[str, Any]:
@@ -315,6 +318,12 @@ class GeneratorInquisitor:
             self._stale = True
 
     # --- inside ---
+
+    @property
+    def _larger_is_no_worse(self) -> bool:
+        """Whether only the task's quality is wanted, under bounds on what is computed."""
+        judged = [item.metric for item in self.requirements if item.metric not in self._costs.names]
+        return all(name in SHARES for name in (*judged, *self.performance.needs))
 
     @property
     def _start(self) -> int:

@@ -7,6 +7,7 @@ import torch
 from edgesynth.space import Choice, Space, Switch, Width
 from edgesynth.synthesis.candidates import (
     Costs,
+    fill,
     opening,
     proportional,
     repair,
@@ -120,6 +121,24 @@ def test_repair_moves_into_the_bounds_and_leaves_what_is_inside():
     moved = repair(ENCODING, costs(), largest, preferences, requirements)
     assert computed(SPACE.decode(moved))["macs"] <= BOUND
     assert np.array_equal(repair(ENCODING, costs(), smallest, preferences, requirements), smallest)
+
+
+def test_filling_ends_where_no_step_stays_inside_and_begins_with_the_preferred():
+    bound = computed(SPACE.largest())["macs"] / 4
+    requirements = Requirements({"macs": f"<= {bound}"})
+    smallest = SPACE.encode(SPACE.smallest())
+    avoiding = []
+    for place in range(3):
+        preferences = torch.zeros(ENCODING.legal.shape, dtype=torch.float64)
+        preferences[place] = -10.0 * torch.arange(preferences.shape[1])
+        filled = fill(ENCODING, costs(), smallest, preferences, requirements)
+        assert (filled >= smallest).all()
+        assert computed(SPACE.decode(filled))["macs"] <= bound
+        assert np.array_equal(fill(ENCODING, costs(), filled, preferences, requirements), filled)
+        avoiding.append(filled)
+    for place, filled in enumerate(avoiding):
+        assert filled[place] == min(other[place] for other in avoiding)
+    assert len({tuple(filled) for filled in avoiding}) == 3
 
 
 def test_exact_metrics_are_computed_once_per_architecture():

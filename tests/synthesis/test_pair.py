@@ -10,7 +10,7 @@ from edgesynth.errors import ArchitectureError, InputError, RequirementError, Ru
 from edgesynth.metrics import Metric, Provenance
 from edgesynth.space import Choice, Space, Switch, Width
 from edgesynth.synthesis.pair import GeneratorInquisitor, PairState
-from edgesynth.synthesis.performance import NetScore
+from edgesynth.synthesis.performance import NetScore, Quality
 from edgesynth.synthesis.requirements import Requirements
 
 SPACE = Space([Width(f"w{i}", 8, 64, 8) for i in range(6)] + [Switch("b"), Choice("op", ["a", "b", "c"])])
@@ -110,6 +110,27 @@ def test_repair_holds_the_computed_bounds(taught):
     tighter = Requirements({"accuracy": ">= 0.8", "macs": "<= 0.4M"})
     drawn = [pair.generate(seed, tighter, repair=True) for seed in range(20)]
     assert max(computed(a)["macs"] for a in drawn) <= 0.4e6
+
+
+def test_where_only_quality_counts_a_repaired_network_uses_its_budget_up():
+    pair = GeneratorInquisitor(SPACE, {"macs": "<= 1M"}, Quality(), seed=0, computed=computed)
+    run(pair, 20)
+    for seed in range(5):
+        drawn, repaired = pair.generate(seed), pair.generate(seed, repair=True)
+        assert computed(drawn)["macs"] <= computed(repaired)["macs"] <= 1e6 or computed(drawn)["macs"] > 1e6
+        grown = [
+            repaired | {d.name: d.values[d.values.index(repaired[d.name]) + 1]}
+            for d in SPACE
+            if not isinstance(d, Choice) and repaired[d.name] != d.values[-1]
+        ]
+        assert all(computed(larger)["macs"] > 1e6 for larger in grown)
+
+
+def test_where_size_counts_a_repaired_network_that_is_inside_stays_as_it_is(taught):
+    pair, _ = taught
+    inside = [seed for seed in range(30) if computed(pair.generate(seed))["macs"] <= 1e6]
+    assert inside
+    assert all(pair.generate(seed, repair=True) == pair.generate(seed) for seed in inside)
 
 
 def test_generate_is_a_function_of_seed_and_state(taught):
