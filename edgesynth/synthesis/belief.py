@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgesynth.metrics import SHARES
+from edgesynth.metrics import SHARES, metric_kind
 from edgesynth.synthesis.observations import Observations
 from edgesynth.synthesis.performance import Differentiable, Performance
 from edgesynth.synthesis.requirements import Requirements
@@ -87,6 +87,11 @@ class Interpretation:
         both = np.concatenate([draws, -draws])
         self._draws = torch.from_numpy(both / both.std(axis=0, keepdims=True))
         self.forget()
+
+    @staticmethod
+    def is_quality(output: str) -> bool:
+        """Whether an output speaks of the task, and not of a device."""
+        return output == _UTILITY or (output != _FAILURE and metric_kind(output).source == "task")
 
     def forget(self) -> None:
         """Be as if nothing had been observed."""

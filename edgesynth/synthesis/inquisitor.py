@@ -27,15 +27,15 @@ from edgesynth.synthesis.encoding import Encoding, Indices
 from edgesynth.synthesis.observations import Observations
 from edgesynth.synthesis.performance import Performance
 from edgesynth.synthesis.policy import Policy
+from edgesynth.synthesis.relevance import prior_relevance
 from edgesynth.synthesis.requirements import Requirements
-from edgesynth.synthesis.responses import ResponseModel
 from edgesynth.synthesis.surrogate import Regression
 from edgesynth.synthesis.teaching import Lesson, Teaching, Update
 
 __all__ = ["Inquisitor"]
 
 _ADDED: Final = 0.5
-"""Weight of predicted features beside those of the architecture itself."""
+"""Weight of exact costs beside the features of the architecture itself."""
 
 
 class Inquisitor:
@@ -58,7 +58,6 @@ class Inquisitor:
         self.encoding = encoding
         self._requirements = requirements
         self._costs = costs
-        self._responses = ResponseModel(encoding.owner)
         self._metrics = Regression(encoding.owner)
         self._interpretation = Interpretation(requirements, performance, costs.scales)
         self.teaching = Teaching(encoding, self.believe)
@@ -67,10 +66,11 @@ class Inquisitor:
 
     def learn(self, seen: Observations, steps: int) -> None:
         """Fit ``theta_I`` to every observation; 0 steps only conditions on them."""
-        base = self.encoding.embed(seen.indices)
-        self._responses.fit(base, seen.responses, steps)
         targets, noise = self._interpretation.observe(seen)
-        self._metrics.fit(self._interpretation.outputs, self.features(seen.indices), targets, noise, steps)
+        outputs = self._interpretation.outputs
+        relevance = prior_relevance(self.encoding.space, seen.responses)
+        priors = {name: relevance for name in outputs if self._interpretation.is_quality(name)}
+        self._metrics.fit(outputs, self.features(seen.indices), targets, noise, steps, priors)
 
     # --- theta_I: prediction ---
 
@@ -80,10 +80,8 @@ class Inquisitor:
         return self._metrics.ready
 
     def features(self, indices: Indices) -> Tensor:
-        """An architecture, its exact costs, and its predicted probe responses: ``[n, P]``."""
-        base = self.encoding.embed(indices)
-        added = [self._costs.features(indices), self._responses.predict(base)]
-        return torch.cat([base, *(_ADDED * part for part in added)], dim=1)
+        """An architecture and its exact costs: ``[n, P]``."""
+        return torch.cat([self.encoding.embed(indices), _ADDED * self._costs.features(indices)], dim=1)
 
     def covariance(self, x: Tensor, other: Tensor) -> Tensor:
         """Posterior covariance of every output between feature rows: ``[B, n, m]``."""
@@ -149,7 +147,6 @@ class Inquisitor:
     def tensors(self) -> dict[str, Tensor]:
         """Everything learned that is a tensor; what observations determine is left out."""
         out = {f"hyper.metrics.{name}": value for name, value in self._metrics.hyper.items()}
-        out |= {f"hyper.probe.{name}": value for name, value in self._responses.regression.hyper.items()}
         out |= self.teaching.lesson.tensors()
         return out
 
@@ -159,12 +156,8 @@ class Inquisitor:
 
     def restore(self, tensors: Mapping[str, Tensor], data: Mapping[str, Any]) -> None:
         """Read what :meth:`tensors` and :meth:`to_json` gave; observations are to be learned again."""
-        for regression, prefix in (
-            (self._metrics, "hyper.metrics."),
-            (self._responses.regression, "hyper.probe."),
-        ):
-            regression.forget()
-            regression.hyper = _under(prefix, tensors)
+        self._metrics.forget()
+        self._metrics.hyper = _under("hyper.metrics.", tensors)
         self._interpretation.forget()
         self.teaching.lesson = Lesson.read(tensors, data)
 

@@ -39,7 +39,7 @@ class Observations:
         noise: One over the weight of the observations, by metric name, ``[N]``.
         utility: Mean performance ``[N]``; not a number where a needed metric is missing.
         failed: Share of attempts that failed, ``[N]``; not a number where nothing was attempted.
-        responses: Probe responses ``[N, R]``; rows of not a number where none were given.
+        responses: Probe responses by name, averaged over the networks that answered at all.
         slack: By metric, the mean distance from value to the (low, high) end of its interval.
     """
 
@@ -48,7 +48,7 @@ class Observations:
     noise: Mapping[str, NDArray[np.float64]]
     utility: NDArray[np.float64]
     failed: NDArray[np.float64]
-    responses: NDArray[np.float64]
+    responses: Mapping[str, float]
     slack: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
@@ -333,9 +333,11 @@ class Memory:
         values = {name: np.array([mean.value for mean in column]) for name, column in means.items()}
         noise = {name: np.array([1.0 / mean.weight for mean in column]) for name, column in means.items()}
         failed = np.array([len(t.failures) / t.tries if t.tries else np.nan for t in told])
-        probes = sorted({name for item in told for name in item.responses})
-        responses = np.array([[item.responses.get(name, np.nan) for name in probes] for item in told])
-        responses = responses.reshape(len(told), len(probes))
+        heard: dict[str, list[float]] = {}
+        for item in told:
+            for name, response in item.responses.items():
+                heard.setdefault(name, []).extend([response] if response > 0 else [])
+        responses = {name: float(np.mean(answers)) for name, answers in heard.items() if answers}
         slack = {}
         for name in names:
             ends = [item.slack[name] for item in told if name in item.slack]

@@ -157,7 +157,8 @@ class GeneratorInquisitor:
             architecture: What was evaluated. Told again, its values count as repeated noisy samples.
             metrics: Values by metric name, or the reason why the evaluation failed. A value that is
                 not finite is a failure too. Empty, when there are only responses.
-            responses: Probe responses by name, the same names every time.
+            responses: Probe responses by ``dimension.stimulus``: how strongly the output of this network
+                answers to a stimulus there. They tell which dimensions quality is likely to depend on.
             pinned: These values hold for good, so :meth:`drift` leaves them.
 
         Raises:

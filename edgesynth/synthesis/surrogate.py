@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -82,18 +82,22 @@ class GaussianProcess:
     Args:
         owner: The group of each feature, ``[P]``.
         outputs: How many outputs there are.
+        relevance: What the logarithms of the groups' relevances are expected to differ by, ``[outputs, G]``;
+            nothing by default.
     """
 
-    def __init__(self, owner: Tensor, outputs: int) -> None:
+    def __init__(self, owner: Tensor, outputs: int, relevance: Tensor | None = None) -> None:
         self.owner = owner
         groups = int(owner.max()) + 1
-        relevance = torch.full((groups,), math.log(2.0 / groups), dtype=torch.float64)
+        even = torch.full((groups,), math.log(2.0 / groups), dtype=torch.float64)
         rest = torch.tensor([0.0, 0.0, math.log(1e-3)], dtype=torch.float64)
-        self._prior = torch.cat([relevance, rest])
+        self._prior = torch.cat([even, rest]).repeat(outputs, 1)
+        if relevance is not None:
+            self._prior[:, :groups] += relevance - relevance.exp().mean(1, keepdim=True).log()
         self._spread = torch.cat([torch.full((groups,), 1.0), torch.tensor([1.0, 1.0, 2.0])]).to(
             torch.float64
         )
-        self.hyper = self._prior.repeat(outputs, 1)
+        self.hyper = self._prior.clone()
         self._x = torch.empty(0, len(owner), dtype=torch.float64)
         self._alpha = torch.empty(outputs, 0, dtype=torch.float64)
         self._inverse = torch.empty(outputs, 0, 0, dtype=torch.float64)
@@ -249,11 +253,33 @@ class Regression:
         """Drop the data; the hyperparameters stay."""
         self._process = None
 
-    def fit(self, names: Sequence[str], x: Tensor, y: Tensor, noise: Tensor, steps: int) -> None:
-        """Fit the outputs of these names; otherwise as :meth:`GaussianProcess.fit`."""
+    def fit(
+        self,
+        names: Sequence[str],
+        x: Tensor,
+        y: Tensor,
+        noise: Tensor,
+        steps: int,
+        relevance: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Fit the outputs of these names; otherwise as :meth:`GaussianProcess.fit`.
+
+        Args:
+            names: One per output.
+            x: Features ``[N, P]``.
+            y: Standardised targets ``[B, N]``.
+            noise: Relative noise variance ``[B, N]``.
+            steps: Steps of Adam; 0 keeps the hyperparameters.
+            relevance: By name, what the logarithms of the dimensions' relevances are expected to differ by,
+                ``[D]``; nothing where a name is missing.
+        """
         groups = int(self._owner.max()) + 1
         extra = torch.arange(groups, groups + x.shape[1] - len(self._owner))
-        process = GaussianProcess(torch.cat([self._owner, extra]), len(names))
+        expected = torch.zeros(len(names), groups + len(extra), dtype=torch.float64)
+        for row, name in enumerate(names):
+            if relevance and name in relevance:
+                expected[row, :groups] = relevance[name]
+        process = GaussianProcess(torch.cat([self._owner, extra]), len(names), expected)
         for row, name in enumerate(names):
             known = self.hyper.get(name)
             if known is not None and len(known) == process.hyper.shape[1]:

@@ -34,7 +34,7 @@ def observe(indices, failed=None, responses=None, values=None):
         {name: np.ones(count) for name in values},
         values["accuracy"],
         np.zeros(count) if failed is None else failed,
-        np.empty((count, 0)) if responses is None else responses,
+        responses or {},
     )
 
 
@@ -71,20 +71,33 @@ def test_failures_are_learned():
     assert success[seen[:, 4] != 2].min() > 0.7
 
 
-def test_responses_of_untrained_networks_improve_the_prediction_of_quality():
-    rng = np.random.default_rng(0)
-    seen = draw(120, 0)
-    hidden = np.sin(4 * seen[:, 0] / 7 + 3 * seen[:, 1] / 7) * np.cos(3 * seen[:, 2] / 7 + seen[:, 4])
-    values = {"accuracy": 0.8 + 0.1 * hidden, "latency_ms": truth(seen)["latency_ms"]}
-    values["accuracy"][15:] = np.nan
-    probes = np.stack([hidden + 0.05 * rng.standard_normal(120) for _ in range(3)], axis=1)
-    errors = []
-    for responses in (None, probes):
+def test_responses_tell_which_dimensions_quality_depends_on_before_many_were_seen():
+    w = [f"w{i}.drop" for i in range(4)]
+    true, false = (
+        dict(zip(w, values, strict=True)) for values in ((0.9, 0.02, 0.02, 0.02), (0.02, 0.9, 0.9, 0.9))
+    )
+    errors = {"none": [], "true": [], "false": []}
+    for seed in range(6):
+        seen, unseen = draw(10, seed), draw(200, 100 + seed)
+        values, wanted = (
+            {**truth(at), "accuracy": 0.8 + 0.1 * np.sin(at[:, 0] / 2)} for at in (seen, unseen)
+        )
+        for name, responses in (("none", {}), ("true", true), ("false", false)):
+            inquisitor = make()
+            inquisitor.learn(observe(seen, responses=responses, values=values), 40)
+            mean, _ = inquisitor.predict(unseen)["accuracy"]
+            errors[name].append(float(np.sqrt(((mean - wanted["accuracy"]) ** 2).mean())))
+    none, right, wrong = (np.mean(errors[name]) for name in errors)
+    assert right < 0.9 * none < wrong
+
+
+def test_responses_say_nothing_of_a_device():
+    predicted = []
+    for responses in ({}, {"w0.drop": 0.9, "w1.drop": 0.01}):
         inquisitor = make()
-        inquisitor.learn(observe(seen, responses=responses, values=values), 40)
-        mean, _ = inquisitor.predict(seen[15:])["accuracy"]
-        errors.append(float(np.sqrt(((mean - 0.8 - 0.1 * hidden[15:]) ** 2).mean())))
-    assert errors[1] < 0.7 * errors[0]
+        inquisitor.learn(observe(draw(20, 0), responses=responses), 40)
+        predicted.append(inquisitor.predict(draw(5, 1))["latency_ms"][0])
+    assert np.array_equal(*predicted)
 
 
 def test_delta_makes_the_generator_more_feasible_and_leaves_it_unchanged():

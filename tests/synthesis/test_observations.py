@@ -105,7 +105,7 @@ def test_responses_alone_leave_an_architecture_pending():
     tell(memory, SMALL, {}, {"stem.drop": 0.4})
     assert memory.evaluations == 0
     assert memory.pending.tolist() == [SPACE.encode(SMALL).tolist()]
-    assert memory.observations().responses.tolist() == [[0.4]]
+    assert memory.observations().responses == {"stem.drop": 0.4}
 
 
 def test_failures_and_values_that_are_not_finite_count_as_failed():
@@ -169,5 +169,5 @@ def test_a_saved_state_is_a_copy():
 def test_an_empty_memory_has_empty_tables():
     seen = make().observations()
     assert seen.indices.shape == (0, 2)
-    assert seen.responses.shape == (0, 0)
+    assert seen.responses == {}
     assert make().standing().best is None
