@@ -26,8 +26,7 @@ class Cell:
         fewer: How many times fewer MACs were asked for.
         seed: Decides weights, order and augmentation; 0 only ever tunes.
         validation: Accuracy on validation data, 0 to 1.
-        test: Accuracy on test data of the network that validation data chose, 0 to 1; none where it tuned.
-        family: Test accuracy of every network handed over; more than one for a generator.
+        test: Accuracy on test data, 0 to 1; none where it tuned.
         macs: Multiply-accumulates of the network.
         parameters: Its parameters.
         spent: Multiply-accumulates of making it.
@@ -45,7 +44,6 @@ class Cell:
     seed: int
     validation: float
     test: float | None
-    family: tuple[float, ...]
     macs: float
     parameters: float
     spent: float
@@ -65,8 +63,7 @@ class Cell:
     @classmethod
     def read(cls, path: Path) -> Cell:
         """What :meth:`write` kept."""
-        values = json.loads(path.read_text())
-        return cls(**{**values, "family": tuple(values["family"])})
+        return cls(**json.loads(path.read_text()))
 
 
 @dataclass(frozen=True)
@@ -143,12 +140,7 @@ def table(cells: Sequence[Cell], titles: dict[str, str], missing: dict[str, str]
             group = [cell for cell in tested if (cell.fewer, cell.method) == (fewer, method)]
             if not group:
                 continue
-            several = any(len(cell.family) > 1 for cell in group)
-            best = [cell.test or 0.0 for cell in group]
-            lines.append(_line(fewer, f"{title}, best on validation" if several else title, best, group))
-            if several:
-                means = [statistics.mean(cell.family) for cell in group]
-                lines.append(_line(fewer, f"{title}, mean of {len(group[0].family)}", means, group))
+            lines.append(_line(fewer, title, [cell.test or 0.0 for cell in group], group))
     lines += [f"{titles.get(method, method)}: {reason}" for method, reason in missing.items()]
     return "\n".join(lines)
 

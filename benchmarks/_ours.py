@@ -17,7 +17,6 @@ from edgesynth.runs import NetworkRecord
 from edgesynth.synthesis import generator
 from edgesynth.tasks import TeacherCache
 
-NETWORKS = 5
 RESERVE = 0.02
 """Share of the budget that is planned for nothing: rounding, and what the plan does not know of."""
 
@@ -76,7 +75,7 @@ class Sizes:
 
     def looking(self, look: Look) -> float:
         """Multiply-accumulates of everything but training: evaluations, anchors, probes, rankings."""
-        sight = (min(look.validation, self.validation) + look.calibration) * self.bound
+        sight = (min(look.validation, self.validation) + look.calibration / 4) * self.bound
         judged = look.cycles * 2 * look.networks
         anchors = (look.cycles - 1) * min(8, 2 * look.networks)
         probe = self.PROBE * (self.stimuli + 1) * self.full + look.calibration * self.bound
@@ -85,13 +84,13 @@ class Sizes:
         return (judged + anchors) * sight + look.cycles * self.PROBES * probe + once
 
     def reporting(self, look: Look) -> float:
-        """What the reported networks cost besides their polish."""
+        """What the reported network costs besides its polish."""
         each = 2 * look.calibration + min(SETTLING, self.train) + self.validation + 2
-        return NETWORKS * (each * self.bound + 2 * self.full)
+        return each * self.bound + 2 * self.full
 
     def polishing(self, epochs: float) -> float:
-        """Training every reported network alone; its teacher has answered while weights were shared."""
-        return NETWORKS * epochs * self.train * 3 * self.bound
+        """Training the reported network alone; its teacher has answered while weights were shared."""
+        return epochs * self.train * 3 * self.bound
 
     def sharing(self, epochs: float) -> float:
         """Training the shared weights, every view answered once; no network has more than the bound."""
@@ -105,7 +104,7 @@ class Plan:
     Attributes:
         look: How closely networks are looked at.
         epochs: Passes over the training data that train the shared weights.
-        polish: Passes spent on each reported network.
+        polish: Passes spent on the reported network alone.
     """
 
     look: Look
@@ -119,7 +118,7 @@ def plan(budget: float, sizes: Sizes, polish: float) -> Plan:
     Args:
         budget: Multiply-accumulates in all.
         sizes: What the price depends on.
-        polish: Share of the budget for training the reported networks alone.
+        polish: Share of the budget for training the reported network alone.
 
     Raises:
         EdgesynthError: The budget is too small.
@@ -146,17 +145,17 @@ class Synthesis:
 
     @property
     def stages(self) -> dict[str, tuple[float, ...]]:
-        """What is chosen on validation data: step of the widths, share of the budget for polishing."""
-        return {"align": (4, 2), "polish": (0.25, 0.4)}
+        """What is chosen on validation data: step of the widths, share of the budget for training alone."""
+        return {"align": (2, 4), "polish": (0.5, 0.35)}
 
     def run(
         self, case: Case, recipe: dict[str, float], budget: float, meter: Meter
-    ) -> tuple[tuple[NetworkRecord, ...], float]:
-        """Learn a generator and draw its networks, watched by the meter.
+    ) -> tuple[NetworkRecord, float]:
+        """Learn a generator and draw a network, watched by the meter.
 
         Returns:
-            The reported networks with their validation and test metrics, and the passes over the training
-            data that the shared weights and each of the networks got.
+            The network with its validation and test metrics, and the passes over the training data that the
+            shared weights and then the network alone got.
 
         Raises:
             EdgesynthError: The budget is too small, or no network was found.
@@ -175,7 +174,7 @@ class Synthesis:
         settings = es.SynthesisSettings(
             cycles=spent.look.cycles,
             epochs=spent.epochs,
-            networks=NETWORKS,
+            networks=1,
             polish_epochs=spent.polish,
             seeds_per_cycle=spent.look.networks,
             asked_per_cycle=spent.look.networks,
@@ -197,4 +196,4 @@ class Synthesis:
             )
         if result.shortfall:
             raise EdgesynthError(result.shortfall)
-        return result.networks, spent.epochs + spent.polish
+        return result.networks[0], spent.epochs + spent.polish
