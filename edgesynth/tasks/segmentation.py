@@ -119,8 +119,8 @@ class SegmentationTask(Scored):
     Raises:
         DataError: A split is empty or shows no labelled pixel, sizes differ between splits, masks hold values
             outside the classes, or the training masks show fewer than two classes.
-        InputError: There are fewer than two classes, the ignore label is one of them, or the weights do not
-            fit them.
+        InputError: There are fewer than two classes or two of one name, the ignore label is one of them, or
+            the weights do not fit them.
     """
 
     metric = "miou"
@@ -148,6 +148,8 @@ class SegmentationTask(Scored):
                 f"{name}: needs at least two classes and an ignore label above their indices and below "
                 f"{VALUES}, got {len(self.classes)} classes and ignore label {ignore_label}"
             )
+        if len(set(self.classes)) < len(self.classes):
+            raise InputError(f"{name}: class names must differ, got {', '.join(self.classes)}")
         self._samples: Mapping[Split, MaskedSamples] = {
             "train": train,
             "validation": validation,
