@@ -3,19 +3,20 @@
 The host starts a bench program over the link and writes one :class:`BenchRequest` as JSON to its input.
 The program answers with one JSON object per line, each with an ``event``:
 
-======== ======================= ===================================================================
-event    other keys              meaning
-======== ======================= ===================================================================
-start    any conditions          the program runs; what it found (mode, versions). A later one adds to it
-alive                            still working, at least every 5 s; resets the host's patience
-latency  ``ms``, ``gpu_ms``      times of single calls in order: of the caller, and of the GPU (optional)
-phase    ``name``, ``at``        idle_before, load, idle_after or end begins
-sensor   ``at``, ``line``        one line of the power sensor's text
-count    ``at``, ``calls``       calls finished since the load began
-end      ``memory_bytes``        done
-failed   ``reason``, ``kind``    the network cannot run here: a result, not a fault
-error    ``reason``, ``kind``    the device could not do what was asked: nothing is said of the network
-======== ======================= ===================================================================
+========= ======================= ===================================================================
+event     other keys              meaning
+========= ======================= ===================================================================
+start     any conditions          the program runs; what it found (mode, versions). A later one adds to it
+alive                             still working, at least every 5 s; resets the host's patience
+latency   ``ms``, ``gpu_ms``      times of single calls in order: of the caller, and of the GPU (optional)
+reference ``ms``                  times of the reference load in order, one per stretch of it (optional)
+phase     ``name``, ``at``        idle_before, load, idle_after or end begins
+sensor    ``at``, ``line``        one line of the power sensor's text
+count     ``at``, ``calls``       calls finished since the load began
+end       ``memory_bytes``        done
+failed    ``reason``, ``kind``    the network cannot run here: a result, not a fault
+error     ``reason``, ``kind``    the device could not do what was asked: nothing is said of the network
+========= ======================= ===================================================================
 
 ``at`` is the device's monotonic clock in seconds. Other lines, and events with impossible values, are counted
 and skipped: boards print warnings, and a damaged line must not become a figure.
@@ -131,6 +132,8 @@ class Recording:
         conditions: What the program found when it started.
         latencies_ms: Times of single calls in order, as the caller sees them.
         gpu_latencies_ms: Their times on the GPU, where the program tells them.
+        references_ms: Times of one run of a fixed load, taken before, between and after the calls, where the
+            program has such a load.
         sensor: Lines of the power sensor's text with their time stamps.
         phases: When each phase of the power pass began.
         counts: (when, calls finished since the load began), in order.
@@ -143,6 +146,7 @@ class Recording:
     conditions: Mapping[str, Any] = field(default_factory=dict)
     latencies_ms: tuple[float, ...] = ()
     gpu_latencies_ms: tuple[float, ...] = ()
+    references_ms: tuple[float, ...] = ()
     sensor: tuple[Line, ...] = ()
     phases: Mapping[str, float] = field(default_factory=dict)
     counts: tuple[tuple[float, int], ...] = ()
@@ -200,6 +204,7 @@ def read_recording(lines: Iterable[Line]) -> Recording:
     conditions: dict[str, Any] = {}
     latencies: list[float] = []
     on_gpu: list[float] = []
+    references: list[float] = []
     sensor: list[Line] = []
     phases: dict[str, float] = {}
     counts: list[tuple[float, int]] = []
@@ -218,6 +223,8 @@ def read_recording(lines: Iterable[Line]) -> Recording:
             elif kind == "latency":
                 latencies.extend([_positive(value) for value in event["ms"]])
                 on_gpu.extend([_positive(value) for value in event.get("gpu_ms", ())])
+            elif kind == "reference":
+                references.extend([_positive(value) for value in event["ms"]])
             elif kind == "count":
                 counts.append((_instant(event, counts[-1][0] if counts else 0.0), int(event["calls"])))
             elif kind == "phase" and event["name"] in _PHASES:
@@ -243,6 +250,7 @@ def read_recording(lines: Iterable[Line]) -> Recording:
         conditions=conditions,
         latencies_ms=tuple(latencies),
         gpu_latencies_ms=tuple(on_gpu),
+        references_ms=tuple(references),
         sensor=tuple(sensor),
         phases=phases,
         counts=tuple(counts),
