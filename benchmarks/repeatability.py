@@ -5,8 +5,9 @@
 On this machine's processor (measured) and on the simulated TX2 (simulated, another seed of its noise each
 time). The bar: the coefficient of variation of the median latency over the runs that gave one is under 3 %,
 and a run that could not be trusted said ``inconclusive`` instead of giving a figure. The reference is a fixed
-load that shows the machine's own speed; a run at another speed than the first one's is inconclusive. Exits with 1 when it is
-missed, and when fewer than half of the runs gave a figure, which proves nothing: the machine was busy.
+load that shows the machine's own speed; a run at another speed than the first one's is inconclusive. Exits
+with 1 when the bar is missed, and when fewer than half of the runs gave a figure, which proves nothing: the
+machine was busy.
 """
 
 from __future__ import annotations
@@ -44,9 +45,8 @@ def simulated_runs(model: Path, runs: int) -> Iterator[Measurement]:
 
 def report(name: str, runs: Iterator[Measurement]) -> bool:
     """Print every run and the spread of those that gave a figure; whether the bar is met."""
-    print(
-        f"{name}\n{'run':>5}{'median ms':>12}{'95 % interval':>22}{'drift':>8}{'waited':>8}{'reference ms':>14}  status"
-    )
+    shares = f"{'drift':>8}{'waited':>8}{'reference ms':>14}"
+    print(f"{name}\n{'run':>5}{'median ms':>12}{'95 % interval':>22}{shares}  status")
     medians: list[float] = []
     energies: list[float] = []
     count = 0
