@@ -10,6 +10,7 @@ start     any conditions          the program runs; what it found (mode, version
 alive                             still working, at least every 5 s; resets the host's patience
 latency   ``ms``, ``gpu_ms``      times of single calls in order: of the caller, and of the GPU (optional)
 reference ``ms``                  times of the reference load in order, one per stretch of it (optional)
+layers    ``layers``              [name, mean time in ms] of layers as they run, in order (optional)
 phase     ``name``, ``at``        idle_before, load, idle_after or end begins
 sensor    ``at``, ``line``        one line of the power sensor's text
 count     ``at``, ``calls``       calls finished since the load began
@@ -87,6 +88,7 @@ class BenchRequest:
         clocks: ``found``: leave them as they are; ``fixed``: hold them at the highest of the mode.
         rails: Power rails that must be readable; any will do when there are none.
         workspace_mb: Most scratch memory of an engine builder; 0 leaves it to the device.
+        layer_runs: Calls of a pass that tells the time of every layer, where the device can; 0 skips it.
         folder: Where the device keeps engines and jobs; empty leaves it to the device.
     """
 
@@ -106,6 +108,7 @@ class BenchRequest:
     rails: tuple[str, ...] = ()
     workspace_mb: int = 0
     folder: str = ""
+    layer_runs: int = 0
 
     def to_json(self) -> str:
         """One line."""
@@ -134,6 +137,7 @@ class Recording:
         gpu_latencies_ms: Their times on the GPU, where the program tells them.
         references_ms: Times of one run of a fixed load, taken before, between and after the calls, where the
             program has such a load.
+        layers: Name and mean time in ms of every layer as the device runs it, where it tells them.
         sensor: Lines of the power sensor's text with their time stamps.
         phases: When each phase of the power pass began.
         counts: (when, calls finished since the load began), in order.
@@ -147,6 +151,7 @@ class Recording:
     latencies_ms: tuple[float, ...] = ()
     gpu_latencies_ms: tuple[float, ...] = ()
     references_ms: tuple[float, ...] = ()
+    layers: tuple[tuple[str, float], ...] = ()
     sensor: tuple[Line, ...] = ()
     phases: Mapping[str, float] = field(default_factory=dict)
     counts: tuple[tuple[float, int], ...] = ()
@@ -205,6 +210,7 @@ def read_recording(lines: Iterable[Line]) -> Recording:
     latencies: list[float] = []
     on_gpu: list[float] = []
     references: list[float] = []
+    layers: list[tuple[str, float]] = []
     sensor: list[Line] = []
     phases: dict[str, float] = {}
     counts: list[tuple[float, int]] = []
@@ -223,8 +229,9 @@ def read_recording(lines: Iterable[Line]) -> Recording:
             elif kind == "latency":
                 latencies.extend([_positive(value) for value in event["ms"]])
                 on_gpu.extend([_positive(value) for value in event.get("gpu_ms", ())])
-            elif kind == "reference":
-                references.extend([_positive(value) for value in event["ms"]])
+            elif kind in ("reference", "layers"):
+                references.extend([_positive(value) for value in event.get("ms", ())])
+                layers.extend([(str(name), _duration(ms)) for name, ms in event.get("layers", ())])
             elif kind == "count":
                 counts.append((_instant(event, counts[-1][0] if counts else 0.0), int(event["calls"])))
             elif kind == "phase" and event["name"] in _PHASES:
@@ -251,6 +258,7 @@ def read_recording(lines: Iterable[Line]) -> Recording:
         latencies_ms=tuple(latencies),
         gpu_latencies_ms=tuple(on_gpu),
         references_ms=tuple(references),
+        layers=tuple(layers),
         sensor=tuple(sensor),
         phases=phases,
         counts=tuple(counts),
@@ -273,6 +281,11 @@ def _instant(event: Mapping[str, Any], earliest_s: float) -> float:
     if not earliest_s <= at_s < math.inf:
         raise ValueError(f"time stamp {at_s} before {earliest_s}")
     return at_s
+
+
+def _duration(value: float) -> float:
+    """Of a layer, which may take less than can be told."""
+    return _positive(value) if value else 0.0
 
 
 def _positive(value: float) -> float:

@@ -11,7 +11,7 @@ from edgesynth.devices import BenchRequest, Device, Recording, Workload
 from edgesynth.errors import InputError, MeasurementError
 from edgesynth.metrics import Metric
 from edgesynth.profiler.judgement import Findings, PowerJudge, judge_latency, other_speed
-from edgesynth.profiler.measurement import Measurement
+from edgesynth.profiler.measurement import LayerTime, Measurement
 from edgesynth.profiler.onnx_workload import workload_from_onnx
 from edgesynth.profiler.plan import MeasurementPlan
 
@@ -86,6 +86,7 @@ def _request(body: dict[str, Any], device: Device, plan: MeasurementPlan) -> Ben
         load_s=plan.settle_s + plan.window_s + _COUNT_SLACK_S if sensor else 0.0,
         rate_hz=min(plan.rate_hz, sensor.rate_hz) if sensor else plan.rate_hz,
         mode=device.mode.name,
+        layer_runs=plan.layer_runs,
     )
 
 
@@ -136,7 +137,13 @@ def _once(name: str, device: Device, plan: MeasurementPlan, request: BenchReques
         metrics=metrics,
         rails=power.rails,
         conditions={**conditions, **latency.conditions, **power.conditions},
+        layers=_layer_times(recording),
     )
+
+
+def _layer_times(recording: Recording) -> tuple[LayerTime, ...]:
+    total_ms = sum(ms for _, ms in recording.layers)
+    return tuple(LayerTime(name, ms, ms / total_ms if total_ms else 0.0) for name, ms in recording.layers)
 
 
 def _slowdown(throughput_ips: float, power: Findings, batch: int) -> float:
