@@ -1,7 +1,7 @@
 """The process that runs the network: TensorRT lives here, so that a crash of it cannot take the agent.
 
-It takes one command per line (``open``, ``latency``, ``load``, ``layers``, ``infer``) and answers with events;
-the agent hands on what the host should see.
+It takes one command per line (``open``, ``latency``, ``load``, ``layers``, ``infer``) and answers with
+events; the agent hands on what the host should see.
 """
 
 import json
