@@ -1,4 +1,4 @@
-"""Times of layers reach the measurement, its JSON form, and whoever reads the table of ``edgesynth bench``."""
+"""Times of layers reach the measurement, its JSON form, and the table of ``edgesynth bench``."""
 
 import dataclasses
 import json
