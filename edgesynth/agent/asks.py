@@ -67,6 +67,7 @@ class BenchAsk(NamedTuple):
     set_mode: bool
     clocks: str
     rails: Tuple[str, ...]
+    layer_runs: int
 
 
 def work_folder(request: Dict[str, Any]) -> str:
@@ -119,6 +120,7 @@ def read_bench(request: Dict[str, Any]) -> BenchAsk:
         take(request, "set_mode", bool, False),
         take(request, "clocks", str, "found"),
         tuple(take(request, "rails", list, [])),
+        take(request, "layer_runs", int, 0),
     )
     if ask.clocks not in CLOCKS:
         raise _impossible("clocks", ask.clocks, "one of " + ", ".join(CLOCKS))
@@ -131,6 +133,8 @@ def read_bench(request: Dict[str, Any]) -> BenchAsk:
         raise _impossible("rails", list(ask.rails), "names of rails")
     if ask.latency_runs < 1:
         raise _impossible("latency_runs", ask.latency_runs, "at least 1")
+    if not 0 <= ask.layer_runs <= 10000:
+        raise _impossible("layer_runs", ask.layer_runs, "0 to 10000")
     return ask
 
 

@@ -109,6 +109,8 @@ class _Bench:
             )
             if ask.load_s > 0:
                 self._power_pass()
+            if ask.layer_runs > 0:  # last: a profiler slows whatever comes after it
+                self._do("layers", limit_s, runs=ask.layer_runs)
         finally:
             self._runner.close()
         memory = ready["memory_bytes"]
@@ -193,7 +195,7 @@ class _Bench:
             kind = event.pop("event")
         except (ValueError, KeyError, AttributeError, TypeError):
             return  # a library printed it
-        if kind in ("latency", "count"):
+        if kind in ("latency", "count", "layers", "start"):
             self._outbox.tell(kind, **event)
         elif kind in ("ready", "done"):
             self._answers.append(event)

@@ -1,7 +1,7 @@
 """The process that runs the network: TensorRT lives here, so that a crash of it cannot take the agent.
 
-It takes one command per line (``open``, ``latency``, ``load``, ``infer``) and answers with events; the agent
-hands on what the host should see.
+It takes one command per line (``open``, ``latency``, ``load``, ``layers``, ``infer``) and answers with
+events; the agent hands on what the host should see.
 """
 
 import json
@@ -11,7 +11,7 @@ import time
 from typing import Any, Callable, Dict, List, Tuple
 
 from edgesynth.agent.board import offer_to_memory_killer
-from edgesynth.agent.errors import Refusal
+from edgesynth.agent.errors import NetworkFailure, Refusal
 from edgesynth.agent.events import Outbox, chunks
 from edgesynth.agent.trtexec import Trtexec
 
@@ -21,6 +21,8 @@ COUNT_EVERY_S = 0.5
 """How often finished calls are counted during the load."""
 
 _FEWEST_WARM_UPS = 10
+_LAYERS_A_LINE = 20
+_LONGEST_NAME = 160  # fused layers are named after all that they hold
 
 
 class PythonRunner:
@@ -64,6 +66,10 @@ class PythonRunner:
             now_s = time.monotonic()
             count(now_s, calls)
 
+    def layers(self, runs: int) -> List[Tuple[str, float]]:
+        """Name and mean time in ms of every layer, in the order they run."""
+        return self._engine.layers(runs)
+
     def infer(self, inputs: Dict[str, str], folder: str) -> List[Dict[str, Any]]:
         """Outputs of files, as files: name, path and shape of each."""
         from edgesynth.agent.inference import infer_files
@@ -90,6 +96,8 @@ def serve() -> int:
                 outbox.tell("ready", cuda=runner.cuda, memory_bytes=runner.memory_bytes)
             elif command["do"] == "latency":
                 _time_calls(runner, command, outbox)
+            elif command["do"] == "layers":
+                _time_layers(runner, command["runs"], outbox)
             elif command["do"] == "infer":
                 outbox.tell("done", outputs=runner.infer(command["inputs"], command["outputs"]))
             else:
@@ -105,6 +113,20 @@ def _time_calls(runner: Any, command: Dict[str, Any], outbox: Outbox) -> None:
     gpu_ms, host_ms = runner.latencies(command["warm_up_s"], command["runs"], command["limit_s"])
     for gpu, host in zip(chunks(gpu_ms), chunks(host_ms)):
         outbox.tell("latency", ms=[round(ms, 6) for ms in host], gpu_ms=[round(ms, 6) for ms in gpu])
+    outbox.tell("done", at=time.monotonic())
+
+
+def _time_layers(runner: Any, runs: int, outbox: Outbox) -> None:
+    """Tell the time of every layer; a board that cannot give them has given everything else already."""
+    try:
+        found = runner.layers(runs)
+    except (Refusal, NetworkFailure) as refusal:
+        outbox.tell("start", layers_missing=refusal.reason)
+    else:
+        for begin in range(0, len(found), _LAYERS_A_LINE):
+            part = found[begin : begin + _LAYERS_A_LINE]
+            outbox.tell("layers", layers=[[name[:_LONGEST_NAME], round(ms, 6)] for name, ms in part])
+        outbox.tell("start", layer_runs=runs)
     outbox.tell("done", at=time.monotonic())
 
 

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections import deque
-from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from edgesynth.agent.board import find_program, run
 from edgesynth.agent.errors import NetworkFailure, Refusal
@@ -139,6 +139,32 @@ class Trtexec:
             if end_ms >= 1e3 * _SETTLE_S:
                 count(trace.start_s + end_ms / 1e3, calls)
 
+    def layers(self, runs: int) -> List[Tuple[str, float]]:
+        """Name and mean time in ms of every layer.
+
+        Raises:
+            Refusal: This trtexec cannot write them, or they cannot be read.
+            NetworkFailure: It failed.
+        """
+        known = options()
+        if "--exportProfile" not in known:
+            raise Refusal("tensorrt", "this trtexec has no --exportProfile, so it tells no times of layers")
+        handle, path = tempfile.mkstemp(prefix="edgesynth-", suffix=".json")
+        os.close(handle)
+        wanted = ["--dumpProfile", "--noCudaGraph"]  # a graph is one launch, in which no layer shows
+        extra = [option for option in wanted if option in known] + ["--exportProfile=" + path]
+        try:
+            self._trace(0.0, runs, 0, extra)
+            with open(path) as file:
+                told = json.loads(file.read() or "[]")
+            return [(str(layer["name"]), float(layer["averageMs"])) for layer in told if "name" in layer]
+        except (KeyError, TypeError, ValueError) as error:
+            raise Refusal(
+                "tensorrt", "trtexec's times of layers cannot be read: {!r}".format(error)
+            ) from error
+        finally:
+            os.remove(path)
+
     def infer(self, inputs: Dict[str, str], folder: str) -> List[Dict[str, Any]]:
         """It cannot.
 
@@ -154,7 +180,7 @@ class Trtexec:
     def close(self) -> None:
         """Nothing is kept open."""
 
-    def _trace(self, warm_up_s: float, iterations: int, duration_s: int) -> Trace:
+    def _trace(self, warm_up_s: float, iterations: int, duration_s: int, extra: Sequence[str] = ()) -> Trace:
         """Run it once.
 
         Raises:
@@ -172,7 +198,7 @@ class Trtexec:
             "--exportTimes=" + times,
         ]
         try:
-            done = _follow(command + self._steady)
+            done = _follow(command + self._steady + list(extra))
             with open(times) as file:
                 calls = json.loads(file.read() or "[]")
         except ValueError as error:

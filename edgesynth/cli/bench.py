@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,9 +15,11 @@ from edgesynth.errors import InputError, MeasurementError
 
 if TYPE_CHECKING:
     from edgesynth.devices import Device, Precision, Profile
-    from edgesynth.profiler import Measurement
+    from edgesynth.profiler import LayerTime, Measurement
 
 __all__ = ["bench"]
+
+_TOP_LAYERS = 10
 
 
 class Clocks(enum.StrEnum):
@@ -124,10 +126,19 @@ def _tell(measurement: Measurement, device: Device, *, as_json: bool) -> None:
         write(
             "mean power: " + ", ".join(f"{rail} {value:.0f} mW" for rail, value in measurement.rails.items())
         )
+    if measurement.layers:
+        write(_layers(measurement.layers))
     if "sampling_slowdown" in measurement.conditions:
         write(_sampling(measurement.conditions))
     if not device.has_energy:
         write(f"no energy figures: {device.profile.no_energy_reason or 'the device has no power counter'}")
+
+
+def _layers(layers: Sequence[LayerTime]) -> str:
+    """The layers that take longest."""
+    most = sorted(layers, key=lambda layer: -layer.mean_ms)[:_TOP_LAYERS]
+    told = [f"  {layer.mean_ms:>9.4f} ms {layer.share:>6.1%}  {layer.name}" for layer in most]
+    return "\n".join([f"slowest of {len(layers)} layers, under the profiler of TensorRT:", *told])
 
 
 def _sampling(conditions: Mapping[str, Any]) -> str:

@@ -3,19 +3,21 @@
 The host starts a bench program over the link and writes one :class:`BenchRequest` as JSON to its input.
 The program answers with one JSON object per line, each with an ``event``:
 
-======== ======================= ===================================================================
-event    other keys              meaning
-======== ======================= ===================================================================
-start    any conditions          the program runs; what it found (mode, versions). A later one adds to it
-alive                            still working, at least every 5 s; resets the host's patience
-latency  ``ms``, ``gpu_ms``      times of single calls in order: of the caller, and of the GPU (optional)
-phase    ``name``, ``at``        idle_before, load, idle_after or end begins
-sensor   ``at``, ``line``        one line of the power sensor's text
-count    ``at``, ``calls``       calls finished since the load began
-end      ``memory_bytes``        done
-failed   ``reason``, ``kind``    the network cannot run here: a result, not a fault
-error    ``reason``, ``kind``    the device could not do what was asked: nothing is said of the network
-======== ======================= ===================================================================
+========= ======================= ===================================================================
+event     other keys              meaning
+========= ======================= ===================================================================
+start     any conditions          the program runs; what it found (mode, versions). A later one adds to it
+alive                             still working, at least every 5 s; resets the host's patience
+latency   ``ms``, ``gpu_ms``      times of single calls in order: of the caller, and of the GPU (optional)
+reference ``ms``                  times of the reference load in order, one per stretch of it (optional)
+layers    ``layers``              [name, mean time in ms] of layers as they run, in order (optional)
+phase     ``name``, ``at``        idle_before, load, idle_after or end begins
+sensor    ``at``, ``line``        one line of the power sensor's text
+count     ``at``, ``calls``       calls finished since the load began
+end       ``memory_bytes``        done
+failed    ``reason``, ``kind``    the network cannot run here: a result, not a fault
+error     ``reason``, ``kind``    the device could not do what was asked: nothing is said of the network
+========= ======================= ===================================================================
 
 ``at`` is the device's monotonic clock in seconds. Other lines, and events with impossible values, are counted
 and skipped: boards print warnings, and a damaged line must not become a figure.
@@ -86,6 +88,7 @@ class BenchRequest:
         clocks: ``found``: leave them as they are; ``fixed``: hold them at the highest of the mode.
         rails: Power rails that must be readable; any will do when there are none.
         workspace_mb: Most scratch memory of an engine builder; 0 leaves it to the device.
+        layer_runs: Calls of a pass that tells the time of every layer, where the device can; 0 skips it.
         folder: Where the device keeps engines and jobs; empty leaves it to the device.
     """
 
@@ -105,6 +108,7 @@ class BenchRequest:
     rails: tuple[str, ...] = ()
     workspace_mb: int = 0
     folder: str = ""
+    layer_runs: int = 0
 
     def to_json(self) -> str:
         """One line."""
@@ -131,6 +135,9 @@ class Recording:
         conditions: What the program found when it started.
         latencies_ms: Times of single calls in order, as the caller sees them.
         gpu_latencies_ms: Their times on the GPU, where the program tells them.
+        references_ms: Times of one run of a fixed load, taken before, between and after the calls, where the
+            program has such a load.
+        layers: Name and mean time in ms of every layer as the device runs it, where it tells them.
         sensor: Lines of the power sensor's text with their time stamps.
         phases: When each phase of the power pass began.
         counts: (when, calls finished since the load began), in order.
@@ -143,6 +150,8 @@ class Recording:
     conditions: Mapping[str, Any] = field(default_factory=dict)
     latencies_ms: tuple[float, ...] = ()
     gpu_latencies_ms: tuple[float, ...] = ()
+    references_ms: tuple[float, ...] = ()
+    layers: tuple[tuple[str, float], ...] = ()
     sensor: tuple[Line, ...] = ()
     phases: Mapping[str, float] = field(default_factory=dict)
     counts: tuple[tuple[float, int], ...] = ()
@@ -200,6 +209,8 @@ def read_recording(lines: Iterable[Line]) -> Recording:
     conditions: dict[str, Any] = {}
     latencies: list[float] = []
     on_gpu: list[float] = []
+    references: list[float] = []
+    layers: list[tuple[str, float]] = []
     sensor: list[Line] = []
     phases: dict[str, float] = {}
     counts: list[tuple[float, int]] = []
@@ -218,6 +229,9 @@ def read_recording(lines: Iterable[Line]) -> Recording:
             elif kind == "latency":
                 latencies.extend([_positive(value) for value in event["ms"]])
                 on_gpu.extend([_positive(value) for value in event.get("gpu_ms", ())])
+            elif kind in ("reference", "layers"):
+                references.extend([_positive(value) for value in event.get("ms", ())])
+                layers.extend([(str(name), _duration(ms)) for name, ms in event.get("layers", ())])
             elif kind == "count":
                 counts.append((_instant(event, counts[-1][0] if counts else 0.0), int(event["calls"])))
             elif kind == "phase" and event["name"] in _PHASES:
@@ -243,6 +257,8 @@ def read_recording(lines: Iterable[Line]) -> Recording:
         conditions=conditions,
         latencies_ms=tuple(latencies),
         gpu_latencies_ms=tuple(on_gpu),
+        references_ms=tuple(references),
+        layers=tuple(layers),
         sensor=tuple(sensor),
         phases=phases,
         counts=tuple(counts),
@@ -265,6 +281,11 @@ def _instant(event: Mapping[str, Any], earliest_s: float) -> float:
     if not earliest_s <= at_s < math.inf:
         raise ValueError(f"time stamp {at_s} before {earliest_s}")
     return at_s
+
+
+def _duration(value: float) -> float:
+    """Of a layer, which may take less than can be told."""
+    return _positive(value) if value else 0.0
 
 
 def _positive(value: float) -> float:

@@ -46,6 +46,9 @@ class Device(Closing):
         mode: The power mode it is measured in.
         provenance: ``SIMULATED`` or ``MEASURED``; goes with every figure.
         runs_files: Whether it runs ONNX files rather than workloads.
+        reference_ms: How long the reference load of a host took when its first trusted measurement was made;
+            ``None`` before that, and for devices without such a load. Figures of other speeds are not
+            comparable with those of this session.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Device(Closing):
         self.mode = mode
         self.provenance = provenance
         self.runs_files = runs_files
+        self.reference_ms: float | None = None
         self._bench_command = tuple(bench_command)
         self._settings = dict(settings or {})
         self._board = board
@@ -99,9 +103,13 @@ class Device(Closing):
         return f"{self.profile.title} ({self.link.name}, {self.mode.name})"
 
     def source(self, precision: str, batch: int) -> str:
-        """What a figure of this device was obtained on, for ``Metric.source``."""
+        """What a figure of this device was obtained on, for ``Metric.source``.
+
+        Of a host that includes the speed it had: two stored figures with different ones are not comparable.
+        """
         how = "simulated" if self.provenance is Provenance.SIMULATED else self.link.name
-        return f"{self.profile.name} {how}, {self.mode.name}, {precision}, batch {batch}"
+        speed = f", reference load {self.reference_ms:.4f} ms" if self.reference_ms else ""
+        return f"{self.profile.name} {how}, {self.mode.name}, {precision}, batch {batch}{speed}"
 
     def send(self, model: Path) -> str:
         """Bring a model to the device, under a name that its content gives.

@@ -3,6 +3,9 @@
 Runs as its own process (``python -m edgesynth.devices.onnx_bench PROVIDER``), so that the threads of whoever
 measures do not disturb it. Reads one :class:`~edgesynth.devices.bench.BenchRequest` from its input.
 On a GPU a call copies its inputs there and its outputs back.
+
+Between blocks of timed calls a fixed load of about the same length is timed on the same processor: it tells
+whether the machine itself changed its speed meanwhile.
 """
 
 from __future__ import annotations
@@ -22,11 +25,15 @@ from edgesynth.devices.contention import Waiting
 from edgesynth.devices.counters import tell_power
 from edgesynth.devices.host import open_counter
 from edgesynth.devices.nvml import NvmlGpu
+from edgesynth.devices.reference import REFERENCE, ReferenceLoad
 from edgesynth.errors import DeviceError, EdgesynthError
 
 __all__ = ["main"]
 
-_CHUNK = 50
+_BLOCKS: Final = 20
+"""Parts of the latency pass; the reference load runs before, between and after them."""
+_REFERENCE_S: Final = (0.005, 0.1)  # at least and at most, each time
+_RETURNS: Final = 2  # calls after the reference load that only bring the network back into the caches
 _TELLING = threading.Lock()
 _CUDA: Final = "CUDAExecutionProvider"
 _PROVIDERS: Final[dict[str, list[Any]]] = {
@@ -68,6 +75,7 @@ def main() -> int:
         session = _open(onnxruntime, request.network["model"], provider)
         feeds = {value.name: _example(value, request.batch) for value in session.get_inputs()}
         session.run(None, feeds)
+        reference = ReferenceLoad(onnxruntime, _PROVIDERS[provider])
     except DeviceError as error:
         _tell("error", kind="cuda", reason=str(error))
         return 0
@@ -75,7 +83,7 @@ def main() -> int:
         _tell("failed", reason=f"ONNX Runtime cannot run the model: {str(error).splitlines()[0]}")
         return 0
     _run_for(session, feeds, request.warm_up_s)
-    _time_calls(session, feeds, request)
+    _time_calls(session, feeds, request, reference)
     if isinstance(counter, NvmlGpu):
         _tell("start", gpu=counter.name, driver=counter.driver)
     if counter is not None:
@@ -137,22 +145,32 @@ def _run_for(session: _Session, feeds: dict[str, NDArray[Any]], seconds: float) 
     _tell("alive")
 
 
-def _time_calls(session: _Session, feeds: dict[str, NDArray[Any]], request: BenchRequest) -> None:
+def _time_calls(
+    session: _Session, feeds: dict[str, NDArray[Any]], request: BenchRequest, reference: ReferenceLoad
+) -> None:
+    reference.time(min(request.warm_up_s, _REFERENCE_S[1]))
     waiting = Waiting()
     limit = time.perf_counter() + request.latency_limit_s
-    chunk: list[float] = []
-    for _ in range(request.latency_runs):
-        begin = time.perf_counter()
-        session.run(None, feeds)
-        end = time.perf_counter()
-        chunk.append(1e3 * (end - begin))
-        if len(chunk) == _CHUNK:
-            _tell("latency", ms=chunk)
-            chunk = []
-        if end > limit:
-            break
-    _tell("latency", ms=chunk)
-    _tell("start", waited_share=waiting.share())
+    references = [reference.time(_REFERENCE_S[0])]
+    left = request.latency_runs
+    now = time.perf_counter()
+    while left > 0 and now <= limit:
+        for _ in range(_RETURNS):
+            session.run(None, feeds)
+        block: list[float] = []
+        first = now = time.perf_counter()
+        enough = first + request.latency_limit_s / _BLOCKS
+        while len(block) < min(left, -(-request.latency_runs // _BLOCKS)) and now <= enough:
+            begin = time.perf_counter()
+            session.run(None, feeds)
+            now = time.perf_counter()
+            block.append(1e3 * (now - begin))
+        left -= len(block)
+        _tell("latency", ms=block)
+        references.append(reference.time(min(max(now - first, _REFERENCE_S[0]), _REFERENCE_S[1])))
+        now = time.perf_counter()
+    _tell("reference", ms=references)
+    _tell("start", waited_share=waiting.share(), reference=REFERENCE)
 
 
 def _tell(event: str, /, **values: object) -> None:

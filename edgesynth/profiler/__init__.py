@@ -5,13 +5,14 @@
 """
 
 from edgesynth.profiler.calibration import CalibratedDevice, ProbeResult, calibrate
-from edgesynth.profiler.measurement import Measurement, Status
+from edgesynth.profiler.measurement import LayerTime, Measurement, Status
 from edgesynth.profiler.onnx_workload import workload_from_onnx
 from edgesynth.profiler.plan import MeasurementPlan
 from edgesynth.profiler.profile import profile
 
 __all__ = [
     "CalibratedDevice",
+    "LayerTime",
     "Measurement",
     "MeasurementPlan",
     "ProbeResult",

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 from edgesynth.metrics import Metric
 
-__all__ = ["Measurement", "Status"]
+__all__ = ["LayerTime", "Measurement", "Status"]
 
 Status = Literal["ok", "inconclusive", "failed"]
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """How long one layer takes, as the device runs it: fused ones are one.
+
+    Attributes:
+        name: As the device calls it.
+        mean_ms: Mean time per call under the device's profiler, which slows small layers.
+        share: Of the time of all layers, 0..1.
+    """
+
+    name: str
+    mean_ms: float
+    share: float
 
 
 @dataclass(frozen=True)
@@ -26,6 +41,7 @@ class Measurement:
         rails: Mean power per rail during the window, mW.
         conditions: Mode, clocks, sample counts, sensor step, and whatever else a reader needs to repeat it.
         attempts: How often it was tried.
+        layers: Time per layer from a pass of its own; empty where the device does not tell.
     """
 
     network: str
@@ -35,6 +51,7 @@ class Measurement:
     rails: Mapping[str, float] = field(default_factory=dict)
     conditions: Mapping[str, Any] = field(default_factory=dict)
     attempts: int = 1
+    layers: tuple[LayerTime, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The JSON form that stores and ``--json`` use."""
@@ -46,6 +63,7 @@ class Measurement:
             "rails": dict(self.rails),
             "conditions": dict(self.conditions),
             "attempts": self.attempts,
+            "layers": [asdict(layer) for layer in self.layers],
         }
 
     @classmethod
@@ -59,4 +77,5 @@ class Measurement:
             rails=data["rails"],
             conditions=data["conditions"],
             attempts=data["attempts"],
+            layers=tuple(LayerTime(**layer) for layer in data.get("layers", ())),
         )

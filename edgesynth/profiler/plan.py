@@ -30,6 +30,7 @@ class MeasurementPlan:
             averaging window holds apart say nothing new.
         cool_down_s: Rest before a measurement is repeated.
         attempts: How often to try before the measurement stays inconclusive.
+        layer_runs: Calls of a last pass that tells how long every layer takes, on a board; 0 skips it.
     """
 
     precision: Precision = "fp16"
@@ -43,6 +44,7 @@ class MeasurementPlan:
     rate_hz: float = 5.0
     cool_down_s: float = 5.0
     attempts: int = 2
+    layer_runs: int = 0
 
     def __post_init__(self) -> None:
         """Refuse plans that cannot give a figure."""
@@ -57,6 +59,7 @@ class MeasurementPlan:
             ("idle_s", 0.0),
             ("settle_s", 0.0),
             ("cool_down_s", 0.0),
+            ("layer_runs", 0),
         ):
             if not getattr(self, name) >= least:
                 raise InputError(
@@ -81,4 +84,5 @@ class MeasurementPlan:
             idle_s=window_s / 3,
             window_s=window_s,
             rate_hz=10.0,
+            layer_runs=50,
         )

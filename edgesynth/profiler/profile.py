@@ -10,8 +10,8 @@ from typing import Any, Final
 from edgesynth.devices import BenchRequest, Device, Recording, Workload
 from edgesynth.errors import InputError, MeasurementError
 from edgesynth.metrics import Metric
-from edgesynth.profiler.judgement import Findings, PowerJudge, judge_latency
-from edgesynth.profiler.measurement import Measurement
+from edgesynth.profiler.judgement import Findings, PowerJudge, judge_latency, other_speed
+from edgesynth.profiler.measurement import LayerTime, Measurement
 from edgesynth.profiler.onnx_workload import workload_from_onnx
 from edgesynth.profiler.plan import MeasurementPlan
 
@@ -86,6 +86,7 @@ def _request(body: dict[str, Any], device: Device, plan: MeasurementPlan) -> Ben
         load_s=plan.settle_s + plan.window_s + _COUNT_SLACK_S if sensor else 0.0,
         rate_hz=min(plan.rate_hz, sensor.rate_hz) if sensor else plan.rate_hz,
         mode=device.mode.name,
+        layer_runs=plan.layer_runs,
     )
 
 
@@ -105,9 +106,18 @@ def _once(name: str, device: Device, plan: MeasurementPlan, request: BenchReques
         return Measurement(name, "inconclusive", reason=doubt, conditions=conditions)
     if recording.gpu_latencies_ms:  # tells how much of the latency is the host's part
         conditions["latency_gpu_ms"] = round(statistics.median(recording.gpu_latencies_ms), 4)
-    latency = judge_latency(recording.latencies_ms, plan, recording.conditions.get("waited_share"))
+    waited_share = recording.conditions.get("waited_share")
+    latency = judge_latency(recording.latencies_ms, plan, waited_share, recording.references_ms)
+    reference_ms = latency.conditions.get("reference_ms")
+    if reference_ms is not None and device.reference_ms is not None and not latency.doubt:
+        doubt = other_speed(reference_ms, device.reference_ms)
+        if doubt:
+            conditions |= {**latency.conditions, "reference_first_ms": device.reference_ms}
+            return Measurement(name, "inconclusive", reason=doubt, conditions=conditions)
     power = _judge_power(recording, device, plan, request.rate_hz)
     figures = {**({} if power.throttled else latency.figures), **power.figures}
+    if reference_ms is not None and device.reference_ms is None and not latency.doubt:
+        device.reference_ms = reference_ms
     source = device.source(plan.precision, plan.batch)
     if "throughput_ips" in figures and "energy_mj" in figures:
         conditions["sampling_slowdown"] = _slowdown(figures["throughput_ips"].value, power, plan.batch)
@@ -127,7 +137,13 @@ def _once(name: str, device: Device, plan: MeasurementPlan, request: BenchReques
         metrics=metrics,
         rails=power.rails,
         conditions={**conditions, **latency.conditions, **power.conditions},
+        layers=_layer_times(recording),
     )
+
+
+def _layer_times(recording: Recording) -> tuple[LayerTime, ...]:
+    total_ms = sum(ms for _, ms in recording.layers)
+    return tuple(LayerTime(name, ms, ms / total_ms if total_ms else 0.0) for name, ms in recording.layers)
 
 
 def _slowdown(throughput_ips: float, power: Findings, batch: int) -> float:

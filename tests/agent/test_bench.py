@@ -58,6 +58,45 @@ def test_pycuda_serves_where_it_is_installed(board):
     assert statistics.median(found.gpu_latencies_ms) == pytest.approx(2.0, rel=0.2)
 
 
+def test_every_tensorrt_tells_how_long_layers_take_after_all_else(release):
+    events = release.bench(layer_runs=10)
+    kinds = [event["event"] for event in events]
+
+    assert kinds.index("layers") > max(index for index, kind in enumerate(kinds) if kind == "count")
+    found = release.recording(layer_runs=10)
+    assert found.layers == (("conv1 + relu1", 0.75), ("fc", 0.25))
+    assert found.conditions["layer_runs"] == 10
+    assert len(found.latencies_ms) == 20
+
+
+@pytest.mark.parametrize("version", ["7.1", "8.2", "8.5", "10.3"])
+def test_trtexec_of_every_version_tells_how_long_layers_take(bare_board, version):
+    bare_board.set("trtexec", version=version)
+
+    found = bare_board.recording(load_s=0.0, layer_runs=10)
+
+    assert found.layers == (("conv1 + relu1", 0.75), ("fc", 0.25))
+    *others, last = bare_board.told("trtexec")
+    assert not any("Profile" in run for run in others)
+    assert "--dumpProfile" in last
+    assert ("--noCudaGraph" in last) == (version == "10.3")
+
+
+def test_layers_that_cannot_be_timed_leave_the_measurement_whole(bare_board):
+    bare_board.set("trtexec", lacks=["exportProfile"])
+
+    found = bare_board.recording(load_s=0.0, layer_runs=10)
+
+    assert found.failure == ""
+    assert len(found.latencies_ms) == 20
+    assert found.layers == ()
+    assert "no --exportProfile" in found.conditions["layers_missing"]
+
+
+def test_layers_are_timed_only_when_asked_for(board):
+    assert board.recording().layers == ()
+
+
 @pytest.mark.parametrize("version", ["7.1", "8.2", "8.5", "10.3"])
 def test_trtexec_of_every_version_gives_latencies(bare_board, version):
     bare_board.set("trtexec", version=version, call_ms=5.0)

@@ -23,8 +23,35 @@ def test_latency_of_this_machine_is_measured(onnx_file):
     if result.status == "ok":
         assert result.metrics["latency_ms"].provenance is Provenance.MEASURED
         assert 0.001 < result.metrics["latency_ms"].value < 1000
+        assert (
+            f"reference load {result.conditions['reference_ms']:.4f} ms"
+            in result.metrics["latency_ms"].source
+        )
     else:
-        assert "not steady" in result.reason or "other programs held" in result.reason
+        reasons = ("not steady", "other programs held", "machine's speed changed")
+        assert any(reason in result.reason for reason in reasons)
+    assert 0.001 < result.conditions["reference_ms"] < 1000
+    assert "4 convolutions" in result.conditions["reference"]
+
+
+def test_a_machine_of_another_speed_gives_no_figure_however_steady_it_is(onnx_file):
+    with open_device("host-cpu") as device:
+        device.reference_ms = 1e-4  # no machine is so fast
+        result = profile(onnx_file, device, PLAN)
+
+    assert result.status == "inconclusive"
+    assert result.attempts == PLAN.attempts
+    assert not result.metrics
+    assert device.reference_ms == 1e-4
+
+
+def test_the_first_trusted_measurement_of_a_session_sets_its_speed(onnx_file):
+    with open_device("host-cpu") as device:
+        results = [profile(onnx_file, device, PLAN) for _ in range(3)]
+        speeds = [result.conditions["reference_ms"] for result in results if result.status == "ok"]
+
+        assert device.reference_ms == (speeds[0] if speeds else None)
+        assert all(abs(speed / speeds[0] - 1) <= 0.03 for speed in speeds)
 
 
 def test_a_dynamic_batch_can_be_measured_and_a_fixed_one_is_said(onnx_file, onnx_model, tmp_path):

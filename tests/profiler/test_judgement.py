@@ -4,7 +4,7 @@ import pytest
 
 from edgesynth.devices import Line, Recording, load_profile
 from edgesynth.profiler import MeasurementPlan
-from edgesynth.profiler.judgement import PowerJudge, judge_latency
+from edgesynth.profiler.judgement import PowerJudge, judge_latency, other_speed
 
 MODULE = "VDD_GPU 3132mW/3132mW VDD_CPU_SOC_MSS 9397mW/9397mW VIN_SYS_5V0 5680mW/5680mW"
 
@@ -71,6 +71,31 @@ def test_latencies_beside_other_load_are_doubted_however_even_they_are(plan, wai
 
     assert ("latency_ms" in found.figures) == trusted
     assert ("other programs held the processor" in found.doubt) != trusted
+
+
+@pytest.mark.parametrize(("slow_ms", "trusted"), [(0.2, True), (0.206, True), (0.248, False)])
+def test_latencies_of_a_machine_that_changes_its_speed_are_doubted(plan, slow_ms, trusted):
+    references = [0.2] * 10 + [slow_ms] * 11
+
+    found = judge_latency([1.0] * 500, plan, 0.0, references)
+    assert ("latency_ms" in found.figures) == trusted
+    assert ("the machine's speed changed by 19 % during the measurement" in found.doubt) != trusted
+    assert found.conditions["reference_ms"] == slow_ms
+    assert found.conditions["reference_drift"] == pytest.approx(slow_ms / 0.2 - 1, rel=0.3)
+
+
+def test_the_cause_of_unsteady_latencies_is_told_before_the_effect(plan):
+    latencies, references = [1.0] * 250 + [1.3] * 250, [0.2] * 10 + [0.26] * 11
+
+    assert "latency was not steady" in judge_latency(latencies, plan).doubt
+    assert "the machine's speed changed" in judge_latency(latencies, plan, 0.0, references).doubt
+    assert "other programs held" in judge_latency(latencies, plan, 1.0, references).doubt
+
+
+def test_measurements_of_two_speeds_are_told_apart():
+    assert other_speed(0.205, 0.2) == ""
+    assert "takes 0.2800 ms, 40.0% more than then" in other_speed(0.28, 0.2)
+    assert "takes 0.2000 ms, 28.6% less than then" in other_speed(0.2, 0.28)
 
 
 def test_power_beside_other_load_is_doubted(plan):

@@ -196,6 +196,13 @@ class _Context:
         assert len(bindings) == len(self._engine._tensors), "a binding is missing"
         return self._enqueue(stream, bindings)
 
+    def execute_v2(self, bindings):
+        assert len(bindings) == len(self._engine._tensors), "a binding is missing"
+        if isinstance(self.profiler, IProfiler):
+            for name, ms in CONTROL.get("layers", [["conv1 + relu1", 0.75], ["fc", 0.25]]):
+                self.profiler.report_layer_time(name, ms)
+        return True
+
     def _enqueue(self, stream, addresses):
         self._calls += 1
         if self._calls == CONTROL.get("crash_at"):
@@ -228,6 +235,16 @@ class _Context:
     def _shape(self, index):
         shape = self._engine._tensors[index][1]
         return tuple(self._batch if length == -1 and self._batch else length for length in shape)
+
+
+class IProfiler:
+    """Every version has it, with this one method."""
+
+    def __init__(self):
+        pass
+
+    def report_layer_time(self, layer_name, ms):
+        raise NotImplementedError
 
 
 class _Builder:
