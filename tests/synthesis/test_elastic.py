@@ -345,6 +345,17 @@ def test_a_batch_of_another_size_is_never_answered_from_the_cache(trained: Calla
     assert cache.outputs((3, 0, 0), inputs[:3]).shape == (3, 10)
 
 
+def test_answers_per_pixel_are_the_same_the_first_time_and_later() -> None:
+    network = nn.Conv2d(1, 5, 3, padding=1)
+    cache = TeacherCache(network, limit_bytes=4 * 5 * 64 * 2)
+    inputs = torch.randn(4, 1, 8, 8)
+    first, later = (cache.outputs((4, 0, 0), inputs) for _ in range(2))
+    assert first.dtype == torch.float32
+    assert torch.equal(first, later)
+    assert torch.allclose(first, network(inputs), atol=2e-3)
+    assert torch.equal(cache.outputs((4, 0, 1), inputs), first)  # beyond the limit, computed anew
+
+
 # --- the schedule ---
 
 
