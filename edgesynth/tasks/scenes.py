@@ -8,13 +8,12 @@ occurs in training.
 from __future__ import annotations
 
 import functools
-import hashlib
 from pathlib import Path
 
 from edgesynth.errors import DataError
 from edgesynth.tasks.backgrounds import find_backgrounds, photographic
 from edgesynth.tasks.composition import Composition, Scenes, compose_scenes
-from edgesynth.tasks.cutouts import KINDS, STAMPS, divide_cutouts, find_cutouts
+from edgesynth.tasks.cutouts import STAMPS, divide_cutouts, find_cutouts
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["scenes"]
