@@ -7,6 +7,7 @@ from edgesynth.tasks.datasets import dataset_names, load_task
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.folder import load_image_folder
 from edgesynth.tasks.images import ImageFormat
+from edgesynth.tasks.kinds import TaskKind, task_kind
 from edgesynth.tasks.mask_answer import MaskAnswer
 from edgesynth.tasks.masks import MaskedSamples, MaskedTensors
 from edgesynth.tasks.memory_format import as_channels_last, channels_last_kernels, has_images
@@ -61,6 +62,7 @@ __all__ = [
     "Split",
     "Targets",
     "Task",
+    "TaskKind",
     "TensorSamples",
     "TrainingPlan",
     "TrainingRecord",
@@ -75,4 +77,5 @@ __all__ = [
     "load_task",
     "pictures",
     "recalibrate_",
+    "task_kind",
 ]

@@ -86,8 +86,8 @@ def find_backgrounds(split: Split) -> dict[str, Image.Image]:
     """
     if importlib.util.find_spec("skimage") is None:
         raise MissingDependencyError(
-            "composed scenes need the photographs of scikit-image, and have more with mvtb-data and scikit-learn: "
-            "pip install 'edgesynth[data]'"
+            "composed scenes need the photographs of scikit-image, and have more with those of mvtb-data and "
+            "scikit-learn: pip install 'edgesynth[data]'"
         )
     found = {}
     for package, files in PHOTOGRAPHS[split].items():

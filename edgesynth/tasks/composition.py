@@ -100,8 +100,8 @@ class Scenes:
     Attributes:
         images: uint8 ``[scenes, 3, side, side]``.
         masks: Classes counted from 1, and 0 where no object is, uint8 ``[scenes, side, side]``.
-        boxes: Around the visible part of every object, ``(x1, y1, x2, y2)`` in pixels from the top left corner,
-            float32 ``[objects, 4]`` per scene.
+        boxes: Around the visible part of every object: left, top, right, bottom in pixels, float32
+            ``[objects, 4]`` per scene.
         labels: The class of every object, from 0, int64 ``[objects]`` per scene.
     """
 
@@ -158,7 +158,7 @@ class _Canvas:
         self._whole: list[int] = []
 
     def add(self, sprite: Sprite, composition: Composition, rng: np.random.Generator) -> None:
-        """Paste a sprite where enough of it and of everything else stays visible; after some tries, not at all."""
+        """Paste a sprite where enough of it and of all others stays visible; after some tries, give up."""
         side = len(self.owner)
         size = side * float(rng.uniform(*composition.size))
         angle = math.radians(float(rng.uniform(-composition.turn, composition.turn)))

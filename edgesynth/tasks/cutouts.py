@@ -1,9 +1,9 @@
 """Photographs of objects with transparent surroundings, from the stamps of a drawing program.
 
-Tux Paint's stamps are pictures to be pasted. Of Debian's package ``tuxpaint-stamps-default`` five kinds are taken
-that have enough photographs; drawings, SVG files, mirror images of other files, and pictures that show parts of
-an object are left out. The pictures come under the GPL-2 and stay where they are: nothing of them is part of this
-package.
+Tux Paint's stamps are pictures to be pasted. Of Debian's package ``tuxpaint-stamps-default`` five kinds are
+taken that have enough photographs; drawings, SVG files, mirror images of other files, and pictures that show
+parts of an object are left out. The pictures come under the GPL-2 and stay where they are: nothing of them is
+part of this package.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def find_cutouts(folder: Path = STAMPS) -> tuple[Sprite, ...]:
     """
     if not folder.is_dir():
         raise DataError(
-            f"no stamps in {folder}; install them (Debian: apt install tuxpaint-stamps-default) or give the folder "
-            "that has animals, food, plants and vehicles in it"
+            f"no stamps in {folder}; install them (Debian: apt install tuxpaint-stamps-default) or give "
+            "the folder that has animals, food, plants and vehicles in it"
         )
     found = []
     for label, (kind, places) in enumerate(KINDS.items()):

@@ -7,19 +7,32 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from edgesynth.errors import DataError
+from edgesynth.tasks.box_augmentation import BoxAugmentation
+from edgesynth.tasks.boxed_samples import BoxedTensorSamples
 from edgesynth.tasks.composition import Composition, Scenes, Sprite, compose_scenes
+from edgesynth.tasks.description import DataDescription
+from edgesynth.tasks.detection import DetectionTask
+from edgesynth.tasks.detection_heads import HeadName
+from edgesynth.tasks.masks import MaskedTensors
+from edgesynth.tasks.paired import PairedAugmentation
 from edgesynth.tasks.protocol import Split
+from edgesynth.tasks.segmentation import SegmentationTask
 
-__all__ = ["SHAPES", "shape_scenes"]
+__all__ = ["SHAPES", "SIZES", "shape_scenes", "shapes_boxes", "shapes_masks"]
 
 SHAPES = ("disc", "square", "triangle")
 """The classes, in order."""
+
+SIZES: Final[Mapping[Split, int]] = {"train": 600, "validation": 150, "test": 200}
+"""Scenes of each split, where nothing else is asked for."""
 
 _SEEDS: dict[Split, int] = {"train": 0, "validation": 1, "test": 2}
 _COLOURS = 24
@@ -49,6 +62,80 @@ def shape_scenes(split: Split, count: int, side: int = 64) -> Scenes:
     ]
     composition = Composition(side, objects=(1, 3), size=(0.25, 0.5))
     return compose_scenes(sprites, _plain, composition, count, seed)
+
+
+def shapes_masks(train_size: int | None = None, *, side: int = 64) -> SegmentationTask:
+    """Scenes with a class for every pixel: the background and three shapes.
+
+    Args:
+        train_size: Training scenes; 600 when not given.
+        side: Of a scene, in pixels.
+
+    Raises:
+        DataError: ``train_size`` is out of range.
+    """
+    parts = _parts(train_size, side)
+    train, validation, test = (MaskedTensors(part.images, part.masks) for part in parts.values())
+    return SegmentationTask(
+        "shapes-masks",
+        train=train,
+        validation=validation,
+        test=test,
+        classes=("background", *SHAPES),
+        augmentation=PairedAugmentation(shift=side // 12, flip=True),
+        description=_description("shapes-masks", parts),
+    )
+
+
+def shapes_boxes(
+    train_size: int | None = None,
+    *,
+    side: int = 64,
+    head: HeadName = "centre",
+    metric: Literal["map50", "map"] = "map50",
+) -> DetectionTask:
+    """Scenes with a box around the visible part of every shape, of three kinds.
+
+    Args:
+        train_size: Training scenes; 600 when not given.
+        side: Of a scene, in pixels.
+        head: What a network's outputs mean.
+        metric: What quality is.
+
+    Raises:
+        DataError: ``train_size`` is out of range.
+    """
+    parts = _parts(train_size, side)
+    train, validation, test = (
+        BoxedTensorSamples(part.images, part.boxes, part.labels) for part in parts.values()
+    )
+    return DetectionTask(
+        "shapes-boxes",
+        train=train,
+        validation=validation,
+        test=test,
+        classes=SHAPES,
+        head=head,
+        metric=metric,
+        augmentation=BoxAugmentation(colour=0.0),
+        description=_description("shapes-boxes", parts),
+    )
+
+
+def _parts(train_size: int | None, side: int) -> dict[Split, Scenes]:
+    sizes = {**SIZES, "train": SIZES["train"] if train_size is None else train_size}
+    return {split: shape_scenes(split, count, side) for split, count in sizes.items()}
+
+
+def _description(name: str, parts: Mapping[Split, Scenes]) -> DataDescription:
+    return DataDescription(
+        name,
+        "generated",
+        "plain shapes drawn by a program",
+        "made here",
+        {split: len(part.images) for split, part in parts.items()},
+        "every split drawn from a seed of its own",
+    )
 
 
 def _drawn(name: str, rng: np.random.Generator) -> Image.Image:
