@@ -9,6 +9,7 @@ from edgesynth.tasks.folder import load_image_folder
 from edgesynth.tasks.images import ImageFormat
 from edgesynth.tasks.kinds import TaskKind, task_kind
 from edgesynth.tasks.mask_answer import MaskAnswer
+from edgesynth.tasks.mask_folder import load_mask_folder
 from edgesynth.tasks.masks import MaskedSamples, MaskedTensors
 from edgesynth.tasks.memory_format import as_channels_last, channels_last_kernels, has_images
 from edgesynth.tasks.normalization import Normalization
@@ -74,6 +75,7 @@ __all__ = [
     "from_datasets",
     "has_images",
     "load_image_folder",
+    "load_mask_folder",
     "load_task",
     "pictures",
     "recalibrate_",
