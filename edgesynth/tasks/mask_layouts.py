@@ -148,7 +148,8 @@ def _voc(folder: Path) -> Layout:
             _complain(folder, [one for one in named if one not in known], f"{what} for a line of {path.name}")
         found[SPLIT_NAMES[name]] = [Pair(pictures[one], answers[one], one) for one in named]
     if not found:
-        found["train"] = [Pair(pictures[one], path, one) for one, path in answers.items() if one in pictures]
+        _complain(folder, [one for one in answers if one not in pictures], "picture for a mask")
+        found["train"] = [Pair(pictures[one], path, one) for one, path in answers.items()]
     return Layout(found, VOC_CLASSES)
 
 

@@ -22,6 +22,7 @@ from edgesynth.tasks.overlap import Overlap, confusions
 from edgesynth.tasks.paired import PairedAugmentation
 from edgesynth.tasks.protocol import Batch, Outputs, Score, Split, Targets
 from edgesynth.tasks.scoring import Scored, bootstrap_interval
+from edgesynth.tasks.trees import moved
 
 __all__ = ["ClassWeights", "SegmentationJudge", "SegmentationTask"]
 
@@ -51,8 +52,8 @@ class SegmentationJudge:
             InputError: They have another shape.
         """
         truths: Tensor = batch.targets
-        logits = self._task.at_full_size(outputs, len(truths))
-        self._losses.append(torch.stack(self._task.weighted_loss(logits, truths)).double().cpu())
+        logits = self._task.at_full_size(moved(outputs, truths.device), len(truths))
+        self._losses.append(torch.stack(self._task.weighted_loss(logits, truths)).double())
         answers, classes = logits.argmax(1), len(self._task.classes)
         self._confusions.append(confusions(truths, answers, classes, self._task.ignore_label))
 

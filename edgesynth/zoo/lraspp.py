@@ -11,10 +11,10 @@ windows of 49x49.
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgesynth.zoo.initialisation import initialise_
+from edgesynth.zoo.magnification import magnified
 from edgesynth.zoo.mobilenetv2 import InvertedResidual
 
 __all__ = ["LiteHead", "LiteSegmenter", "lraspp"]
@@ -47,8 +47,7 @@ class LiteHead(nn.Module):
     def forward(self, fine: Tensor, deep: Tensor) -> Tensor:
         """Map ``[batch, fine, h, w]`` and ``[batch, deep, h / 2, w / 2]`` to ``[batch, classes, h, w]``."""
         y = self.conv(deep) * self.gate(self.pool(deep)).sigmoid()
-        y = F.interpolate(y, size=fine.shape[2:], mode="bilinear", align_corners=False)
-        logits: Tensor = self.deep(y) + self.fine(fine)
+        logits: Tensor = self.deep(magnified(y, 2, fine)) + self.fine(fine)
         return logits
 
 
@@ -78,7 +77,7 @@ class LiteSegmenter(nn.Module):
         """Map pictures ``[batch, in_channels, h, w]`` to logits ``[batch, classes, h, w]``."""
         fine = self.fine(self.stem(x))
         logits = self.head(fine, self.deep(fine))
-        return F.interpolate(logits, size=x.shape[2:], mode="bilinear", align_corners=False)
+        return magnified(logits, 4, x)
 
 
 def _stage(channels: int, blocks: tuple[tuple[int, int, int], ...]) -> tuple[nn.Sequential, int]:

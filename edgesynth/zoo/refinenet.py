@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgesynth.zoo.initialisation import initialise_
+from edgesynth.zoo.magnification import magnified
 from edgesynth.zoo.resnet import BasicBlock
 
 __all__ = ["ChainedResidualPooling", "RefineNet", "RefiningBlock", "ResidualUnit", "refinenet"]
@@ -28,11 +29,6 @@ def _convolution(in_channels: int, channels: int, kernel: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(in_channels, channels, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(channels)
     )
-
-
-def _magnified(x: Tensor, like: Tensor) -> Tensor:
-    """Bilinear, to the height and width of another tensor."""
-    return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=False)
 
 
 class ResidualUnit(nn.Module):
@@ -89,7 +85,7 @@ class RefiningBlock(nn.Module):
         """Map ``[batch, in_channels, h, w]`` to ``[batch, channels, h, w]``."""
         y: Tensor = self.fine(self.adapt(self.reduce(x)))
         if self.coarse is not None and coarser is not None:
-            y = y + _magnified(self.coarse(coarser), y)
+            y = y + magnified(self.coarse(coarser), 2, y)
         refined: Tensor = self.output(self.pooling(y))
         return refined
 
@@ -135,7 +131,7 @@ class RefineNet(nn.Module):
         refined = self.blocks[-1](features[-1])
         for block, feature in zip(reversed(self.blocks[:-1]), reversed(features[:-1]), strict=True):
             refined = block(feature, refined)
-        return _magnified(self.head(F.relu(refined)), x)
+        return magnified(self.head(F.relu(refined)), 2, x)
 
 
 def refinenet(in_channels: int = 3, classes: int = 10) -> RefineNet:

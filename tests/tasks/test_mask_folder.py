@@ -168,6 +168,16 @@ def test_voc_lists_decide_and_palettes_are_indices(tmp_path):
         load_mask_folder(tmp_path, size=16)
 
 
+def test_voc_folders_without_lists_are_divided_by_name(tmp_path):
+    for index in range(30):
+        pair(tmp_path / "JPEGImages", tmp_path / "SegmentationClass", f"{index:02}", index, "", PALETTE)
+    task = load_mask_folder(tmp_path, size=(16, 20))
+    assert sum(task.size(split) for split in SPLITS) == 30
+    (tmp_path / "JPEGImages" / "04.png").unlink()
+    with pytest.raises(DataError, match="no picture for a mask: 04"):
+        load_mask_folder(tmp_path, size=16)
+
+
 @pytest.mark.parametrize("kind", ["labelIds", "labelTrainIds"])
 def test_cityscapes_ids_become_its_nineteen_classes(tmp_path, kind):
     stored = np.array([7, 33, 4] if kind == "labelIds" else [0, 18, 255], dtype=np.uint8)

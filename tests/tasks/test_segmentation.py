@@ -18,6 +18,7 @@ from edgesynth.tasks import (
     TrainingPlan,
     fit,
 )
+from edgesynth.tasks.mask_answer import class_colours
 
 
 @pytest.fixture(scope="module")
@@ -292,6 +293,12 @@ def test_classes_are_drawn_over_the_picture_and_ignored_pixels_left_as_they_are(
     # A larger picture gets the same mask.
     large = truth.drawn_on(picture.repeat_interleave(3, 1).repeat_interleave(3, 2))
     assert torch.equal(large[:, ::3, ::3], drawn)
+
+
+def test_a_class_has_one_colour_whatever_the_others_are():
+    assert torch.equal(class_colours(24)[:3], class_colours(3))
+    assert len(class_colours(24).unique(dim=0)) == 24
+    assert torch.equal(class_colours(30)[24:], class_colours(6))
 
 
 def test_a_network_learns_the_shapes():
