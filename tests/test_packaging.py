@@ -118,6 +118,5 @@ def test_the_promised_extras_exist() -> None:
         "ray",
         "optuna",
         "bench",
-        "coco",
         "dev",
     }

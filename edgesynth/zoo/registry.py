@@ -10,19 +10,21 @@ from typing import Final, Protocol
 from torch import nn
 
 from edgesynth.errors import InputError
+from edgesynth.zoo.centrenet import centrenet
 from edgesynth.zoo.densenet import densenet
+from edgesynth.zoo.detectnet import detectnet
 from edgesynth.zoo.mobilenetv2 import mobilenetv2
 from edgesynth.zoo.resnet import resnet8, resnet20, resnet56
 from edgesynth.zoo.shufflenetv2 import shufflenetv2
 
-__all__ = ["PROTOTYPES", "Factory", "build", "prototype_names"]
+__all__ = ["DETECTORS", "PROTOTYPES", "Factory", "build", "prototype_names"]
 
 
 class Factory(Protocol):
     """Makes a prototype with fresh weights, drawn from torch's global generator."""
 
     def __call__(self, in_channels: int = 1, classes: int = 10) -> nn.Module:
-        """Return a module from images ``[batch, in_channels, h, w]`` to logits ``[batch, classes]``."""
+        """Return a module that reads images ``[batch, in_channels, h, w]`` and tells ``classes`` apart."""
         ...
 
 
@@ -38,9 +40,12 @@ PROTOTYPES: Final[Mapping[str, Factory]] = MappingProxyType(
 )
 """Every classification prototype by the name job files use."""
 
+DETECTORS: Final[Mapping[str, Factory]] = MappingProxyType({"detectnet": detectnet, "centrenet": centrenet})
+"""Every detection prototype by the name job files use."""
+
 
 def prototype_names() -> tuple[str, ...]:
-    """The names :func:`build` takes."""
+    """The names of the classification prototypes."""
     return tuple(PROTOTYPES)
 
 
@@ -48,21 +53,23 @@ def build(name: str, *, in_channels: int = 1, classes: int = 10) -> nn.Module:
     """Make the prototype called ``name``.
 
     Args:
-        name: One of :func:`prototype_names`; case, ``-`` and ``_`` do not matter.
+        name: A key of :data:`PROTOTYPES` or :data:`DETECTORS`; case, ``-`` and ``_`` do not matter.
         in_channels: Channels of the image, at least 1.
-        classes: Size of the output, at least 2.
+        classes: Size of the output, at least 2; a detector may look for one class.
 
     Raises:
         InputError: No prototype has this name (the nearest one is named), or a count is too small.
     """
-    if in_channels < 1 or classes < 2:
+    plain = name.lower().replace("-", "").replace("_", "")
+    least = 1 if plain in DETECTORS else 2
+    if in_channels < 1 or classes < least:
         raise InputError(
-            f"prototype {name!r} needs at least 1 input channel and 2 classes, "
+            f"prototype {name!r} needs at least 1 input channel and {least} classes, "
             f"got in_channels={in_channels}, classes={classes}"
         )
-    plain = name.lower().replace("-", "").replace("_", "")
-    if plain in PROTOTYPES:
-        return PROTOTYPES[plain](in_channels=in_channels, classes=classes)
-    near = difflib.get_close_matches(plain, PROTOTYPES, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}?" if near else f"known prototypes: {', '.join(PROTOTYPES)}"
+    known = {**PROTOTYPES, **DETECTORS}
+    if plain in known:
+        return known[plain](in_channels=in_channels, classes=classes)
+    near = difflib.get_close_matches(plain, known, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}?" if near else f"known prototypes: {', '.join(known)}"
     raise InputError(f"unknown prototype {name!r}; {hint}")

@@ -89,10 +89,13 @@ def test_impossible_counts_are_refused():
 
 def test_the_public_names_are_pinned():
     assert set(zoo.__all__) == {
+        "DETECTORS",
         "PROTOTYPES",
         "Factory",
         "build",
+        "centrenet",
         "densenet",
+        "detectnet",
         "mobilenetv2",
         "prototype_names",
         "resnet8",
