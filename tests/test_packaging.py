@@ -119,6 +119,5 @@ def test_the_promised_extras_exist() -> None:
         "optuna",
         "data",
         "bench",
-        "coco",
         "dev",
     }

@@ -123,7 +123,8 @@ def _open_folder(table: TaskTable, path: Path, prototype: str) -> Task:
 
 
 def _head(table: TaskTable, prototype: str) -> Any:  # noqa: ANN401
-    return table.head or _HEADS.get(prototype.lower(), "centre")
+    plain = prototype.lower().replace("-", "").replace("_", "")
+    return table.head or _HEADS.get(plain, "centre")
 
 
 def _given(table: TaskTable, key: str) -> bool:

@@ -225,9 +225,12 @@ def _check_kind(name: str, task: Task) -> None:
     from edgesynth.tasks import task_kind
 
     kind = task_kind(task)
-    if kind is None or is_reference(name) or name not in zoo.prototype_names():
+    if kind is None or is_reference(name):
         return
-    made_for = zoo.prototype_kind(name)
+    try:
+        made_for = zoo.prototype_kind(name)
+    except InputError:
+        return  # that it is unknown is said where the network is made
     if made_for != kind:
         raise JobError(
             f"[prototype] the zoo's {name!r} is made for {made_for}, and {task.name!r} is a set for {kind}; "

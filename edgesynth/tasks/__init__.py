@@ -2,9 +2,16 @@
 
 from edgesynth.tasks.answers import ClassAnswer, pictures
 from edgesynth.tasks.augmentation import Augmentation
+from edgesynth.tasks.box_augmentation import BoxAugmentation
+from edgesynth.tasks.boxed_samples import BoxedSamples, BoxedTensorSamples
+from edgesynth.tasks.boxes import Detections
+from edgesynth.tasks.boxes_answer import BoxesAnswer
 from edgesynth.tasks.classification import ClassificationTask, Distillation
 from edgesynth.tasks.datasets import dataset_names, load_task
 from edgesynth.tasks.description import DataDescription
+from edgesynth.tasks.detection import DetectionTask
+from edgesynth.tasks.detection_judge import DetectionJudge
+from edgesynth.tasks.detection_losses import DetectionDistillation
 from edgesynth.tasks.folder import load_image_folder
 from edgesynth.tasks.images import ImageFormat
 from edgesynth.tasks.kinds import TaskKind, task_kind
@@ -39,11 +46,19 @@ __all__ = [
     "Answer",
     "Augmentation",
     "Batch",
+    "BoxAugmentation",
+    "BoxedSamples",
+    "BoxedTensorSamples",
+    "BoxesAnswer",
     "ClassAnswer",
     "ClassificationTask",
     "Curve",
     "DataDescription",
     "DatasetSamples",
+    "DetectionDistillation",
+    "DetectionJudge",
+    "DetectionTask",
+    "Detections",
     "Distillation",
     "EpochRecord",
     "Illustrated",

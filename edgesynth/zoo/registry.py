@@ -11,7 +11,9 @@ from typing import Final, Literal, Protocol
 from torch import nn
 
 from edgesynth.errors import InputError
+from edgesynth.zoo.centrenet import centrenet
 from edgesynth.zoo.densenet import densenet
+from edgesynth.zoo.detectnet import detectnet
 from edgesynth.zoo.lraspp import lraspp
 from edgesynth.zoo.mobilenetv2 import mobilenetv2
 from edgesynth.zoo.refinenet import refinenet
@@ -32,6 +34,7 @@ class Factory(Protocol):
         """Return a module that reads images ``[batch, in_channels, h, w]``; its kind says what comes out.
 
         ``classification``: logits ``[batch, classes]``. ``segmentation``: logits ``[batch, classes, h, w]``.
+        ``detection``: a tuple of tensors, see :mod:`edgesynth.tasks.detection_heads`.
         """
         ...
 
@@ -59,6 +62,8 @@ PROTOTYPES: Final[Mapping[str, Entry]] = MappingProxyType(
         "densenet": Entry("classification", densenet),
         "refinenet": Entry("segmentation", refinenet),
         "lraspp": Entry("segmentation", lraspp),
+        "detectnet": Entry("detection", detectnet),
+        "centrenet": Entry("detection", centrenet),
     }
 )
 """Every prototype by the name job files use."""
@@ -84,17 +89,19 @@ def build(name: str, *, in_channels: int = 1, classes: int = 10) -> nn.Module:
     Args:
         name: One of :func:`prototype_names`; case, ``-`` and ``_`` do not matter.
         in_channels: Channels of the image, at least 1.
-        classes: Size of the output, at least 2.
+        classes: Size of the output, at least 2; a detector may look for one class.
 
     Raises:
         InputError: No prototype has this name (the nearest one is named), or a count is too small.
     """
-    if in_channels < 1 or classes < 2:
+    entry = _entry(name)
+    least = 1 if entry.kind == "detection" else 2
+    if in_channels < 1 or classes < least:
         raise InputError(
-            f"prototype {name!r} needs at least 1 input channel and 2 classes, "
+            f"prototype {name!r} needs at least 1 input channel and {least} classes, "
             f"got in_channels={in_channels}, classes={classes}"
         )
-    return _entry(name).make(in_channels=in_channels, classes=classes)
+    return entry.make(in_channels=in_channels, classes=classes)
 
 
 def _entry(name: str) -> Entry:
