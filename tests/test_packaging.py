@@ -118,6 +118,7 @@ def test_the_promised_extras_exist() -> None:
         "ray",
         "optuna",
         "data",
+        "detection",
         "bench",
         "dev",
     }
