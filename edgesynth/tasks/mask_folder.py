@@ -204,6 +204,8 @@ def _stored(path: Path, legend: Legend) -> NDArray[np.int64]:
         ):
             # A palette says how indices are shown, not what they are.
             return np.asarray(picture).astype(np.int64)
+        if picture.mode == "F":
+            raise _Meaningless(f"mask {path} holds fractions; save classes as whole numbers of 8 bits")
         if picture.mode == "LA":
             return np.asarray(picture)[..., 0].astype(np.int64)
         found = packed(np.asarray(picture.convert("RGB")))

@@ -24,11 +24,12 @@ def confusions(truths: Tensor, answers: Tensor, classes: int, ignore_label: int)
     Returns:
         Pixels, int64 ``[batch, classes, classes]``: row the truth, column the answer.
     """
-    count, cells = len(truths), classes * classes
-    truths, answers = truths.reshape(count, -1).long(), answers.reshape(count, -1).long()
-    place = torch.arange(count)[:, None] * cells + truths * classes + answers
-    found = torch.bincount(place[truths != ignore_label], minlength=count * cells)
-    return found.view(count, classes, classes)
+    count, cells = len(truths), (classes + 1) * classes
+    # Ignored pixels get a row of their own, which is cut off: far faster than to pick the others out.
+    rows = torch.where(truths == ignore_label, classes, truths).long()
+    places = (rows * classes + answers).view(count, -1) + cells * torch.arange(count)[:, None]
+    found = torch.bincount(places.flatten(), minlength=count * cells)
+    return found.view(count, classes + 1, classes)[:, :classes]
 
 
 @dataclass(frozen=True)

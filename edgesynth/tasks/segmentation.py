@@ -54,7 +54,7 @@ class SegmentationJudge:
         truths: Tensor = batch.targets
         logits = self._task.at_full_size(moved(outputs, truths.device), len(truths))
         self._losses.append(torch.stack(self._task.weighted_loss(logits, truths)).double())
-        answers, classes = logits.argmax(1), len(self._task.classes)
+        answers, classes = most_probable(logits), len(self._task.classes)
         self._confusions.append(confusions(truths, answers, classes, self._task.ignore_label))
 
     def score(self) -> Score:
@@ -119,8 +119,8 @@ class SegmentationTask(Scored):
     Raises:
         DataError: A split is empty or shows no labelled pixel, sizes differ between splits, masks hold values
             outside the classes, or the training masks show fewer than two classes.
-        InputError: There are fewer than two classes, the ignore label is one of them, or the weights do not
-            fit them.
+        InputError: There are fewer than two classes or two of one name, the ignore label is one of them, or
+            the weights do not fit them.
     """
 
     metric = "miou"
@@ -148,6 +148,8 @@ class SegmentationTask(Scored):
                 f"{name}: needs at least two classes and an ignore label above their indices and below "
                 f"{VALUES}, got {len(self.classes)} classes and ignore label {ignore_label}"
             )
+        if len(set(self.classes)) < len(self.classes):
+            raise InputError(f"{name}: class names must differ, got {', '.join(self.classes)}")
         self._samples: Mapping[Split, MaskedSamples] = {
             "train": train,
             "validation": validation,
@@ -261,14 +263,12 @@ class SegmentationTask(Scored):
             logits: ``[batch, classes, height, width]``, as :meth:`at_full_size` gives them.
             targets: Class indices, uint8 ``[batch, height, width]``.
         """
-        weights = self.class_weights
-        weights = weights.to(logits.device) if weights is not None else logits.new_ones(len(self.classes))
-        indices = targets.long()
+        weights = None if self.class_weights is None else self.class_weights.to(logits.device)
         total = F.cross_entropy(
-            logits, indices, weight=weights, ignore_index=self.ignore_label, reduction="sum"
+            logits, targets.long(), weight=weights, ignore_index=self.ignore_label, reduction="sum"
         )
-        counts = indices != self.ignore_label
-        return total, weights[indices[counts]].sum()
+        pixels = torch.bincount(targets.flatten(), minlength=VALUES)[: len(self.classes)].to(total.dtype)
+        return total, pixels.sum() if weights is None else pixels @ weights
 
     def at_full_size(self, outputs: object, count: int) -> Tensor:
         """Logits in single precision at the size of the masks, magnified bilinearly where they are smaller.
@@ -310,7 +310,7 @@ class SegmentationTask(Scored):
     def answers(self, outputs: Outputs) -> tuple[MaskAnswer, ...]:
         """The most probable class of every pixel."""
         logits = self.at_full_size(outputs, len(outputs) if isinstance(outputs, Tensor) else 0)
-        masks = logits.argmax(1).to(torch.uint8)
+        masks = most_probable(logits).to(torch.uint8)
         return tuple(MaskAnswer(mask, self.classes, self.ignore_label) for mask in masks)
 
     def truths(self, targets: Targets) -> tuple[MaskAnswer, ...]:
@@ -333,6 +333,12 @@ class SegmentationTask(Scored):
             return self._samples[split]
         except KeyError:
             raise InputError(f"unknown split {split!r}; there are {', '.join(_SPLITS)}") from None
+
+
+def most_probable(logits: Tensor) -> Tensor:
+    """The class of the largest logit: int64 ``[batch, h, w]`` of ``[batch, classes, h, w]``."""
+    # Several times faster on a CPU than argmax, which takes the same class.
+    return logits.max(1).indices
 
 
 def _mean(total: Tensor, weight: Tensor) -> Tensor:

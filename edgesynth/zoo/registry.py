@@ -89,12 +89,13 @@ def build(name: str, *, in_channels: int = 1, classes: int = 10) -> nn.Module:
     Args:
         name: One of :func:`prototype_names`; case, ``-`` and ``_`` do not matter.
         in_channels: Channels of the image, at least 1.
-        classes: Size of the output, at least 2; a detector may look for one class.
+        classes: Classes that the output tells apart, at least 2; at least 1 for detection.
 
     Raises:
         InputError: No prototype has this name (the nearest one is named), or a count is too small.
     """
     entry = _entry(name)
+    # A detector may look for one class of things; telling classes apart takes two.
     least = 1 if entry.kind == "detection" else 2
     if in_channels < 1 or classes < least:
         raise InputError(

@@ -276,6 +276,13 @@ def test_unknown_values_are_named_with_their_file(folder):
         load_mask_folder(folder, size=8, skip_corrupt=True)
 
 
+def test_masks_of_fractions_are_refused(folder):
+    (folder / "masks" / "04.png").unlink()
+    save(folder / "masks" / "04.tif", values(4).astype(np.float32))
+    with pytest.raises(DataError, match=r"04\.tif holds fractions"):
+        load_mask_folder(folder, size=8, skip_corrupt=True)
+
+
 def test_unknown_colours_are_named_with_their_file(folder):
     with_colours = np.zeros((16, 20, 3), dtype=np.uint8)
     with_colours[0, 0] = (1, 2, 3)

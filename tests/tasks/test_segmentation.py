@@ -256,6 +256,8 @@ def test_what_nobody_can_learn_from_is_refused():
         task_of([[[1, 255]]])
     with pytest.raises(InputError, match="4 classes and ignore label 3"):
         task_of([[[0, 1]]], classes=tuple("abcd"), ignore_label=3)
+    with pytest.raises(InputError, match="class names must differ, got a, b, a"):
+        task_of([[[0, 1]]], classes=("a", "b", "a"))
     with pytest.raises(InputError, match="1 classes"):
         task_of([[[0, 0]]], classes=("a",))
 
