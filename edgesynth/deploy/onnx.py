@@ -306,8 +306,8 @@ def _names(given: Sequence[str] | None, stem: str, count: int) -> tuple[str, ...
 def _without_shared_constants(data: bytes) -> bytes:
     """Let every node read its constants itself.
 
-    The exporter stores equal constants once and copies them by Identity nodes. The parsers of TensorRT want the
-    weights of a convolution as constants, and take such a copy for something computed.
+    The exporter stores equal constants once and copies them by Identity nodes. The parsers of TensorRT want
+    the weights of a convolution as constants, and take such a copy for something computed.
     """
     import onnx
 

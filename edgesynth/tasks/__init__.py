@@ -10,6 +10,7 @@ from edgesynth.tasks.classification import ClassificationTask, Distillation
 from edgesynth.tasks.datasets import dataset_names, load_task
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.detection import DetectionTask
+from edgesynth.tasks.detection_export import DetectionExport
 from edgesynth.tasks.detection_judge import DetectionJudge
 from edgesynth.tasks.detection_losses import DetectionDistillation
 from edgesynth.tasks.folder import load_image_folder
@@ -56,6 +57,7 @@ __all__ = [
     "DataDescription",
     "DatasetSamples",
     "DetectionDistillation",
+    "DetectionExport",
     "DetectionJudge",
     "DetectionTask",
     "Detections",

@@ -152,7 +152,8 @@ def test_the_loss_is_small_for_the_truth_and_large_for_its_opposite(task):
     batch = next(task.batches("train", batch_size=16))
     right = perfect(task, batch.targets)
     flipped = tuple(-part for part in right)
-    assert float(task.loss(right, batch.targets)) < 0.5
+    # Centreness between 0 and 1 keeps its own entropy.
+    assert float(task.loss(right, batch.targets)) < 0.7
     assert float(task.loss(flipped, batch.targets)) > 3.0
 
 
@@ -180,12 +181,14 @@ def test_a_short_training_finds_shapes(name):
 
 
 def test_a_teacher_that_agrees_asks_for_nothing(task):
-    batch = next(task.batches("train", batch_size=8))
-    outputs = perfect(task, batch.targets)
-    plain, taught = task.loss(outputs, batch.targets), task.distillation_loss(outputs, outputs, batch.targets)
-    weight = task.distillation.weight
-    # Soft targets keep their own entropy; it vanishes for a teacher that is sure.
-    assert float(taught) == pytest.approx(float(plain) * (1 - weight), abs=0.02)
+    outputs = perfect(task, next(task.batches("train", batch_size=8)).targets)
+    nothing = {"boxes": torch.zeros(8, 3, 4), "labels": torch.full((8, 3), -1)}
+    full = shapes_task(head=task.head.name, distillation=DetectionDistillation(weight=1.0))
+    student = tuple(part.clone().requires_grad_() for part in outputs)
+    full.distillation_loss(student, outputs, nothing).backward()
+    for name, part in zip(task.head.channels * 2, student, strict=False):
+        if name not in ("distances", "offsets"):
+            assert float(part.grad.abs().max()) < 1e-6
 
 
 def test_a_teacher_pulls_a_student_towards_itself(task):
