@@ -35,6 +35,12 @@ _TEST_SHARE, _VALIDATION_SHARE = 0.15, 0.15
 _NAMED_FILES = 5
 
 
+def name_share(name: str) -> float:
+    """A number in [0, 1) that depends on a name alone: by it names are divided, the same way everywhere."""
+    digest = hashlib.sha256(name.encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
 @dataclass(frozen=True)
 class _File:
     path: Path
@@ -44,8 +50,7 @@ class _File:
     @property
     def draw(self) -> float:
         """A number in [0, 1) that depends on the file's class and name alone, wherever the folder lies."""
-        digest = hashlib.sha256(f"{self.label}/{self.path.name}".encode()).digest()
-        return int.from_bytes(digest[:8], "big") / 2**64
+        return name_share(f"{self.label}/{self.path.name}")
 
 
 @dataclass(frozen=True)

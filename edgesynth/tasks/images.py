@@ -10,17 +10,20 @@ from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from edgesynth.errors import DataError, InputError
 
-__all__ = ["IMAGE_SUFFIXES", "ImageFormat", "read_image"]
+__all__ = ["IMAGE_SUFFIXES", "ImageFormat", "picture_size", "read_image"]
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 )
 """Which files of a folder are taken for pictures, in lower case."""
+
+LETTERBOX = 114
+"""The grey around a letterboxed picture."""
 
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
@@ -34,13 +37,14 @@ class ImageFormat:
         width: In pixels.
         colour: ``rgb`` for three channels, ``grey`` for one.
         fit: ``crop`` scales until the picture covers the size and cuts the overhang evenly; ``stretch``
-            changes its proportions instead.
+            changes its proportions instead; ``letterbox`` scales until it fits in, and fills the rest evenly
+            with grey.
     """
 
     height: int
     width: int
     colour: Literal["rgb", "grey"] = "rgb"
-    fit: Literal["crop", "stretch"] = "crop"
+    fit: Literal["crop", "stretch", "letterbox"] = "crop"
 
     def __post_init__(self) -> None:
         """Refuse sizes no picture can have."""
@@ -56,6 +60,15 @@ class ImageFormat:
     def shape(self) -> tuple[int, int, int]:
         """Channels, height, width."""
         return self.channels, self.height, self.width
+
+    def placed(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Where a picture of another size comes to lie, unless it is cropped: left, top, width, height."""
+        if self.fit != "letterbox":
+            return 0, 0, self.width, self.height
+        factor = min(self.width / width, self.height / height)
+        across = min(self.width, max(1, round(width * factor)))
+        down = min(self.height, max(1, round(height * factor)))
+        return (self.width - across) // 2, (self.height - down) // 2, across, down
 
 
 def read_image(path: Path, form: ImageFormat) -> Tensor:
@@ -74,6 +87,11 @@ def read_image(path: Path, form: ImageFormat) -> Tensor:
             size = (form.width, form.height)
             if form.fit == "crop":
                 picture = ImageOps.fit(picture, size, Image.Resampling.BILINEAR)
+            elif form.fit == "letterbox":
+                left, top, across, down = form.placed(picture.height, picture.width)
+                whole = picture.resize((across, down), Image.Resampling.BILINEAR)
+                picture = Image.new(whole.mode, size, LETTERBOX if form.channels == 1 else (LETTERBOX,) * 3)
+                picture.paste(whole, (left, top))
             elif picture.size != size:
                 picture = picture.resize(size, Image.Resampling.BILINEAR)
             pixels = np.array(picture, dtype=np.uint8)
@@ -82,6 +100,20 @@ def read_image(path: Path, form: ImageFormat) -> Tensor:
     return (
         torch.from_numpy(pixels.reshape(form.height, form.width, form.channels)).permute(2, 0, 1).contiguous()
     )
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Height and width of a picture, turned as its EXIF orientation says; its pixels are not read.
+
+    Raises:
+        DataError: The file is damaged, or not a picture.
+    """
+    try:
+        with Image.open(path) as opened:
+            turned = opened.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            return (opened.width, opened.height) if turned else (opened.height, opened.width)
+    except (*_UNREADABLE, Image.DecompressionBombError) as error:
+        raise DataError(f"cannot read picture {path}: {error}") from error
 
 
 def _opaque(picture: Image.Image) -> Image.Image:
