@@ -87,7 +87,7 @@ def _check_folder(table: TaskTable) -> None:
 
 
 def _open_folder(table: TaskTable, path: Path, prototype: str) -> Task:
-    from edgesynth.tasks import load_image_folder, load_mask_folder
+    from edgesynth.tasks import load_boxes, load_image_folder, load_mask_folder
 
     assert table.size is not None
     if table.data == IMAGE_FOLDER:
@@ -109,8 +109,6 @@ def _open_folder(table: TaskTable, path: Path, prototype: str) -> Task:
             mirror=table.mirror,
             skip_corrupt=table.skip_corrupt,
         )
-    from edgesynth.tasks import load_boxes
-
     return load_boxes(
         path,
         size=table.size,

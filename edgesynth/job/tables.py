@@ -86,7 +86,7 @@ class TaskTable(Table):
     colour: Literal["rgb", "grey"] = "rgb"
     mirror: bool = True
     skip_corrupt: bool = False
-    format: Literal["coco", "voc", "yolo", "csv"] | None = None
+    format: Literal["coco", "voc", "yolo"] | None = None
     classes: tuple[Name, ...] | None = None
     ignore_label: Annotated[int, Field(ge=0, le=255)] | None = None
     class_weights: Literal["balanced"] | None = None

@@ -3,6 +3,7 @@
 from edgesynth.tasks.answers import ClassAnswer, pictures
 from edgesynth.tasks.augmentation import Augmentation
 from edgesynth.tasks.box_augmentation import BoxAugmentation
+from edgesynth.tasks.box_folder import BoxedFileSamples, load_boxes
 from edgesynth.tasks.boxed_samples import BoxedSamples, BoxedTensorSamples
 from edgesynth.tasks.boxes import Detections
 from edgesynth.tasks.boxes_answer import BoxesAnswer
@@ -48,6 +49,7 @@ __all__ = [
     "Augmentation",
     "Batch",
     "BoxAugmentation",
+    "BoxedFileSamples",
     "BoxedSamples",
     "BoxedTensorSamples",
     "BoxesAnswer",
@@ -91,6 +93,7 @@ __all__ = [
     "fit",
     "from_datasets",
     "has_images",
+    "load_boxes",
     "load_image_folder",
     "load_mask_folder",
     "load_task",

@@ -10,11 +10,9 @@ from torch import Tensor
 
 from edgesynth.errors import InputError
 from edgesynth.tasks.boxes import area, clipped
+from edgesynth.tasks.images import LETTERBOX
 
 __all__ = ["BoxAugmentation"]
-
-FILL = 114
-"""The grey that stands where a picture does not reach, as in letterboxed pictures."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +66,12 @@ class BoxAugmentation:
         shift = (2 * torch.rand(2, count, generator=generator) - 1) * self.shift
         size = images.new_tensor([width, height], dtype=torch.float32)
         moved = shift.T * size
-        pixels = images.float() - FILL
+        pixels = images.float() - LETTERBOX
         if self.shift or self.scale != (1.0, 1.0):
             pixels = _resampled(pixels, sign / factor, 1 / factor, 2 * moved / size)
         elif self.flip:
             pixels = torch.where(sign[:, None, None, None] < 0, pixels.flip(-1), pixels)
-        pixels += FILL
+        pixels += LETTERBOX
         if self.colour:
             pixels = self._coloured(pixels, generator)
         boxes, labels = self._followed(boxes, labels, torch.stack([sign * factor, factor], 1), moved, size)
