@@ -162,7 +162,7 @@ def export_onnx(
                     f"{type(module).__name__} cannot be written as ONNX opset {opset}: {first_line(error)}. "
                     "Replace the operator it names, or allow a newer opset if your runtime reads one"
                 ) from error
-            data = scratch.read_bytes()
+            data = _without_shared_constants(scratch.read_bytes())
     model = _checked(data, target.name, opset)
     with disk_faults(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -301,6 +301,35 @@ def _names(given: Sequence[str] | None, stem: str, count: int) -> tuple[str, ...
     if len(given) != count or len(set(given)) != count:
         raise InputError(f"{count} distinct {stem} names are needed, got {list(given)}")
     return tuple(given)
+
+
+def _without_shared_constants(data: bytes) -> bytes:
+    """Let every node read its constants itself.
+
+    The exporter stores equal constants once and copies them by Identity nodes. The parsers of TensorRT want
+    the weights of a convolution as constants, and take such a copy for something computed.
+    """
+    import onnx
+
+    model = onnx.load_model_from_string(data)
+    graph = model.graph
+    constants = {constant.name for constant in graph.initializer}
+    kept = {output.name for output in graph.output}
+    copies = {
+        node.output[0]: node.input[0]
+        for node in graph.node
+        if node.op_type == "Identity" and node.input[0] in constants and node.output[0] not in kept
+    }
+    if not copies:
+        return data
+    nodes = [node for node in graph.node if not node.output or node.output[0] not in copies]
+    for node in nodes:
+        for index, name in enumerate(node.input):
+            node.input[index] = copies.get(name, name)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    written: bytes = model.SerializeToString()
+    return written
 
 
 def _checked(data: bytes, name: str, opset: int) -> onnx_types.ModelProto:

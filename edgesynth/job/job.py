@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from edgesynth.errors import InputError, JobError
 from edgesynth.job import relative
+from edgesynth.job.data import open_data
 from edgesynth.job.reference import call, is_reference, load_reference
 from edgesynth.job.tables import DeviceTable, JobTables, PrototypeTable, SynthesisTable, TaskTable
 from edgesynth.job.validation import validate
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from edgesynth.tasks import Task, TrainingPlan
 
 __all__ = ["Job", "load_checkpoint", "make_module"]
-
-IMAGE_FOLDER: Final = "image-folder"
-
-"""Task metrics that follow from the task's own metric and the cost."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +107,7 @@ class Job:
 
         table = self.task
         if not is_reference(table.data):
-            return self._open_data()
+            return open_data(table, self.folder, self.prototype.name)
         task = call(load_reference(table.data, self.folder), table.data, table.arguments, {})
         if not isinstance(task, Task):
             raise JobError(
@@ -129,12 +125,14 @@ class Job:
             checkpoint: Load the checkpoint if one is named; a finished run has weights of its own.
 
         Raises:
-            JobError: The name is unknown, the user's callable fails, or the checkpoint does not fit.
+            JobError: The name is unknown or made for another kind of task, the user's callable fails, or
+                the checkpoint does not fit.
         """
         import torch
 
         offered = {"in_channels": task.input_shape[0], "classes": len(task.classes)}
         table = self.prototype
+        _check_kind(table.name, task)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.synthesis.seed)
             module = make_module(table.name, table.arguments, offered, self.folder)
@@ -216,37 +214,28 @@ class Job:
         """
         return cls(validate(data, "the run's job"), Path(folder).resolve())
 
-    def _open_data(self) -> Task:
-        from edgesynth.tasks import dataset_names, load_task
-        from edgesynth.tasks.folder import load_image_folder
 
-        table = self.task
-        path = self.folder / table.path if table.path else None
-        if table.arguments:
-            raise JobError(f"[task] arguments are for your own callable; {table.data!r} takes none")
-        if table.data == IMAGE_FOLDER:
-            if path is None or table.size is None:
-                missing = "path" if path is None else "size"
-                raise JobError(f'[task] data = "{IMAGE_FOLDER}" needs the key {missing!r}')
-            if table.train_size is not None:
-                raise JobError(f'[task] train_size is for named data sets; data = "{IMAGE_FOLDER}" uses all')
-            return load_image_folder(
-                path,
-                size=table.size,
-                colour=table.colour,
-                mirror=table.mirror,
-                skip_corrupt=table.skip_corrupt,
-            )
-        if table.data not in dataset_names():
-            known = [*dataset_names(), IMAGE_FOLDER]
-            near = difflib.get_close_matches(table.data, known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            raise JobError(
-                f'[task] unknown data {table.data!r}; {hint} Your own is "package.module:callable"'
-            )
-        if table.size is not None:
-            raise JobError(f'[task] size is for data = "{IMAGE_FOLDER}"; {table.data!r} has its own')
-        return load_task(table.data, root=path, train_size=table.train_size)
+def _check_kind(name: str, task: Task) -> None:
+    """Refuse a network of the zoo that is made for another kind of task.
+
+    Raises:
+        JobError: It is; the message names those that would do.
+    """
+    from edgesynth import zoo
+    from edgesynth.tasks import task_kind
+
+    kind = task_kind(task)
+    if kind is None or is_reference(name):
+        return
+    try:
+        made_for = zoo.prototype_kind(name)
+    except InputError:
+        return  # that it is unknown is said where the network is made
+    if made_for != kind:
+        raise JobError(
+            f"[prototype] the zoo's {name!r} is made for {made_for}, and {task.name!r} is a set for {kind}; "
+            f"prototypes for it: {', '.join(zoo.prototype_names(kind))}"
+        )
 
 
 def make_module(

@@ -59,14 +59,23 @@ class TaskTable(Table):
     """The data, and with them the loss and the metric.
 
     Attributes:
-        data: A data set name, ``"image-folder"``, or ``"package.module:callable"`` that returns a task.
+        data: A data set name, ``"image-folder"``, ``"mask-folder"`` or ``"boxes"`` for a folder of your own,
+            or ``"package.module:callable"`` that returns a task.
         arguments: Keyword arguments for the callable.
         path: Where the data are, relative to the job file: for ``image-folder`` a folder with one
-            folder of images per class.
-        size: For ``image-folder``, the side of the square that images are scaled to, in pixels.
-        colour: For ``image-folder``, how images are read.
-        mirror: For ``image-folder``, whether a mirror image means the same and may be trained on.
-        skip_corrupt: For ``image-folder``, leave out files that cannot be read.
+            folder of images per class, for ``mask-folder`` one with images and masks, for ``boxes`` one with
+            images and their annotations.
+        size: For a folder of your own, the side of the square that images are scaled to, in pixels.
+        colour: For a folder of your own, how images are read.
+        mirror: For a folder of your own, whether a mirror image means the same and may be trained on.
+        skip_corrupt: For a folder of your own, leave out files that cannot be read.
+        format: For ``boxes``, how they are written down; by default what the folder looks like.
+        classes: For ``mask-folder`` and ``boxes``, the names of the classes; by default what the folder says.
+        ignore_label: For ``mask-folder``, the value of pixels that do not count.
+        class_weights: For ``mask-folder``, ``balanced`` where rare classes weigh more in the loss.
+        head: For detection, what a network's outputs mean; by default what the zoo's prototype says, or
+            ``centre``.
+        metric: For detection, what quality is; by default ``map50``, mean average precision at half overlap.
         train_size: Use this many training samples of a named data set; all of them by default.
     """
 
@@ -77,6 +86,12 @@ class TaskTable(Table):
     colour: Literal["rgb", "grey"] = "rgb"
     mirror: bool = True
     skip_corrupt: bool = False
+    format: Literal["coco", "voc", "yolo"] | None = None
+    classes: tuple[Name, ...] | None = None
+    ignore_label: Annotated[int, Field(ge=0, le=255)] | None = None
+    class_weights: Literal["balanced"] | None = None
+    head: Literal["centre", "grid"] | None = None
+    metric: Literal["map50", "map"] | None = None
     train_size: Count | None = None
 
 

@@ -2,11 +2,21 @@
 
 from edgesynth.tasks.answers import ClassAnswer, pictures
 from edgesynth.tasks.augmentation import Augmentation
+from edgesynth.tasks.box_augmentation import BoxAugmentation
+from edgesynth.tasks.box_folder import BoxedFileSamples, load_boxes
+from edgesynth.tasks.boxed_samples import BoxedSamples, BoxedTensorSamples
+from edgesynth.tasks.boxes import Detections
+from edgesynth.tasks.boxes_answer import BoxesAnswer
 from edgesynth.tasks.classification import ClassificationTask, Distillation
 from edgesynth.tasks.datasets import dataset_names, load_task
 from edgesynth.tasks.description import DataDescription
+from edgesynth.tasks.detection import DetectionTask
+from edgesynth.tasks.detection_export import DetectionExport
+from edgesynth.tasks.detection_judge import DetectionJudge
+from edgesynth.tasks.detection_losses import DetectionDistillation
 from edgesynth.tasks.folder import load_image_folder
 from edgesynth.tasks.images import ImageFormat
+from edgesynth.tasks.kinds import TaskKind, task_kind
 from edgesynth.tasks.mask_answer import MaskAnswer
 from edgesynth.tasks.mask_folder import load_mask_folder
 from edgesynth.tasks.masks import MaskedSamples, MaskedTensors
@@ -39,11 +49,21 @@ __all__ = [
     "Answer",
     "Augmentation",
     "Batch",
+    "BoxAugmentation",
+    "BoxedFileSamples",
+    "BoxedSamples",
+    "BoxedTensorSamples",
+    "BoxesAnswer",
     "ClassAnswer",
     "ClassificationTask",
     "Curve",
     "DataDescription",
     "DatasetSamples",
+    "DetectionDistillation",
+    "DetectionExport",
+    "DetectionJudge",
+    "DetectionTask",
+    "Detections",
     "Distillation",
     "EpochRecord",
     "Illustrated",
@@ -63,6 +83,7 @@ __all__ = [
     "Split",
     "Targets",
     "Task",
+    "TaskKind",
     "TeacherCache",
     "TensorSamples",
     "TrainingPlan",
@@ -74,9 +95,11 @@ __all__ = [
     "fit",
     "from_datasets",
     "has_images",
+    "load_boxes",
     "load_image_folder",
     "load_mask_folder",
     "load_task",
     "pictures",
     "recalibrate_",
+    "task_kind",
 ]

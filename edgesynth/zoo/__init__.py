@@ -1,6 +1,8 @@
 """Prototypes to start from: plain modules, one file per family, torch only."""
 
+from edgesynth.zoo.centrenet import centrenet
 from edgesynth.zoo.densenet import densenet
+from edgesynth.zoo.detectnet import detectnet
 from edgesynth.zoo.lraspp import lraspp
 from edgesynth.zoo.mobilenetv2 import mobilenetv2
 from edgesynth.zoo.refinenet import refinenet
@@ -22,7 +24,9 @@ __all__ = [
     "Factory",
     "TaskKind",
     "build",
+    "centrenet",
     "densenet",
+    "detectnet",
     "lraspp",
     "mobilenetv2",
     "prototype_kind",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import nn
 
-__all__ = ["initialise_"]
+__all__ = ["initialise_", "rare_"]
 
 
 def initialise_(module: nn.Module) -> None:
@@ -24,3 +26,18 @@ def initialise_(module: nn.Module) -> None:
         elif isinstance(part, nn.Linear):
             nn.init.normal_(part.weight, std=0.01)
             nn.init.zeros_(part.bias)
+
+
+def rare_(head: nn.Conv2d, share: float = 0.01) -> None:
+    """Let a convolution that says where objects are start by saying that they are rare, in place.
+
+    T.-Y. Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, section 4.1: otherwise the many
+    cells without an object make up the whole loss of the first steps.
+
+    Args:
+        head: With a bias; its outputs are logits.
+        share: The probability it gives every class everywhere.
+    """
+    nn.init.normal_(head.weight, std=0.01)
+    if head.bias is not None:
+        nn.init.constant_(head.bias, -math.log((1 - share) / share))

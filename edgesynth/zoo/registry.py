@@ -11,7 +11,9 @@ from typing import Final, Literal, Protocol
 from torch import nn
 
 from edgesynth.errors import InputError
+from edgesynth.zoo.centrenet import centrenet
 from edgesynth.zoo.densenet import densenet
+from edgesynth.zoo.detectnet import detectnet
 from edgesynth.zoo.lraspp import lraspp
 from edgesynth.zoo.mobilenetv2 import mobilenetv2
 from edgesynth.zoo.refinenet import refinenet
@@ -32,6 +34,7 @@ class Factory(Protocol):
         """Return a module that reads images ``[batch, in_channels, h, w]``; its kind says what comes out.
 
         ``classification``: logits ``[batch, classes]``. ``segmentation``: logits ``[batch, classes, h, w]``.
+        ``detection``: a tuple of tensors, see :mod:`edgesynth.tasks.detection_heads`.
         """
         ...
 
@@ -59,6 +62,8 @@ PROTOTYPES: Final[Mapping[str, Entry]] = MappingProxyType(
         "densenet": Entry("classification", densenet),
         "refinenet": Entry("segmentation", refinenet),
         "lraspp": Entry("segmentation", lraspp),
+        "detectnet": Entry("detection", detectnet),
+        "centrenet": Entry("detection", centrenet),
     }
 )
 """Every prototype by the name job files use."""

@@ -7,7 +7,7 @@ import torch
 
 from edgesynth import tasks
 from edgesynth.errors import DataError, InputError, MissingDependencyError
-from edgesynth.tasks import dataset_names, load_task
+from edgesynth.tasks import dataset_names, load_task, task_kind
 from edgesynth.tasks.fashion import write_subset
 from edgesynth.tasks.idx import read_idx, write_idx
 
@@ -182,6 +182,25 @@ def test_an_unknown_name_is_answered_with_the_nearest_one():
         load_task("fashion_mnist")
     with pytest.raises(InputError, match="reads no directory"):
         load_task("digits", root="/nowhere")
+    with pytest.raises(InputError, match="is for segmentation; head and metric are for detection"):
+        load_task("shapes-masks", head="grid")
+
+
+@pytest.mark.parametrize(("name", "metric"), [("digits", "accuracy"), ("shapes-masks", "miou")])
+def test_a_task_is_of_the_kind_that_its_name_promises(name, metric):
+    task = load_task(name, train_size=20)
+    assert task.metric == metric
+    assert name in dataset_names(task_kind(task))
+
+
+def test_detection_is_opened_with_the_head_and_metric_asked_for():
+    plain, asked = (
+        load_task("shapes-boxes", train_size=20),
+        load_task("shapes-boxes", train_size=20, head="grid", metric="map"),
+    )
+    assert (plain.head.name, plain.metric) == ("centre", "map50")
+    assert (asked.head.name, asked.metric) == ("grid", "map")
+    assert task_kind(plain) == task_kind(asked) == "detection"
 
 
 def test_the_names_are_pinned():
@@ -192,5 +211,14 @@ def test_the_names_are_pinned():
         "digits",
         "glyphs",
         "cifar10",
+        "shapes-masks",
+        "scenes-masks",
+        "climate-zones",
+        "shapes-boxes",
+        "scenes-boxes",
+        "tree-crowns",
     )
+    assert dataset_names("segmentation") == ("shapes-masks", "scenes-masks", "climate-zones")
+    assert dataset_names("detection") == ("shapes-boxes", "scenes-boxes", "tree-crowns")
+    assert len(dataset_names("classification")) == 6
     assert all(hasattr(tasks, name) for name in tasks.__all__)
