@@ -24,8 +24,8 @@ def detections(outputs: Mapping[str, Tensor], postprocessing: Dict[str, Any]) ->
 
     Args:
         outputs: By name, ``(shape, values)``: the shape, the batch first, and all values in one flat
-            sequence, the last axis fastest. Names that end in a number (``output_0``, ``output_1``, ...) are taken in
-            the order of the numbers, other names in the order of the dict.
+            sequence, the last axis fastest. Names that end in a number (``output_0``, ``output_1``, ...) are
+            taken in the order of the numbers, other names in the order of the dict.
         postprocessing: What the bundle says: ``kind`` is ``detection``; ``head`` is ``centre`` or ``grid``
             for the raw outputs of a network, ``decoded`` for boxes and scores that it decoded itself;
             ``input_size`` is height and width in pixels, the rest are thresholds.
