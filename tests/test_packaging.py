@@ -102,7 +102,7 @@ def test_every_direct_dependency_is_pinned_exactly() -> None:
     assert all(re.fullmatch(r"[a-z0-9.-]+==[0-9][0-9a-z.]*", line) for line in lines)
     extras = PROJECT["project"]["optional-dependencies"]
     tested = [*PROJECT["project"]["dependencies"]]
-    for extra in ("cpu", "dev", "optuna", "data", "bench"):
+    for extra in ("cpu", "data", "detection", "dev", "optuna", "bench"):
         tested += extras[extra]
     direct = names(tested)
     assert direct - {"edgesynth"} <= {line.split("==")[0] for line in lines}
