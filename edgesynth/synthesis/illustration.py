@@ -68,7 +68,7 @@ def illustrate(task: Task, networks: Mapping[str, nn.Module], run_dir: Path) -> 
     The same networks give the same files.
 
     Args:
-        task: Nothing is drawn unless it is :class:`~edgesynth.tasks.Illustrated`, of samples that are pictures.
+        task: Nothing is drawn unless it is :class:`~edgesynth.tasks.Illustrated`, of pictures.
         networks: By label, the prototype first.
         run_dir: The run's folder.
 
