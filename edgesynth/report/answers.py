@@ -23,6 +23,7 @@ _PAIRS: Final = 15
 _ROWS: Final = 30
 """Classes up to which a table shows them all."""
 _CURVES: Final = 9
+_DASH: Final = "\N{EN DASH}"
 _TINY: Final = 64
 """Pixels up to which a picture is enlarged as it is, without smoothing."""
 
@@ -276,15 +277,13 @@ def _class_table(known: Mapping[str, Details], chosen: str) -> ClassTable | None
     # With many classes, those are shown that changed most.
     order = list(reference.per_class)
     if len(order) > _ROWS:
-        worst = sorted(
-            order, key=lambda name: network.per_class.get(name, 0.0) - reference.per_class[name]
-        )
+        worst = sorted(order, key=lambda name: network.per_class.get(name, 0.0) - reference.per_class[name])
         order = worst[:_ROWS]
     rows = tuple(
         (
             name,
             tuple(
-                formatting.figure(metric.name, found.per_class[name]) if name in found.per_class else "–"
+                formatting.figure(metric.name, found.per_class[name]) if name in found.per_class else _DASH
                 for found in shown.values()
             ),
             _change(metric, reference.per_class[name], network.per_class.get(name)),
@@ -297,7 +296,7 @@ def _class_table(known: Mapping[str, Details], chosen: str) -> ClassTable | None
 
 def _change(metric: Metric, before: float, after: float | None) -> str:
     if after is None:
-        return "–"
+        return _DASH
     one, two = (Metric(metric.name, value, metric.provenance) for value in (after, before))
     return formatting.compare(one, two)
 
@@ -312,7 +311,7 @@ def _others(known: Mapping[str, Details]) -> OtherTable | None:
         cells = tuple(
             (formatting.figure(name, values[name].value), formatting.interval(values[name]))
             if name in values
-            else ("–", "")
+            else (_DASH, "")
             for name in names
         )
         rows.append((label, cells))
