@@ -22,12 +22,12 @@ class ClassAnswer(NamedTuple):
     """One class for one sample.
 
     Attributes:
-        index: Of the class.
-        label: Its name; the index as text where the bundle has no names.
+        number: Of the class, from 0.
+        label: Its name; the number as text where the bundle has no names.
         confidence: Its probability, from 0 to 1.
     """
 
-    index: int
+    number: int
     label: str
     confidence: float
 

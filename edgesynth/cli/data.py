@@ -56,10 +56,11 @@ def _image_folder(path: Path, network: Path | None) -> Task:
     from edgesynth.tasks import load_image_folder
 
     shapes = [] if network is None else list(input_shapes(read_model(network)).values())
-    sizes = [size for size in shapes[0][1:] if isinstance(size, int)] if len(shapes) == 1 else []
+    shape = shapes[0] if len(shapes) == 1 else None
+    sizes = [size for size in (shape or ())[1:] if isinstance(size, int)]
     if len(sizes) != 3 or sizes[1] != sizes[2] or sizes[0] not in (1, 3):
         raise InputError(
             f"{path} is a folder, and this network does not say how its images are read; write a job file "
             "with the [task] it was trained for, and give that: --data job.toml"
         )
-    return load_image_folder(path, size=sizes[1], colour=sizes[0] == 3)
+    return load_image_folder(path, size=sizes[1], colour="rgb" if sizes[0] == 3 else "grey")

@@ -25,12 +25,13 @@ def output_names(outputs: Any, taken: Collection[str] = ()) -> tuple[str, ...]: 
         outputs: A tensor, or a tuple, list or dict of them, or of such.
         taken: Names that inputs have. Where a name would be one of them, or is not plain, all are numbered.
     """
-    names = tuple(".".join(path) for path in _paths(outputs))
+    paths = list(_paths(outputs))
+    names = tuple(".".join(path) for path in paths)
     if names == ("",):
         return (_SINGLE,)
     if len(names) == 1 and not _NUMBERED.fullmatch(names[0]):
         names = (f"{_SINGLE}.{names[0]}",)  # one part of a dict is not the same as the part itself
-    plain = all(_KEY.fullmatch(part) or _NUMBER.fullmatch(part) for name in names for part in name.split("."))
+    plain = all(_KEY.fullmatch(part) or _NUMBER.fullmatch(part) for path in paths for part in path)
     if plain and len({*names, *taken}) == len(names) + len(taken):
         return names
     return tuple(f"output_{index}" for index in range(len(names)))
