@@ -7,8 +7,12 @@ from edgesynth.tasks.datasets import dataset_names, load_task
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.folder import load_image_folder
 from edgesynth.tasks.images import ImageFormat
+from edgesynth.tasks.mask_answer import MaskAnswer
+from edgesynth.tasks.mask_folder import load_mask_folder
+from edgesynth.tasks.masks import MaskedSamples, MaskedTensors
 from edgesynth.tasks.memory_format import as_channels_last, channels_last_kernels, has_images
 from edgesynth.tasks.normalization import Normalization
+from edgesynth.tasks.paired import PairedAugmentation
 from edgesynth.tasks.plan import EpochRecord, TrainingPlan, TrainingRecord
 from edgesynth.tasks.protocol import (
     Answer,
@@ -26,6 +30,7 @@ from edgesynth.tasks.protocol import (
 from edgesynth.tasks.recalibration import recalibrate_
 from edgesynth.tasks.samples import DatasetSamples, LabelledSamples, TensorSamples
 from edgesynth.tasks.scoring import Scored, bootstrap_interval
+from edgesynth.tasks.segmentation import SegmentationTask
 from edgesynth.tasks.torchdata import from_datasets
 from edgesynth.tasks.training import fit
 
@@ -44,11 +49,16 @@ __all__ = [
     "ImageFormat",
     "Judge",
     "LabelledSamples",
+    "MaskAnswer",
+    "MaskedSamples",
+    "MaskedTensors",
     "Normalization",
     "Outputs",
+    "PairedAugmentation",
     "Postprocessed",
     "Score",
     "Scored",
+    "SegmentationTask",
     "Split",
     "Targets",
     "Task",
@@ -63,6 +73,7 @@ __all__ = [
     "from_datasets",
     "has_images",
     "load_image_folder",
+    "load_mask_folder",
     "load_task",
     "pictures",
     "recalibrate_",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,22 +16,13 @@ from edgesynth.errors import DataError
 from edgesynth.tasks.augmentation import Augmentation
 from edgesynth.tasks.classification import ClassificationTask
 from edgesynth.tasks.description import DataDescription
+from edgesynth.tasks.holdout import SPLIT_NAMES, check_readable, directories, draw, held_out
 from edgesynth.tasks.images import IMAGE_SUFFIXES, ImageFormat, read_image
 from edgesynth.tasks.protocol import Split
 from edgesynth.tasks.samples import LabelledSamples, TensorSamples
 from edgesynth.tasks.torchdata import MEMORY_LIMIT_BYTES
 
 __all__ = ["FileSamples", "load_image_folder"]
-
-_SPLIT_NAMES: dict[str, Split] = {
-    "train": "train",
-    "validation": "validation",
-    "val": "validation",
-    "valid": "validation",
-    "test": "test",
-}
-_TEST_SHARE, _VALIDATION_SHARE = 0.15, 0.15
-_NAMED_FILES = 5
 
 
 @dataclass(frozen=True)
@@ -44,8 +34,7 @@ class _File:
     @property
     def draw(self) -> float:
         """A number in [0, 1) that depends on the file's class and name alone, wherever the folder lies."""
-        digest = hashlib.sha256(f"{self.label}/{self.path.name}".encode()).digest()
-        return int.from_bytes(digest[:8], "big") / 2**64
+        return draw(f"{self.label}/{self.path.name}")
 
 
 @dataclass(frozen=True)
@@ -132,15 +121,7 @@ def load_image_folder(
     parts = {
         split: _samples(files, classes, form, keep=keep, corrupt=skipped) for split, files in divided.items()
     }
-    if skipped and not skip_corrupt:
-        named = ", ".join(str(path.relative_to(folder)) for path in skipped[:_NAMED_FILES])
-        more = f" and {len(skipped) - _NAMED_FILES} more" if len(skipped) > _NAMED_FILES else ""
-        raise DataError(
-            f"{len(skipped)} of the pictures in {folder} cannot be read: {named}{more}; "
-            "repair or remove them, or leave them out with skip_corrupt = true"
-        )
-    if skipped:
-        division += f"; {len(skipped)} unreadable files left out"
+    division += check_readable(folder, skipped, "pictures", skip_corrupt=skip_corrupt)
     title = name or folder.resolve().name
     sizes = {split: len(parts[split].labels) for split in ("train", "validation", "test")}
     if augmentation is None:
@@ -162,38 +143,26 @@ def _divided(folder: Path) -> tuple[dict[Split, list[_File]], str]:
     if not folder.is_dir():
         raise DataError(f"no folder {folder}; give a directory that holds one directory per class")
     given = {
-        _SPLIT_NAMES[part.name.lower()]: _files(part)
-        for part in _directories(folder)
-        if part.name.lower() in _SPLIT_NAMES and _directories(part)
+        SPLIT_NAMES[part.name.lower()]: _files(part)
+        for part in directories(folder)
+        if part.name.lower() in SPLIT_NAMES and directories(part)
     }
     if given and "train" not in given:
         raise DataError(f"{folder} holds {', '.join(given)} but no train directory; add one")
-    pool = given.pop("train") if "train" in given else _files(folder)
-    if not pool:
+    if not given:
+        given["train"] = _files(folder)
+    if not given["train"]:
         raise DataError(
             f"{folder} holds no pictures; expected <class>/<file> ending in "
             f"{', '.join(sorted(IMAGE_SUFFIXES))}"
         )
-    bounds: list[tuple[Split, float]] = []
-    for split, share in (("test", _TEST_SHARE), ("validation", _VALIDATION_SHARE)):
-        if split not in given:
-            bounds.append((cast("Split", split), share + (bounds[-1][1] if bounds else 0.0)))
-    divided: dict[Split, list[_File]] = {"train": [], "validation": [], "test": []}
-    divided.update(given)
-    for file in pool:
-        divided[next((split for split, bound in bounds if file.draw < bound), "train")].append(file)
-    held = " and ".join(split for split, _ in bounds)
-    return divided, f"{held} held out of train by a hash of the file names" if held else "splits as given"
-
-
-def _directories(folder: Path) -> list[Path]:
-    return sorted(part for part in folder.iterdir() if part.is_dir() and not part.name.startswith("."))
+    return held_out(given, lambda file: file.draw)
 
 
 def _files(folder: Path) -> list[_File]:
     return [
         _File(path, part.name)
-        for part in _directories(folder)
+        for part in directories(folder)
         for path in sorted(part.iterdir())
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
     ]

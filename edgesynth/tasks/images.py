@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,7 +17,7 @@ from torch import Tensor
 
 from edgesynth.errors import DataError, InputError
 
-__all__ = ["IMAGE_SUFFIXES", "ImageFormat", "read_image"]
+__all__ = ["IMAGE_SUFFIXES", "ImageFormat", "fitted", "read_image", "read_measured", "readable"]
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -67,21 +69,37 @@ def read_image(path: Path, form: ImageFormat) -> Tensor:
     Raises:
         DataError: The file is damaged, too large to be trusted, or not a picture.
     """
-    try:
+    return read_measured(path, form)[0]
+
+
+def read_measured(path: Path, form: ImageFormat) -> tuple[Tensor, tuple[int, int]]:
+    """As :func:`read_image`, with the height and width that the picture has in its file."""
+    with readable(path):
         with Image.open(path) as opened:
             picture = _opaque(ImageOps.exif_transpose(opened))
-            picture = picture.convert("L" if form.colour == "grey" else "RGB")
-            size = (form.width, form.height)
-            if form.fit == "crop":
-                picture = ImageOps.fit(picture, size, Image.Resampling.BILINEAR)
-            elif picture.size != size:
-                picture = picture.resize(size, Image.Resampling.BILINEAR)
-            pixels = np.array(picture, dtype=np.uint8)
+        width, height = picture.size
+        picture = fitted(picture.convert("L" if form.colour == "grey" else "RGB"), form)
+        pixels = np.array(picture, dtype=np.uint8)
+    shaped = torch.from_numpy(pixels.reshape(form.height, form.width, form.channels))
+    return shaped.permute(2, 0, 1).contiguous(), (height, width)
+
+
+def fitted(picture: Image.Image, form: ImageFormat, *, smooth: bool = True) -> Image.Image:
+    """Bring a picture to its size, between pixels or, for what cannot be mixed, by the nearest pixel."""
+    size = (form.width, form.height)
+    method = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
+    if form.fit == "crop":
+        return ImageOps.fit(picture, size, method)
+    return picture if picture.size == size else picture.resize(size, method)
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Tell what a decoder says as a :class:`DataError` that names the file."""
+    try:
+        yield
     except (*_UNREADABLE, Image.DecompressionBombError) as error:
         raise DataError(f"cannot read picture {path}: {error}") from error
-    return (
-        torch.from_numpy(pixels.reshape(form.height, form.width, form.channels)).permute(2, 0, 1).contiguous()
-    )
 
 
 def _opaque(picture: Image.Image) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,18 +32,26 @@ class Normalization:
 
     @classmethod
     def of(cls, samples: LabelledSamples) -> Normalization | None:
+        """The statistics of labelled samples; see :meth:`measured`."""
+        return cls.measured(samples.take, len(samples.labels))
+
+    @classmethod
+    def measured(cls, take: Callable[[Tensor], Tensor], count: int) -> Normalization | None:
         """The statistics of (at most 10,000 evenly spaced) samples over all axes but the channel's.
+
+        Args:
+            take: The samples at some indices (int64 ``[n]``), as stored: ``[n, channels, ...]``.
+            count: How many samples there are.
 
         Returns:
             ``None`` for integer samples other than 8-bit images: those are indices, not quantities.
         """
-        count = len(samples.labels)
         stride = -(-count // _ENOUGH_SAMPLES)
         total, squares, values = torch.zeros(1), torch.zeros(1), 0
         scale = 1.0
         picked = torch.arange(0, count, stride)
         for start in range(0, len(picked), 1024):
-            stored = samples.take(picked[start : start + 1024])
+            stored = take(picked[start : start + 1024])
             if stored.dtype != torch.uint8 and not stored.dtype.is_floating_point:
                 return None
             scale = 1 / 255 if stored.dtype == torch.uint8 else 1.0

@@ -10,6 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgesynth.zoo.lraspp import LiteSegmenter
+from edgesynth.zoo.refinenet import RefineNet
+
 
 def conv_bn(i: int, o: int, k: int = 3, **kwargs: int) -> nn.Sequential:
     padding = kwargs.pop("padding", k // 2)
@@ -710,4 +713,23 @@ CASES: dict[str, Case] = {
     "tokens": Case(Tokens, (9,), {"table": 8, "conv1": 12, "conv2": 8}, vocabulary=11),
     "unknown-operator": Case(Unknown, _IMAGE, {"stem.0": 8, "last.0": 8}, export=False),
     "control-flow": Case(ControlFlow, _IMAGE, {"stem.0": 12, "blocks.0.0": 12, "up": 3}, ("blocks.1",)),
+    "refinenet": Case(
+        partial(RefineNet, 3, 4, (6, 8, 10, 12), (6, 8, 8, 12)), (3, 32, 32),
+        {"stem.0": 6, "stages.0.conv1": 6, "stages.1.conv1": 8, "stages.1.conv2": 8, "stages.2.conv1": 10,
+         "stages.2.conv2": 10, "stages.3.conv1": 12, "stages.3.conv2": 12, "blocks.3.reduce.0": 12,
+         "blocks.3.adapt.conv1.0": 12, "blocks.3.output.conv1.0": 12, "blocks.2.reduce.0": 8,
+         "blocks.2.adapt.conv1.0": 8, "blocks.2.fine.0": 8, "blocks.2.output.conv1.0": 8,
+         "blocks.1.reduce.0": 8, "blocks.1.adapt.conv1.0": 8, "blocks.1.fine.0": 8,
+         "blocks.1.output.conv1.0": 8, "blocks.0.reduce.0": 6, "blocks.0.adapt.conv1.0": 6,
+         "blocks.0.fine.0": 6, "blocks.0.output.conv1.0": 6},
+        ("stages.0", "blocks.3.adapt", "blocks.3.output", "blocks.2.adapt", "blocks.2.output",
+         "blocks.1.adapt", "blocks.1.output", "blocks.0.adapt", "blocks.0.output"),
+    ),
+    "lite-segmenter": Case(
+        partial(LiteSegmenter, 3, 4, 12), _IMAGE,
+        {"stem.0": 16, "fine.1.expand.0": 64, "fine.1.project.0": 24, "fine.2.expand.0": 96,
+         "deep.0.expand.0": 96, "deep.0.project.0": 40, "deep.1.expand.0": 160, "deep.2.expand.0": 160,
+         "deep.3.expand.0": 160, "deep.3.project.0": 64, "deep.4.expand.0": 256, "head.conv.0": 12},
+        ("fine.0", "fine.2", "deep.1", "deep.2", "deep.4"),
+    ),
 }  # fmt: skip

@@ -6,6 +6,8 @@ from edgesynth import zoo
 from edgesynth.errors import InputError
 from edgesynth.zoo.shufflenetv2 import channel_shuffle
 
+CLASSIFIERS, SEGMENTERS = zoo.prototype_names("classification"), zoo.prototype_names("segmentation")
+
 # MACs and parameters at 1x28x28 with ten classes, by hand from the published tables.
 EXPECTED = {
     "resnet8": (9_345_920, 77_754),
@@ -15,6 +17,8 @@ EXPECTED = {
     "shufflenetv2": (37_554_084, 1_263_422),
     "densenet": (55_066_344, 175_690),
 }
+# The same at 3x96x96 with six classes, as counted when they were written.
+SIZED = {"refinenet": (278_194_176, 983_486), "lraspp": (23_709_696, 115_948)}
 
 
 def macs(module, *shape):
@@ -25,17 +29,39 @@ def macs(module, *shape):
 
 
 def test_every_prototype_has_an_expected_size():
-    assert set(EXPECTED) == set(zoo.prototype_names())
+    assert set(EXPECTED) == set(CLASSIFIERS)
+    assert set(SIZED) == set(SEGMENTERS)
 
 
-@pytest.mark.parametrize("name", zoo.prototype_names())
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_images_of_any_size_and_channel_count_become_logits(name):
     for channels, side, classes in ((1, 28, 10), (3, 32, 7), (3, 40, 2)):
         module = zoo.build(name, in_channels=channels, classes=classes).eval()
         assert module(torch.randn(2, channels, side, side)).shape == (2, classes)
 
 
-@pytest.mark.parametrize("name", zoo.prototype_names())
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_pictures_of_any_size_become_logits_of_that_size(name):
+    for channels, height, width, classes in ((1, 64, 64, 10), (3, 96, 72, 7), (3, 45, 51, 2)):
+        module = zoo.build(name, in_channels=channels, classes=classes).eval()
+        assert module(torch.randn(2, channels, height, width)).shape == (2, classes, height, width)
+
+
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_segmenters_fit_two_cores_and_have_the_size_they_claim(name):
+    module = zoo.build(name, in_channels=3, classes=6)
+    count = sum(parameter.numel() for parameter in module.parameters())
+    assert (macs(module, 3, 96, 96), count) == SIZED[name]
+
+
+def test_every_prototype_says_what_it_is_for():
+    assert {zoo.prototype_kind(name) for name in CLASSIFIERS} == {"classification"}
+    assert zoo.prototype_kind("RefineNet") == "segmentation"
+    with pytest.raises(InputError, match="did you mean 'refinenet'"):
+        zoo.prototype_kind("refinenets")
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_costs_are_those_of_the_published_networks(name):
     module = zoo.build(name)
     count = sum(parameter.numel() for parameter in module.parameters())
@@ -52,17 +78,17 @@ def test_resnet20_costs_31_million_macs_by_the_formula():
 
 @pytest.mark.parametrize("name", zoo.prototype_names())
 def test_every_parameter_receives_a_gradient(name):
-    module = zoo.build(name)
-    module(torch.randn(4, 1, 28, 28)).sum().backward()
+    module = zoo.build(name, in_channels=1)
+    module(torch.randn(4, 1, 28, 28)).square().sum().backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in module.parameters())
 
 
 @pytest.mark.parametrize("name", zoo.prototype_names())
 def test_fresh_weights_start_close_to_a_uniform_guess(name):
     torch.manual_seed(0)
-    module = zoo.build(name)
+    module = zoo.build(name, in_channels=1)
     logits = module(torch.randn(16, 1, 28, 28)).detach()
-    targets = torch.arange(16) % 10
+    targets = (torch.arange(16) % 10).view(16, *(1,) * (logits.ndim - 2)).expand(16, *logits.shape[2:])
     assert float(torch.nn.functional.cross_entropy(logits, targets)) == pytest.approx(2.3026, abs=0.5)
 
 
@@ -90,11 +116,16 @@ def test_impossible_counts_are_refused():
 def test_the_public_names_are_pinned():
     assert set(zoo.__all__) == {
         "PROTOTYPES",
+        "Entry",
         "Factory",
+        "TaskKind",
         "build",
         "densenet",
+        "lraspp",
         "mobilenetv2",
+        "prototype_kind",
         "prototype_names",
+        "refinenet",
         "resnet8",
         "resnet20",
         "resnet56",
