@@ -45,7 +45,7 @@ _POINTS: Final = 101
 _CURVES: Final = 100
 
 RULE: Final = (
-    "Of {candidates} test samples, always the same ones: {part} on which the networks' loss differs most from "
+    "Of {candidates} test samples, always the same: {part} on which the networks' loss differs most from "
     "the prototype's, {part} others on which it is greatest, and {rest} spread evenly over the rest."
 )
 

@@ -20,7 +20,7 @@ NBSP = "\N{NARROW NO-BREAK SPACE}"
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("runs") / "fashion", cycles=1, trouble=False)
+    return build(tmp_path_factory.mktemp("runs") / "fashion", cycles=0, trouble=False)
 
 
 def copy(plain: Path, folder: Path, **options) -> Path:
