@@ -8,9 +8,10 @@ import math
 import struct
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
+from edgesynth.agent.detections import detections
 from edgesynth.agent.errors import Refusal
 
-__all__ = ["ClassAnswer", "MaskAnswer", "answers_of", "floats_of", "told"]
+__all__ = ["BoxAnswer", "ClassAnswer", "MaskAnswer", "answers_of", "floats_of", "told"]
 
 _TYPES = {"<f4": "f", "<f8": "d", "<i4": "i", "<i8": "q", "|i1": "b", "|u1": "B", "|b1": "B"}
 _MOST_CLASSES = 256  # a mask has one byte per pixel
@@ -46,16 +47,35 @@ class MaskAnswer(NamedTuple):
     classes: bytes
 
 
-def answers_of(outputs: Outputs, postprocessing: Any, labels: Sequence[str] = ()) -> List[Any]:
+class BoxAnswer(NamedTuple):
+    """One object in one picture.
+
+    Attributes:
+        box: Left, top, right and bottom in pixels of the network's input.
+        number: Of the class, from 0.
+        label: Its name; the number as text where the bundle has no names.
+        confidence: From 0 to 1.
+    """
+
+    box: Tuple[float, float, float, float]
+    number: int
+    label: str
+    confidence: float
+
+
+def answers_of(
+    outputs: Outputs, postprocessing: Any, labels: Sequence[str] = (), order: Sequence[str] = ()
+) -> List[Any]:
     """One answer per sample.
 
     Args:
         outputs: By name, shape and numbers in C order.
         postprocessing: That of ``processing.json``.
         labels: Names of the classes.
+        order: The names of the outputs as the network returns them; an engine may have them in another order.
 
     Returns:
-        :class:`ClassAnswer`, :class:`MaskAnswer`, or a list of boxes, by the kind of task.
+        :class:`ClassAnswer`, :class:`MaskAnswer`, or a list of :class:`BoxAnswer`, by the kind of task.
 
     Raises:
         Refusal: The bundle does not say what outputs mean, or they do not fit what it says; kind ``data``.
@@ -65,6 +85,9 @@ def answers_of(outputs: Outputs, postprocessing: Any, labels: Sequence[str] = ()
         return _classes(_only(outputs, 2), labels)
     if kind == "segmentation":
         return _masks(_only(outputs, 4), postprocessing)
+    if kind == "detection":
+        named = [outputs[name] for name in (order if sorted(order) == sorted(outputs) else outputs)]
+        return _boxes(named, postprocessing, labels)
     said = "of the kind {!r}".format(kind) if kind else "not given in processing.json"
     raise Refusal(
         "data", "what the outputs mean is {}, which this program does not know; use infer()".format(said)
@@ -104,6 +127,27 @@ def _classes(output: Tuple[Sequence[int], Sequence[float]], labels: Sequence[str
         label = labels[index] if index < len(labels) else str(index)
         found.append(ClassAnswer(index, label, confidence))
     return found
+
+
+def _boxes(
+    outputs: List[Tuple[Sequence[int], Sequence[float]]],
+    postprocessing: Dict[str, Any],
+    labels: Sequence[str],
+) -> List[Any]:
+    named = {"output_%d" % index: (list(shape), values) for index, (shape, values) in enumerate(outputs)}
+    try:
+        found = detections(named, postprocessing)
+    except (ValueError, KeyError) as error:
+        raise Refusal("data", "the outputs are not those of a detector: {}".format(error)) from error
+    return [
+        [
+            BoxAnswer(
+                (x0, y0, x1, y1), number, labels[number] if number < len(labels) else str(number), score
+            )
+            for x0, y0, x1, y1, score, number in objects
+        ]
+        for objects in found
+    ]
 
 
 def _masks(output: Tuple[Sequence[int], Sequence[float]], postprocessing: Mapping[str, Any]) -> List[Any]:
@@ -178,4 +222,6 @@ def told(answer: Any, labels: Sequence[str] = ()) -> Dict[str, Any]:
             for index in sorted(set(answer.classes))
         }
         return {"height": answer.height, "width": answer.width, "pixels": pixels}
+    if isinstance(answer, list):
+        return {"boxes": [dict(box._asdict()) for box in answer]}
     return dict(answer._asdict())

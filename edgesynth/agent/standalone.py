@@ -33,12 +33,15 @@ class BundledEngine(Engine):
     Attributes:
         labels: Names of the classes; none where the bundle has none.
         postprocessing: What is to be done with the outputs; ``None`` where the bundle does not say.
+        order: Names of the outputs, in the order in which the network returns them.
     """
 
     def __init__(self, folder: str, batch: int) -> None:
         super().__init__(os.path.join(folder, ENGINE), batch)
         self.labels = read_labels(folder)
-        self.postprocessing = read_processing(folder).get("postprocessing")
+        processing = read_processing(folder)
+        self.postprocessing = processing.get("postprocessing")
+        self.order = list(processing.get("outputs", ()))
 
     def answer(self, feed: Any) -> List[Any]:
         """What the network says of every sample: a ``ClassAnswer``, a ``MaskAnswer`` or boxes.
@@ -55,7 +58,7 @@ class BundledEngine(Engine):
             if not tensor.is_input:
                 data = memoryview(found[tensor.name]).tobytes()
                 outputs[tensor.name] = (tensor.shape, floats_of(type_of(tensor), data))
-        return answers_of(outputs, self.postprocessing, self.labels)
+        return answers_of(outputs, self.postprocessing, self.labels, self.order)
 
 
 def open_engine(folder: Optional[str] = None) -> BundledEngine:
@@ -101,7 +104,7 @@ def _tell_answers(engine: BundledEngine, outputs: List[Any], folder: str) -> Non
     for output in outputs:
         array = read_npy(output.path)
         found[output.name] = (array.shape, floats_of(array.descr, array.data))
-    answers = answers_of(found, engine.postprocessing, engine.labels)
+    answers = answers_of(found, engine.postprocessing, engine.labels, engine.order)
     masks = [answer for answer in answers if isinstance(answer, MaskAnswer)]
     for index, mask in enumerate(masks):
         with open(os.path.join(folder, "mask-{}.pgm".format(index)), "wb") as file:

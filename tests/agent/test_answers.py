@@ -69,3 +69,23 @@ def test_what_is_not_known_is_refused(outputs, postprocessing, said):
     with pytest.raises(Refusal) as refused:
         answers_of(outputs, postprocessing)
     assert said in refused.value.reason
+
+
+def test_boxes_are_named_and_told_as_json():
+    boxes = np.array([[[1, 2, 5, 6], [1, 2, 5, 6.2], [8, 8, 9, 9]]], np.float32)
+    scores = np.array([[[0.9, 0.1], [0.8, 0.1], [0.1, 0.7]]], np.float32)
+    outputs = {"output_0": numbers(boxes), "output_1": numbers(scores)}
+    postprocessing = {
+        **{"kind": "detection", "head": "decoded", "input_size": [10, 10], "score_threshold": 0.3},
+        **{"nms_iou": 0.6, "max_detections": 10, "classes": ["car", "dog"]},
+    }
+    # An engine may have its outputs in another order than the network.
+    turned = dict(reversed(outputs.items()))
+    (found,) = answers_of(turned, postprocessing, ["car", "dog"], order=["output_0", "output_1"])
+    assert [(box.label, box.number, box.box) for box in found] == [
+        ("car", 0, (1, 2, 5, 6)),
+        ("dog", 1, (8, 8, 9, 9)),
+    ]
+    assert [box["confidence"] for box in told(found)["boxes"]] == pytest.approx([0.9, 0.7])
+    with pytest.raises(Refusal, match="not those of a detector"):
+        answers_of({"output_0": numbers(boxes)}, postprocessing)
