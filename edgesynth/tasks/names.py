@@ -75,5 +75,7 @@ def _inner(path: tuple[str, ...]) -> tuple[str, ...]:
 def _closed(tree: dict[str, Any], numbered: re.Pattern[str]) -> Any:  # noqa: ANN401 - a tree
     """Tuples in place of dicts whose keys count from zero."""
     parts = {key: _closed(part, _NUMBER) if isinstance(part, dict) else part for key, part in tree.items()}
-    numbers = [int(key.removeprefix(f"{_SINGLE}_")) for key in parts if numbered.fullmatch(key)]
-    return tuple(parts.values()) if numbers == list(range(len(parts))) else parts
+    numbers = {int(key.removeprefix(f"{_SINGLE}_")): key for key in parts if numbered.fullmatch(key)}
+    if sorted(numbers) != list(range(len(parts))):
+        return parts
+    return tuple(parts[numbers[index]] for index in range(len(parts)))
