@@ -15,6 +15,8 @@ import pytest
 import edgesynth
 from tests.support import keypoints_task
 
+pytestmark = pytest.mark.slow
+
 JOB = """
 [prototype]
 name = "keypoints_task:DiscNet"
