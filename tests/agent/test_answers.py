@@ -1,11 +1,14 @@
 """What a bundle's program says of outputs is what the task would say of them."""
 
+import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from edgesynth.agent.answers import answers_of, floats_of, told
 from edgesynth.agent.errors import Refusal
@@ -89,3 +92,22 @@ def test_boxes_are_named_and_told_as_json():
     assert [box["confidence"] for box in told(found)["boxes"]] == pytest.approx([0.9, 0.7])
     with pytest.raises(Refusal, match="not those of a detector"):
         answers_of({"output_0": numbers(boxes)}, postprocessing)
+
+
+def test_by_hand_a_mask_becomes_a_picture_and_an_array(tmp_path, capsys):
+    from edgesynth.agent.inference import OutputFile
+    from edgesynth.agent.standalone import _tell_answers
+
+    logits = np.random.default_rng(0).normal(size=(2, 3, 6, 9)).astype(np.float32)
+    np.save(tmp_path / "output-0.npy", logits)
+    output = OutputFile("output", str(tmp_path / "output-0.npy"), logits.shape)
+    engine = SimpleNamespace(labels=["a", "b", "c"], postprocessing=SEGMENTATION, order=["output"])
+    _tell_answers(engine, [output], str(tmp_path))
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    masks = np.load(tmp_path / "masks.npy")
+    assert masks.shape == (2, 24, 36)
+    assert [line["sample"] for line in lines] == [0, 1]
+    assert lines[1]["pixels"]["b"] == (masks[1] == 1).sum()
+    with Image.open(tmp_path / "mask-1.pgm") as picture:
+        assert np.array_equal(np.asarray(picture), masks[1])
