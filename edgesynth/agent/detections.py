@@ -23,11 +23,11 @@ def detections(outputs: Mapping[str, Values], postprocessing: Dict[str, Any]) ->
     """Decode the outputs of a network and keep one box per object and class.
 
     Args:
-        outputs: By name, ``(shape, values)``: the shape, the batch first, and all values in one flat sequence,
-            the last axis fastest. Names that end in a number (``output_0``, ``output_1``, ...) are taken in the
-            order of the numbers, other names in the order of the dict.
-        postprocessing: What the bundle says: ``kind`` is ``detection``; ``head`` is ``centre`` or ``grid`` for
-            the raw outputs of a network, ``decoded`` for boxes and scores that it decoded itself;
+        outputs: By name, ``(shape, values)``: the shape, the batch first, and all values in one flat
+            sequence, the last axis fastest. Names that end in a number (``output_0``, ``output_1``, ...) are
+            taken in the order of the numbers, other names in the order of the dict.
+        postprocessing: What the bundle says: ``kind`` is ``detection``; ``head`` is ``centre`` or ``grid``
+            for the raw outputs of a network, ``decoded`` for boxes and scores that it decoded itself;
             ``input_size`` is height and width in pixels, the rest are thresholds.
 
     Returns:
