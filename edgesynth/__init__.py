@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edgesynth.errors import EdgesynthError
     from edgesynth.graph import Prototype
     from edgesynth.job import Job, load_job
-    from edgesynth.metrics import Metric, Provenance
+    from edgesynth.metrics import Metric, MetricKind, Provenance, register_metric
     from edgesynth.space import Architecture, Choice, Space, Switch, Width
     from edgesynth.synthesis import (
         GeneratorInquisitor,
@@ -46,6 +46,7 @@ __all__ = [
     "InformationDensity",
     "Job",
     "Metric",
+    "MetricKind",
     "NetScore",
     "Prototype",
     "Provenance",
@@ -63,6 +64,7 @@ __all__ = [
     "load_job",
     "load_profile",
     "open_device",
+    "register_metric",
     "synthesize",
 ]
 
@@ -74,6 +76,7 @@ _HOMES: Final = {
     "InformationDensity": "edgesynth.synthesis",
     "Job": "edgesynth.job",
     "Metric": "edgesynth.metrics",
+    "MetricKind": "edgesynth.metrics",
     "NetScore": "edgesynth.synthesis",
     "Prototype": "edgesynth.graph",
     "Provenance": "edgesynth.metrics",
@@ -90,6 +93,7 @@ _HOMES: Final = {
     "load_job": "edgesynth.job",
     "load_profile": "edgesynth.devices",
     "open_device": "edgesynth.devices",
+    "register_metric": "edgesynth.metrics",
     "synthesize": "edgesynth.synthesis",
 }
 

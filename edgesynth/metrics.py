@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import re
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final, Literal
 
-from edgesynth.errors import RequirementError
+from edgesynth.errors import InputError, RequirementError
 
-__all__ = ["METRICS", "SHARES", "Metric", "MetricKind", "Provenance", "metric_kind", "wilson_interval"]
+__all__ = [
+    "METRICS",
+    "SHARES",
+    "Metric",
+    "MetricKind",
+    "Provenance",
+    "metric_kind",
+    "own_metrics",
+    "register_metric",
+    "wilson_interval",
+]
 
 
 class Provenance(StrEnum):
@@ -32,6 +43,7 @@ class MetricKind:
         better: Whether more or less of it is wanted.
         source: ``task`` (needs data), ``network`` (computed from the graph) or ``device``.
         energy: Whether it needs a power counter.
+        share: Whether its values lie between 0 and 1 and people read them in percent.
     """
 
     name: str
@@ -40,16 +52,21 @@ class MetricKind:
     better: Literal["higher", "lower"]
     source: Literal["task", "network", "device"]
     energy: bool = False
+    share: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON form that runs keep, so that they can be read where no task defines the metric."""
+        return asdict(self)
 
 
 METRICS: Final[dict[str, MetricKind]] = {
     kind.name: kind
     for kind in (
-        MetricKind("accuracy", "accuracy", "", "higher", "task"),
-        MetricKind("miou", "mean IoU", "", "higher", "task"),
-        MetricKind("pixel_accuracy", "pixel accuracy", "", "higher", "task"),
-        MetricKind("map", "mAP@[.5:.95]", "", "higher", "task"),
-        MetricKind("map50", "mAP@.5", "", "higher", "task"),
+        MetricKind("accuracy", "accuracy", "", "higher", "task", share=True),
+        MetricKind("miou", "mean IoU", "", "higher", "task", share=True),
+        MetricKind("pixel_accuracy", "pixel accuracy", "", "higher", "task", share=True),
+        MetricKind("map", "mAP@[.5:.95]", "", "higher", "task", share=True),
+        MetricKind("map50", "mAP@.5", "", "higher", "task", share=True),
         MetricKind("macs", "MACs", "", "lower", "network"),
         MetricKind("parameters", "parameters", "", "lower", "network"),
         MetricKind("bytes", "weight bytes", "B", "lower", "network"),
@@ -74,10 +91,60 @@ METRICS: Final[dict[str, MetricKind]] = {
         MetricKind("memory_peak_bytes", "peak memory", "B", "lower", "device"),
     )
 }
-"""Every metric a requirement may bound, by name."""
+"""Every metric a requirement may bound, by name; :func:`register_metric` adds to them."""
 
-SHARES: Final = ("accuracy", "miou", "pixel_accuracy", "map50", "map")
+SHARES: Final[list[str]] = [kind.name for kind in METRICS.values() if kind.share]
 """Metrics between 0 and 1 that people read in percent."""
+
+_BUILT_IN: Final = frozenset(METRICS)
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def register_metric(kind: MetricKind) -> MetricKind:
+    """Make a metric of your own task known to requirements, job files, runs, tables and reports.
+
+    Call it where the task is defined, so that whoever imports the task knows the metric. The same
+    definition may be registered any number of times. What a task is scored by (``Task.metric``)
+    must be a share of which more is better; what a score has besides (``Score.others``) may be any.
+
+        register_metric(MetricKind("pck", "PCK@0.1", "", "higher", "task", share=True))
+
+    Args:
+        kind: With ``source="task"``: what networks cost and what devices measure is not for tasks to define.
+
+    Returns:
+        The kind.
+
+    Raises:
+        InputError: The name is no lower-case identifier or means something else already, or the kind cannot
+            be one of a task.
+    """
+    if not _NAME.fullmatch(kind.name):
+        raise InputError(
+            f"a metric's name has lower-case letters, digits and '_', got {kind.name!r}; choose e.g. 'pck'"
+        )
+    if kind.source != "task" or kind.energy:
+        raise InputError(
+            f"the metric {kind.name!r} is of a {kind.source}; only those of tasks can be registered, with "
+            "source='task'"
+        )
+    if kind.better not in ("higher", "lower") or not kind.label:
+        raise InputError(
+            f"the metric {kind.name!r} needs a label, and better='higher' or 'lower'; "
+            f"got {kind.label!r} and {kind.better!r}"
+        )
+    if METRICS.setdefault(kind.name, kind) != kind:
+        raise InputError(
+            f"the metric {kind.name!r} is already defined as {METRICS[kind.name]}; choose another name"
+        )
+    if kind.share and kind.name not in SHARES:
+        SHARES.append(kind.name)
+    return kind
+
+
+def own_metrics() -> tuple[MetricKind, ...]:
+    """The metrics that :func:`register_metric` added, in that order."""
+    return tuple(kind for name, kind in METRICS.items() if name not in _BUILT_IN)
 
 
 def metric_kind(name: str) -> MetricKind:
@@ -93,7 +160,9 @@ def metric_kind(name: str) -> MetricKind:
     except KeyError:
         near = difflib.get_close_matches(name, METRICS, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"known metrics: {', '.join(METRICS)}"
-        raise RequirementError(f"unknown metric {name!r}; {hint}") from None
+        raise RequirementError(
+            f"unknown metric {name!r}; {hint} (a task's own is made known by edgesynth.register_metric)"
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ PUBLIC = [
     "InformationDensity",
     "Job",
     "Metric",
+    "MetricKind",
     "NetScore",
     "Prototype",
     "Provenance",
@@ -38,6 +39,7 @@ PUBLIC = [
     "load_job",
     "load_profile",
     "open_device",
+    "register_metric",
     "synthesize",
 ]
 SOURCE = Path(edgesynth.__file__)

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 __all__ = ["detections"]
 
-Tensor = Tuple[List[int], Sequence[float]]
+Values = Tuple[List[int], Sequence[float]]
 Box = Tuple[float, float, float, float]
 Found = Tuple[float, float, float, float, float, int]
 Candidate = Tuple[float, int, int, Box]
@@ -19,7 +19,7 @@ _CANDIDATES = 300
 _TENSORS = {"centre": 3, "grid": 2}
 
 
-def detections(outputs: Mapping[str, Tensor], postprocessing: Dict[str, Any]) -> List[List[Found]]:
+def detections(outputs: Mapping[str, Values], postprocessing: Dict[str, Any]) -> List[List[Found]]:
     """Decode the outputs of a network and keep one box per object and class.
 
     Args:
@@ -56,14 +56,14 @@ def detections(outputs: Mapping[str, Tensor], postprocessing: Dict[str, Any]) ->
     return found
 
 
-def _ordered(outputs: Mapping[str, Tensor]) -> List[str]:
+def _ordered(outputs: Mapping[str, Values]) -> List[str]:
     names = list(outputs)
     numbers = [re.search(r"(\d+)$", name) for name in names]
     found = [(int(number.group(1)), name) for number, name in zip(numbers, names) if number]
     return [name for _, name in sorted(found)] if len(found) == len(names) else names
 
 
-def _checked(name: str, output: Tensor) -> Tensor:
+def _checked(name: str, output: Values) -> Values:
     shape, values = output
     count = 1
     for size in shape:
@@ -73,7 +73,7 @@ def _checked(name: str, output: Tensor) -> Tensor:
     return shape, values
 
 
-def _of_image(shape: List[int], values: Sequence[float], image: int) -> Tensor:
+def _of_image(shape: List[int], values: Sequence[float], image: int) -> Values:
     """The shape and values of one image of a batch."""
     count = len(values) // shape[0]
     return list(shape[1:]), values[image * count : (image + 1) * count]
@@ -91,7 +91,7 @@ def _softplus(value: float) -> float:
     return value if value > 20 else math.log1p(math.exp(value))
 
 
-def _raw(parts: List[Tensor], head: str, classes: int, postprocessing: Dict[str, Any]) -> List[Candidate]:
+def _raw(parts: List[Values], head: str, classes: int, postprocessing: Dict[str, Any]) -> List[Candidate]:
     """Candidates ``(score, order, class, box)`` of every level's cells."""
     each = _TENSORS[head]
     if not parts or len(parts) % each:
@@ -136,7 +136,7 @@ def _raw(parts: List[Tensor], head: str, classes: int, postprocessing: Dict[str,
     return found
 
 
-def _decoded(parts: List[Tensor], classes: int, postprocessing: Dict[str, Any]) -> List[Candidate]:
+def _decoded(parts: List[Values], classes: int, postprocessing: Dict[str, Any]) -> List[Candidate]:
     """Candidates of a network that decodes: boxes ``[n, 4]``, scores ``[n, classes]``."""
     if len(parts) != 2 or parts[0][0][1:] != [4] or parts[1][0] != [parts[0][0][0], classes]:
         raise ValueError(

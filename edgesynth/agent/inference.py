@@ -8,7 +8,7 @@ from edgesynth.agent.engine import Engine, Tensor
 from edgesynth.agent.errors import Refusal
 from edgesynth.agent.npy import Array, read_npy, write_npy
 
-__all__ = ["OutputFile", "infer_files"]
+__all__ = ["OutputFile", "infer_files", "type_of"]
 
 _DESCR = {
     "FLOAT": "<f4",
@@ -64,7 +64,7 @@ def infer_files(engine: Engine, inputs: Mapping[str, str], folder: str) -> List[
 
 
 def _read(tensor: Tensor, path: str) -> Array:
-    found, wanted = read_npy(path), _descr(tensor)
+    found, wanted = read_npy(path), type_of(tensor)
     if (found.descr, wanted) in _NARROWER:
         wide, narrow = _NARROWER[found.descr, wanted]
         try:
@@ -109,11 +109,16 @@ def _write(tensor: Tensor, parts: List[bytearray], path: str) -> OutputFile:
         if not shape:
             raise Refusal("data", "output {!r} has no batch; give one call's samples".format(tensor.name))
         shape = (shape[0] * len(parts),) + shape[1:]
-    write_npy(path, Array(_descr(tensor), shape, b"".join(parts)))
+    write_npy(path, Array(type_of(tensor), shape, b"".join(parts)))
     return OutputFile(tensor.name, path, shape)
 
 
-def _descr(tensor: Tensor) -> str:
+def type_of(tensor: Tensor) -> str:
+    """NumPy's name of a tensor's type.
+
+    Raises:
+        Refusal: NumPy has none; kind ``data``.
+    """
     if tensor.kind not in _DESCR:
         raise Refusal(
             "data", "{!r} is of the type {}, which no .npy file has".format(tensor.name, tensor.kind)

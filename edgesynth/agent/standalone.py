@@ -7,24 +7,61 @@ needs Python 3.6 and the board's own TensorRT and CUDA, and uses NumPy where tha
 
     engine = open_engine()                    # of the bundle beside this file
     outputs = engine.infer({"input": image})  # by name; one input needs no name
+    answers = engine.answer({"input": image})  # one per sample: a class, a mask or boxes, by the kind of task
 """
 
 import argparse
 import json
 import os
 import sys
-from typing import Any, List, Optional
+from typing import Any, Dict, List, Optional
 
+from edgesynth.agent.answers import MaskAnswer, answers_of, floats_of, told
 from edgesynth.agent.engine import Engine
 from edgesynth.agent.errors import Refusal
-from edgesynth.agent.inference import infer_files
+from edgesynth.agent.inference import infer_files, type_of
 from edgesynth.agent.manifest import ENGINE, MANIFEST, check_files, check_fit, read_manifest
+from edgesynth.agent.npy import Array, read_npy, write_npy
 from edgesynth.agent.places import model, soc
 
-__all__ = ["main", "open_engine", "read_labels"]
+__all__ = ["BundledEngine", "main", "open_engine", "read_labels", "read_processing"]
 
 
-def open_engine(folder: Optional[str] = None) -> Engine:
+class BundledEngine(Engine):
+    """The engine of a bundle, with what the bundle says of its outputs.
+
+    Attributes:
+        labels: Names of the classes; none where the bundle has none.
+        postprocessing: What is to be done with the outputs; ``None`` where the bundle does not say.
+        order: Names of the outputs, in the order in which the network returns them.
+    """
+
+    def __init__(self, folder: str, batch: int) -> None:
+        super().__init__(os.path.join(folder, ENGINE), batch)
+        self.labels = read_labels(folder)
+        processing = read_processing(folder)
+        self.postprocessing = processing.get("postprocessing")
+        self.order = list(processing.get("outputs", ()))
+
+    def answer(self, feed: Any) -> List[Any]:
+        """What the network says of every sample: a ``ClassAnswer``, a ``MaskAnswer`` or boxes.
+
+        Args:
+            feed: As for :meth:`Engine.infer`.
+
+        Raises:
+            Refusal: An input does not fit, or the bundle does not say what its outputs mean; kind ``data``.
+        """
+        found = self.infer(feed)
+        outputs = {}
+        for tensor in self.tensors:
+            if not tensor.is_input:
+                data = memoryview(found[tensor.name]).tobytes()
+                outputs[tensor.name] = (tensor.shape, floats_of(type_of(tensor), data))
+        return answers_of(outputs, self.postprocessing, self.labels, self.order)
+
+
+def open_engine(folder: Optional[str] = None) -> BundledEngine:
     """The engine of a bundle, loaded, if every file is whole and it was built for this board.
 
     Args:
@@ -40,16 +77,44 @@ def open_engine(folder: Optional[str] = None) -> Engine:
     manifest = read_manifest(place)
     check_fit(manifest, tensorrt.__version__, soc() or model() or "")
     check_files(place, manifest)
-    return Engine(os.path.join(place, ENGINE), int(manifest["batch"]))
+    return BundledEngine(place, int(manifest["batch"]))
 
 
 def read_labels(folder: Optional[str] = None) -> List[Any]:
     """Names of the classes in the order of the outputs; none where the bundle has none."""
+    return list(_read_json(folder, "labels.json", []))
+
+
+def read_processing(folder: Optional[str] = None) -> Dict[str, Any]:
+    """What goes into the network and what its outputs mean; empty where the bundle does not say."""
+    return dict(_read_json(folder, "processing.json", {}))
+
+
+def _read_json(folder: Optional[str], name: str, missing: Any) -> Any:
     place = folder or os.path.dirname(os.path.abspath(__file__))
-    if "labels.json" not in read_manifest(place)["files"]:
-        return []
-    with open(os.path.join(place, "labels.json"), "rb") as file:
-        return list(json.loads(file.read().decode()))
+    if name not in read_manifest(place)["files"]:
+        return missing
+    with open(os.path.join(place, name), "rb") as file:
+        return json.loads(file.read().decode())
+
+
+def _tell_answers(engine: BundledEngine, outputs: List[Any], folder: str) -> None:
+    """One line of JSON per sample; masks become grey pictures, and one array of all of them."""
+    found = {}
+    for output in outputs:
+        array = read_npy(output.path)
+        found[output.name] = (array.shape, floats_of(array.descr, array.data))
+    answers = answers_of(found, engine.postprocessing, engine.labels, engine.order)
+    masks = [answer for answer in answers if isinstance(answer, MaskAnswer)]
+    for index, mask in enumerate(masks):
+        with open(os.path.join(folder, "mask-{}.pgm".format(index)), "wb") as file:
+            file.write("P5 {} {} 255\n".format(mask.width, mask.height).encode() + mask.classes)
+    if masks:
+        shape = (len(masks), masks[0].height, masks[0].width)
+        data = b"".join(mask.classes for mask in masks)
+        write_npy(os.path.join(folder, "masks.npy"), Array("|u1", shape, data))
+    for index, answer in enumerate(answers):
+        print(json.dumps({"sample": index, **told(answer, engine.labels)}))
 
 
 def main(arguments: List[str]) -> int:
@@ -58,14 +123,23 @@ def main(arguments: List[str]) -> int:
     parser.add_argument("inputs", nargs="+", metavar="[NAME=]FILE.npy", help="one per input of the network")
     parser.add_argument("--out", default=".", metavar="FOLDER", help="where the outputs go")
     parser.add_argument(
+        "--answer",
+        action="store_true",
+        help="say what the outputs mean, a line of JSON per sample; masks go to mask-0.pgm and so on",
+    )
+    parser.add_argument(
         "--bundle", metavar="FOLDER", help="another bundle than that of this file, with " + MANIFEST
     )
     asked = parser.parse_args(arguments)
     try:
         engine = open_engine(asked.bundle)
         files = dict(text.rpartition("=")[::2] for text in asked.inputs)
-        for output in infer_files(engine, files, asked.out):
-            print("{} {} {}".format(output.name, "x".join(map(str, output.shape)), output.path))
+        outputs = infer_files(engine, files, asked.out)
+        if asked.answer:
+            _tell_answers(engine, outputs, asked.out)
+        else:
+            for output in outputs:
+                print("{} {} {}".format(output.name, "x".join(map(str, output.shape)), output.path))
         engine.close()
     except Refusal as refusal:
         print("runner.py: " + refusal.reason, file=sys.stderr)

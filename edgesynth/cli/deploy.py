@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgesynth.cli.data import DATA_HELP, read_data
 from edgesynth.cli.options import AsJson, Quiet, Wait
 from edgesynth.errors import DataError, InputError, RequirementsNotMet
 
@@ -51,10 +52,7 @@ def deploy(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(
-            "--data",
-            help="Real inputs to verify on: .npz (also labels), .npy, or a data set's name; int8 needs them.",
-        ),
+        typer.Option("--data", help=DATA_HELP),
     ] = None,
     labels: Annotated[
         Path | None, typer.Option("--labels", help="A file with the name of a class per line.")
@@ -94,6 +92,7 @@ def deploy(
     progress = open_progress(quiet=quiet)
     names = None if labels is None else _read_labels(labels)
     source, task = _source(network, seed)
+    known = read_data(data, source if isinstance(source, Path) and source.is_file() else None) or task
     with open_device(device, link, wait_s=wait_s) as board:
         done = deploy_network(
             source,
@@ -101,7 +100,7 @@ def deploy(
             name=name,
             precision=precision,
             batch=batch,
-            data=data or task,
+            data=known,
             shapes=None if not shape or not isinstance(source, Path) else read_shapes(shape, source),
             labels=names,
             module=read_module(model, network),

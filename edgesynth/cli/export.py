@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgesynth.cli.data import DATA_HELP, read_data
 from edgesynth.cli.options import AsJson, Quiet
 from edgesynth.errors import InputError, RequirementsNotMet
+from edgesynth.metrics import METRICS, SHARES
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,9 +37,7 @@ def export(
     precision: Annotated[str, typer.Option("--precision", help="fp32, fp16 or int8.")] = "fp32",
     data: Annotated[
         str | None,
-        typer.Option(
-            "--data", help="Real inputs: .npz (also labels), .npy, or a data set's name; int8 needs it."
-        ),
+        typer.Option("--data", help=DATA_HELP),
     ] = None,
     batch: Annotated[
         str | None,
@@ -76,7 +76,7 @@ def export(
             out,
             precision=precision,
             batch=_batch(batch),
-            data=data,
+            data=read_data(data, source),
             shapes=read_shapes(shape, source),
             module=read_module(model, network),
             must_build=check,
@@ -171,7 +171,7 @@ def delivery_rows(delivery: Delivery) -> Iterator[list[str]]:
     ]
     yield from _kept(written.kept)
     for index, tried in enumerate(written.calibrations):
-        score = "" if tried.metric is None else f", accuracy {100 * tried.metric:.1f} %"
+        score = "" if tried.metric is None else f", {_scored(delivery.metric_name, tried.metric)}"
         yield [
             "",
             "compared" if index else "calibration",
@@ -219,8 +219,18 @@ def verification_rows(report: VerifyReport, data: str) -> Iterator[list[str]]:
         first = report.divergence
         yield ["", "first", f"{first.node} ({first.operator}), error {first.error:.3g}"]
     if report.metric is not None and report.reference_metric is not None:
+        name = report.metric_name
         yield [
             "",
-            "accuracy",
-            f"{100 * report.metric:.1f} %, reference {100 * report.reference_metric:.1f} %",
+            METRICS[name].label if name in METRICS else "score",
+            f"{_value(name, report.metric)}, reference {_value(name, report.reference_metric)}",
         ]
+
+
+def _scored(name: str, value: float) -> str:
+    """A score with the name of its metric."""
+    return f"{METRICS[name].label if name in METRICS else 'score'} {_value(name, value)}"
+
+
+def _value(name: str, value: float) -> str:
+    return f"{100 * value:.1f} %" if name in SHARES else f"{value:.4g}"

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from edgesynth.metrics import METRICS, Metric
+from edgesynth.metrics import METRICS, SHARES, Metric
 
 if TYPE_CHECKING:
     from edgesynth.runs import NetworkRecord
@@ -23,17 +23,13 @@ _WIDE: Final = 220
 """Columns of a table that goes to a file, where nothing needs to wrap."""
 
 _COLUMNS: Final = (
-    "accuracy",
-    "miou",
-    "map50",
-    "map",
     "macs",
     "parameters",
     "netscore",
     "latency_ms",
     "inferences_per_joule",
 )
-"""Metrics the table of networks shows when they are known; what a requirement bounds is added."""
+"""Metrics the table of networks shows after the task's own; what a requirement bounds is added."""
 
 
 def write(text: str) -> None:
@@ -111,7 +107,9 @@ def print_networks(
     everyone = [*([prototype] if prototype else []), *records]
     figures = [_figures(record) for record in everyone]
     reference = figures[0] if prototype else {}
-    names = [name for name in dict.fromkeys((*_COLUMNS, *bounded)) if any(name in known for known in figures)]
+    quality = dict.fromkeys(name for known in figures for name in known if name in SHARES)
+    wanted = dict.fromkeys((*quality, *_COLUMNS, *bounded))
+    names = [name for name in wanted if any(name in known for known in figures)]
     columns = ["network", *(_heading(name, figures) for name in names), "requirements"]
     rows = [
         [_label(record), *(_cell(name, known, reference) for name in names), _verdict(record)]

@@ -78,6 +78,12 @@ class Delivery:
             refused += [f"TensorRT for RTX: {error}" for error in self.build.errors]
         return tuple(refused)
 
+    @property
+    def metric_name(self) -> str:
+        """What outputs were scored by; empty where nothing was known to score them by."""
+        score = None if self.samples is None else self.samples.score
+        return "" if score is None else score.name
+
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         parts = {
@@ -145,14 +151,14 @@ def deliver(
             scratch,
             precision=precision,
             data=calibration.data if calibration.real else None,
-            metric=calibration.metric,
+            metric=calibration.score,
         )
         found = preflight(scratch, profile, precision=precision)
         options: dict[str, Any] = {
             "precision": precision,
             "opset": export.opset,
             "batch": export.batch if isinstance(export.batch, int) else 0,
-            "metric": samples.metric,
+            "metric": samples.score,
         }
         delivery = Delivery(
             found,

@@ -267,10 +267,10 @@ class _Ready:
         known = self.samples.classes
         names = tuple(given or known)
         first = value_of(load_model(self.export.path).graph.output[0].type).shape or ()
-        if names and first and isinstance(first[-1], int) and first[-1] != len(names):
-            if given is None:
-                return ()  # what the network puts out is no score per class
-            raise InputError(f"there are {len(names)} labels for {first[-1]} outputs; give one for each")
+        # A task says itself what its classes are; without one they are the last axis of the outputs.
+        count = len(known) or (first[-1] if first and isinstance(first[-1], int) else len(names))
+        if names and count != len(names):
+            raise InputError(f"there are {len(names)} labels for {count} outputs; give one for each")
         for index, (name, other) in enumerate(zip(names, known, strict=False)):
             if name != other:
                 raise InputError(
@@ -308,7 +308,7 @@ class _Ready:
         """Fetch the engine, and write it and all that belongs to it to a folder."""
         export, recipe = self.export, self.source.parent / RECIPE_FILE
         generated = self.source.name == NETWORK and recipe.is_file()
-        texts: dict[str, Any] = {"processing.json": self._processing()}
+        texts: dict[str, Any] = {"processing.json": self._processing(labels)}
         if done.measurement is not None:
             texts["measurements.json"] = done.measurement.to_json()
         if labels:
@@ -334,7 +334,7 @@ class _Ready:
             }
             return write_bundle(folder, name, key, device=self.device.profile.name, files=files, texts=texts)
 
-    def _processing(self) -> dict[str, Any]:
+    def _processing(self, labels: Sequence[str]) -> dict[str, Any]:
         """What goes into the engine and what comes out, for whoever writes the program around it."""
         runner = OnnxRunner(self.export.path)
         inputs = {name: {"type": kind, "shape": list(shape)} for name, (kind, shape) in runner.inputs.items()}
@@ -343,8 +343,18 @@ class _Ready:
             "normalisation": self.samples.normalisation,
             "normalisation_means": "(scale * stored - mean) / std per channel, before the input",
             "outputs": list(runner.outputs),
+            "postprocessing": self._postprocessing(labels),
             "verified_on": self.delivery.data,
         }
+
+    def _postprocessing(self, labels: Sequence[str]) -> Mapping[str, Any] | None:
+        """What the task says, or what names of classes say of the only output ``[batch, classes]``."""
+        if self.samples.postprocessing is not None:
+            return self.samples.postprocessing
+        outputs = [value_of(value.type).shape or () for value in load_model(self.export.path).graph.output]
+        if labels and len(outputs) == 1 and len(outputs[0]) == 2:
+            return {"kind": "classification", "axis": 1}
+        return None
 
 
 def _built(engine: EngineOnBoard) -> str:

@@ -53,7 +53,7 @@ def verify_engine(
         engine: On it.
         export: What the engine was built from.
         reference: The FP32 file that was exported, run by ONNX Runtime on this machine.
-        samples: Inputs, and labels where they are known.
+        samples: Inputs, and what is true of them where that is known.
 
     Returns:
         The report. An engine that crashes or hangs is one that differs.
@@ -77,7 +77,7 @@ def verify_engine(
         found = run_engine(device, engine.plan, engine.batch, chosen.data)
     except BuildFailed as failure:
         return dataclasses.replace(report, problems=(f"it does not run: {failure.reason}",))
-    report = verify_outputs(report, expected, found, metric=chosen.metric)
+    report = verify_outputs(report, expected, found, metric=chosen.score)
     wrong = [check for check in report.outputs if check.problem]
     if wrong and engine.runner == "tensorrt":
         first = next((check.bad_sample for check in wrong if check.bad_sample is not None), 0)

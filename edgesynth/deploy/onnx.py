@@ -25,6 +25,7 @@ from edgesynth.deploy.runners import first_line, load_runtime
 from edgesynth.errors import InputError, TraceError
 from edgesynth.runs.atomic import write_atomic
 from edgesynth.runs.faults import disk_faults
+from edgesynth.tasks.names import output_names as structure_names
 
 if TYPE_CHECKING:
     import onnx as onnx_types
@@ -126,7 +127,8 @@ def export_onnx(
         path: The file to write; its folder is made when missing.
         opset: The operator set wanted; checked in the written file.
         input_names: One per input; ``input`` or ``input_0``, ``input_1``... by default.
-        output_names: One per output tensor; ``output`` or ``output_0``... by default.
+        output_names: One per output tensor; by default those of :func:`edgesynth.tasks.names.output_names`,
+            which say where each is in a nest: ``output``, ``output_0``..., or the keys of a dict.
         dynamic_batch: Leave axis 0 of every input and output free.
 
     Raises:
@@ -137,9 +139,11 @@ def export_onnx(
     target = Path(path)
     inputs = (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)
     with _evaluating(module):
-        leaves, nested = _outputs_of(module, inputs)
+        outputs = _outputs_of(module, inputs)
+        leaves, nested = _leaves(outputs), _is_nested(outputs)
         names_in = _names(input_names, "input", len(inputs))
-        names_out = _names(output_names, "output", len(leaves))
+        told = output_names if output_names is not None else structure_names(outputs, names_in)
+        names_out = _names(told, "output", len(leaves))
         axes = {name: {0: "batch"} for name in (*names_in, *names_out)} if dynamic_batch else None
         with disk_faults(target), tempfile.TemporaryDirectory() as folder:
             scratch = Path(folder) / target.name
@@ -221,7 +225,7 @@ def compare_with_runtime(
             f"ONNX Runtime cannot run {source.name} on inputs of shape {shapes}: {first_line(error)}"
         ) from error
     with _evaluating(module):
-        expected, _ = _outputs_of(module, tensors)
+        expected = _leaves(_outputs_of(module, tensors))
     if len(expected) != len(found):
         raise InputError(f"{source.name} has {len(found)} outputs, the network has {len(expected)}")
     errors = []
@@ -255,7 +259,7 @@ def evaluate(module: nn.Module, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         TraceError: It cannot run on these inputs, or returns what is no tensor.
     """
     with _evaluating(module):
-        return _outputs_of(module, tuple(inputs))[0]
+        return _leaves(_outputs_of(module, tuple(inputs)))
 
 
 class _Flattened(nn.Module):
@@ -279,20 +283,22 @@ def _leaves(outputs: object) -> tuple[Tensor, ...]:
     raise TraceError(f"forward returned a {type(outputs).__name__}; ONNX outputs must be tensors")
 
 
-def _outputs_of(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], bool]:
-    """Run once; give the output tensors in order, and whether they came nested."""
+def _outputs_of(module: nn.Module, inputs: tuple[Tensor, ...]) -> object:
+    """Run once; give what it returns."""
     try:
         with torch.no_grad():
-            outputs = module(*inputs)
+            return module(*inputs)
     except Exception as error:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)
         raise TraceError(
             f"{type(module).__name__} fails on inputs of shape {shapes}: {first_line(error)}"
         ) from error
-    flat = isinstance(outputs, Tensor) or (
-        type(outputs) is tuple and all(isinstance(item, Tensor) for item in outputs)
-    )
-    return _leaves(outputs), not flat
+
+
+def _is_nested(outputs: object) -> bool:
+    """Whether outputs are anything else than what ONNX knows: a tensor, or a tuple of tensors."""
+    flat = type(outputs) is tuple and all(isinstance(item, Tensor) for item in outputs)
+    return not flat and not isinstance(outputs, Tensor)
 
 
 def _names(given: Sequence[str] | None, stem: str, count: int) -> tuple[str, ...]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesynth.deploy.quantisation import Metric
+from edgesynth.deploy.judging import ClassScore, TaskScore
 from edgesynth.deploy.runners import NUMPY_TYPES, Arrays, first_line
 from edgesynth.errors import DataError, InputError
 
@@ -23,6 +24,10 @@ Inputs = Mapping[str, tuple[str, tuple[int | str | None, ...]]]
 """Element type and shape of each input, as ONNX Runtime gives them."""
 
 _LABELS: Final = "labels"
+_FEWEST: Final = 32
+"""Samples of a task that are taken however large they are."""
+_MOST_NUMBERS: Final = 1 << 27
+"""Of inputs that are held at once: half a gigabyte."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +37,21 @@ class Samples:
     Attributes:
         data: By input, axis 0 the batch.
         source: Where they are from, for tables.
-        labels: Class indices, one per sample; ``None`` when they are not known.
+        score: Judges outputs by what is true of the samples; ``None`` when that is not known.
         real: Whether they are the user's own, and not generated.
-        classes: Names of the classes that labels count; none when they are not known.
+        classes: Names of the classes that outputs are about; none when they are not known.
         normalisation: What was done to each channel: ``(scale * stored - mean) / std``, as JSON; ``None``
             when it is not known.
+        postprocessing: What is to be done with the outputs, as JSON; ``None`` when the task does not say.
     """
 
     data: Arrays
     source: str
-    labels: NDArray[Any] | None = None
+    score: ClassScore | TaskScore | None = field(default=None, repr=False)
     real: bool = True
     classes: tuple[str, ...] = ()
     normalisation: Mapping[str, Any] | None = None
+    postprocessing: Mapping[str, Any] | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.data.values())))
@@ -70,32 +77,16 @@ class Samples:
     def part(self, start: int, end: int) -> Samples:
         """Some of them."""
         data = {name: value[start:end] for name, value in self.data.items()}
-        return replace(self, data=data, labels=None if self.labels is None else self.labels[start:end])
-
-    @property
-    def metric(self) -> Metric | None:
-        """Accuracy of the first output; ``None`` without labels."""
-        labels = self.labels
-        if labels is None:
-            return None
-
-        def accuracy(outputs: Mapping[str, NDArray[Any]]) -> float:
-            first = next(iter(outputs.values()))
-            if first.ndim != 2 or len(first) != len(labels):
-                raise InputError(
-                    f"labels are for outputs [samples, classes], the first one has shape {first.shape}"
-                )
-            return float(np.mean(np.argmax(first, axis=1) == labels))
-
-        return accuracy
+        return replace(self, data=data, score=None if self.score is None else self.score.part(start, end))
 
 
 def load_samples(source: str | Task, inputs: Inputs, limit: int) -> Samples:
     """Read inputs.
 
     Args:
-        source: An ``.npz`` file with one array per input and perhaps ``labels``, an ``.npy`` file for the
-            only input, or a task or the name of a data set, whose validation data are taken.
+        source: An ``.npz`` file with one array per input and perhaps ``labels`` of classes, an ``.npy`` file
+            for the only input, or a task or the name of a data set, whose validation data are taken and
+            whose judge scores the outputs.
         inputs: What the network takes.
         limit: The most samples to take.
 
@@ -119,7 +110,10 @@ def load_samples(source: str | Task, inputs: Inputs, limit: int) -> Samples:
     labels = arrays.pop(_LABELS, None)
     if len(arrays) == len(inputs) == 1:
         arrays = {next(iter(inputs)): next(iter(arrays.values()))}
-    return _fitted(arrays, labels, path.name, inputs, limit)
+    samples = _fitted(arrays, labels, path.name, inputs, limit)
+    if labels is None:
+        return samples
+    return replace(samples, score=ClassScore(np.asarray(labels)[:limit].reshape(-1)))
 
 
 def generated_samples(inputs: Inputs, count: int) -> Samples:
@@ -140,19 +134,23 @@ def generated_samples(inputs: Inputs, count: int) -> Samples:
 
 
 def _of_task(source: str | Task, inputs: Inputs, limit: int) -> Samples:
-    from edgesynth.tasks import load_task
+    from edgesynth.tasks import Postprocessed, load_task
 
     if len(inputs) != 1:
         raise InputError(f"the network has {len(inputs)} inputs; give a .npz file with one array each")
     task = load_task(source) if isinstance(source, str) else source
+    pixels = max(1, math.prod(task.input_shape))
+    limit = min(limit, max(_FEWEST, _MOST_NUMBERS // pixels))
     batch = next(iter(task.batches("validation", batch_size=limit, shuffle=True, limit=limit)))
     data = {next(iter(inputs)): batch.inputs.numpy()}
-    samples = _fitted(data, np.asarray(batch.targets), task.name, inputs, limit)
+    samples = _fitted(data, None, task.name, inputs, limit)
     normalisation = getattr(task, "normalization", None)
     return replace(
         samples,
+        score=TaskScore(task, batch),
         classes=tuple(task.classes),
         normalisation=None if normalisation is None else normalisation.to_json(),
+        postprocessing=dict(task.postprocessing) if isinstance(task, Postprocessed) else None,
     )
 
 
@@ -181,4 +179,4 @@ def _fitted(
                 f"{source}: {value.dtype} {found} does not fit the input {name!r}, {kind} {list(shape)}"
             )
         data[name] = np.ascontiguousarray(value[:limit].astype(NUMPY_TYPES.get(kind, value.dtype)))
-    return Samples(data, source, None if labels is None else np.asarray(labels)[:limit].reshape(-1))
+    return Samples(data, source)

@@ -14,7 +14,10 @@ RUNNER: Final = "runner.py"
 """Its name in a bundle."""
 
 _SOURCE: Final = Path(__file__).resolve().parents[1] / "agent"
-_MODULES: Final = ("errors", "places", "cuda", "engine", "npy", "inference", "manifest", "standalone")
+_MODULES: Final = (
+    *("errors", "places", "cuda", "engine", "npy", "inference", "detections", "answers", "manifest"),
+    "standalone",
+)
 _OWN: Final = "edgesynth.agent"
 
 

@@ -95,6 +95,7 @@ class VerifyReport:
         divergence: The first node that goes wrong, where it could be found.
         metric: The task's score of the file's outputs; ``None`` without labels.
         reference_metric: The reference's.
+        metric_name: What the score is; empty where the caller's own has no name.
     """
 
     file: str
@@ -108,6 +109,7 @@ class VerifyReport:
     divergence: Divergence | None = None
     metric: float | None = None
     reference_metric: float | None = None
+    metric_name: str = ""
 
     def __bool__(self) -> bool:
         return bool(self.outputs) and not self.failures
@@ -214,7 +216,12 @@ def verify_outputs(
         if scores[0] is not None and scores[1] is not None and scores[0] < scores[1] - metric_drop:
             problems.append(f"the task's score fell from {scores[1]:.4g} to {scores[0]:.4g}")
     return replace(
-        report, outputs=outputs, problems=tuple(problems), metric=scores[0], reference_metric=scores[1]
+        report,
+        outputs=outputs,
+        problems=tuple(problems),
+        metric=scores[0],
+        reference_metric=scores[1],
+        metric_name=str(getattr(metric, "name", "")),
     )
 
 

@@ -94,7 +94,7 @@ class Job:
         wanted = {key: value for key, value in changes.items() if value is not None}
         tables = self.tables.model_dump(mode="json", exclude_none=True)
         tables["synthesis"] |= wanted
-        return Job(validate(tables, "the command line"), self.folder)
+        return Job(validate(tables, "the command line", self.folder), self.folder)
 
     def build_task(self) -> Task:
         """Open the data.
@@ -212,7 +212,8 @@ class Job:
         Raises:
             JobError: They do not validate.
         """
-        return cls(validate(data, "the run's job"), Path(folder).resolve())
+        place = Path(folder).resolve()
+        return cls(validate(data, "the run's job", place), place)
 
 
 def _check_kind(name: str, task: Task) -> None:

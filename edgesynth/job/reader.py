@@ -55,7 +55,7 @@ def parse_job(text: str, *, folder: Path, label: str = "job") -> Job:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise JobError(f"{label} is not valid TOML: {error}") from error
-    return Job(validate(data, label), folder.resolve())
+    return Job(validate(data, label, folder.resolve()), folder.resolve())
 
 
 def _neighbour(path: Path) -> str:

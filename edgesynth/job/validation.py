@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -12,7 +13,9 @@ from pydantic_core import ErrorDetails
 
 from edgesynth.errors import EdgesynthError, JobError
 from edgesynth.job import relative
+from edgesynth.job.reference import is_reference, load_reference
 from edgesynth.job.tables import JobTables
+from edgesynth.metrics import METRICS
 
 __all__ = ["validate"]
 
@@ -36,8 +39,13 @@ _NEAR: Final = 0.5
 """How alike two names must be for one to be suggested for the other."""
 
 
-def validate(data: Mapping[str, Any], label: str) -> JobTables:
+def validate(data: Mapping[str, Any], label: str, folder: Path) -> JobTables:
     """Check parsed tables.
+
+    Args:
+        data: The tables.
+        label: What messages call them.
+        folder: Where the user's modules are looked up.
 
     Raises:
         JobError: Every fault found, one per line.
@@ -48,6 +56,9 @@ def validate(data: Mapping[str, Any], label: str) -> JobTables:
     except ValidationError as error:
         faults = dict.fromkeys(_told(fault, data) for fault in error.errors() if not _is_echo(fault, data))
         raise JobError("\n".join(f"{label}: {fault}" for fault in faults)) from error
+    if is_reference(tables.task.data) and not METRICS.keys() >= tables.requirements.keys():
+        # A metric of the user's own is known once the module that defines the task is imported.
+        load_reference(tables.task.data, folder)
     _check_requirements(tables.requirements, label)
     return tables
 

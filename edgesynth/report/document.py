@@ -12,6 +12,7 @@ from typing import Any
 from edgesynth.errors import EdgesynthError
 from edgesynth.metrics import METRICS, Provenance
 from edgesynth.report import formatting, plots
+from edgesynth.report.answers import answer_section
 from edgesynth.report.job_text import job_text
 from edgesynth.report.plots.layers import LayerPair, pair_layers
 from edgesynth.report.summary import (
@@ -128,6 +129,7 @@ def _content(run: Run) -> dict[str, Any]:
         "requirements": requirement_rows(records),
         "unjudged": _bounds(manifest),
         "pareto": _present(plots.pareto_plot(records, quality, cost) for cost in _PARETO),
+        "answers": answer_section(run, records, chosen),
         "predicted": any(m.provenance is Provenance.PREDICTED for r in records for m in r.metrics.values()),
         "history": plots.history_panels(
             cycles, quality, prototype.metrics if prototype else {}, _provenance_of(records)

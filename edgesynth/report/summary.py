@@ -159,8 +159,8 @@ def summary_table(run: Run) -> list[SummaryRow]:
 def quality_metric(records: Iterable[NetworkRecord]) -> str:
     """The name of the task's metric in these records; ``accuracy`` when there are none."""
     for record in records:
-        for name in SHARES:
-            if name in record.metrics or name in record.test_metrics:
+        for name in (*record.metrics, *record.test_metrics):
+            if name in SHARES:
                 return name
     return "accuracy"
 

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
 
 from edgesynth.closing import Closing
 from edgesynth.errors import EdgesynthError, RunError
+from edgesynth.metrics import MetricKind, register_metric
 from edgesynth.runs.atomic import TEMPORARY, dump_json, sync_folder, write_json_atomic
 from edgesynth.runs.checkpoint import Checkpoint, CheckpointFolder
 from edgesynth.runs.faults import disk_faults
 from edgesynth.runs.lock import WriterLock
+from edgesynth.runs.pictures import PICTURES
 from edgesynth.runs.records import CycleRecord, NetworkRecord, Role
 from edgesynth.runs.store import Store
 
@@ -118,6 +120,7 @@ class Run(Closing):
         lock = WriterLock(path / _LOCK) if write else None
         try:
             run = cls(path, Store(path / _STORE, write=write), lock)
+            run._learn_metrics()
             if write:
                 run._sweep()
         except BaseException:
@@ -279,10 +282,19 @@ class Run(Closing):
             raise RunError(f"{self.path} is open for reading only; open it with write=True")
         return self._store
 
+    def _learn_metrics(self) -> None:
+        """Metrics of a user's task are defined in code that need not be here when a run is read."""
+        for known in self.manifest.get("metrics") or ():
+            try:
+                register_metric(MetricKind(**known))
+            except (TypeError, EdgesynthError) as error:
+                raise RunError(f"the run in {self.path} has a metric that cannot be read: {error}") from error
+
     def _sweep(self) -> None:
         self._checkpoints.sweep(self._store.checkpoints())
-        for leftover in (self.path / "networks").glob(f"*/.*{TEMPORARY}"):
-            leftover.unlink()
+        for folder in ("networks/*", PICTURES):
+            for leftover in self.path.glob(f"{folder}/.*{TEMPORARY}"):
+                leftover.unlink()
 
     def _decoded(self, decode: Callable[[dict[str, Any]], Record], data: dict[str, Any]) -> Record:
         try:

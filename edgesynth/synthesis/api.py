@@ -12,18 +12,20 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from edgesynth.devices import Device
-from edgesynth.errors import RequirementError, RequirementsNotMet, RunError
+from edgesynth.errors import EdgesynthError, RequirementError, RequirementsNotMet, RunError
 from edgesynth.graph import Prototype, versions
-from edgesynth.metrics import METRICS
+from edgesynth.metrics import METRICS, metric_kind, own_metrics
 from edgesynth.progress import NullProgress, Progress
 from edgesynth.runs import NetworkRecord, Run, write_atomic
+from edgesynth.runs.details import write_details
 from edgesynth.runs.faults import disk_faults
 from edgesynth.synthesis.cycle import Synthesizer
-from edgesynth.synthesis.evaluation import DERIVED, computed_metrics
+from edgesynth.synthesis.evaluation import DERIVED, computed_metrics, quality_metrics
 from edgesynth.synthesis.generator import Generator, Polish
+from edgesynth.synthesis.illustration import NETWORKS, details_of, illustrate
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.settings import SynthesisSettings
-from edgesynth.tasks import Task, TrainingPlan, fit
+from edgesynth.tasks import Score, Task, TrainingPlan, fit
 
 __all__ = ["Result", "load_generator", "synthesize", "train_prototype"]
 
@@ -188,6 +190,12 @@ def check_obtainable(metrics: Iterable[str], task: Task, device: Device | None) 
     Raises:
         RequirementError: Names the metric, and what would give it.
     """
+    own = metric_kind(task.metric)
+    if own.source != "task" or own.better != "higher" or not own.share:
+        raise RequirementError(
+            f"{task.name} is scored by {own.name}, which is no share of which more is better; NetScore and "
+            "the generator need one between 0 and 1, e.g. the share of samples whose error is small enough"
+        )
     for name in metrics:
         kind = METRICS[name]
         if kind.source == "task" and name not in {task.metric, *DERIVED}:
@@ -234,6 +242,7 @@ def _circumstances(prototype: Prototype, task: Task, device: Device | None) -> d
         "prototype": {"name": prototype.name, "structure": prototype.structure_hash},
         "data": description.to_json() if description is not None else {"name": task.name},
         "device": {"name": device.profile.name, "link": device.link.name} if device else {},
+        "metrics": [kind.to_json() for kind in own_metrics()],
         "versions": versions(),
     }
 
@@ -288,41 +297,67 @@ def _reported(synthesizer: Synthesizer, run_dir: Path) -> Result:
 def _report(synthesizer: Synthesizer, run_dir: Path, progress: Progress) -> Result:
     """Evaluate the prototype, draw the networks to report, test them, and keep their files."""
     run, settings, requirements = synthesizer.run, synthesizer.settings, synthesizer.requirements
-    generator = _generator(synthesizer)
+    generator, task = _generator(synthesizer), synthesizer.task
     evaluator, prototype = synthesizer.evaluator, synthesizer.prototype
     whole = evaluator.evaluate(
-        prototype.largest(),
-        prototype.module.eval(),
-        limit=synthesizer.task.size("validation"),
-        thorough=True,
+        prototype.largest(), prototype.module.eval(), limit=task.size("validation"), thorough=True
     )
+    score = task.score(prototype.module, "test")
     prototype_record = whole.record(
         "prototype",
         "prototype",
         requirements,
-        test_metrics=evaluator.quality(prototype.module, whole.cost, "test"),
+        test_metrics=quality_metrics(score.metric, whole.cost),
+        files=_details(run, "prototype", score, task),
     )
     run.record_network(prototype_record)
     records: list[NetworkRecord] = []
+    shown: dict[str, nn.Module] = {"prototype": prototype.module}
     shortfall = ""
     with progress.phase("draw networks from unseen seeds", settings.networks) as phase:
         try:
             for network in generator.draw(settings.networks):
                 tested = generator.tested(network)
-                folder = run.path_for("network", f"{tested.seed}-{tested.key}")
-                files = tested.save(folder)
+                name = f"{tested.seed}-{tested.key}"
+                folder = run.path_for("network", name)
+                files = {
+                    kind: str((folder / file).relative_to(run_dir))
+                    for kind, file in tested.save(folder).items()
+                }
                 record = tested.evaluation.record(
                     tested.key,
                     "generated",
                     requirements,
                     seed=tested.seed,
                     test_metrics=tested.test_metrics,
-                    files={kind: str((folder / name).relative_to(run_dir)) for kind, name in files.items()},
+                    files={**files, **_details(run, name, tested.test_score, task)},
                 )
                 run.record_network(record)
                 records.append(record)
+                if len(shown) <= NETWORKS:
+                    shown[f"seed {tested.seed}"] = tested.module
                 phase.advance()
         except RequirementsNotMet as error:
             shortfall = str(error)
-            run.event(shortfall)
+        _illustrate(run, task, shown)
+    if shortfall:
+        run.event(shortfall)
     return Result(generator, prototype_record, tuple(records), requirements, run_dir, shortfall)
+
+
+def _details(run: Run, name: str, score: Score | None, task: Task) -> dict[str, str]:
+    """Keep what else a test score says; the file by its kind, as records name it."""
+    if score is None:
+        return {}
+    path = write_details(run.path_for("network", name), details_of(score, task.classes))
+    return {"details": str(path.relative_to(run.path))}
+
+
+def _illustrate(run: Run, task: Task, networks: Mapping[str, nn.Module]) -> None:
+    """Draw pictures; a fault of the user's own drawing must not cost them the run."""
+    try:
+        illustrate(task, networks, run.path)
+    except EdgesynthError:
+        raise
+    except Exception as error:
+        run.event(f"no pictures: {task.name} cannot draw its answers: {type(error).__name__}: {error}")

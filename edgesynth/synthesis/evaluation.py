@@ -22,7 +22,7 @@ from edgesynth.synthesis.performance import InformationDensity, NetScore
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.tasks import Batch, Split, Task, recalibrate_
 
-__all__ = ["ComputedCosts", "Evaluation", "Evaluator", "computed_metrics"]
+__all__ = ["ComputedCosts", "Evaluation", "Evaluator", "computed_metrics", "quality_metrics"]
 
 
 def computed_metrics(cost: Cost) -> dict[str, Metric]:
@@ -74,6 +74,11 @@ def derived_metrics(quality: Metric, computed: Mapping[str, Metric]) -> dict[str
             quality, name=function.name, value=value, interval=(ends[0], ends[1]) if ends else None
         )
     return derived
+
+
+def quality_metrics(quality: Metric, cost: Cost) -> dict[str, Metric]:
+    """The task's metric, and what follows from it and the cost."""
+    return {quality.name: quality, **derived_metrics(quality, computed_metrics(cost))}
 
 
 @dataclass(frozen=True)
@@ -211,8 +216,7 @@ class Evaluator:
             split: Where quality is measured.
             limit: Samples of that split; ``None`` uses all.
         """
-        quality = self.task.score(module, split, limit=limit).metric
-        return {quality.name: quality, **derived_metrics(quality, computed_metrics(cost))}
+        return quality_metrics(self.task.score(module, split, limit=limit).metric, cost)
 
     def evaluate(
         self,

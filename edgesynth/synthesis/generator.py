@@ -14,10 +14,10 @@ from edgesynth.errors import RequirementError, RequirementsNotMet
 from edgesynth.graph import Cost, Prototype, Recipe, save_network
 from edgesynth.metrics import Metric
 from edgesynth.space import Architecture
-from edgesynth.synthesis.evaluation import Evaluation, Evaluator
+from edgesynth.synthesis.evaluation import Evaluation, Evaluator, quality_metrics
 from edgesynth.synthesis.pair import GeneratorInquisitor
 from edgesynth.synthesis.requirements import Judgement, Requirements
-from edgesynth.tasks import Task, TeacherCache, TrainingPlan, fit
+from edgesynth.tasks import Score, Task, TeacherCache, TrainingPlan, fit
 
 __all__ = ["GeneratedNetwork", "Generator", "Polish"]
 
@@ -50,6 +50,7 @@ class GeneratedNetwork:
         judgement: Verdict per requirement.
         example_input: One batch of the shape it takes.
         test_metrics: Quality on test data; empty until asked for.
+        test_score: The score behind it, with everything that the task's judge found.
     """
 
     seed: int
@@ -60,6 +61,7 @@ class GeneratedNetwork:
     judgement: Judgement
     example_input: tuple[Tensor, ...] = field(repr=False)
     test_metrics: Mapping[str, Metric] = field(default_factory=dict)
+    test_score: Score | None = field(default=None, repr=False)
 
     @property
     def architecture(self) -> Architecture:
@@ -241,4 +243,5 @@ class Generator:
 
     def tested(self, network: GeneratedNetwork) -> GeneratedNetwork:
         """The same network with its test metrics: report them, never select by them."""
-        return replace(network, test_metrics=self.evaluator.quality(network.module, network.cost, "test"))
+        score = self.task.score(network.module, "test")
+        return replace(network, test_metrics=quality_metrics(score.metric, network.cost), test_score=score)

@@ -90,6 +90,8 @@ def test_a_network_is_built_verified_and_installed(here, tx2, network, data, tmp
         ["FP16"],
     )
     assert json.loads((bundle.folder / "labels.json").read_text()) == list(CLASSES)
+    processing = json.loads((bundle.folder / "processing.json").read_text())
+    assert processing["postprocessing"] == {"kind": "classification", "axis": 1}
     proof = json.loads((bundle.folder / "verification.json").read_text())
     assert proof["engine"]["passed"] is True
     assert proof["export"]["passed"] is True

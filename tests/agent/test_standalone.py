@@ -160,3 +160,31 @@ def test_numpy_arrays_come_out_where_numpy_is(board, network):
     done = start(board, "-c", code)
 
     assert done.stdout.split(maxsplit=2) == ["ndarray", "float32", "(2, 6)\n"], done.stderr
+
+
+def test_it_says_what_the_outputs_mean(release, bundle):
+    """By hand and in a program; a bundle that does not say is told apart."""
+    data = feed(2)
+    for name, value in data.items():
+        np.save(release.root / f"home/{name}.npy", value)
+    command = (bundle / "runner.py", "image=image.npy", "index=index.npy", "--answer")
+    unknown = start(release, *command)
+    assert unknown.returncode == 1
+    assert "not given in processing.json" in unknown.stderr
+
+    text = json.dumps(
+        {
+            "outputs": ["sum", "relu"],
+            "postprocessing": {"kind": "classification", "axis": 1},
+        }
+    )
+    (bundle / "processing.json").write_text(text)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["files"]["processing.json"] = {
+        "bytes": len(text),
+        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+    }
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    refused = start(release, *command)
+    assert "one output with 2 axes is needed; there are sum 2x6, relu 2x6" in refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import math
 import random
 from dataclasses import replace
 from pathlib import Path
 
+from PIL import Image
+
 from edgesynth.metrics import Metric, Provenance, wilson_interval
 from edgesynth.runs import CycleRecord, LayerRecord, NetworkRecord, Run
+from edgesynth.runs.details import Confusion, CurvePoints, Details, write_details
+from edgesynth.runs.pictures import Picture, PictureRow, PictureSet, write_pictures
 from edgesynth.space import Architecture, Space, Switch, Width
 
 BOARD = "jetson-tx2, simulated, MAXN 1.30 GHz"
@@ -237,3 +242,86 @@ def _cycle(number: int, found: list[NetworkRecord], cycles: int, rng: random.Ran
         },
         epochs=20 * done,
     )
+
+
+CLASSES = (
+    "T-shirt",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle boot",
+)
+
+
+def add_answers(path: Path, *, alike: bool, classes: tuple[str, ...] = CLASSES, curves: bool = True) -> Path:
+    """Give a run pictures and details, as a synthesis writes them at its end.
+
+    Args:
+        path: The run.
+        alike: Whether every answer leaves the picture as it is, as classes do.
+        classes: Names.
+        curves: Whether answers have confidences.
+    """
+    rng = random.Random(1)
+    with Run.open(path, write=True) as run:
+        records = [*run.networks("prototype"), *run.networks("generated")]
+        for record in records:
+            name = "prototype" if record.role == "prototype" else f"{record.seed}-{record.key}"
+            right = 95 if record.role == "prototype" else 88
+            file = write_details(run.path_for("network", name), _details(record, right, classes, curves, rng))
+            files = {**record.files, "details": str(file.relative_to(path))}
+            run.record_network(replace(record, files=files))
+        labels = ("prototype", *(f"seed {record.seed}" for record in records[1:6]))
+    images, rows = {}, []
+    for sample in range(12):
+        pictures = []
+        for index, label in enumerate(("truth", *labels)):
+            data = _png(sample, 0 if alike else index)
+            file = f"{sample}-{0 if alike else index}.png"
+            images[file] = data
+            mark = "" if label == "truth" else f" {rng.random():.0%} {'✓' if index % 2 else '✗'}"
+            pictures.append(Picture(file, f"{classes[sample % len(classes)]}{mark}"))
+        why = ("the networks differ most from the prototype", "great loss", "spread evenly over the rest")
+        rows.append(PictureRow(sample, why[sample // 4], pictures[0], tuple(pictures[1:])))
+    found = PictureSet("Fashion-MNIST test", "Of 240 test samples: 12.", labels, tuple(rows), 28, 28)
+    write_pictures(path, found, images)
+    return path
+
+
+def _details(
+    record: NetworkRecord, right: int, classes: tuple[str, ...], curves: bool, rng: random.Random
+) -> Details:
+    count = len(classes)
+    counts = [[rng.randrange(3) for _ in range(count)] for _ in range(count)]
+    for index, row in enumerate(counts):
+        row[index] = right + rng.randrange(5)
+    totals = [sum(row) for row in counts]
+    wrong = [(counts[i][j], i, j) for i in range(count) for j in range(count) if i != j and counts[i][j]]
+    pairs = tuple((classes[i], classes[j], number) for number, i, j in sorted(wrong, reverse=True)[:50])
+    per_class = {name: counts[i][i] / totals[i] for i, name in enumerate(classes)}
+    steps = [step / 20 for step in range(21)]
+    return Details(
+        metric=record.test_metrics["accuracy"],
+        others=(Metric("pixel_accuracy", right / 100, Provenance.MEASURED, 100, (0.8, 0.97), "test"),),
+        per_class=per_class,
+        confusion=Confusion(classes, tuple(map(tuple, counts)), pairs, tuple(totals)),
+        curves={
+            name: CurvePoints(tuple(steps), tuple(1 - 0.4 * step**4 * per_class[name] for step in steps))
+            for name in classes
+        }
+        if curves
+        else {},
+    )
+
+
+def _png(sample: int, shade: int) -> bytes:
+    buffer = io.BytesIO()
+    image = Image.new("RGB", (28, 28), (20 * sample, 30 * shade, 120))
+    image.putpixel((sample, shade), (255, 255, 255))
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,90 @@
+"""What outputs are worth to the task, wherever they were computed: before and after a change of precision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgesynth.errors import InputError
+
+if TYPE_CHECKING:
+    from edgesynth.tasks import Batch, Task
+
+__all__ = ["ClassScore", "TaskScore"]
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """Accuracy of the first output, by labels.
+
+    Attributes:
+        labels: Class indices, one per sample.
+        name: The metric.
+    """
+
+    labels: NDArray[Any] = field(repr=False)
+    name: str = "accuracy"
+
+    def part(self, start: int, end: int) -> ClassScore:
+        """The same for some of the samples."""
+        return replace(self, labels=self.labels[start:end])
+
+    def __call__(self, outputs: Mapping[str, NDArray[Any]]) -> float:
+        """The score.
+
+        Raises:
+            InputError: The output is not one number per class and sample.
+        """
+        first = next(iter(outputs.values()))
+        if first.ndim != 2 or len(first) != len(self.labels):
+            raise InputError(
+                f"labels are for outputs [samples, classes], the first one has shape {first.shape}"
+            )
+        return float(np.mean(np.argmax(first, axis=1) == self.labels))
+
+
+@dataclass(frozen=True)
+class TaskScore:
+    """A task's own metric.
+
+    Attributes:
+        task: Its judge hears the outputs.
+        batch: What they are the outputs for.
+    """
+
+    task: Task = field(repr=False)
+    batch: Batch = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The metric."""
+        return self.task.metric
+
+    def part(self, start: int, end: int) -> TaskScore:
+        """The same for some of the samples."""
+        from edgesynth.tasks import Batch
+        from edgesynth.tasks.trees import mapped
+
+        inputs = self.batch.inputs[start:end]
+        return replace(
+            self, batch=Batch(inputs, mapped(lambda tensor: tensor[start:end], self.batch.targets))
+        )
+
+    def __call__(self, outputs: Mapping[str, NDArray[Any]]) -> float:
+        """The score; the names of the outputs say which part of a nest each is.
+
+        Raises:
+            InputError: The outputs do not have the shape that the task needs.
+        """
+        import torch
+
+        from edgesynth.tasks.names import structured
+
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in outputs.items()}
+        judge = self.task.judge("validation")
+        judge.add(structured(tensors), self.batch)
+        return judge.score().metric.value
