@@ -60,6 +60,7 @@ class Sizes:
         validation: Validation samples.
         stimuli: Stimuli of a probe.
         views: Passes over the training data the teacher answers.
+        networks: How many are reported.
     """
 
     full: float
@@ -68,6 +69,7 @@ class Sizes:
     validation: int
     stimuli: int
     views: int
+    networks: int = 1
 
     PROBE: ClassVar[int] = 8
     RANKING: ClassVar[int] = 1024
@@ -84,13 +86,13 @@ class Sizes:
         return (judged + anchors) * sight + look.cycles * self.PROBES * probe + once
 
     def reporting(self, look: Look) -> float:
-        """What the reported network costs besides its polish."""
+        """What the reported networks cost besides their polish."""
         each = 2 * look.calibration + min(SETTLING, self.train) + self.validation + 2
-        return each * self.bound + 2 * self.full
+        return self.networks * (each * self.bound + 2 * self.full)
 
     def polishing(self, epochs: float) -> float:
-        """Training the reported network alone; its teacher has answered while weights were shared."""
-        return epochs * self.train * 3 * self.bound
+        """Training every reported network alone; its teacher has answered while weights were shared."""
+        return self.networks * epochs * self.train * 3 * self.bound
 
     def sharing(self, epochs: float) -> float:
         """Training the shared weights, every view answered once; no network has more than the bound."""
@@ -104,7 +106,7 @@ class Plan:
     Attributes:
         look: How closely networks are looked at.
         epochs: Passes over the training data that train the shared weights.
-        polish: Passes spent on the reported network alone.
+        polish: Passes spent on each reported network alone.
     """
 
     look: Look
@@ -118,7 +120,7 @@ def plan(budget: float, sizes: Sizes, polish: float) -> Plan:
     Args:
         budget: Multiply-accumulates in all.
         sizes: What the price depends on.
-        polish: Share of the budget for training the reported network alone.
+        polish: Share of the budget for training the reported networks alone.
 
     Raises:
         EdgesynthError: The budget is too small.
@@ -139,9 +141,15 @@ def plan(budget: float, sizes: Sizes, polish: float) -> Plan:
 
 @dataclass(frozen=True)
 class Synthesis:
-    """``es.synthesize`` under a bound on MACs, within a budget."""
+    """``es.synthesize`` under a bound on MACs, within a budget.
+
+    Attributes:
+        title: What the table calls it.
+        networks: How many networks share the budget.
+    """
 
     title: str = "edgesynth"
+    networks: int = 1
 
     @property
     def stages(self) -> dict[str, tuple[float, ...]]:
@@ -150,12 +158,12 @@ class Synthesis:
 
     def run(
         self, case: Case, recipe: dict[str, float], budget: float, meter: Meter
-    ) -> tuple[NetworkRecord, float]:
-        """Learn a generator and draw a network, watched by the meter.
+    ) -> tuple[tuple[NetworkRecord, ...], float]:
+        """Learn a generator and draw its networks, watched by the meter.
 
         Returns:
-            The network with its validation and test metrics, and the passes over the training data that the
-            shared weights and then the network alone got.
+            The networks with their validation and test metrics, and the passes over the training data that
+            the shared weights and then each network alone got.
 
         Raises:
             EdgesynthError: The budget is too small, or no network was found.
@@ -169,12 +177,13 @@ class Synthesis:
             validation=case.task.size("validation"),
             stimuli=3 * (len(prototype.dimensions) + len(prototype.blocks)),
             views=TeacherCache(case.module).views,
+            networks=self.networks,
         )
         spent = plan(budget - meter.macs, sizes, recipe["polish"])
         settings = es.SynthesisSettings(
             cycles=spent.look.cycles,
             epochs=spent.epochs,
-            networks=1,
+            networks=self.networks,
             polish_epochs=spent.polish,
             seeds_per_cycle=spent.look.networks,
             asked_per_cycle=spent.look.networks,
@@ -196,4 +205,4 @@ class Synthesis:
             )
         if result.shortfall:
             raise EdgesynthError(result.shortfall)
-        return result.networks[0], spent.epochs + spent.polish
+        return result.networks, spent.epochs + spent.polish

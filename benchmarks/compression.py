@@ -135,7 +135,7 @@ class Bench:
             if isinstance(by_name, Peer):
                 trained = by_name.run(case, recipe, budget, meter)
             else:
-                record, epochs = by_name.run(case, recipe, budget, meter)
+                (record,), epochs = by_name.run(case, recipe, budget, meter)
         reports = seed != TUNING_SEED
         if isinstance(by_name, Peer):
             network, epochs = trained.module, trained.epochs

@@ -57,6 +57,7 @@ MORE_PER_JOULE = 4.0
 MINUTES = 45.0
 LOSS_POINTS = {"accuracy": 1.0, "miou": 1.5, "map50": 1.5}
 FIRST = 1
+NETWORKS = 5
 
 
 @dataclass(frozen=True)
@@ -246,7 +247,9 @@ def measure(data: str, setting: Setting, seed: int, folder: Path, device: Device
     case = Case(module, task, example, full / FEWER, seed)
     clock = Stopwatch()
     with Meter() as ours:
-        records, _ = Synthesis().run(case, {"align": setting.align, "polish": setting.polish}, budget, ours)
+        records, _ = Synthesis(networks=NETWORKS).run(
+            case, {"align": setting.align, "polish": setting.polish}, budget, ours
+        )
     clock.lap()
     with Meter() as theirs:
         narrow = PEERS["width"].run(case, {"learning_rate": setting.learning_rate}, budget, theirs).module
