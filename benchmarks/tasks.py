@@ -367,7 +367,7 @@ def table(rows: Sequence[Row]) -> str:
 
 def quickened(setting: Setting) -> Setting:
     """The same on few samples for a few passes: does it run?"""
-    return replace(setting, epochs=8, train_size=256, batch_size=32, side=setting.side and 32)
+    return replace(setting, epochs=10, train_size=256, batch_size=32, side=setting.side and 32)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

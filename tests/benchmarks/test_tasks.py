@@ -106,7 +106,7 @@ def test_every_published_set_is_of_the_kind_its_prototype_is_for(benchmark):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("data", "epochs"), [("shapes-masks", 4), ("shapes-boxes", 12)])
+@pytest.mark.parametrize(("data", "epochs"), [("shapes-masks", 4), ("shapes-boxes", 17)])
 def test_it_runs_from_end_to_end_and_goes_on_from_what_is_kept(
     benchmark, data, epochs, tmp_path, monkeypatch, capsys
 ):
