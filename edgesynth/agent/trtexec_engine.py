@@ -143,7 +143,6 @@ class TrtexecEngine:
                     "trtexec runs the input {!r} as {}, not in batch {}; build the engine with that".format(
                         tensor.name, "x".join(map(str, tensor.shape)), batch
                     ),
-                ),
                 )
             if tensor.is_input and set(tensor.name) & set(",'"):
                 raise Refusal("data", "trtexec takes no file for an input called {!r}".format(tensor.name))

@@ -51,7 +51,7 @@ def run(
         if names and set(arrays) != set(names):
             raise InputError(f"{engine} takes the inputs {list(names)}, there are arrays for {list(arrays)}")
         try:
-            found = run_engine(board, plan, size, arrays)
+            found = run_engine(board, plan, size, arrays).arrays
         except BuildFailed as failure:
             raise DeviceError(f"{engine} does not run on {board.link.name}: {failure.reason}") from failure
     _tell(found, out, as_json=as_json)

@@ -30,6 +30,7 @@ from edgesynth.deploy.onnx_graph import input_shapes, load_model, value_of
 from edgesynth.deploy.parser_facts import opset_range, parse_release
 from edgesynth.deploy.runners import OnnxRunner
 from edgesynth.deploy.samples import Samples
+from edgesynth.deploy.standalone import RUNNER
 from edgesynth.deploy.target import DeviceExport
 from edgesynth.deploy.verify import VerifyReport
 from edgesynth.errors import InputError
@@ -91,6 +92,16 @@ class Deployment:
             said += self.report.failures or ("the engine has no outputs",)
         return tuple(said)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What whoever uses it on the board must know, one line each."""
+        if self.engine is None or self.installed is None or self.engine.runner != "trtexec":
+            return ()
+        return (
+            f"{RUNNER} needs TensorRT for Python, which this board lacks; install it with: sudo apt install "
+            "python3-libnvinfer. Without it trtexec runs the engine, and so does edgesynth run",
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         parts = {
@@ -103,6 +114,7 @@ class Deployment:
         return {
             "passed": bool(self),
             "failures": list(self.failures),
+            "notes": list(self.notes),
             "bundle": None if self.bundle is None else str(self.bundle),
             **{name: None if part is None else part.to_json() for name, part in parts.items()},
         }
