@@ -101,6 +101,7 @@ def test_a_board_with_trtexec_alone_is_deployed_to_and_said_what_it_lacks(here, 
     assert "off by up to 5e-06 of itself" in told
     assert "note: runner.py needs TensorRT for Python, which this board lacks" in told
     assert main(["run", "model", "image=image.npy", "index=index.npy", *board, "-o", "out"]) == 0
+    assert "note: this board's trtexec gives decimals of 6 digits" in capfd.readouterr().out
 
     expected = onnxruntime.InferenceSession((tmp_path / "model.onnx").read_bytes()).run(None, data)
     for index, want in enumerate(expected):

@@ -334,6 +334,7 @@ def test_a_board_with_trtexec_alone_verifies_and_installs(
     assert (proof["rounding"], proof["rounding_note"]) == (done.report.rounding, done.report.rounding_note)
     (installed,) = list_bundles(trtexec_alone.board)
     assert (installed.problem, installed.manifest["key"]["tensorrt"]) == ("", done.engine.tensorrt)
+    assert edgesynth.deploy(tmp_path / "b", trtexec_alone).notes == done.notes  # the bundle, brought again
     here.wait_until_quiet()
 
 
