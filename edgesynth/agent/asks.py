@@ -44,6 +44,7 @@ class RunAsk(NamedTuple):
         inputs: The ``.npy`` file of every input.
         outputs: The folder that outputs go to.
         limit_s: How long it may take.
+        kinds: TensorRT's names of the types of outputs, for a runner that does not tell them.
     """
 
     engine: str
@@ -51,6 +52,7 @@ class RunAsk(NamedTuple):
     inputs: Dict[str, str]
     outputs: str
     limit_s: float
+    kinds: Dict[str, str]
 
 
 class BenchAsk(NamedTuple):
@@ -150,6 +152,7 @@ def read_run(request: Dict[str, Any]) -> RunAsk:
         take(request, "inputs", dict),
         take(request, "outputs", str),
         take(request, "limit_s", float, 600.0),
+        take(request, "kinds", dict, {}),
     )
     if ask.batch < 1:
         raise _impossible("batch", ask.batch, "at least 1")

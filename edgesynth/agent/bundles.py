@@ -16,7 +16,7 @@ import re
 import shutil
 from typing import Any, Dict, List, Optional, Set, Tuple
 
-from edgesynth.agent import board
+from edgesynth.agent import board, trtexec
 from edgesynth.agent.asks import take
 from edgesynth.agent.errors import Refusal
 from edgesynth.agent.events import Outbox
@@ -162,7 +162,7 @@ def _checked(folder: str) -> Dict[str, Any]:
 
 def _here() -> Tuple[str, str]:
     """The TensorRT and the GPU of this board, as far as they are known."""
-    return str(tensorrt_version()[0] or ""), str(board.soc() or board.model() or "")
+    return str(tensorrt_version()[0] or trtexec.version()), str(board.soc() or board.model() or "")
 
 
 def _name(request: Dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 from edgesynth.agent.cuda import open_cuda
 from edgesynth.agent.errors import NetworkFailure, Refusal
 
-__all__ = ["Engine", "Tensor", "kind_of", "with_batch"]
+__all__ = ["Engine", "Tensor", "kind_of", "known_size", "with_batch"]
 
 _BYTES = {
     "FLOAT": 4.0,
@@ -210,7 +210,7 @@ class Engine:
             if name in inputs:
                 context.set_input_shape(name, with_batch(name, tuple(engine.get_tensor_shape(name)), batch))
         return [
-            _known(
+            known_size(
                 Tensor(
                     name,
                     name in inputs,
@@ -229,7 +229,7 @@ class Engine:
                 shape = tuple(engine.get_binding_shape(index))
                 context.set_binding_shape(index, with_batch(engine.get_binding_name(index), shape, batch))
         return [
-            _known(
+            known_size(
                 Tensor(
                     engine.get_binding_name(index),
                     engine.binding_is_input(index),
@@ -314,7 +314,12 @@ def kind_of(dtype: Any) -> str:
     return str(getattr(dtype, "name", str(dtype).rpartition(".")[2]))
 
 
-def _known(tensor: Tensor) -> Tensor:
+def known_size(tensor: Tensor) -> Tensor:
+    """The tensor itself.
+
+    Raises:
+        NetworkFailure: Its size depends on the data.
+    """
     if min(tensor.shape, default=1) < 0:
         raise NetworkFailure(
             "unsupported", "output {!r} has a size that depends on the data".format(tensor.name)

@@ -2,9 +2,9 @@
 
 import array
 import os
-from typing import Dict, List, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
-from edgesynth.agent.engine import Engine, Tensor
+from edgesynth.agent.engine import Tensor
 from edgesynth.agent.errors import Refusal
 from edgesynth.agent.npy import Array, read_npy, write_npy
 
@@ -25,11 +25,12 @@ OutputFile = NamedTuple("OutputFile", [("name", str), ("path", str), ("shape", T
 OutputFile.__doc__ = "An output that was written: its name, its file and its shape."
 
 
-def infer_files(engine: Engine, inputs: Mapping[str, str], folder: str) -> List[OutputFile]:
+def infer_files(engine: Any, inputs: Mapping[str, str], folder: str) -> List[OutputFile]:
     """Run an engine on files.
 
     Args:
-        engine: It may take fewer samples at a time than there are.
+        engine: An :class:`~edgesynth.agent.engine.Engine`, or what has its ``tensors`` and ``run``. It may
+            take fewer samples at a time than there are.
         inputs: The ``.npy`` file of every input; one input needs no name, which is then empty.
         folder: Where the outputs go, as ``output-0.npy`` and so on.
 

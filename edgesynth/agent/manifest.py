@@ -71,12 +71,17 @@ def check_fit(manifest: Dict[str, Any], tensorrt: str, gpu: str) -> None:
     """
     key = manifest["key"]
     for what, wanted, found in (("TensorRT", key.get("tensorrt"), tensorrt), ("GPU", key.get("gpu"), gpu)):
-        if found and wanted != found:
+        if found and not (_agree(wanted, found) if what == "TensorRT" else wanted == found):
             raise Refusal(
                 "bundle",
                 "the engine of {!r} was built for {} {}, here is {}; deploy the network to this board "
                 "anew".format(manifest["name"], what, wanted, found),
             )
+
+
+def _agree(one: Any, other: Any) -> bool:
+    """Whether two versions are the same, as far as both are told: trtexec says 8.2.1, Python 8.2.1.8."""
+    return all(a == b for a, b in zip(str(one).split("."), str(other).split(".")))
 
 
 def _digest(path: str) -> str:

@@ -21,9 +21,11 @@ __all__ = ["tell_run"]
 def tell_run(request: Dict[str, Any], outbox: Outbox) -> None:
     """Serve the verb: ``start`` with ``outputs`` (name, path and shape of each), then ``end``.
 
+    ``digits`` says to how many digits outputs are rounded, 0 where they are exact: trtexec may run it.
+
     Raises:
         NetworkFailure: The engine cannot run here.
-        Refusal: It was built elsewhere, an input does not fit, or Python has no TensorRT.
+        Refusal: It was built elsewhere, an input does not fit, or there is no way to outputs on this board.
     """
     ask = read_run(request)
     version, why_not = tensorrt_version()
@@ -35,7 +37,8 @@ def tell_run(request: Dict[str, Any], outbox: Outbox) -> None:
             process.send(
                 json.dumps({"do": "open", "engine": ask.engine, "batch": ask.batch, "runner": runner})
             )
-            process.send(json.dumps({"do": "infer", "inputs": ask.inputs, "outputs": ask.outputs}))
+            order = {"do": "infer", "inputs": ask.inputs, "outputs": ask.outputs, "kinds": ask.kinds}
+            process.send(json.dumps(order))
             wait(
                 {process: lambda at_s, line: answers.extend(_events(line))},
                 lambda: bool(answers) and answers[-1]["event"] != "ready",
@@ -44,7 +47,8 @@ def tell_run(request: Dict[str, Any], outbox: Outbox) -> None:
             )
             last = answers[-1] if answers else {"event": ""}
             if last["event"] == "done":
-                outbox.tell("start", outputs=last["outputs"], runner=runner, tensorrt=version or why_not)
+                outbox.tell("start", outputs=last["outputs"], digits=last["digits"], runner=runner)
+                outbox.tell("start", tensorrt=version or why_not)
                 outbox.tell("end")
                 return
             if last.get("kind") == "engine" and _is_kept(ask.engine, request):

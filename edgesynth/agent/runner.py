@@ -39,6 +39,7 @@ class PythonRunner:
         self._engine = Engine(path, batch)
         self.cuda = self._engine.cuda
         self.memory_bytes = self._engine.memory_bytes
+        self.digits = 0  # outputs are exact
 
     def latencies(self, warm_up_s: float, runs: int, limit_s: float) -> Tuple[List[float], List[float]]:
         """Single calls after a warm-up: GPU times and times of the caller in ms."""
@@ -70,8 +71,8 @@ class PythonRunner:
         """Name and mean time in ms of every layer, in the order they run."""
         return self._engine.layers(runs)
 
-    def infer(self, inputs: Dict[str, str], folder: str) -> List[Dict[str, Any]]:
-        """Outputs of files, as files: name, path and shape of each."""
+    def infer(self, inputs: Dict[str, str], folder: str, kinds: Dict[str, str]) -> List[Dict[str, Any]]:
+        """Outputs of files, as files: name, path and shape of each; types are the engine's own."""
         from edgesynth.agent.inference import infer_files
 
         return [dict(output._asdict()) for output in infer_files(self._engine, inputs, folder)]
@@ -99,7 +100,8 @@ def serve() -> int:
             elif command["do"] == "layers":
                 _time_layers(runner, command["runs"], outbox)
             elif command["do"] == "infer":
-                outbox.tell("done", outputs=runner.infer(command["inputs"], command["outputs"]))
+                outputs = runner.infer(command["inputs"], command["outputs"], command["kinds"])
+                outbox.tell("done", outputs=outputs, digits=runner.digits)
             else:
                 _load(runner, command["seconds"], outbox)
     except Refusal as refusal:

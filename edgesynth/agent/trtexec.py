@@ -23,6 +23,8 @@ __all__ = ["Trtexec", "build_command", "options", "version"]
 
 _INPUT = re.compile(r"[Ii]nput binding for \S+ with dimensions (\d+(?:x\d+)*)")
 _BANNER = re.compile(r"\[TensorRT v(\d+)\]")
+_UNREADABLE = re.compile(r"serializ|version tag|plan file is not compatible", re.IGNORECASE)
+_KINDS = {"<i4": "INT32", "<i8": "INT32", "|b1": "BOOL"}  # before 10 there are no integers of 64 bits
 _PROBE_CALLS = 10
 _SETTLE_S = 1.0
 _STARTED = "Starting inference"
@@ -106,6 +108,9 @@ class Trtexec:
     Args:
         path: The plan.
         batch: What its inputs must begin with: trtexec fills a free batch with 1 unasked.
+
+    Attributes:
+        digits: To how many digits the outputs of the last :meth:`infer` are rounded; 0 where they are exact.
     """
 
     cuda = "trtexec"
@@ -119,6 +124,7 @@ class Trtexec:
             option for option in ("--noDataTransfers", "--useSpinWait") if option in known
         ]
         self.memory_bytes = None
+        self.digits = 0
 
     def latencies(self, warm_up_s: float, runs: int, limit_s: float) -> Tuple[List[float], List[float]]:
         """Single calls after a warm-up: GPU times and latencies in ms."""
@@ -165,20 +171,56 @@ class Trtexec:
         finally:
             os.remove(path)
 
-    def infer(self, inputs: Dict[str, str], folder: str) -> List[Dict[str, Any]]:
-        """It cannot.
+    def infer(self, inputs: Dict[str, str], folder: str, kinds: Dict[str, str]) -> List[Dict[str, Any]]:
+        """Outputs of files, as files: name, path and shape of each; every call loads the engine anew.
+
+        Args:
+            inputs: The ``.npy`` file of every input.
+            folder: Where the outputs go.
+            kinds: TensorRT's names of the types of outputs, where trtexec does not tell them.
 
         Raises:
-            Refusal: Always: what it prints of outputs is rounded.
+            Refusal: This trtexec has no way to it, or a file does not fit.
+            NetworkFailure: The engine does not run.
         """
-        raise Refusal(
-            "tensorrt",
-            "outputs can only be had through TensorRT's Python bindings; install them with: "
-            "sudo apt install python3-libnvinfer",
-        )
+        from edgesynth.agent.inference import infer_files
+        from edgesynth.agent.npy import read_npy
+        from edgesynth.agent.trtexec_engine import TrtexecEngine
+
+        types = {name: _KINDS.get(read_npy(path).descr, "FLOAT") for name, path in inputs.items()}
+        engine = TrtexecEngine(options(), self._call, self._batch, dict(kinds, **types), folder)
+        try:
+            self.digits = engine.digits
+            return [dict(output._asdict()) for output in infer_files(engine, inputs, folder)]
+        finally:
+            engine.close()
 
     def close(self) -> None:
         """Nothing is kept open."""
+
+    def _call(self, extra: List[str], folder: str) -> List[str]:
+        """Run it once in a folder; returns what it printed.
+
+        Raises:
+            NetworkFailure: It failed.
+            Refusal: It cannot load the engine; kind ``engine``.
+        """
+        command = [self._program, "--loadEngine=" + os.path.abspath(self._path)]
+        command += ["--warmUp=0", "--iterations=1", "--duration=0"]
+        done = subprocess.run(
+            command + extra, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
+        said = done.stdout.decode("utf-8", "replace").splitlines()
+        told = "\n".join(said[-50:])
+        if done.returncode != 0 and _UNREADABLE.search(told):
+            raise Refusal(
+                "engine",
+                "trtexec cannot load {}: it was built by another version or for another GPU; build it on "
+                "this board".format(self._path),
+            )
+        if done.returncode != 0:
+            raise classify("run", told, done.returncode)
+        return said
 
     def _trace(self, warm_up_s: float, iterations: int, duration_s: int, extra: Sequence[str] = ()) -> Trace:
         """Run it once.

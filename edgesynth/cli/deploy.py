@@ -211,7 +211,7 @@ def _list(bundles: Sequence[Installed]) -> None:
 
 
 def _tell(done: Deployment, *, as_json: bool) -> None:
-    from edgesynth.cli.output import print_json, print_metrics, print_table
+    from edgesynth.cli.output import print_json, print_metrics, print_table, write
 
     if as_json:
         print_json(done.to_json())
@@ -235,6 +235,8 @@ def _tell(done: Deployment, *, as_json: bool) -> None:
         print_table(["measurement", "reason"], [[done.measurement.status, done.measurement.reason]])
     if done.installed is not None:
         _tell_installed(done.installed)
+    for note in done.notes:
+        write(f"note: {note}")
 
 
 def _tell_installed(found: Installed) -> None:

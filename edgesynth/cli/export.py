@@ -215,6 +215,8 @@ def verification_rows(report: VerifyReport, data: str) -> Iterator[list[str]]:
                 f"{output.name}: off by {output.max_abs:.3g} where values reach {output.scale:.3g}",
             ]
     yield from (["", "differs", failure] for failure in report.failures)
+    if report.rounding_note:
+        yield ["", "rounded", report.rounding_note]
     if report.divergence is not None:
         first = report.divergence
         yield ["", "first", f"{first.node} ({first.operator}), error {first.error:.3g}"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,7 @@ from edgesynth.errors import DataError, DeviceError, InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edgesynth.deploy.engine import EngineOutputs
     from edgesynth.devices import Device
 
 __all__ = ["run"]
@@ -99,12 +100,13 @@ def _find(engine: str, device: Device, batch: int) -> tuple[str, int, tuple[str,
     return f"{known[engine].path}/{ENGINE}", int(known[engine].manifest["batch"]), ()
 
 
-def _tell(found: Mapping[str, NDArray[Any]], out: Path | None, *, as_json: bool) -> None:
+def _tell(given: EngineOutputs, out: Path | None, *, as_json: bool) -> None:
     import numpy as np
 
-    from edgesynth.cli.output import print_json, print_table
+    from edgesynth.cli.output import print_json, print_table, write
     from edgesynth.runs.faults import disk_faults
 
+    found = given.arrays
     files = ["-"] * len(found)
     if out is not None:
         files = [str(out / f"output-{index}.npy") for index in range(len(found))]
@@ -116,7 +118,13 @@ def _tell(found: Mapping[str, NDArray[Any]], out: Path | None, *, as_json: bool)
     if as_json:
         print_json(
             [
-                {"name": name, "type": str(value.dtype), "shape": list(value.shape), "file": file}
+                {
+                    "name": name,
+                    "type": str(value.dtype),
+                    "shape": list(value.shape),
+                    "file": file,
+                    "digits": given.digits,
+                }
                 for (name, value), file in told
             ]
         )
@@ -134,3 +142,5 @@ def _tell(found: Mapping[str, NDArray[Any]], out: Path | None, *, as_json: bool)
             for (name, value), file in told
         ],
     )
+    if given.digits:
+        write(f"note: this board's trtexec gives decimals of {given.digits} digits, and not their types")

@@ -30,6 +30,7 @@ from edgesynth.deploy.onnx_graph import input_shapes, load_model, value_of
 from edgesynth.deploy.parser_facts import opset_range, parse_release
 from edgesynth.deploy.runners import OnnxRunner
 from edgesynth.deploy.samples import Samples
+from edgesynth.deploy.standalone import RUNNER
 from edgesynth.deploy.target import DeviceExport
 from edgesynth.deploy.verify import VerifyReport
 from edgesynth.errors import InputError
@@ -69,6 +70,7 @@ class Deployment:
         measurement: Its figures there, where they were asked for.
         bundle: On this machine, where it was kept.
         installed: On the board.
+        runner: What runs engines there: ``tensorrt`` of Python, or ``trtexec``; empty where none was asked.
     """
 
     delivery: Delivery | None = None
@@ -78,6 +80,7 @@ class Deployment:
     measurement: Measurement | None = None
     bundle: Path | None = None
     installed: Installed | None = None
+    runner: str = ""
 
     def __bool__(self) -> bool:
         return self.installed is not None
@@ -91,6 +94,16 @@ class Deployment:
             said += self.report.failures or ("the engine has no outputs",)
         return tuple(said)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What whoever uses it on the board must know, one line each."""
+        if self.installed is None or self.runner != "trtexec":
+            return ()
+        return (
+            f"{RUNNER} needs TensorRT for Python, which this board lacks; install it with: sudo apt install "
+            "python3-libnvinfer. Without it trtexec runs the engine, and so does edgesynth run",
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         parts = {
@@ -103,6 +116,7 @@ class Deployment:
         return {
             "passed": bool(self),
             "failures": list(self.failures),
+            "notes": list(self.notes),
             "bundle": None if self.bundle is None else str(self.bundle),
             **{name: None if part is None else part.to_json() for name, part in parts.items()},
         }
@@ -156,7 +170,10 @@ def deploy(
                 f"the bundle is called {bundle.name!r}; leave --name out, or deploy the network anew"
             )
         with tell.phase(f"install {bundle.name} on {device.link.name}"):
-            return Deployment(bundle=bundle.folder, installed=install_bundle(board, bundle))
+            installed = install_bundle(board, bundle)
+            facts, _ = board.agent.info(("tensorrt",))
+        runner = "trtexec" if facts["tensorrt"] is None else "tensorrt"
+        return Deployment(bundle=bundle.folder, installed=installed, runner=runner)
     if name is not None:
         check_name(name)
     if out is not None:
@@ -291,7 +308,7 @@ class _Ready:
         self.tell.note(_built(engine))
         with self.tell.phase(f"verify on {where}"):
             report = verify_engine(device, engine, self.export, self.source, self.samples)
-        done = replace(done, engine=engine, report=report)
+        done = replace(done, engine=engine, report=report, runner=engine.runner)
         if report and window_s is not None:
             plan = MeasurementPlan.report(self._precision, engine.batch, window_s)
             with self.tell.phase(f"measure on {device.describe()}"):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edgesynth.deploy.target import DeviceExport
     from edgesynth.devices import Board, Device
 
-__all__ = ["BuildFailed", "EngineOnBoard", "board_of", "build_engine", "run_engine"]
+__all__ = ["BuildFailed", "EngineOnBoard", "EngineOutputs", "board_of", "build_engine", "run_engine"]
 
 _SCRATCH: Final = "scratch"
 """What is on its way, in the work folder of a board; the next run removes what is left."""
@@ -70,6 +70,24 @@ class EngineOnBoard:
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class EngineOutputs:
+    """What an engine gave.
+
+    Attributes:
+        arrays: Outputs by name.
+        digits: To how many digits the board rounded floating-point numbers; 0 where they are exact.
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+    digits: int = 0
+
+    @property
+    def rounding(self) -> float:
+        """How far a value may be from the engine's own, relative to it."""
+        return 5.0 * 10.0**-self.digits if self.digits else 0.0
 
 
 def board_of(device: Device) -> Board:
@@ -127,7 +145,9 @@ def build_engine(device: Device, export: DeviceExport, *, limit_s: float = _BUIL
         raise DeviceError(f"{device.link.name} built an engine and did not tell {error}; repeat") from error
 
 
-def run_engine(device: Device, plan: str, batch: int, data: Arrays) -> dict[str, NDArray[Any]]:
+def run_engine(
+    device: Device, plan: str, batch: int, data: Arrays, kinds: Mapping[str, str] | None = None
+) -> EngineOutputs:
     """Load an engine from the board's disk, in a new process, and run it on arrays.
 
     Args:
@@ -135,6 +155,8 @@ def run_engine(device: Device, plan: str, batch: int, data: Arrays) -> dict[str,
         plan: Its path there.
         batch: Samples per call; the number of samples must be a multiple.
         data: Inputs by name, axis 0 the batch.
+        kinds: TensorRT's names of the types of outputs, such as ``INT32``: old boards with ``trtexec`` alone
+            cannot tell, and take what is not given here for ``FLOAT``.
 
     Raises:
         BuildFailed: It crashes, hangs, or does not fit into memory.
@@ -155,6 +177,7 @@ def run_engine(device: Device, plan: str, batch: int, data: Arrays) -> dict[str,
             "inputs": inputs,
             "outputs": link.path(place),
             "limit_s": _RUN_S,
+            "kinds": dict(kinds or {}),
         }
         told = board.work("run", request)
         if told.failure:
@@ -165,7 +188,7 @@ def run_engine(device: Device, plan: str, batch: int, data: Arrays) -> dict[str,
             link.get(f"{place}/{file}", Path(folder) / file)
             found[name] = _read(Path(folder) / file)
     link.run(["rm", "-rf", "--", link.path(place)])
-    return found
+    return EngineOutputs(found, int(told.conditions.get("digits", 0)))
 
 
 def _read(path: Path) -> NDArray[Any]:

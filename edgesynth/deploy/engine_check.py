@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgesynth.deploy.divergence import Divergence, relative_error
 from edgesynth.deploy.engine import BuildFailed, EngineOnBoard, build_engine, run_engine
-from edgesynth.deploy.onnx_graph import load_model
+from edgesynth.deploy.onnx_graph import load_model, value_of
 from edgesynth.deploy.runners import Arrays, OnnxRunner, run_in_parts, tapped
 from edgesynth.deploy.samples import Samples
 from edgesynth.deploy.target import DeviceExport
@@ -28,14 +28,21 @@ __all__ = ["samples_for_board", "verify_engine"]
 
 _MOST_BYTES: Final = 64 << 20
 """Of inputs that are sent to a board: seconds over a slow network."""
+_RUNTIMES: Final = {"tensorrt": "TensorRT", "trtexec": "trtexec of TensorRT"}
+_MOST_LOADS: Final = 32
+"""Calls of an engine that is loaded for each: seconds apiece on a small board."""
+_KINDS: Final = {"INT64": "INT32", "INT32": "INT32", "BOOL": "BOOL"}
+"""Of outputs, as builders before TensorRT 10 keep the types of a file."""
 _TAPS: Final = 16
 """Tensors inside the network that are looked at, where outputs differ."""
 
 
-def samples_for_board(samples: Samples, batch: int) -> Samples:
+def samples_for_board(samples: Samples, batch: int, runner: str = "tensorrt") -> Samples:
     """As many samples as are worth sending, a multiple of the engine's batch and more than one call."""
     each = max(1, sum(value.nbytes for value in samples.data.values()) // len(samples))
     count = min(len(samples), max(2 * batch, _MOST_BYTES // each))
+    if runner == "trtexec":
+        count = min(count, _MOST_LOADS * batch)
     return samples.part(0, count).in_multiples_of(batch)
 
 
@@ -62,22 +69,23 @@ def verify_engine(
         DeviceError: The board cannot be reached, or the engine belongs to another one.
         InputError: The reference cannot run on the inputs.
     """
-    chosen = samples_for_board(samples, engine.batch)
+    chosen = samples_for_board(samples, engine.batch, engine.runner)
     report = VerifyReport(
         file=Path(engine.plan).name,
         sha256="",
         reference=reference.name,
-        runtime=f"TensorRT {engine.tensorrt} on {device.link.name}, {engine.gpu}",
+        runtime=f"{_RUNTIMES[engine.runner]} {engine.tensorrt} on {device.link.name}, {engine.gpu}",
         precision=export.precision,
         samples=len(chosen),
         outputs=(),
     )
     expected = run_in_parts(OnnxRunner(reference, optimise=False), chosen.data)
     try:
-        found = run_engine(device, engine.plan, engine.batch, chosen.data)
+        found = run_engine(device, engine.plan, engine.batch, chosen.data, _kinds(load_model(export.path)))
     except BuildFailed as failure:
         return dataclasses.replace(report, problems=(f"it does not run: {failure.reason}",))
-    report = verify_outputs(report, expected, found, metric=chosen.score)
+    report = dataclasses.replace(report, rounding=found.rounding)
+    report = verify_outputs(report, expected, found.arrays, metric=chosen.score)
     wrong = [check for check in report.outputs if check.problem]
     if wrong and engine.runner == "tensorrt":
         first = next((check.bad_sample for check in wrong if check.bad_sample is not None), 0)
@@ -85,6 +93,11 @@ def verify_engine(
         part = chosen.part(start, start + engine.batch)
         report = dataclasses.replace(report, divergence=_divergence(device, export, part.data))
     return report
+
+
+def _kinds(model: ModelProto) -> dict[str, str]:
+    """TensorRT's types of a file's outputs; trtexec has all floating-point ones in single precision."""
+    return {value.name: _KINDS.get(value_of(value.type).type, "FLOAT") for value in model.graph.output}
 
 
 def _divergence(device: Device, export: DeviceExport, data: Arrays) -> Divergence | None:
@@ -102,7 +115,7 @@ def _divergence(device: Device, export: DeviceExport, data: Arrays) -> Divergenc
         try:
             trusted = OnnxRunner(path, optimise=False)(data)
             engine = build_engine(device, dataclasses.replace(export, path=path))
-            found = run_engine(device, engine.plan, engine.batch, data)
+            found = run_engine(device, engine.plan, engine.batch, data).arrays
         except (BuildFailed, DeviceError, InputError):
             return None
     return _first_wrong(model, names, trusted, found, limit)

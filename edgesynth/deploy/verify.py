@@ -96,6 +96,8 @@ class VerifyReport:
         metric: The task's score of the file's outputs; ``None`` without labels.
         reference_metric: The reference's.
         metric_name: What the score is; empty where the caller's own has no name.
+        rounding: How far the outputs that were judged may be from the file's own, relative to each value;
+            what they may differ is less by that.
     """
 
     file: str
@@ -110,6 +112,7 @@ class VerifyReport:
     metric: float | None = None
     reference_metric: float | None = None
     metric_name: str = ""
+    rounding: float = 0.0
 
     def __bool__(self) -> bool:
         return bool(self.outputs) and not self.failures
@@ -122,9 +125,20 @@ class VerifyReport:
             *(f"{check.name}: {check.problem}" for check in self.outputs if check.problem),
         )
 
+    @property
+    def rounding_note(self) -> str:
+        """What rounded outputs mean for the verdict; empty where outputs are exact."""
+        if not self.rounding:
+            return ""
+        whole = TOLERANCES[self.precision].worst
+        return (
+            f"outputs come as decimals, each off by up to {self.rounding:g} of itself; so "
+            f"{whole - self.rounding:g} of the largest may differ instead of {whole:g}"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
-        return {**asdict(self), "passed": bool(self)}
+        return {**asdict(self), "rounding_note": self.rounding_note, "passed": bool(self)}
 
 
 def verify(
@@ -196,7 +210,7 @@ def verify_outputs(
     """Judge outputs, whatever computed them.
 
     Args:
-        report: What is known so far; its precision decides the tolerance.
+        report: What is known so far; its precision decides the tolerance, its rounding narrows it.
         expected: The reference's outputs by name.
         found: Those under suspicion.
         metric: A score of the outputs, higher is better.
@@ -206,6 +220,8 @@ def verify_outputs(
         The report with a verdict per output, and the scores.
     """
     limits = TOLERANCES[report.precision]
+    # Both errors obey the triangle inequality: within this, the outputs before rounding are within the whole.
+    limits = Tolerance(limits.worst - report.rounding, limits.rms - report.rounding)
     problems = [*report.problems, *_unpaired(expected, found)]
     outputs = tuple(
         _check(name, want, found[name], limits) for name, want in expected.items() if name in found

@@ -26,7 +26,7 @@ from edgesynth.report.summary import (
     weakest,
 )
 from edgesynth.runs.atomic import write_atomic
-from edgesynth.runs.records import NetworkRecord
+from edgesynth.runs.records import LayerTimeRecord, NetworkRecord
 from edgesynth.runs.run import Run
 from edgesynth.space import Space
 
@@ -39,6 +39,7 @@ PROVENANCES = {
     Provenance.COMPUTED: "exact: counted on the network itself",
 }
 _ORIGINS = {"real": "real data", "generated": "generated data, not recorded", "user": "the user's own data"}
+_SLOWEST = 10
 _PARETO = ("macs", "latency_ms", "inferences_per_joule")
 
 
@@ -139,6 +140,8 @@ def _content(run: Run) -> dict[str, Any]:
         "chosen_label": _label(chosen) if chosen else "",
         "layers": [pair for pair in layers if _worth_showing(pair)],
         "efficiency": plots.efficiency_grid(cycles),
+        "slowest": _slowest(chosen) if chosen else [],
+        "timed_on": _timed_on(chosen) if chosen else "",
         "layer_bars": plots.layer_bars(layers, _label(chosen)) if chosen else None,
         "family": _family(generated, manifest),
         "generated": generated,
@@ -214,6 +217,17 @@ def _provenance_of(records: Iterable[NetworkRecord]) -> dict[str, Provenance]:
             if METRICS[name].source == "device":
                 found[name] = weakest((metric.provenance, found.get(name, metric.provenance)))
     return found
+
+
+def _slowest(record: NetworkRecord) -> list[LayerTimeRecord]:
+    """The layers that take longest on the device."""
+    return sorted(record.layer_times, key=lambda layer: -layer.mean_ms)[:_SLOWEST]
+
+
+def _timed_on(record: NetworkRecord) -> str:
+    """The device whose times per layer a record has: the one that measured its latency."""
+    latency = record.metrics.get("latency_ms")
+    return latency.source if latency else ""
 
 
 def _worth_showing(pair: LayerPair) -> bool:

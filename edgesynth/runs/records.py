@@ -9,7 +9,7 @@ from typing import Any, Literal
 from edgesynth.metrics import Metric
 from edgesynth.space import Architecture
 
-__all__ = ["CycleRecord", "LayerRecord", "NetworkRecord", "Role", "Status"]
+__all__ = ["CycleRecord", "LayerRecord", "LayerTimeRecord", "NetworkRecord", "Role", "Status"]
 
 Role = Literal["prototype", "candidate", "generated"]
 Status = Literal["ok", "inconclusive", "failed"]
@@ -48,6 +48,21 @@ class LayerRecord:
 
 
 @dataclass(frozen=True)
+class LayerTimeRecord:
+    """How long one layer of a network took on the device, as the device runs it: fused ones are one.
+
+    Attributes:
+        name: As the device calls it, which need not be a module's name.
+        mean_ms: Mean time per call under the device's profiler.
+        share: Of the time of all layers, 0..1.
+    """
+
+    name: str
+    mean_ms: float
+    share: float
+
+
+@dataclass(frozen=True)
 class NetworkRecord:
     """One network that was evaluated, whatever came of it.
 
@@ -63,6 +78,7 @@ class NetworkRecord:
         reason: Why the status is not ``ok``.
         verdicts: Verdict text by requirement, e.g. ``{"macs <= 3.1e+06": "satisfied"}``.
         layers: Cost per layer.
+        layer_times: Time per layer on the device, where it was measured as for a report and the device tells.
         files: Paths of its artefacts relative to the run folder, by kind (recipe, weights, onnx).
     """
 
@@ -77,6 +93,7 @@ class NetworkRecord:
     reason: str = ""
     verdicts: Mapping[str, str] = field(default_factory=dict)
     layers: tuple[LayerRecord, ...] = ()
+    layer_times: tuple[LayerTimeRecord, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -93,12 +110,13 @@ class NetworkRecord:
             "reason": self.reason,
             "verdicts": dict(self.verdicts),
             "layers": [layer.to_json() for layer in self.layers],
+            "layer_times": [asdict(layer) for layer in self.layer_times],
             "files": dict(self.files),
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> NetworkRecord:
-        """Read what :meth:`to_json` wrote."""
+        """Read what :meth:`to_json` wrote; runs from before there were times per layer have none."""
         return cls(
             **{
                 **data,
@@ -107,6 +125,7 @@ class NetworkRecord:
                     name: Metric.from_json(value) for name, value in data["test_metrics"].items()
                 },
                 "layers": tuple(LayerRecord.from_json(layer) for layer in data["layers"]),
+                "layer_times": tuple(LayerTimeRecord(**layer) for layer in data.get("layer_times", ())),
             }
         )
 

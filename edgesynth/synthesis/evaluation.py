@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from edgesynth.devices import Device
 from edgesynth.graph import Cost, Prototype
 from edgesynth.metrics import Metric, Provenance
-from edgesynth.runs import LayerRecord, NetworkRecord, Role
+from edgesynth.runs import LayerRecord, LayerTimeRecord, NetworkRecord, Role
 from edgesynth.runs.records import Status
 from edgesynth.space import Architecture
 from edgesynth.synthesis.elastic import ElasticWeights
@@ -91,6 +91,7 @@ class Evaluation:
         cost: Cost per layer.
         status: ``ok``, or what became of the device measurement.
         reason: Why the status is not ``ok``.
+        layer_times: Time per layer on the device; empty where it does not tell, or was asked for search.
     """
 
     architecture: Architecture
@@ -98,6 +99,7 @@ class Evaluation:
     cost: Cost
     status: Status = "ok"
     reason: str = ""
+    layer_times: tuple[LayerTimeRecord, ...] = ()
 
     def record(
         self,
@@ -123,6 +125,7 @@ class Evaluation:
             reason=self.reason,
             verdicts=requirements.judge(self.metrics).statuses(),
             layers=layer_records(self.cost),
+            layer_times=self.layer_times,
             files=files or {},
         )
 
@@ -245,7 +248,12 @@ class Evaluator:
         if measurement is None:
             measurement = measure(network, example, cost, self.device, name=key, thorough=thorough)
         return Evaluation(
-            architecture, metrics | dict(measurement.metrics), cost, measurement.status, measurement.reason
+            architecture,
+            metrics | dict(measurement.metrics),
+            cost,
+            measurement.status,
+            measurement.reason,
+            tuple(LayerTimeRecord(layer.name, layer.mean_ms, layer.share) for layer in measurement.layers),
         )
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,32 @@ def own(words):
     """A command of the README for this network, without the device and the link that every command gets."""
     at = words.index("--device")
     return [f"image={word}" if word == "image.npy" else word for word in (*words[:at], *words[at + 4 :])]
+
+
+def test_a_board_with_trtexec_alone_is_deployed_to_and_said_what_it_lacks(here, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(rtx, "_MODULE", "no_such_module_anywhere")
+    monkeypatch.chdir(tmp_path)
+    shutil.rmtree(here.modules / "tensorrt")
+    here.compute()
+    write_network(tmp_path / "model.onnx")
+    data = feed(4)
+    np.savez("images.npz", **data)
+    for name, value in data.items():
+        np.save(f"{name}.npy", value)
+    board = ["--device", "jetson-tx2", "--link", "local"]
+    options = ["--precision", "fp32", "--batch", "4", "--data", "images.npz", "--quiet"]
+
+    assert main(["deploy", "model.onnx", *board, *options]) == 0
+    told = " ".join(capfd.readouterr().out.split())
+    assert "trtexec of TensorRT 8.2.1 on local" in told
+    assert "off by up to 5e-06 of itself" in told
+    assert "note: runner.py needs TensorRT for Python, which this board lacks" in told
+    assert main(["run", "model", "image=image.npy", "index=index.npy", *board, "-o", "out"]) == 0
+    assert "note: this board's trtexec gives decimals of 6 digits" in capfd.readouterr().out
+
+    expected = onnxruntime.InferenceSession((tmp_path / "model.onnx").read_bytes()).run(None, data)
+    for index, want in enumerate(expected):
+        np.testing.assert_allclose(np.load(f"out/output-{index}.npy"), want, rtol=6e-6)
 
 
 @pytest.mark.ssh

@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from two_inputs import build, feed, write_network
 
 
@@ -114,13 +116,132 @@ def test_an_engine_that_crashes_or_hangs_is_told_apart(board, network, control, 
     board.wait_until_quiet()
 
 
-def test_a_board_with_trtexec_only_says_what_to_install(bare_board):
-    plan = bare_board.write("home/x.plan", "plan")
+def on_trtexec(board, version, network, *faults):
+    """A board with trtexec alone, of this version; returns the plan that it builds in batch 2."""
+    board.use_python("3.6")
+    board.set("trtexec", version=version)
+    board.compute(*faults)
+    return build(board, write_network(network, batch=2), 2)
 
-    last = run(bare_board, str(plan), 1, {"input": np.zeros((1, 3), np.float32)})[-1]
 
-    assert last["kind"] == "tensorrt"
-    assert "python3-libnvinfer" in last["reason"]
+@pytest.mark.parametrize(
+    ("version", "digits"),
+    [
+        ("8.2", 6),
+        pytest.param("8.5", 6, marks=pytest.mark.slow),
+        pytest.param("8.6", 0, marks=pytest.mark.slow),
+        ("10.3", 0),
+    ],
+)
+def test_trtexec_gives_the_outputs_of_the_network(bare_board, network, version, digits):
+    plan, data = on_trtexec(bare_board, version, network), feed(4)
+
+    events = run(bare_board, plan, 2, data)
+
+    expected = onnxruntime.InferenceSession(write_network(network).read_bytes()).run(None, data)
+    found = outputs(events)
+    assert list(found) == ["sum", "relu"]
+    for name, want in zip(("sum", "relu"), expected, strict=True):
+        assert (found[name].shape, found[name].dtype) == ((4, 6), np.float32)
+        np.testing.assert_allclose(found[name], want, rtol=6e-6 if digits else 1e-6)
+    if digits:  # the decimals did round, so the tolerance above is needed
+        assert np.max(np.abs(found["sum"] / expected[0] - 1)) > 5e-7
+    assert [event["digits"] for event in events if "digits" in event] == [digits]
+    assert len(bare_board.told("trtexec")) == 1 + 1 + 2  # built, asked for what it takes, and run twice
+    assert list((bare_board.root / "home/out").iterdir()) != []
+    assert not list((bare_board.root / "home/out").glob("trtexec-*"))
+    bare_board.wait_until_quiet()
+
+
+def test_a_value_that_is_no_number_is_not_lost_in_the_decimals(bare_board, network):
+    plan = on_trtexec(bare_board, "8.2", network, "infinite")
+
+    found = outputs(run(bare_board, plan, 2, feed(2)))["sum"].reshape(-1)
+
+    assert np.isnan(found[0])
+    assert np.isneginf(found[1])
+    assert np.isfinite(found[2:]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["8.2", "10.3"])
+def test_inputs_that_do_not_fit_an_engine_of_trtexec_are_refused(bare_board, network, version):
+    plan, good = on_trtexec(bare_board, version, network), feed(4)
+
+    for data, batch, said in [
+        ({"image": good["image"]}, 2, "takes the inputs ['image', 'index'], there are files for ['image']"),
+        ({**good, "image": good["image"].astype(np.float64)}, 2, "holds <f8 4x6, which does not fit"),
+        ({**good, "image": good["image"][:, :5].copy()}, 2, "holds <f4 4x5, which does not fit"),
+        ({**good, "index": good["index"] + (1 << 40)}, 2, "do not fit into 32 bits"),
+        (feed(3), 2, "a multiple of 2"),
+        (good, 4, "trtexec runs the input 'image' as 2x6, not in batch 4"),
+    ]:
+        last = run(bare_board, plan, batch, data)[-1]
+        assert (last["event"], last["kind"]) == ("error", "data")
+        assert said in last["reason"]
+
+
+@pytest.mark.parametrize("version", ["8.2", pytest.param("10.3", marks=pytest.mark.slow)])
+def test_whole_numbers_and_truth_values_come_back_as_what_they_are(bare_board, tmp_path, version):
+    """As the host says where trtexec tells no types."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("ArgMax", ["x"], ["best"], axis=1, keepdims=0),
+            helper.make_node("Greater", ["x", "zero"], ["positive"]),
+        ],
+        "kinds",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 5])],
+        [
+            helper.make_tensor_value_info("best", TensorProto.INT64, [2]),
+            helper.make_tensor_value_info("positive", TensorProto.BOOL, [2, 5]),
+        ],
+        [numpy_helper.from_array(np.zeros((), np.float32), "zero")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, tmp_path / "kinds.onnx")
+    bare_board.set("trtexec", version=version)
+    bare_board.compute()
+    plan = build(bare_board, tmp_path / "kinds.onnx", 2)
+    x = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
+
+    found = outputs(run(bare_board, plan, 2, {"": x}, kinds={"best": "INT32", "positive": "BOOL"}))
+
+    assert (found["best"].dtype, found["positive"].dtype) == (np.int32, np.bool_)
+    np.testing.assert_array_equal(found["best"], x.argmax(1))
+    np.testing.assert_array_equal(found["positive"], x > 0)
+
+
+def test_an_engine_that_trtexec_cannot_load_is_refused_and_a_kept_one_built_anew(bare_board, network):
+    plan = on_trtexec(bare_board, "8.2", network)
+    bare_board.set("trtexec", version="8.5")
+
+    moved = bare_board.write("home/other.plan", Path(plan).read_text())
+    first = run(bare_board, str(moved), 2, feed(2))[-1]
+    second = run(bare_board, plan, 2, feed(2), folder=str(bare_board.folder))[-1]
+
+    assert (first["kind"], second["kind"]) == ("engine", "stale")
+    assert "built by another version or for another GPU" in first["reason"]
+    assert not Path(plan).exists()
+
+
+@pytest.mark.parametrize(
+    ("control", "said"),
+    [
+        ({"version": "8.2", "lacks": ["exportOutput"]}, "no --loadInputs and --exportOutput"),
+        ({"version": "8.2", "lacks": ["loadInputs"]}, "no --loadInputs and --exportOutput"),
+        ({"version": "7.1"}, "does not say what the engine takes"),
+    ],
+)
+def test_a_board_whose_trtexec_gives_no_outputs_says_what_to_install(bare_board, network, control, said):
+    bare_board.set("trtexec", **control)
+    bare_board.compute()
+    plan = build(bare_board, write_network(network, batch=2), 2)
+
+    last = run(bare_board, plan, 2, feed(2))[-1]
+
+    assert (last["event"], last["kind"]) == ("error", "tensorrt")
+    assert said in last["reason"]
+    assert "sudo apt install python3-libnvinfer" in last["reason"]
 
 
 def test_what_is_asked_is_checked(board):

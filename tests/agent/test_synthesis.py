@@ -62,6 +62,13 @@ def test_the_figures_of_a_board_decide_in_the_cycles(remote, board, tmp_path):
         network.metrics["inferences_per_joule"].samples
         > candidates[0].metrics["inferences_per_joule"].samples
     )
+    # What is reported is measured with times per layer, what is searched is not.
+    assert [(layer.name, layer.mean_ms) for layer in network.layer_times] == [
+        ("conv1 + relu1", 0.75),
+        ("fc", 0.25),
+    ]
+    assert {candidate.layer_times for candidate in candidates} == {()}
+    assert "conv1 + relu1" in (tmp_path / "run/report.html").read_text()
     assert cycle.inferences_per_joule is not None
     board.wait_until_quiet()
     assert board.present_clocks() == board.clocks

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 from edgesynth.deploy.half import to_half
 from edgesynth.deploy.onnx_graph import load_model
 from edgesynth.deploy.quantisation import quantise
-from edgesynth.deploy.verify import VerifyReport, verify
+from edgesynth.deploy.verify import VerifyReport, verify, verify_outputs
 from edgesynth.errors import InputError
 from tests.deploy.networks import small
 
@@ -207,6 +207,24 @@ def test_a_metric_that_falls_fails_what_the_tolerance_lets_pass(tmp_path: Path) 
     assert not report
     assert report.failures == ("the task's score fell from 0.95 to 0.8",)
     assert verify(path, path, data, metric=lambda outputs: 0.5)
+
+
+@pytest.mark.parametrize(("rounding", "agrees"), [(0.0, True), (5e-6, False)])
+def test_rounded_outputs_are_judged_so_that_the_ones_before_rounding_are_within_the_tolerance(
+    rounding: float, agrees: bool
+) -> None:
+    want = np.linspace(0.5, 1.0, 8, dtype=np.float64)[None]
+    have = want.copy()
+    have[0, 0] += 0.97e-4  # of the largest, which is 1; 1e-4 may be
+    report = VerifyReport("net", "", "net", "a board", "fp32", 1, (), rounding=rounding)
+
+    judged = verify_outputs(report, {"y": want}, {"y": have})
+
+    assert bool(judged) == agrees
+    assert bool(judged.rounding_note) == (not agrees)
+    if not agrees:
+        assert "9.5e-05 of that may be" in judged.failures[0]
+        assert "off by up to 5e-06 of itself" in judged.to_json()["rounding_note"]
 
 
 def test_nan_of_the_reference_itself_is_no_fault(tmp_path: Path) -> None:

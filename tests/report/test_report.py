@@ -17,7 +17,7 @@ from sample_runs import MANIFEST, SPACE, build, network
 from edgesynth.metrics import Metric, Provenance
 from edgesynth.report import headlines, summary_table, write_report
 from edgesynth.report.job_text import job_text
-from edgesynth.runs import CycleRecord, NetworkRecord, Run
+from edgesynth.runs import CycleRecord, LayerTimeRecord, NetworkRecord, Run
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 LOADING = {"src", "href", "srcset", "data", "poster", "action", "xlink:href"}
@@ -227,6 +227,30 @@ def test_unmet_requirements_are_never_smoothed_over(tmp_path):
     assert "lost" in page.text
 
 
+def test_the_slowest_layers_of_the_chosen_network_are_shown_as_the_device_names_them(tmp_path):
+    names = [f"stage{stage}.conv{index} + relu{index} || pool" for stage in range(3) for index in range(5)]
+    times = tuple(LayerTimeRecord(name, 0.1 * place + 0.01, place / 105) for place, name in enumerate(names))
+    record = network("generated", SPACE.smallest(), 0.9, seed=3)
+    with Run.create(tmp_path / "run", MANIFEST) as run:
+        run.record_network(replace(record, layer_times=times))
+        run.record_network(network("candidate", SPACE.largest(), 0.5))
+    with Run.open(tmp_path / "run") as run:
+        page = Page(write_report(run).read_text())
+
+    assert "The 10 slowest of 15 layers of seed 3" in page.text
+    assert record.metrics["latency_ms"].source in page.text
+    shown = [name for name in names if name in page.text]
+    assert shown == names[5:]
+    assert page.text.index(names[14]) < page.text.index(names[13])
+    assert "stage2.conv4 + relu4 || pool 1.4100 13.3 %" in page.text
+
+
+def test_a_run_whose_device_tells_no_times_of_layers_has_no_table_of_them(tmp_path):
+    with Run.create(tmp_path / "run", MANIFEST) as run:
+        run.record_network(network("generated", SPACE.smallest(), 0.9, seed=3))
+        assert "Where the time goes" not in Page(write_report(run).read_text()).text
+
+
 def test_hostile_text_stays_text(tmp_path):
     nasty = "</script><script>alert(1)</script>$x^2$<b>\"'&"
     architecture = SPACE.smallest()
@@ -241,7 +265,8 @@ def test_hostile_text_stays_text(tmp_path):
         for role in ("prototype", "candidate", "generated"):
             record = network(role, architecture, 0.9, seed=3, verdicts={nasty: nasty}, files={nasty: nasty})
             layers = tuple(replace(layer, name=f"{nasty}{i}") for i, layer in enumerate(record.layers))
-            run.record_network(replace(record, layers=layers, key=nasty, reason=nasty))
+            times = (LayerTimeRecord(nasty, 1.0, 1.0),)
+            run.record_network(replace(record, layers=layers, layer_times=times, key=nasty, reason=nasty))
         run.record_network(replace(record, key=nasty * 2, status="failed", reason=nasty))
         run.record_cycle(CycleRecord(0, 0.9, 1, 1, 1, 1, 1, 1, 1, binding=nasty, seconds={nasty: 1.0}))
         run.event(nasty)

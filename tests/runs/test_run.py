@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import stat
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,15 @@ from hypothesis import strategies as st
 
 from edgesynth.errors import RunError
 from edgesynth.metrics import METRICS, Metric, Provenance
-from edgesynth.runs import CycleRecord, LayerRecord, NetworkRecord, Run, write_atomic, write_json_atomic
+from edgesynth.runs import (
+    CycleRecord,
+    LayerRecord,
+    LayerTimeRecord,
+    NetworkRecord,
+    Run,
+    write_atomic,
+    write_json_atomic,
+)
 
 MANIFEST = {"job": {"prototype": "resnet20"}, "seeds": [0], "versions": {"edgesynth": "0.1.0"}}
 
@@ -104,8 +114,26 @@ _metrics = st.dictionaries(
 )
 def test_a_network_record_survives_json(architecture, metrics, seed, shape):
     layer = LayerRecord("conv", "conv2d", 1, 2, 3, 4, shape)
-    record = network(architecture=architecture, metrics=metrics, seed=seed, layers=(layer,))
-    assert NetworkRecord.from_json(record.to_json()) == record
+    times = (LayerTimeRecord("conv1 + relu1", 0.75, 0.6), LayerTimeRecord("é", 0.5, 0.4))
+    record = network(
+        architecture=architecture, metrics=metrics, seed=seed, layers=(layer,), layer_times=times
+    )
+    assert NetworkRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
+
+
+def test_a_run_from_before_there_were_times_per_layer_still_opens(run):
+    times = (LayerTimeRecord("conv1 + relu1", 0.75, 1.0),)
+    run.record_network(network("new", layer_times=times))
+    run.record_network(network("old"))
+    run.close()
+    with closing(sqlite3.connect(run.path / "run.sqlite")) as database, database:
+        (text,) = database.execute("SELECT record FROM networks WHERE key = 'old'").fetchone()
+        old = json.loads(text)
+        assert old.pop("layer_times") == []
+        database.execute("UPDATE networks SET record = ? WHERE key = 'old'", (json.dumps(old),))
+
+    with Run.open(run.path) as again:
+        assert [record.layer_times for record in again.networks()] == [times, ()]
 
 
 def test_a_network_is_replaced_by_key_role_and_seed(run):

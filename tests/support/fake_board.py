@@ -120,7 +120,8 @@ class FakeBoard:
         """Have its engines compute what their ONNX files say, with these faults; see ``board/compute.py``."""
         environment = {"PYTHONPATH": str(Path(edgesynth.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, str(PARTS / "compute.py")]
-        self.set("tensorrt", compute={"command": command, "env": environment, "faults": faults})
+        for program in ("tensorrt", "trtexec"):
+            self.set(program, compute={"command": command, "env": environment, "faults": faults})
 
     def set(self, program, **values):
         """Change how a program behaves from now on."""

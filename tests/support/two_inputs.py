@@ -5,8 +5,8 @@ import onnx
 from onnx import TensorProto, helper
 
 
-def write_network(path):
-    """Write it; the batch is free."""
+def write_network(path, batch="batch"):
+    """Write it; the batch is free unless it is given."""
     weight = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
     nodes = [
         helper.make_node("Gather", ["table", "index"], ["row"], axis=0),
@@ -17,12 +17,12 @@ def write_network(path):
         nodes,
         "two",
         [
-            helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 6]),
-            helper.make_tensor_value_info("index", TensorProto.INT64, ["batch"]),
+            helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, 6]),
+            helper.make_tensor_value_info("index", TensorProto.INT64, [batch]),
         ],
         [
-            helper.make_tensor_value_info("sum", TensorProto.FLOAT, ["batch", 6]),
-            helper.make_tensor_value_info("relu", TensorProto.FLOAT, ["batch", 6]),
+            helper.make_tensor_value_info("sum", TensorProto.FLOAT, [batch, 6]),
+            helper.make_tensor_value_info("relu", TensorProto.FLOAT, [batch, 6]),
         ],
         [onnx.numpy_helper.from_array(weight, "table")],
     )

@@ -96,6 +96,8 @@ def main():
         outputs = session(feed)
         if "nan" in faults and calls == 2:
             outputs[0].reshape(-1)[0] = np.nan
+        if "infinite" in faults:
+            outputs[0].reshape(-1)[:2] = [np.nan, -np.inf]
         answer([value.nbytes for value in outputs])
         for value in outputs:
             sink.write(value.tobytes())

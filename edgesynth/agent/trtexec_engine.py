@@ -1,0 +1,198 @@
+"""An engine that trtexec runs on files: raw inputs in, and outputs read back from what it writes.
+
+From 8.6 on trtexec writes every output's bytes. Before, it prints outputs as decimals, of six digits where
+they are floating-point numbers, and tells no types.
+"""
+
+import array
+import os
+import re
+import shutil
+import tempfile
+from typing import Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+
+from edgesynth.agent.engine import Tensor, known_size
+from edgesynth.agent.errors import Refusal
+
+__all__ = ["EXPORTED_DIGITS", "TrtexecEngine"]
+
+EXPORTED_DIGITS = 6
+"""Digits that are kept of a floating-point output which is exported as a decimal."""
+
+_BINDING = re.compile(r"\b([Ii]nput|[Oo]utput) binding for (.+) with dimensions ((?:-?\d+(?:x-?\d+)*)?)")
+_DUMPED = re.compile(r"Writing file for (?:in|out)put binding (.+) \(with datatype (\w+) and .*\) to (.+)")
+_EXPORTED = re.compile(
+    r'"name"\s*:\s*"(.*?)"\s*,\s*"dimensions"\s*:\s*"([^"]*)"\s*,\s*"values"\s*:\s*\[([^\]]*)\]', re.DOTALL
+)  # by hand: trtexec prints nan and inf, which are no JSON
+_KINDS = {"fp32": "FLOAT", "fp16": "HALF"}
+_NUMBERS: Dict[str, Tuple[str, Callable[[str], float]]] = {
+    "FLOAT": ("f", float),
+    "INT32": ("i", int),
+    "INT64": ("q", int),
+    "BOOL": ("b", int),
+}
+_RAW, _TEXT = "--dumpRawBindingsToFile", "--exportOutput"
+_JSON = "outputs.json"
+
+Dump = NamedTuple("Dump", [("kind", str), ("file", str)])
+
+
+class TrtexecEngine:
+    """The ``tensors`` and ``run`` of :class:`~edgesynth.agent.engine.Engine`; every call loads the engine.
+
+    Args:
+        options: What this trtexec has.
+        call: Runs it with more options in a folder, and gives the lines that it printed.
+        batch: What the inputs must begin with.
+        kinds: TensorRT's names of the types of inputs and outputs, as far as they are known; ``""`` stands
+            for the only input.
+        folder: Where its files may be, while it is open.
+
+    Attributes:
+        tensors: Inputs and outputs.
+        digits: To how many digits outputs are rounded; 0 where they are exact.
+
+    Raises:
+        Refusal: This trtexec takes no files, gives no outputs, or does not say what the engine takes.
+        NetworkFailure: The engine does not run, or in another batch.
+    """
+
+    def __init__(
+        self,
+        options: Sequence[str],
+        call: Callable[[List[str], str], List[str]],
+        batch: int,
+        kinds: Mapping[str, str],
+        folder: str,
+    ) -> None:
+        if "--loadInputs" not in options or not {_RAW, _TEXT} & set(options):
+            raise Refusal(
+                "tensorrt",
+                "this trtexec has no --loadInputs and --exportOutput, so outputs can only be had through "
+                "TensorRT's Python bindings; install them with: sudo apt install python3-libnvinfer",
+            )
+        self._call = call
+        self._raw = _RAW in options
+        self.digits = 0 if self._raw else EXPORTED_DIGITS
+        os.makedirs(folder, exist_ok=True)
+        self._folder = tempfile.mkdtemp(prefix="trtexec-", dir=folder)
+        try:
+            self.tensors = self._ask(kinds)
+            self._check(batch)
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, feed: Mapping[str, bytes]) -> Dict[str, bytearray]:
+        """The bytes of every output for those of every input."""
+        files = []
+        for index, (name, data) in enumerate(feed.items()):
+            file = "input-{}.raw".format(index)
+            with open(os.path.join(self._folder, file), "wb") as sink:
+                sink.write(data)
+            files.append("{}:{}".format(name, file))
+        said = self._call(["--loadInputs=" + ",".join(files), self._wanted], self._folder)
+        outputs = [tensor for tensor in self.tensors if not tensor.is_input]
+        found = self._dumped(said) if self._raw else self._exported(outputs)
+        for tensor in outputs:
+            if tensor.name not in found or len(found[tensor.name]) != tensor.size:
+                raise Refusal(
+                    "tensorrt",
+                    "trtexec wrote {} bytes of the output {!r}, which has {}".format(
+                        len(found.get(tensor.name, b"")), tensor.name, tensor.size
+                    ),
+                )
+        return {tensor.name: found[tensor.name] for tensor in outputs}
+
+    def close(self) -> None:
+        """Remove its files."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def _wanted(self) -> str:
+        return _RAW if self._raw else "{}={}".format(_TEXT, _JSON)
+
+    def _ask(self, kinds: Mapping[str, str]) -> List[Tensor]:
+        """Inputs and outputs, from what it prints about a run on inputs of its own."""
+        said = self._call([self._wanted] if self._raw else [], self._folder)
+        told = _read_dumps(said)
+        tensors = []
+        for line in said:
+            match = _BINDING.search(line)
+            if match is not None:
+                role, name, dimensions = match.groups()
+                shape = tuple(int(length) for length in dimensions.split("x") if length)
+                is_input = role.lower() == "input"
+                kind = kinds.get(name) or (kinds.get("") if is_input else None) or "FLOAT"
+                kind = told[name].kind if name in told else kind
+                tensors.append(known_size(Tensor(name, is_input, shape, kind)))
+        if not any(tensor.is_input for tensor in tensors):
+            raise Refusal(
+                "tensorrt",
+                "this trtexec does not say what the engine takes, and would run on files that do not fit; "
+                "outputs can only be had through TensorRT's Python bindings; install them with: "
+                "sudo apt install python3-libnvinfer",
+            )
+        return tensors
+
+    def _check(self, batch: int) -> None:
+        for tensor in self.tensors:
+            if tensor.is_input and tensor.shape and tensor.shape[0] != batch:
+                raise Refusal(
+                    "data",
+                    "trtexec runs the input {!r} as {}, not in batch {}; build the engine with that".format(
+                        tensor.name, "x".join(map(str, tensor.shape)), batch
+                    ),
+                )
+            if tensor.is_input and set(tensor.name) & set(",'"):
+                raise Refusal("data", "trtexec takes no file for an input called {!r}".format(tensor.name))
+
+    def _dumped(self, said: List[str]) -> Dict[str, bytearray]:
+        found = {}
+        for name, dump in _read_dumps(said).items():
+            with open(os.path.join(self._folder, dump.file), "rb") as file:
+                found[name] = bytearray(file.read())
+        return found
+
+    def _exported(self, outputs: List[Tensor]) -> Dict[str, bytearray]:
+        with open(os.path.join(self._folder, _JSON)) as file:
+            told = {name: values for name, _, values in _EXPORTED.findall(file.read())}
+        return {tensor.name: _parse(tensor, told[tensor.name]) for tensor in outputs if tensor.name in told}
+
+
+def _read_dumps(said: List[str]) -> Dict[str, Dump]:
+    """Type and file of every tensor that was written."""
+    matches = [_DUMPED.search(line) for line in said]
+    return {
+        match.group(1): Dump(_KINDS.get(match.group(2), match.group(2).upper()), match.group(3).strip())
+        for match in matches
+        if match is not None
+    }
+
+
+def _parse(tensor: Tensor, values: str) -> bytearray:
+    """The bytes of an output from its decimals.
+
+    Raises:
+        Refusal: They are not of its type, or of one that trtexec prints as letters; kind ``tensorrt``.
+    """
+    if tensor.kind not in _NUMBERS:
+        raise Refusal(
+            "tensorrt",
+            "this trtexec does not print numbers of the output {!r}, which is of the type {}".format(
+                tensor.name, tensor.kind
+            ),
+        )
+    form, number = _NUMBERS[tensor.kind]
+    words = [word.strip() for word in values.split(",") if word.strip()]
+    if tensor.kind == "FLOAT" and any(len(word) > 8 and word.lstrip("-").isdigit() for word in words):
+        raise Refusal(  # a floating-point number of that size is printed with an exponent
+            "tensorrt",
+            "the output {!r} is of whole numbers that single precision cannot hold".format(tensor.name),
+        )
+    try:
+        return bytearray(array.array(form, [number(word) for word in words]).tobytes())
+    except (ValueError, OverflowError) as error:
+        raise Refusal(
+            "tensorrt", "trtexec's output {!r} cannot be read: {}".format(tensor.name, error)
+        ) from error
