@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import site
 import subprocess
@@ -79,9 +80,12 @@ def test_a_fresh_environment_runs_the_command_from_anywhere(wheel: Path, tmp_pat
     assert listed.returncode == 0, listed.stderr
     assert "jetson-tx2" in {entry["name"] for entry in json.loads(listed.stdout)}
 
+    # A checkout on the path of whoever runs the tests would be found first.
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     where = subprocess.run(
         [python, "-c", "import edgesynth.devices; print(edgesynth.devices.__file__)"],
         cwd=elsewhere,
+        env=clean,
         capture_output=True,
         text=True,
         check=True,

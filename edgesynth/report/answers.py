@@ -290,7 +290,7 @@ def _class_table(known: Mapping[str, Details], chosen: str) -> ClassTable | None
         )
         for name in order
     )
-    label = METRICS[metric.name].label
+    label = formatting.titled(METRICS[metric.name].label)
     return ClassTable(label, tuple(shown), chosen, rows, len(reference.per_class) - len(order))
 
 
@@ -316,7 +316,7 @@ def _others(known: Mapping[str, Details]) -> OtherTable | None:
         )
         rows.append((label, cells))
     labels = (METRICS[name].label for name in names)
-    return OtherTable(tuple(label[:1].upper() + label[1:] for label in labels), tuple(rows))
+    return OtherTable(tuple(formatting.titled(label) for label in labels), tuple(rows))
 
 
 def _curves(pair: Mapping[str, Details]) -> tuple[plots.Figure, ...]:

@@ -125,7 +125,7 @@ def _content(run: Run) -> dict[str, Any]:
         "headlines": headlines(rows),
         "rows": rows,
         "columns": [name for name in (quality, *COLUMNS) if any(name in row.cells for row in rows)],
-        "labels": {name: kind.label[:1].upper() + kind.label[1:] for name, kind in METRICS.items()},
+        "labels": {name: formatting.titled(kind.label) for name, kind in METRICS.items()},
         "quality": quality,
         "requirements": requirement_rows(records),
         "unjudged": _bounds(manifest),

@@ -21,6 +21,7 @@ __all__ = [
     "parse_requirement",
     "requirement",
     "shorter",
+    "titled",
 ]
 
 _SCORES: Final = ("netscore",)  # logarithmic: differences mean something, ratios do not
@@ -186,3 +187,8 @@ def _significant(value: float, digits: int) -> str:
 
 def _signed(text: str) -> str:
     return text.replace("-", _MINUS)
+
+
+def titled(label: str) -> str:
+    """The label with a capital at its start, unless it is an abbreviation such as mAP or mIoU."""
+    return label if label[1:2].isupper() else label[:1].upper() + label[1:]

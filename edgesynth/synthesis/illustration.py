@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from edgesynth.runs.details import Confusion, CurvePoints, Details
 from edgesynth.runs.pictures import Picture, PictureRow, PictureSet, write_pictures
 from edgesynth.tasks import Batch, Illustrated
+from edgesynth.tasks.protocol import Compared
 from edgesynth.tasks.trees import mapped, moved
 
 if TYPE_CHECKING:
@@ -92,7 +93,12 @@ def illustrate(task: Task, networks: Mapping[str, nn.Module], run_dir: Path) -> 
         image = task.images(sample.inputs)
         assert image is not None  # the others were pictures
         truths.append(task.truths(sample.targets)[0])
-        answers.append([task.answers(_run(module, sample.inputs))[0] for module in networks.values()])
+        answers.append(
+            [
+                _against(task.answers(_run(module, sample.inputs))[0], truths[-1])
+                for module in networks.values()
+            ]
+        )
         drawn.append([said.drawn_on(image[0].clone()) for said in (truths[-1], *answers[-1])])
     encoded, (height, width) = _encoded(drawn)
     files: dict[str, bytes] = {}
@@ -118,6 +124,11 @@ def illustrate(task: Task, networks: Mapping[str, nn.Module], run_dir: Path) -> 
     )
     write_pictures(run_dir, found, files)
     return found
+
+
+def _against(answer: Answer, truth: Answer) -> Answer:
+    """The answer, knowing the truth, where its kind draws what is wrong otherwise than what is right."""
+    return answer.against(truth) if isinstance(answer, Compared) else answer
 
 
 def _samples(task: Task, wanted: Sequence[int]) -> Iterator[Batch]:

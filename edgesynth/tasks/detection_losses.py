@@ -24,7 +24,7 @@ class DetectionDistillation:
         confidence: The teacher's boxes are followed in cells where it is at least this sure of a class.
     """
 
-    weight: float = 0.5
+    weight: float = 0.25
     confidence: float = 0.3
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ from edgesynth.metrics import Metric
 __all__ = [
     "Answer",
     "Batch",
+    "Compared",
     "Curve",
     "Illustrated",
     "Judge",
@@ -194,6 +195,15 @@ class Answer(Protocol):
 
     def caption(self, truth: Answer) -> str:
         """A few words beside the picture; whether it agrees with the truth, where that can be said."""
+        ...
+
+
+@runtime_checkable
+class Compared(Protocol):
+    """An answer that is drawn otherwise where it is wrong: one method beside those of :class:`Answer`."""
+
+    def against(self, truth: Answer) -> Answer:
+        """The same answer, knowing the truth, as a report shows it."""
         ...
 
 

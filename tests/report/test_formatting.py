@@ -125,3 +125,10 @@ def test_requirements_read_as_sentences_and_unknown_texts_stay_as_they_are(text,
 )
 def test_durations_use_the_largest_two_units(seconds, text):
     assert formatting.duration(seconds) == text.replace(" ", SPACE)
+
+
+@pytest.mark.parametrize(
+    ("label", "said"), [("mAP@.5", "mAP@.5"), ("accuracy", "Accuracy"), ("mIoU", "mIoU")]
+)
+def test_titles_leave_abbreviations_alone(label, said):
+    assert formatting.titled(label) == said

@@ -73,13 +73,18 @@ class DiscTask(Scored):
         self._data = {split: discs(n, seed) for seed, (split, n) in enumerate(sizes.items())}
 
     def size(self, split):
+        if split not in self._data:
+            raise es.EdgesynthError(f"unknown split {split!r}")
         return len(self._data[split][1])
 
     def batches(self, split, *, batch_size, seed=0, shuffle=False, augment=False, limit=None):
+        if batch_size < 1 or (limit is not None and limit < 1):
+            raise es.EdgesynthError(f"batch size and limit are at least 1, got {batch_size} and {limit}")
         images, middles = self._data[split]
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(middles), generator=generator) if shuffle else torch.arange(len(middles))
-        for chosen in order[:limit].split(batch_size):
+        order = order[:limit]
+        for chosen in order.tensor_split(-(-len(order) // batch_size)):
             yield Batch(images[chosen], middles[chosen])
 
     def loss(self, outputs, targets):

@@ -24,9 +24,10 @@ from edgesynth.runs import Run
 from edgesynth.runs.details import read_details
 from edgesynth.runs.pictures import PICTURES, read_pictures
 from edgesynth.synthesis.api import check_obtainable, synthesize
-from edgesynth.synthesis.illustration import details_of, illustrate
+from edgesynth.synthesis.illustration import _against, details_of, illustrate
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.tasks import ClassificationTask, Curve, Score, TensorSamples
+from edgesynth.tasks.boxes_answer import BoxesAnswer
 
 
 @pytest.fixture(scope="module")
@@ -197,3 +198,11 @@ def test_files_are_json(discs, networks, tmp_path: Path) -> None:
     illustrate(discs, networks, tmp_path)
     index = json.loads((tmp_path / PICTURES / "index.json").read_text())
     assert {name for row in index["rows"] for name in [row["truth"]["file"]]} <= set(files(tmp_path))
+
+
+def test_an_answer_is_drawn_knowing_the_truth() -> None:
+    here, classes = torch.tensor([[1.0, 1, 9, 9]]), ("a", "b")
+    truth = BoxesAnswer(here, torch.tensor([0]), classes)
+    wrong = BoxesAnswer(here, torch.tensor([1]), classes, torch.tensor([0.9]))
+    image = torch.zeros(3, 16, 16, dtype=torch.uint8)
+    assert _against(wrong, truth).drawn_on(image).any(0).sum() < wrong.drawn_on(image).any(0).sum()

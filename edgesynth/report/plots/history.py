@@ -83,7 +83,7 @@ def _panels(
     return [
         _Panel(
             quality,
-            label[:1].upper() + label[1:],
+            formatting.titled(label),
             "mean on validation data",
             lambda r: r.quality,
             shown(quality),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from edgesynth.metrics import METRICS, SHARES, Metric, Provenance
-from edgesynth.report.formatting import bound, parse_requirement
+from edgesynth.report.formatting import bound, parse_requirement, titled
 from edgesynth.report.plots.canvas import (
     CANDIDATE,
     GENERATED,
@@ -101,7 +101,7 @@ def pareto_plot(records: Sequence[NetworkRecord], quality: str, cost: str) -> Fi
         ax.margins(x=0.08, y=0.1)
         _label(ax, points)
     return Figure(
-        title=f"{METRICS[quality].label[:1].upper()}{METRICS[quality].label[1:]} against {kind.label}",
+        title=f"{titled(METRICS[quality].label)} against {kind.label}",
         caption=f"{len(points)} networks; up and to the {'right' if kind.better == 'higher' else 'left'} is "
         "better. Dotted: the best trade-offs found.",
         svg=sheet.svg,
