@@ -29,7 +29,7 @@ def infer_files(engine: Any, inputs: Mapping[str, str], folder: str) -> List[Out
     """Run an engine on files.
 
     Args:
-        engine: An :class:`~edgesynth.agent.engine.Engine`, or what has its ``tensors`` and ``run``. It may
+        engine: An ``Engine``, or what has its ``tensors`` and ``run``. It may
             take fewer samples at a time than there are.
         inputs: The ``.npy`` file of every input; one input needs no name, which is then empty.
         folder: Where the outputs go, as ``output-0.npy`` and so on.
