@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +18,9 @@ from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.normalization import Normalization
 from edgesynth.tasks.protocol import Batch, Outputs, Score, Split, Targets
 from edgesynth.tasks.samples import LabelledSamples, stratified_order
-from edgesynth.tasks.scoring import Scored
+from edgesynth.tasks.splits import SPLITS, SplitTask
 
 __all__ = ["ClassificationJudge", "ClassificationTask", "Distillation"]
-
-_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ class ClassificationJudge:
         return Score(metric, loss, correct, per_class=per_class, confusion=confusion)
 
 
-class ClassificationTask(Scored):
+class ClassificationTask(SplitTask[LabelledSamples]):
     """Classification of samples in three disjoint splits.
 
     Args:
@@ -144,13 +142,8 @@ class ClassificationTask(Scored):
             raise InputError(f"label smoothing is a share in [0, 1), got {label_smoothing}")
         self.name = name
         self.classes = tuple(classes)
-        self._samples: Mapping[Split, LabelledSamples] = {
-            "train": train,
-            "validation": validation,
-            "test": test,
-        }
+        super().__init__({"train": train, "validation": validation, "test": test})
         _check(name, self._samples, len(self.classes))
-        self._representative: dict[Split, Tensor] = {}
         self.input_shape = train.shape
         if augmentation is not None and len(self.input_shape) != 3:
             raise InputError(
@@ -161,59 +154,22 @@ class ClassificationTask(Scored):
         self.label_smoothing = label_smoothing
         self.distillation = distillation or Distillation()
         self.normalization = normalization or Normalization.of(train)
-        sizes: dict[str, int] = {split: self.size(split) for split in _SPLITS}
+        sizes: dict[str, int] = {split: self.size(split) for split in SPLITS}
         self.description = description or DataDescription(name, "user", "given in memory", sizes=sizes)
 
-    def size(self, split: Split) -> int:
-        """How many samples the split holds."""
-        return len(self._of(split).labels)
+    def _count(self, samples: LabelledSamples) -> int:
+        return len(samples.labels)
 
-    def batches(
-        self,
-        split: Split,
-        *,
-        batch_size: int,
-        seed: int = 0,
-        shuffle: bool = False,
-        augment: bool = False,
-        limit: int | None = None,
-    ) -> Iterator[Batch]:
-        """One pass over the split; see :meth:`Task.batches`.
+    def _ranked(self, samples: LabelledSamples) -> Tensor:
+        return stratified_order(samples.labels, seed=0)
 
-        Raises:
-            InputError: The batch size or the limit is not positive.
-        """
-        if batch_size < 1 or (limit is not None and limit < 1):
-            raise InputError(f"batch size and limit are at least 1, got {batch_size} and {limit}")
-        samples = self._of(split)
-        generator = torch.Generator().manual_seed(seed)
-        order = self._order(split, generator if shuffle else None, limit)
-        return self._read(samples, order, batch_size, generator if augment else None)
-
-    def _read(
-        self,
-        samples: LabelledSamples,
-        order: Tensor,
-        batch_size: int,
-        generator: torch.Generator | None,
-    ) -> Iterator[Batch]:
-        for indices in order.tensor_split(-(-len(order) // batch_size)):
-            inputs = samples.take(indices)
-            if generator is not None and self.augmentation is not None:
-                inputs = self.augmentation(inputs, generator)
-            if self.normalization is not None:
-                inputs = self.normalization(inputs)
-            yield Batch(inputs, samples.labels[indices])
-
-    def _order(self, split: Split, generator: torch.Generator | None, limit: int | None) -> Tensor:
-        labels = self._of(split).labels
-        if generator is not None:
-            return torch.randperm(len(labels), generator=generator)[:limit]
-        if limit is None or limit >= len(labels):
-            return torch.arange(len(labels))
-        if split not in self._representative:
-            self._representative[split] = stratified_order(labels, seed=0)
-        return self._representative[split][:limit].sort().values
+    def _batch(self, samples: LabelledSamples, indices: Tensor, generator: torch.Generator | None) -> Batch:
+        inputs = samples.take(indices)
+        if generator is not None and self.augmentation is not None:
+            inputs = self.augmentation(inputs, generator)
+        if self.normalization is not None:
+            inputs = self.normalization(inputs)
+        return Batch(inputs, samples.labels[indices])
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy with label smoothing.
@@ -278,12 +234,6 @@ class ClassificationTask(Scored):
     def postprocessing(self) -> dict[str, Any]:
         """The class is the largest output."""
         return {"kind": "classification", "axis": 1}
-
-    def _of(self, split: Split) -> LabelledSamples:
-        try:
-            return self._samples[split]
-        except KeyError:
-            raise InputError(f"unknown split {split!r}; there are {', '.join(_SPLITS)}") from None
 
     def _check_outputs(self, outputs: object, targets: Tensor) -> None:
         expected = (len(targets), len(self.classes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -22,16 +22,15 @@ from edgesynth.tasks.detection_losses import DetectionDistillation, detection_lo
 from edgesynth.tasks.normalization import Normalization
 from edgesynth.tasks.protocol import Batch, Outputs, Split
 from edgesynth.tasks.samples import stratified_order
-from edgesynth.tasks.scoring import Scored
+from edgesynth.tasks.splits import SPLITS, SplitTask
 
 __all__ = ["DetectionTask"]
 
-_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 _SHOWN = 0.3
 """Reports show detections from this confidence on; precision is judged over all."""
 
 
-class DetectionTask(Scored):
+class DetectionTask(SplitTask[BoxedSamples]):
     """Detection of objects in images, in three disjoint splits.
 
     Targets are a dict of ``boxes``, float32 ``[batch, rows, 4]`` in pixels, and ``labels``, int64 ``[batch,
@@ -91,7 +90,7 @@ class DetectionTask(Scored):
         self.metric = metric
         self.classes = tuple(classes)
         self.head = head_by_name(head)
-        self._samples: Mapping[Split, BoxedSamples] = {"train": train, "validation": validation, "test": test}
+        super().__init__({"train": train, "validation": validation, "test": test})
         _check(name, self._samples, len(self.classes))
         self.input_shape = train.shape
         self.augmentation = augmentation
@@ -99,63 +98,27 @@ class DetectionTask(Scored):
         self.normalization = normalization or Normalization.of(train)
         self.score_threshold, self.nms_iou, self.max_detections = score_threshold, nms_iou, max_detections
         self._rows = max(1, *(len(boxes) for part in self._samples.values() for boxes in part.boxes))
-        self._representative: dict[Split, Tensor] = {}
-        sizes: dict[str, int] = {split: self.size(split) for split in _SPLITS}
+        sizes: dict[str, int] = {split: self.size(split) for split in SPLITS}
         self.description = description or DataDescription(name, "user", "given in memory", sizes=sizes)
 
-    def size(self, split: Split) -> int:
-        """How many images the split holds."""
-        return len(self._of(split).boxes)
+    def _count(self, samples: BoxedSamples) -> int:
+        return len(samples.boxes)
 
-    def batches(
-        self,
-        split: Split,
-        *,
-        batch_size: int,
-        seed: int = 0,
-        shuffle: bool = False,
-        augment: bool = False,
-        limit: int | None = None,
-    ) -> Iterator[Batch]:
-        """One pass over the split; see :meth:`Task.batches`.
+    def _ranked(self, samples: BoxedSamples) -> Tensor:
+        return stratified_order(_rarest(samples.labels, len(self.classes)), seed=0)
 
-        Raises:
-            InputError: The batch size or the limit is not positive.
-        """
-        if batch_size < 1 or (limit is not None and limit < 1):
-            raise InputError(f"batch size and limit are at least 1, got {batch_size} and {limit}")
-        samples = self._of(split)
-        generator = torch.Generator().manual_seed(seed)
-        order = self._order(split, generator if shuffle else None, limit)
-        return self._read(samples, order, batch_size, generator if augment else None)
-
-    def _read(
-        self, samples: BoxedSamples, order: Tensor, batch_size: int, generator: torch.Generator | None
-    ) -> Iterator[Batch]:
-        for indices in order.tensor_split(-(-len(order) // batch_size)):
-            inputs = samples.take(indices)
-            boxes = torch.zeros(len(indices), self._rows, 4)
-            labels = torch.full((len(indices), self._rows), -1)
-            for row, index in enumerate(indices.tolist()):
-                count = len(samples.labels[index])
-                boxes[row, :count] = samples.boxes[index]
-                labels[row, :count] = samples.labels[index]
-            if generator is not None and self.augmentation is not None:
-                inputs, boxes, labels = self.augmentation(inputs, boxes, labels, generator)
-            normalised = self.normalization(inputs) if self.normalization is not None else inputs.float()
-            yield Batch(normalised, {"boxes": boxes, "labels": labels})
-
-    def _order(self, split: Split, generator: torch.Generator | None, limit: int | None) -> Tensor:
-        samples = self._of(split)
-        count = len(samples.labels)
-        if generator is not None:
-            return torch.randperm(count, generator=generator)[:limit]
-        if limit is None or limit >= count:
-            return torch.arange(count)
-        if split not in self._representative:
-            kinds = _rarest(samples.labels, len(self.classes))
-            self._representative[split] = stratified_order(kinds, seed=0)
-        return self._representative[split][:limit].sort().values
+    def _batch(self, samples: BoxedSamples, indices: Tensor, generator: torch.Generator | None) -> Batch:
+        inputs = samples.take(indices)
+        boxes = torch.zeros(len(indices), self._rows, 4)
+        labels = torch.full((len(indices), self._rows), -1)
+        for row, index in enumerate(indices.tolist()):
+            count = len(samples.labels[index])
+            boxes[row, :count] = samples.boxes[index]
+            labels[row, :count] = samples.labels[index]
+        if generator is not None and self.augmentation is not None:
+            inputs, boxes, labels = self.augmentation(inputs, boxes, labels, generator)
+        normalised = self.normalization(inputs) if self.normalization is not None else inputs.float()
+        return Batch(normalised, {"boxes": boxes, "labels": labels})
 
     def loss(self, outputs: Outputs, targets: Mapping[str, Tensor]) -> Tensor:
         """See :func:`edgesynth.tasks.detection_losses.detection_loss`.
@@ -253,12 +216,6 @@ class DetectionTask(Scored):
 
     def _predictions(self, outputs: Outputs) -> Predictions:
         return self.head.predictions(outputs, len(self.classes), self._image_size)
-
-    def _of(self, split: Split) -> BoxedSamples:
-        try:
-            return self._samples[split]
-        except KeyError:
-            raise InputError(f"unknown split {split!r}; there are {', '.join(_SPLITS)}") from None
 
 
 def _strides(predictions: Predictions) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -21,15 +21,14 @@ from edgesynth.tasks.normalization import Normalization
 from edgesynth.tasks.overlap import Overlap, confusions
 from edgesynth.tasks.paired import PairedAugmentation
 from edgesynth.tasks.protocol import Batch, Outputs, Score, Split, Targets
-from edgesynth.tasks.scoring import Scored, bootstrap_interval
+from edgesynth.tasks.scoring import bootstrap_interval
+from edgesynth.tasks.splits import SPLITS, SplitTask
 from edgesynth.tasks.trees import moved
 
 __all__ = ["ClassWeights", "SegmentationJudge", "SegmentationTask"]
 
 ClassWeights = Literal["balanced"] | Sequence[float] | None
 """How much a pixel of each class weighs in the loss: alike, by rarity, or as given."""
-
-_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 class SegmentationJudge:
@@ -94,7 +93,7 @@ class SegmentationJudge:
         )
 
 
-class SegmentationTask(Scored):
+class SegmentationTask(SplitTask[MaskedSamples]):
     """Semantic segmentation of pictures in three disjoint splits.
 
     Networks map pictures ``[batch, channels, height, width]`` to logits ``[batch, classes, h, w]``. Where
@@ -150,67 +149,30 @@ class SegmentationTask(Scored):
             )
         if len(set(self.classes)) < len(self.classes):
             raise InputError(f"{name}: class names must differ, got {', '.join(self.classes)}")
-        self._samples: Mapping[Split, MaskedSamples] = {
-            "train": train,
-            "validation": validation,
-            "test": test,
-        }
+        super().__init__({"train": train, "validation": validation, "test": test})
         _check(name, self._samples, self.classes, ignore_label)
-        self._representative: dict[Split, Tensor] = {}
         self.input_shape = train.shape
         self.augmentation = augmentation
         self.class_weights = _weights(name, class_weights, train.counts[:, : len(self.classes)].sum(0))
         self.distillation = distillation or Distillation()
         self.normalization = normalization or Normalization.measured(train.take, len(train.counts))
-        sizes: dict[str, int] = {split: self.size(split) for split in _SPLITS}
+        sizes: dict[str, int] = {split: self.size(split) for split in SPLITS}
         self.description = description or DataDescription(name, "user", "given in memory", sizes=sizes)
 
-    def size(self, split: Split) -> int:
-        """How many samples the split holds."""
-        return len(self._of(split).counts)
+    def _count(self, samples: MaskedSamples) -> int:
+        return len(samples.counts)
 
-    def batches(
-        self,
-        split: Split,
-        *,
-        batch_size: int,
-        seed: int = 0,
-        shuffle: bool = False,
-        augment: bool = False,
-        limit: int | None = None,
-    ) -> Iterator[Batch]:
-        """One pass over the split, targets uint8 ``[batch, height, width]``; see :meth:`Task.batches`.
+    def _ranked(self, samples: MaskedSamples) -> Tensor:
+        return representative_order(samples.counts[:, : len(self.classes)], seed=0)
 
-        Raises:
-            InputError: The batch size or the limit is not positive.
-        """
-        if batch_size < 1 or (limit is not None and limit < 1):
-            raise InputError(f"batch size and limit are at least 1, got {batch_size} and {limit}")
-        samples = self._of(split)
-        generator = torch.Generator().manual_seed(seed)
-        order = self._order(split, generator if shuffle else None, limit)
-        return self._read(samples, order, batch_size, generator if augment else None)
-
-    def _read(
-        self, samples: MaskedSamples, order: Tensor, batch_size: int, generator: torch.Generator | None
-    ) -> Iterator[Batch]:
-        for indices in order.tensor_split(-(-len(order) // batch_size)):
-            inputs, masks = samples.take(indices), samples.masks(indices)
-            if generator is not None and self.augmentation is not None:
-                inputs, masks = self.augmentation(inputs, masks, generator, ignore_label=self.ignore_label)
-            if self.normalization is not None:
-                inputs = self.normalization(inputs)
-            yield Batch(inputs, masks)
-
-    def _order(self, split: Split, generator: torch.Generator | None, limit: int | None) -> Tensor:
-        counts = self._of(split).counts
-        if generator is not None:
-            return torch.randperm(len(counts), generator=generator)[:limit]
-        if limit is None or limit >= len(counts):
-            return torch.arange(len(counts))
-        if split not in self._representative:
-            self._representative[split] = representative_order(counts[:, : len(self.classes)], seed=0)
-        return self._representative[split][:limit].sort().values
+    def _batch(self, samples: MaskedSamples, indices: Tensor, generator: torch.Generator | None) -> Batch:
+        """Targets are uint8 ``[batch, height, width]``."""
+        inputs, masks = samples.take(indices), samples.masks(indices)
+        if generator is not None and self.augmentation is not None:
+            inputs, masks = self.augmentation(inputs, masks, generator, ignore_label=self.ignore_label)
+        if self.normalization is not None:
+            inputs = self.normalization(inputs)
+        return Batch(inputs, masks)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy, averaged over the pixels that count by the weights of their classes.
@@ -327,12 +289,6 @@ class SegmentationTask(Scored):
             "resize": "bilinear",
             "align_corners": False,
         }
-
-    def _of(self, split: Split) -> MaskedSamples:
-        try:
-            return self._samples[split]
-        except KeyError:
-            raise InputError(f"unknown split {split!r}; there are {', '.join(_SPLITS)}") from None
 
 
 def most_probable(logits: Tensor) -> Tensor:
