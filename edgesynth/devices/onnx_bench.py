@@ -25,7 +25,7 @@ from edgesynth.devices.contention import Waiting
 from edgesynth.devices.counters import tell_power
 from edgesynth.devices.host import open_counter
 from edgesynth.devices.nvml import NvmlGpu
-from edgesynth.devices.reference import REFERENCE, ReferenceLoad
+from edgesynth.devices.reference import REFERENCE, ReferenceLoad, shared_threads
 from edgesynth.errors import DeviceError, EdgesynthError
 
 __all__ = ["main"]
@@ -100,7 +100,8 @@ def _open(onnxruntime: Any, model: str, provider: str) -> _Session:  # noqa: ANN
     """
     if provider == "cuda" and hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()  # CUDA and cuDNN that pip has installed
-    session: _Session = onnxruntime.InferenceSession(model, providers=_PROVIDERS[provider])
+    options = shared_threads(onnxruntime)
+    session: _Session = onnxruntime.InferenceSession(model, options, providers=_PROVIDERS[provider])
     if provider == "cuda" and _CUDA not in session.get_providers():
         raise DeviceError(
             "ONNX Runtime could not use the GPU and fell back to the CPU; install the CUDA and cuDNN that "

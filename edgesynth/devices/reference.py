@@ -8,13 +8,14 @@ slow down alike.
 
 from __future__ import annotations
 
+import functools
 import statistics
 import time
 from typing import Any, Final
 
 import numpy as np
 
-__all__ = ["REFERENCE", "ReferenceLoad"]
+__all__ = ["REFERENCE", "ReferenceLoad", "shared_threads"]
 
 _CHANNELS: Final = 64
 _SIZE: Final = 16
@@ -23,6 +24,20 @@ _FEWEST: Final = 5
 
 REFERENCE: Final = f"{_LAYERS} convolutions 3x3, {_CHANNELS} channels, {_SIZE}x{_SIZE}, fp32"
 """The work of one run. Times of another work, or of another ONNX Runtime, cannot be compared with its own."""
+
+
+@functools.cache
+def shared_threads(onnxruntime: Any) -> Any:  # noqa: ANN401 - a module without types
+    """Options of a session that computes with the threads that all such sessions of the process share.
+
+    Threads wait for work by spinning. Those of two sessions would take the processor from one another, and
+    a load of fewer threads does not feel what slows many: two virtual processors that now share a core.
+    The shared threads are made once in a process, before its first such session.
+    """
+    onnxruntime.set_global_thread_pool_sizes()
+    options = onnxruntime.SessionOptions()
+    options.use_per_session_threads = False
+    return options
 
 
 class ReferenceLoad:
@@ -34,7 +49,8 @@ class ReferenceLoad:
     """
 
     def __init__(self, onnxruntime: Any, providers: list[Any]) -> None:  # noqa: ANN401 - a module without types
-        self._session = onnxruntime.InferenceSession(_model(), providers=providers)
+        options = shared_threads(onnxruntime)
+        self._session = onnxruntime.InferenceSession(_model(), options, providers=providers)
         self._feeds = {"x": np.full((1, _CHANNELS, _SIZE, _SIZE), 0.5, np.float32)}
 
     def time(self, seconds: float) -> float:
