@@ -48,7 +48,7 @@ class Device(Closing):
         runs_files: Whether it runs ONNX files rather than workloads.
         reference_ms: How long the reference load of a host took when its first trusted measurement was made;
             ``None`` before that, and for devices without such a load. Figures of other speeds are not
-            comparable with those of this session.
+            comparable with those since the device was opened.
     """
 
     def __init__(
