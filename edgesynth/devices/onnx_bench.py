@@ -75,7 +75,7 @@ def main() -> int:
         session = _open(onnxruntime, request.network["model"], provider)
         feeds = {value.name: _example(value, request.batch) for value in session.get_inputs()}
         session.run(None, feeds)
-        reference = ReferenceLoad(onnxruntime, _PROVIDERS[provider])
+        reference = ReferenceLoad(onnxruntime, _PROVIDERS[provider], shared_threads(onnxruntime))
     except DeviceError as error:
         _tell("error", kind="cuda", reason=str(error))
         return 0

@@ -32,7 +32,8 @@ def shared_threads(onnxruntime: Any) -> Any:  # noqa: ANN401 - a module without 
 
     Threads wait for work by spinning. Those of two sessions would take the processor from one another, and
     a load of fewer threads does not feel what slows many: two virtual processors that now share a core.
-    The shared threads are made once in a process, before its first such session.
+    The shared threads are made once in a process, before its first session, and then all of its sessions
+    must use them: this is for a process of its own.
     """
     onnxruntime.set_global_thread_pool_sizes()
     options = onnxruntime.SessionOptions()
@@ -46,10 +47,15 @@ class ReferenceLoad:
     Args:
         onnxruntime: The module.
         providers: As of its inference sessions: those that run the network that is timed.
+        options: Of its session: those of the network, so that both have the same threads.
     """
 
-    def __init__(self, onnxruntime: Any, providers: list[Any]) -> None:  # noqa: ANN401 - a module without types
-        options = shared_threads(onnxruntime)
+    def __init__(
+        self,
+        onnxruntime: Any,  # noqa: ANN401 - a module without types
+        providers: list[Any],
+        options: Any = None,  # noqa: ANN401
+    ) -> None:
         self._session = onnxruntime.InferenceSession(_model(), options, providers=providers)
         self._feeds = {"x": np.full((1, _CHANNELS, _SIZE, _SIZE), 0.5, np.float32)}
 
