@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -19,6 +17,7 @@ from edgesynth.tasks.box_records import BoxRecord
 from edgesynth.tasks.box_voc import read_voc
 from edgesynth.tasks.box_yolo import read_yolo, yolo_folders
 from edgesynth.tasks.boxed_samples import BoxedSamples, BoxedTensorSamples
+from edgesynth.tasks.decoding import in_parallel, read_images
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.detection import DetectionTask
 from edgesynth.tasks.detection_heads import HeadName
@@ -34,9 +33,6 @@ BoxFormat = Literal["coco", "voc", "yolo"]
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 _HELD_OUT: tuple[tuple[Split, float], ...] = (("test", 0.15), ("validation", 0.15))
 _NAMED = 5
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,7 @@ class BoxedFileSamples:
             DataError: A file cannot be read.
         """
         paths = [self.paths[index] for index in indices.tolist()]
-        return torch.stack(_in_parallel(lambda path: read_image(path, self.form), paths))
+        return read_images(paths, self.form)
 
     def subset(self, indices: Tensor) -> BoxedFileSamples:
         """The pictures at ``indices``, still decoded when needed."""
@@ -263,7 +259,7 @@ def _samples(
     paths: list[Path] = []
     boxes: list[Tensor] = []
     labels: list[Tensor] = []
-    for record, found in zip(records, _in_parallel(decoded, records), strict=True):
+    for record, found in zip(records, in_parallel(decoded, records), strict=True):
         if isinstance(found, str):
             corrupt.append(found)
             continue
@@ -302,8 +298,3 @@ def _placed(record: BoxRecord, size: tuple[int, int], form: ImageFormat) -> Tens
     scale = torch.tensor([across / width, down / height] * 2, dtype=torch.float64)
     placed = torch.minimum(boxes.clamp_min(0), limit) * scale + torch.tensor([left, top] * 2)
     return torch.minimum(placed, torch.tensor([form.width, form.height] * 2)).float()
-
-
-def _in_parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return list(pool.map(function, items))

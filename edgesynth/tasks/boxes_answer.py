@@ -8,21 +8,10 @@ import torch
 from torch import Tensor
 
 from edgesynth.tasks.boxes import iou
+from edgesynth.tasks.palette import HUES
 from edgesynth.tasks.protocol import Answer
 
 __all__ = ["BoxesAnswer"]
-
-_COLOURS = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (0, 114, 178),
-    (213, 94, 0),
-    (204, 121, 167),
-)
-"""Told apart with every kind of colour vision: M. Okabe, K. Ito, "Color Universal Design", 2008, without
-black."""
 
 _OVERLAP = 0.5
 _DASH = 3
@@ -53,7 +42,7 @@ class BoxesAnswer:
         thick = max(1, round(min(image.shape[1:]) / 96))
         # The best are drawn last, over the others.
         for index in reversed(range(len(self.labels))):
-            colour = torch.tensor(_COLOURS[int(self.labels[index]) % len(_COLOURS)], dtype=torch.uint8)
+            colour = torch.tensor(HUES[int(self.labels[index]) % len(HUES)], dtype=torch.uint8)
             wrong = self.right is not None and not bool(self.right[index])
             frame = _frame(self.boxes[index], image.shape[1], image.shape[2], thick, dashed=wrong)
             drawn = torch.where(frame, colour[:, None, None], drawn)

@@ -21,6 +21,7 @@ from PIL import Image
 
 from edgesynth.errors import DataError, MissingDependencyError
 from edgesynth.tasks.description import DataDescription
+from edgesynth.tasks.division import shortened
 from edgesynth.tasks.masks import MaskedTensors
 from edgesynth.tasks.paired import PairedAugmentation
 from edgesynth.tasks.protocol import Split
@@ -68,12 +69,7 @@ def climate_zones(root: Path | None = None, train_size: int | None = None) -> Se
             .contiguous(),
             torch.from_numpy(np.stack([zones[y : y + SIDE, x : x + SIDE] for y, x in tiles])),
         )
-    whole = len(parts["train"].inputs)
-    if train_size is not None:
-        if not 2 <= train_size <= whole:
-            raise DataError(f"climate-zones: train_size must lie between 2 and {whole:,}, got {train_size}")
-        order = torch.randperm(whole, generator=torch.Generator().manual_seed(0))
-        parts["train"] = parts["train"].subset(order[:train_size])
+    parts["train"] = shortened("climate-zones", parts["train"], len(parts["train"].inputs), train_size)
     return SegmentationTask(
         "climate-zones",
         train=parts["train"],

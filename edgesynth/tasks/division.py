@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Protocol, Self, TypeVar
+
 import torch
+from torch import Tensor
 
 from edgesynth.errors import DataError
 from edgesynth.tasks.samples import LabelledSamples, stratified_order
 
-__all__ = ["divide", "hold_out"]
+__all__ = ["divide", "hold_out", "shortened"]
 
 
 def divide(samples: LabelledSamples, *sizes: int, seed: int = 0) -> tuple[LabelledSamples, ...]:
@@ -44,3 +47,29 @@ def hold_out(
     aside = min(max(1, round(share * count)), count - 1)
     held, kept = divide(samples, aside, count - aside, seed=seed)
     return kept, held
+
+
+class _Divisible(Protocol):
+    def subset(self, indices: Tensor, /) -> Self: ...
+
+
+_Samples = TypeVar("_Samples", bound=_Divisible)
+
+
+def shortened(name: str, train: _Samples, count: int, train_size: int | None) -> _Samples:
+    """The first ``train_size`` training samples of one fixed random order; all of them when not given.
+
+    Args:
+        name: Of the data set, for the message.
+        train: The training samples.
+        count: How many there are.
+        train_size: How many are wanted.
+
+    Raises:
+        DataError: There are not so many, or they are fewer than two.
+    """
+    if train_size is None:
+        return train
+    if not 2 <= train_size <= count:
+        raise DataError(f"{name}: train_size must lie between 2 and {count:,}, got {train_size}")
+    return train.subset(torch.randperm(count, generator=torch.Generator().manual_seed(0))[:train_size])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +13,7 @@ from torch import Tensor
 from edgesynth.errors import DataError
 from edgesynth.tasks.augmentation import Augmentation
 from edgesynth.tasks.classification import ClassificationTask
+from edgesynth.tasks.decoding import in_parallel, read_images
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.holdout import SPLIT_NAMES, check_readable, directories, draw, held_out
 from edgesynth.tasks.images import IMAGE_SUFFIXES, ImageFormat, read_image
@@ -63,8 +62,7 @@ class FileSamples:
             DataError: A file cannot be read.
         """
         paths = [self.paths[index] for index in indices.tolist()]
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            return torch.stack(list(pool.map(lambda path: read_image(path, self.form), paths)))
+        return read_images(paths, self.form)
 
     def subset(self, indices: Tensor) -> FileSamples:
         """The pictures at ``indices``, still decoded when needed."""
@@ -202,8 +200,7 @@ def _samples(
             return None
         return picture if keep else torch.empty(0, dtype=torch.uint8)
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        pictures = list(pool.map(decode, files))
+    pictures = in_parallel(decode, files)
     corrupt.extend(file.path for file, picture in zip(files, pictures, strict=True) if picture is None)
     readable = [(f, p) for f, p in zip(files, pictures, strict=True) if p is not None]
     labels = torch.tensor([index[file.label] for file, _ in readable], dtype=torch.int64)

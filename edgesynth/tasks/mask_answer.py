@@ -10,22 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgesynth.tasks.overlap import Overlap, confusions
+from edgesynth.tasks.palette import HUES
 from edgesynth.tasks.protocol import Answer
 
 __all__ = ["MaskAnswer", "class_colours"]
 
-# M. Okabe, K. Ito, "Color Universal Design", 2008: told apart by every kind of colour vision; grey for black,
-# which would hide the picture.
-_HUES = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (0, 114, 178),
-    (213, 94, 0),
-    (204, 121, 167),
-    (153, 153, 153),
-)
+_HUES = (*HUES, (153, 153, 153))  # grey for black, which would hide the picture
 _OPACITY = 0.55
 
 

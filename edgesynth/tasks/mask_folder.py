@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -16,9 +14,10 @@ from PIL import Image
 from torch import Tensor
 
 from edgesynth.errors import DataError
+from edgesynth.tasks.decoding import in_parallel, read_images
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.holdout import check_readable, held_out
-from edgesynth.tasks.images import ImageFormat, fitted, read_image, read_measured, readable
+from edgesynth.tasks.images import ImageFormat, fitted, read_measured, readable
 from edgesynth.tasks.mask_layouts import Pair, find_layout
 from edgesynth.tasks.mask_legend import IGNORED, Colour, Legend, find_legend, packed
 from edgesynth.tasks.masks import VALUES, MaskedSamples, MaskedTensors
@@ -27,8 +26,6 @@ from edgesynth.tasks.segmentation import ClassWeights, SegmentationTask
 from edgesynth.tasks.torchdata import MEMORY_LIMIT_BYTES
 
 __all__ = ["MaskedFiles", "load_mask_folder", "read_mask"]
-
-_THREADS = min(8, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -59,8 +56,7 @@ class MaskedFiles:
             DataError: A file cannot be read.
         """
         paths = [self.pairs[index].image for index in indices.tolist()]
-        with ThreadPoolExecutor(_THREADS) as pool:
-            return torch.stack(list(pool.map(lambda path: read_image(path, self.form), paths)))
+        return read_images(paths, self.form)
 
     def masks(self, indices: Tensor) -> Tensor:
         """Decode their masks.
@@ -69,8 +65,7 @@ class MaskedFiles:
             DataError: A file cannot be read.
         """
         paths = [self.pairs[index].mask for index in indices.tolist()]
-        with ThreadPoolExecutor(_THREADS) as pool:
-            stored = list(pool.map(lambda path: read_mask(path, self.form, self.legend)[0], paths))
+        stored = in_parallel(lambda path: read_mask(path, self.form, self.legend)[0], paths)
         return self.legend.table[torch.stack(stored).long()]
 
     def subset(self, indices: Tensor) -> MaskedFiles:
@@ -286,8 +281,7 @@ def _read(pairs: Sequence[Pair], form: ImageFormat, legend: Legend, *, keep: boo
             found = replace(found, picture=nothing, stored=nothing)
         return found, counts
 
-    with ThreadPoolExecutor(_THREADS) as pool:
-        read = list(pool.map(decode, pairs))
+    read = in_parallel(decode, pairs)
     good = [found for found in read if not isinstance(found, Path)]
     return _Part(
         tuple(found.pair for found, _ in good),

@@ -25,6 +25,7 @@ from edgesynth.tasks.boxed_samples import BoxedTensorSamples
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.detection import DetectionTask
 from edgesynth.tasks.detection_heads import HeadName
+from edgesynth.tasks.division import shortened
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["Annotated", "Strip", "strips", "tiles", "tree_crowns"]
@@ -108,12 +109,7 @@ def tree_crowns(
                 f"tree-crowns, {split}: no tile of {SIDE}x{SIDE} pixels fits the pictures in {folder}"
             )
     parts = {split: tiles(of, SIDE // 2 if split == "train" else SIDE) for split, of in found.items()}
-    whole = len(parts["train"].inputs)
-    if train_size is not None:
-        if not 2 <= train_size <= whole:
-            raise DataError(f"tree-crowns: train_size must lie between 2 and {whole:,}, got {train_size}")
-        order = torch.randperm(whole, generator=torch.Generator().manual_seed(0))
-        parts["train"] = parts["train"].subset(order[:train_size])
+    parts["train"] = shortened("tree-crowns", parts["train"], len(parts["train"].inputs), train_size)
     return DetectionTask(
         "tree-crowns",
         train=parts["train"],
