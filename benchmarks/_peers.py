@@ -32,7 +32,8 @@ from edgesynth.space import Architecture
 from edgesynth.tasks import Task, TeacherCache, TrainingPlan, fit
 from edgesynth.zoo.initialisation import initialise_
 
-BATCH_SIZE = 128
+BATCH_SIZE = 64
+"""As in a synthesis: at equal compute, smaller batches are more steps."""
 PRUNING_STEPS = 400
 REFRESHED = 10
 """Pruning steps between two estimates of the gradients that Taylor importance reads."""
@@ -93,7 +94,7 @@ class Peer:
     def stages(self) -> dict[str, tuple[float, ...]]:
         """What is chosen on validation data, one after the other; the first values are where it starts."""
         rates = {"learning_rate": (0.1, 0.05, 0.2)}
-        return rates | ({"views": (0, 6)} if self.distilled else {})
+        return rates | ({"views": (6, 0)} if self.distilled else {})
 
     def run(self, case: Case, recipe: dict[str, float], budget: float, meter: Meter) -> Trained:
         """Compress and train, watched by the meter.

@@ -2,6 +2,7 @@
 
     python benchmarks/compression.py --keep runs/compression
     python benchmarks/compression.py --data mnist-5k --fewer 10 --seeds 2 --methods taylor edgesynth
+    python benchmarks/compression.py --data fashion-mnist --fewer 10 20 --seeds 2 --untuned
 
 Everybody starts from the same prototype, trained for E epochs (``--epochs``), and is allowed as much again:
 E epochs' worth of the prototype's own training. Both are counted in multiply-accumulates of convolutions and
@@ -16,7 +17,8 @@ again.
 Seed 0 is never reported. On it the validation data choose, for each method and target: for peers the
 learning rate (0.05, 0.1, 0.2) and how often the teacher answers; for edgesynth the step of its widths (2,
 4) and the share of the budget that trains the reported network alone (50 %, 35 %). This choosing is not
-counted for anyone. Seeds 1, 2, ... are reported: each its own prototype, the splits being the same.
+counted for anyone. With ``--untuned`` nobody chooses: the first value of each is taken, which is a fifth of
+the computing. Seeds 1, 2, ... are reported: each its own prototype, the splits being the same.
 Everybody hands over one network; edgesynth's is that of the first unseen seed. A cell (data, seed, method,
 target) that is finished is a small file in ``--keep`` and is not computed again; an interrupted one begins
 anew. Cells of edgesynth belong to the sources of ``edgesynth/synthesis`` they were computed with. Two
@@ -189,21 +191,22 @@ def tuned(
     return recipe
 
 
-def cells(bench: Bench, method: str, fewer: float, seeds: int) -> Iterator[Cell]:
-    """Tune on seed 0, then report the others."""
+def cells(bench: Bench, method: str, fewer: float, seeds: int, *, untuned: bool) -> Iterator[Cell]:
+    """Tune on seed 0 where that is wanted, then report the others."""
 
     def worth(recipe: dict[str, float]) -> float:
         cell = bench.cell(method, fewer, TUNING_SEED, recipe)
         return cell.validation if cell is not None else 0.0
 
-    recipe = tuned(METHODS[method].stages, worth)
+    stages = METHODS[method].stages
+    recipe = {name: values[0] for name, values in stages.items()} if untuned else tuned(stages, worth)
     for seed in range(1, seeds + 1):
         if (cell := bench.cell(method, fewer, seed, recipe)) is not None:
             yield cell
 
 
 def collect(
-    bench: Bench, methods: list[str], targets: list[float], seeds: int
+    bench: Bench, methods: list[str], targets: list[float], seeds: int, *, untuned: bool
 ) -> tuple[list[Cell], dict[str, str]]:
     """All cells of a data set, and why a method has fewer of them than the others."""
     found: list[Cell] = []
@@ -211,7 +214,7 @@ def collect(
     for fewer in targets:
         for method in methods:
             try:
-                found.extend(cells(bench, method, fewer, seeds))
+                found.extend(cells(bench, method, fewer, seeds, untuned=untuned))
             except MissingDependencyError as error:
                 missing[method] = f"left out, {error}"
             except EdgesynthError as error:
@@ -237,6 +240,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="keep finished cells here, and go on from them")
     parser.add_argument("--epochs", type=float, default=10.0, help="of the prototype, and of the budget")
     parser.add_argument("--train-size", type=int, help="fewer training images, for a quick look")
+    parser.add_argument("--untuned", action="store_true", help="choose nothing on seed 0")
     parser.add_argument("--table", action="store_true", help="show what is kept, compute nothing")
     options = parser.parse_args()
     missed = False
@@ -246,7 +250,9 @@ def main() -> int:
             folder = options.keep or Path(scratch)
             bench = Bench(data, options.prototype, options.epochs, size, folder, not options.table)
             try:
-                found, missing = collect(bench, options.methods, options.fewer, options.seeds)
+                found, missing = collect(
+                    bench, options.methods, options.fewer, options.seeds, untuned=options.untuned
+                )
             except MissingDependencyError as error:
                 print(f"\n{data}: left out, {error}")
                 continue
