@@ -26,8 +26,14 @@ from edgesynth.synthesis.requirements import Requirements
 
 __all__ = ["log_expected_improvement", "promising", "rank", "select"]
 
-_POOL: Final = 512
+_POOL: Final = 256
 _SHORTLIST: Final = 128
+
+_ABREAST: Final = 4
+"""Candidates whose neighbours are tried together."""
+
+_CLIMBS: Final = 6
+"""How often they are, at most, while that finds better ones."""
 
 
 def log_expected_improvement(mean: Tensor, std: Tensor, best: float) -> Tensor:
@@ -150,14 +156,15 @@ def promising(
         leaders = standing.leaders(4)
         parts += [
             encoding.neighbours(leaders),
-            mutate(encoding, np.repeat(leaders, 32, axis=0), rng),
+            mutate(encoding, np.repeat(leaders, _POOL // 16, axis=0), rng),
         ]
     pool = _Pool(inquisitor, taken, standing.best, bounds)
     pool.add(np.concatenate(parts))
-    for _ in range(2):
-        pool.add(encoding.neighbours(pool.best(8)))
+    for _ in range(_CLIMBS):
+        if not pool.add(encoding.neighbours(pool.best(_ABREAST))):
+            break
     if len(pool) < count:
-        pool.add(stratified(encoding, 8 * _POOL, rng))
+        pool.add(stratified(encoding, 16 * _POOL, rng))
     shortlist = pool.best(max(_SHORTLIST, 4 * count))
     if costs.bounded:
         margins = costs.margins(shortlist, requirements)
@@ -192,16 +199,18 @@ class _Pool:
     def __len__(self) -> int:
         return len(self._indices)
 
-    def add(self, indices: Indices) -> None:
-        """Take in the rows ``[n, D]`` that are new."""
+    def add(self, indices: Indices) -> bool:
+        """Take in the rows ``[n, D]`` that are new; whether one of them ranks above all before."""
         first = {key: row for row, key in reversed(list(enumerate(keys(indices)))) if key not in self._known}
         if not first:
-            return
+            return False
         self._known |= first.keys()
         fresh = indices[sorted(first.values())]
         scores: NDArray[np.float64] = rank(self._inquisitor.believe(fresh, self._bounds), self._best).numpy()
+        higher = bool(scores.max() > self._scores.max(initial=-np.inf))
         self._indices = np.concatenate([self._indices, fresh])
         self._scores = np.concatenate([self._scores, scores])
+        return higher
 
     def best(self, count: int) -> Indices:
         """The ``count`` candidates that rank highest, best first."""

@@ -6,14 +6,16 @@
     delta theta_G,k = I(G_k; theta_I,k)                              teaching, population
     theta_G,k+1     = theta_G,k + delta theta_G,k                    policy
 
-The generator proposes what to observe next (candidates, acquisition); every few observations the
-inquisitor is fitted anew and its update is added to the generator. The pair knows nothing of training
-loops or devices::
+The generator proposes what to observe next (candidates, acquisition). The inquisitor hears of every
+observation; once there are a quarter more of them it is fitted anew, and once there are twice as many its
+update is added to the generator. An explicit update is more thorough: call it before generating. The pair
+knows nothing of training loops or devices::
 
     pair = GeneratorInquisitor(space, requirements, NetScore(), seed=0)
     for _ in range(100):
         for architecture in pair.ask(1):
             pair.tell(architecture, evaluate(architecture))
+    pair.update()
     pair.generate(seed=7)
 """
 
@@ -22,7 +24,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +46,15 @@ from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.teaching import Lesson
 
 __all__ = ["GeneratorInquisitor", "PairState"]
+
+_FIT_AGAIN: Final = 1.25
+"""By what factor evaluations grow until the inquisitor's hyperparameters are fitted anew."""
+
+_TEACH_AGAIN: Final = 2.0
+"""By what factor evaluations grow until asking teaches the generator anew."""
+
+_LESSON: Final = 12
+"""Steps of a lesson given while asking."""
 
 
 @dataclass(frozen=True)
@@ -341,14 +352,14 @@ class GeneratorInquisitor:
         if not count:
             return
         if self._stale:
-            due = count >= 1.15 * self._fitted + 1
+            due = count >= _FIT_AGAIN * self._fitted + 1
             steps = 0 if not due else 40 if self._fitted == 0 else 15
             self.inquisitor.learn(self._memory.observations(), steps)
             self._fitted = count if due else self._fitted
             self._stale = False
-        if teach and count >= 1.15 * self._taught + 1:
+        if teach and count >= _TEACH_AGAIN * self._taught + 1:
             self._taught = count
-            self._teach(20)
+            self._teach(_LESSON)
 
     def _teach(self, steps: int) -> Mapping[str, Any]:
         """``theta_G,k+1 = theta_G,k + delta theta_G,k``."""

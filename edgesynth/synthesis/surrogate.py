@@ -17,7 +17,7 @@ __all__ = ["GaussianProcess", "Kernel", "Regression", "Warp"]
 _JITTER: Final = 1e-6
 _MISSING: Final = 1e6
 _LEAST_NOISE: Final = 1e-5
-_BLOCK: Final = 2**15
+_BLOCK: Final = 2**16
 """Kernel entries predicted from at a time: they stay in the cache, and memory is reused."""
 
 
@@ -158,9 +158,10 @@ class GaussianProcess:
         return torch.cat([mean for mean, _ in parts], dim=1), torch.cat([std for _, std in parts], dim=1)
 
     def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        cross = Kernel(self.hyper, self.owner, x, self._x).matrix
+        kernel = Kernel(self.hyper, self.owner, x, self._x)
+        cross = kernel.matrix
         mean = (cross @ self._alpha[:, :, None])[:, :, 0]
-        variance = self._diagonal(x) - (cross @ self._inverse).mul_(cross).sum(2)
+        variance = kernel.diagonal() - (cross @ self._inverse).mul_(cross).sum(2)
         return mean, variance.clamp_min(1e-8).sqrt()
 
     def covariance(self, x: Tensor, other: Tensor) -> Tensor:
@@ -174,10 +175,6 @@ class GaussianProcess:
     def _noise(self, hyper: Tensor, noise: Tensor, seen: Tensor) -> Tensor:
         variance = (hyper[:, -1:].exp() + _LEAST_NOISE) * noise + _JITTER
         return torch.where(seen, variance, _MISSING)
-
-    def _diagonal(self, x: Tensor) -> Tensor:
-        weight = self.hyper[:, self.owner].exp()
-        return 0.5 + self.hyper[:, -3, None].exp() * (weight @ x.square().T) + self.hyper[:, -2, None].exp()
 
 
 class Kernel:
@@ -199,13 +196,19 @@ class Kernel:
         left = x * scale
         right = left if other is None else other * scale
         self._gram = left @ right.transpose(1, 2)
-        squares = left.square().sum(2)[:, :, None] + right.square().sum(2)[:, None, :]
+        self._lengths = left.square().sum(2)
+        squares = self._lengths[:, :, None] + right.square().sum(2)[:, None, :]
         linear, local = hyper[:, -3, None, None].exp(), hyper[:, -2, None, None].exp()
         # In place, for these are the most costly lines of all.
         distance = squares.sub_(self._gram, alpha=2.0).mul_(5.0).clamp_min_(1e-12).sqrt_()
         self._distance, self._decay = distance, distance.neg().exp_()
         self._matern = torch.addcmul(distance, distance, distance, value=1 / 3).add_(1.0).mul_(self._decay)
         self.matrix = torch.addcmul(self._gram * linear, self._matern, local).add_(0.5)
+
+    def diagonal(self) -> Tensor:
+        """The kernel of every row of ``x`` with itself: ``[B, C]``."""
+        linear, local = self._hyper[:, -3, None].exp(), self._hyper[:, -2, None].exp()
+        return torch.addcmul(local + 0.5, linear, self._lengths)
 
     def gradient(self, slope: Tensor) -> Tensor:
         """The gradient ``[B, G + 3]`` of ``sum(slope * matrix)``, for a symmetric slope ``[B, N, N]``."""

@@ -157,6 +157,17 @@ def test_two_pairs_of_one_seed_ask_the_same():
     assert run(make(3), 20) == run(make(3), 20)
 
 
+def test_asking_teaches_ever_more_rarely():
+    pair = make(2)
+    lessons = []
+    for evaluation in range(52):
+        before = pair.cycles
+        run(pair, 1, batch=1)
+        lessons += [evaluation] * (pair.cycles - before)
+    assert len(lessons) == 3
+    assert all(later > 2 * earlier for earlier, later in pairwise(lessons))
+
+
 def test_seeds_ask_differently():
     assert run(make(3), 8) != run(make(4), 8)
 

@@ -1,0 +1,45 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from edgesynth.space import Choice, Space, Width
+from edgesynth.synthesis.acquisition import log_expected_improvement, rank
+from edgesynth.synthesis.pair import GeneratorInquisitor
+
+SPACE = Space([Width(f"w{i}", 8, 64, 8) for i in range(5)] + [Choice("op", ["a", "b", "c"])])
+
+
+def paid(a):
+    loss = sum(0.06 * np.exp(-a[f"w{i}"] / (8 + 3 * i)) for i in range(5))
+    return {
+        "accuracy": 0.95 - loss - 0.02 * (a["op"] == "a"),
+        "latency_ms": sum(a[f"w{i}"] for i in range(5)) / 40,
+    }
+
+
+@pytest.mark.parametrize("best", [-1.0, 0.5, 3.0])
+def test_expected_improvement_is_that_of_its_definition(best):
+    mean, std = torch.tensor([0.7], dtype=torch.float64), torch.tensor([0.4], dtype=torch.float64)
+    draws = 0.7 + 0.4 * np.linspace(-12, 12, 200_001)
+    density = np.exp(-0.5 * ((draws - 0.7) / 0.4) ** 2) / math.sqrt(2 * math.pi) / 0.4
+    wanted = float(np.trapezoid(np.maximum(draws - best, 0.0) * density, draws))
+    assert float(log_expected_improvement(mean, std, best).exp()) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_what_is_asked_next_ranks_above_all_its_neighbours():
+    pair = GeneratorInquisitor(SPACE, {"latency_ms": "<= 4"}, lambda m: m["accuracy"], seed=0)
+    for _ in range(20):
+        for architecture in pair.ask(1):
+            pair.tell(architecture, paid(architecture))
+    best = pair.best
+    assert best is not None
+    told = paid(best)["accuracy"]
+    chosen = SPACE.encode(pair.ask(1)[0])[None]
+    inquisitor = pair.inquisitor
+    near = inquisitor.encoding.neighbours(chosen)
+    bounds = inquisitor.bounds()
+    score = float(rank(inquisitor.believe(chosen, bounds), told))
+    others = rank(inquisitor.believe(near, bounds), told)
+    assert score >= float(others.max()) - 1e-9
