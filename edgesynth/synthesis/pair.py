@@ -53,7 +53,7 @@ _FIT_AGAIN: Final = 1.25
 _TEACH_AGAIN: Final = 2.0
 """By what factor evaluations grow until asking teaches the generator anew."""
 
-_LESSON: Final = 12
+_LESSON: Final = 20
 """Steps of a lesson given while asking."""
 
 
