@@ -43,8 +43,14 @@ class Meter(TorchDispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
-        out = func(*args, **(kwargs or {}))
         count = flop_registry.get(func._overloadpacket)
+        if count is None and torch.is_inference_mode_enabled():
+            # Outside of it, composite operators have been taken apart before they come here.
+            with self:
+                out = func.decompose(*args, **(kwargs or {}))
+            if out is not NotImplemented:
+                return out
+        out = func(*args, **(kwargs or {}))
         if count is not None and not self._resting and _is_real(out):
             self.macs += count(*args, **(kwargs or {}), out_val=out) // 2
         return out
