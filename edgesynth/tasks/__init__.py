@@ -20,10 +20,8 @@ from edgesynth.tasks.kinds import TaskKind, task_kind
 from edgesynth.tasks.mask_answer import MaskAnswer
 from edgesynth.tasks.mask_folder import load_mask_folder
 from edgesynth.tasks.masks import MaskedSamples, MaskedTensors
-from edgesynth.tasks.memory_format import as_channels_last, channels_last_kernels, has_images
 from edgesynth.tasks.normalization import Normalization
 from edgesynth.tasks.paired import PairedAugmentation
-from edgesynth.tasks.plan import EpochRecord, TrainingPlan, TrainingRecord
 from edgesynth.tasks.protocol import (
     Answer,
     Batch,
@@ -37,13 +35,21 @@ from edgesynth.tasks.protocol import (
     Targets,
     Task,
 )
-from edgesynth.tasks.recalibration import recalibrate_
 from edgesynth.tasks.samples import DatasetSamples, LabelledSamples, TensorSamples
 from edgesynth.tasks.scoring import Scored, bootstrap_interval
 from edgesynth.tasks.segmentation import SegmentationTask
-from edgesynth.tasks.teacher import TeacherCache
 from edgesynth.tasks.torchdata import from_datasets
-from edgesynth.tasks.training import fit
+from edgesynth.tasks.training import (
+    EpochRecord,
+    TeacherCache,
+    TrainingPlan,
+    TrainingRecord,
+    as_channels_last,
+    channels_last_kernels,
+    fit,
+    has_images,
+    recalibrate_,
+)
 
 __all__ = [
     "Answer",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from edgesynth.tasks.memory_format import channels_last_kernels
 from edgesynth.tasks.protocol import Outputs
+from edgesynth.tasks.training.memory_format import channels_last_kernels
 from edgesynth.tasks.trees import leaves, mapped
 
 __all__ = ["TeacherCache"]

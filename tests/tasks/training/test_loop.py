@@ -6,7 +6,7 @@ from torch import nn
 
 from edgesynth.errors import InputError, TrainingError
 from edgesynth.tasks import Distillation, TeacherCache, TrainingPlan, fit
-from edgesynth.tasks.training import _groups
+from edgesynth.tasks.training.loop import _groups
 
 QUICK = TrainingPlan(epochs=1, batch_size=32, learning_rate=0.05)
 

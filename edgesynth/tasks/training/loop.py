@@ -15,14 +15,14 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from edgesynth.errors import InputError, TrainingError
 from edgesynth.progress import NullProgress, Progress
-from edgesynth.tasks.memory_format import channels_last_kernels, has_images
-from edgesynth.tasks.plan import EpochRecord, TrainingPlan, TrainingRecord
 from edgesynth.tasks.protocol import Batch, Outputs, Task
-from edgesynth.tasks.recalibration import recalibrate_
-from edgesynth.tasks.teacher import TeacherCache
+from edgesynth.tasks.training.memory_format import channels_last_kernels, has_images
+from edgesynth.tasks.training.plan import EpochRecord, TrainingPlan, TrainingRecord
+from edgesynth.tasks.training.recalibration import recalibrate_
+from edgesynth.tasks.training.teacher import TeacherCache
 from edgesynth.tasks.trees import moved
 
-__all__ = ["EpochRecord", "TrainingPlan", "TrainingRecord", "fit"]
+__all__ = ["fit"]
 
 _SETTLING_SAMPLES = 1024
 _NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm, nn.RMSNorm)
