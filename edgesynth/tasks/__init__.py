@@ -1,22 +1,21 @@
 """What a network is trained for: data, loss, metric, training."""
 
-from edgesynth.tasks.answers import ClassAnswer, pictures
+from edgesynth.tasks.answers import ClassAnswer
 from edgesynth.tasks.augmentation import Augmentation
 from edgesynth.tasks.box_augmentation import BoxAugmentation
 from edgesynth.tasks.box_folder import BoxedFileSamples, load_boxes
 from edgesynth.tasks.boxed_samples import BoxedSamples, BoxedTensorSamples
 from edgesynth.tasks.boxes import Detections
 from edgesynth.tasks.boxes_answer import BoxesAnswer
-from edgesynth.tasks.classification import ClassificationTask, Distillation
-from edgesynth.tasks.datasets import dataset_names, load_task
+from edgesynth.tasks.classification import ClassificationTask
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.detection import DetectionTask
 from edgesynth.tasks.detection_export import DetectionExport
 from edgesynth.tasks.detection_judge import DetectionJudge
 from edgesynth.tasks.detection_losses import DetectionDistillation
+from edgesynth.tasks.distillation import Distillation
 from edgesynth.tasks.folder import load_image_folder
-from edgesynth.tasks.images import ImageFormat
-from edgesynth.tasks.kinds import TaskKind, task_kind
+from edgesynth.tasks.images import ImageFormat, pictures
 from edgesynth.tasks.mask_answer import MaskAnswer
 from edgesynth.tasks.mask_folder import load_mask_folder
 from edgesynth.tasks.masks import MaskedSamples, MaskedTensors
@@ -34,7 +33,10 @@ from edgesynth.tasks.protocol import (
     Split,
     Targets,
     Task,
+    TaskKind,
+    task_kind,
 )
+from edgesynth.tasks.registry import dataset_names, load_task
 from edgesynth.tasks.samples import DatasetSamples, LabelledSamples, TensorSamples
 from edgesynth.tasks.scoring import Scored, bootstrap_interval
 from edgesynth.tasks.segmentation import SegmentationTask

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.box_records import SPLIT_NAMES, BoxRecord
+from edgesynth.tasks.box_records import BoxRecord
+from edgesynth.tasks.images import SPLIT_NAMES
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["coco_files", "read_coco"]

@@ -17,14 +17,12 @@ from edgesynth.tasks.box_records import BoxRecord
 from edgesynth.tasks.box_voc import read_voc
 from edgesynth.tasks.box_yolo import read_yolo, yolo_folders
 from edgesynth.tasks.boxed_samples import BoxedSamples, BoxedTensorSamples
-from edgesynth.tasks.decoding import in_parallel, read_images
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.detection import DetectionTask
 from edgesynth.tasks.detection_heads import HeadName
-from edgesynth.tasks.holdout import draw
-from edgesynth.tasks.images import ImageFormat, picture_size, read_image
+from edgesynth.tasks.images import ImageFormat, draw, in_parallel, picture_size, read_image, read_images
 from edgesynth.tasks.protocol import Split
-from edgesynth.tasks.torchdata import MEMORY_LIMIT_BYTES
+from edgesynth.tasks.splits import MEMORY_LIMIT_BYTES
 
 __all__ = ["BoxedFileSamples", "load_boxes"]
 

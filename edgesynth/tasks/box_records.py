@@ -9,16 +9,7 @@ from edgesynth.errors import DataError
 from edgesynth.tasks.images import IMAGE_SUFFIXES
 from edgesynth.tasks.protocol import Split
 
-__all__ = ["SPLIT_NAMES", "BoxRecord", "Corrupt", "pictures_in"]
-
-SPLIT_NAMES: dict[str, Split] = {
-    "train": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "test": "test",
-}
-"""What people call the splits."""
+__all__ = ["BoxRecord", "Corrupt", "pictures_in"]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from edgesynth.tasks.boxes import iou
-from edgesynth.tasks.palette import HUES
+from edgesynth.tasks.images import HUES
 from edgesynth.tasks.protocol import Answer
 
 __all__ = ["BoxesAnswer"]

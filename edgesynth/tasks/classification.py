@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,36 +11,18 @@ from torch import Tensor
 
 from edgesynth.errors import DataError, InputError
 from edgesynth.metrics import Metric, Provenance, wilson_interval
-from edgesynth.tasks.answers import ClassAnswer, pictures
+from edgesynth.tasks.answers import ClassAnswer
 from edgesynth.tasks.augmentation import Augmentation
 from edgesynth.tasks.description import DataDescription
+from edgesynth.tasks.distillation import Distillation
+from edgesynth.tasks.division import stratified_order
+from edgesynth.tasks.images import pictures
 from edgesynth.tasks.normalization import Normalization
 from edgesynth.tasks.protocol import Batch, Outputs, Score, Split, Targets
-from edgesynth.tasks.samples import LabelledSamples, stratified_order
+from edgesynth.tasks.samples import LabelledSamples
 from edgesynth.tasks.splits import SPLITS, SplitTask
 
-__all__ = ["ClassificationJudge", "ClassificationTask", "Distillation"]
-
-
-@dataclass(frozen=True)
-class Distillation:
-    """How much a student listens to its teacher.
-
-    Attributes:
-        weight: Share of the teacher's term in the loss, 0 to 1; 0 is plain cross-entropy.
-        temperature: Softens both distributions before they are compared.
-    """
-
-    weight: float = 0.7
-    temperature: float = 3.0
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their range."""
-        if not 0 <= self.weight <= 1 or self.temperature <= 0:
-            raise InputError(
-                f"distillation needs a weight in [0, 1] and a positive temperature, "
-                f"got {self.weight} and {self.temperature}"
-            )
+__all__ = ["ClassificationJudge", "ClassificationTask"]
 
 
 class ClassificationJudge:

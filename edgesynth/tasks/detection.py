@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from edgesynth.errors import DataError, InputError
-from edgesynth.tasks.answers import pictures
 from edgesynth.tasks.box_augmentation import BoxAugmentation
 from edgesynth.tasks.boxed_samples import BoxedSamples
 from edgesynth.tasks.boxes import Detections, suppressed
@@ -19,9 +18,10 @@ from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.detection_heads import HeadName, Predictions, head_by_name
 from edgesynth.tasks.detection_judge import DetectionJudge
 from edgesynth.tasks.detection_losses import DetectionDistillation, detection_loss, teacher_loss
+from edgesynth.tasks.division import stratified_order
+from edgesynth.tasks.images import pictures
 from edgesynth.tasks.normalization import Normalization
 from edgesynth.tasks.protocol import Batch, Outputs, Split
-from edgesynth.tasks.samples import stratified_order
 from edgesynth.tasks.splits import SPLITS, SplitTask
 
 __all__ = ["DetectionTask"]

@@ -16,9 +16,9 @@ from edgesynth.errors import DataError
 from edgesynth.tasks.augmentation import Augmentation
 from edgesynth.tasks.classification import ClassificationTask
 from edgesynth.tasks.description import DataDescription
-from edgesynth.tasks.division import divide
+from edgesynth.tasks.division import divide, stratified_order
 from edgesynth.tasks.idx import read_idx, write_idx
-from edgesynth.tasks.samples import LabelledSamples, TensorSamples, stratified_order
+from edgesynth.tasks.samples import LabelledSamples, TensorSamples
 
 __all__ = ["fashion_mnist", "fashion_mnist_subset", "write_subset"]
 

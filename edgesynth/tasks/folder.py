@@ -13,13 +13,22 @@ from torch import Tensor
 from edgesynth.errors import DataError
 from edgesynth.tasks.augmentation import Augmentation
 from edgesynth.tasks.classification import ClassificationTask
-from edgesynth.tasks.decoding import in_parallel, read_images
 from edgesynth.tasks.description import DataDescription
-from edgesynth.tasks.holdout import SPLIT_NAMES, check_readable, directories, draw, held_out
-from edgesynth.tasks.images import IMAGE_SUFFIXES, ImageFormat, read_image
+from edgesynth.tasks.images import (
+    IMAGE_SUFFIXES,
+    SPLIT_NAMES,
+    ImageFormat,
+    check_readable,
+    directories,
+    draw,
+    held_out,
+    in_parallel,
+    read_image,
+    read_images,
+)
 from edgesynth.tasks.protocol import Split
 from edgesynth.tasks.samples import LabelledSamples, TensorSamples
-from edgesynth.tasks.torchdata import MEMORY_LIMIT_BYTES
+from edgesynth.tasks.splits import MEMORY_LIMIT_BYTES
 
 __all__ = ["FileSamples", "load_image_folder"]
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from edgesynth.tasks.images import HUES
 from edgesynth.tasks.overlap import Overlap, confusions
-from edgesynth.tasks.palette import HUES
 from edgesynth.tasks.protocol import Answer
 
 __all__ = ["MaskAnswer", "class_colours"]

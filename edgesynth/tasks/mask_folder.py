@@ -14,16 +14,23 @@ from PIL import Image
 from torch import Tensor
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.decoding import in_parallel, read_images
 from edgesynth.tasks.description import DataDescription
-from edgesynth.tasks.holdout import check_readable, held_out
-from edgesynth.tasks.images import ImageFormat, fitted, read_measured, readable
+from edgesynth.tasks.images import (
+    ImageFormat,
+    check_readable,
+    fitted,
+    held_out,
+    in_parallel,
+    read_images,
+    read_measured,
+    readable,
+)
 from edgesynth.tasks.mask_layouts import Pair, find_layout
 from edgesynth.tasks.mask_legend import IGNORED, Colour, Legend, find_legend, packed
 from edgesynth.tasks.masks import VALUES, MaskedSamples, MaskedTensors
 from edgesynth.tasks.paired import PairedAugmentation
 from edgesynth.tasks.segmentation import ClassWeights, SegmentationTask
-from edgesynth.tasks.torchdata import MEMORY_LIMIT_BYTES
+from edgesynth.tasks.splits import MEMORY_LIMIT_BYTES
 
 __all__ = ["MaskedFiles", "load_mask_folder", "read_mask"]
 

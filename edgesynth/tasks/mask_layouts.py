@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.holdout import SPLIT_NAMES, directories, draw
-from edgesynth.tasks.images import IMAGE_SUFFIXES
+from edgesynth.tasks.images import IMAGE_SUFFIXES, SPLIT_NAMES, directories, draw
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["CITYSCAPES_IDS", "VOC_CLASSES", "Layout", "Pair", "find_layout"]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.samples import stratified_order
+from edgesynth.tasks.division import stratified_order
 
 __all__ = ["VALUES", "MaskedSamples", "MaskedTensors", "counted", "representative_order"]
 

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from edgesynth.errors import DataError
 
-__all__ = ["DatasetSamples", "LabelledSamples", "TensorSamples", "stratified_order"]
+__all__ = ["DatasetSamples", "LabelledSamples", "TensorSamples"]
 
 
 class LabelledSamples(Protocol):
@@ -166,24 +166,3 @@ def _declared_labels(dataset: Dataset[Any], length: int) -> Tensor | None:
         if labels.ndim == 1 and not labels.dtype.is_floating_point:
             return labels.to(torch.int64)
     return None
-
-
-def stratified_order(labels: Tensor, seed: int) -> Tensor:
-    """A random order of the samples whose every prefix holds the classes in their true proportions.
-
-    Args:
-        labels: Class indices, int64 ``[samples]``.
-        seed: Decides which samples of a class come first.
-
-    Returns:
-        Indices, int64 ``[samples]``.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    shuffled = torch.randperm(len(labels), generator=generator)
-    position = torch.empty(len(labels), dtype=torch.float64)
-    arranged = labels[shuffled]
-    for label in sorted(set(labels.tolist())):
-        part = torch.nonzero(arranged == label).flatten()
-        # Members of a class stand at (1/2, 3/2, ...) / count: sorting by that interleaves all classes.
-        position[part] = (torch.arange(len(part), dtype=torch.float64) + 0.5) / len(part)
-    return shuffled[torch.argsort(position, stable=True)]

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from edgesynth.errors import DataError, InputError
 from edgesynth.metrics import Metric, Provenance
-from edgesynth.tasks.answers import pictures
-from edgesynth.tasks.classification import Distillation
 from edgesynth.tasks.description import DataDescription
+from edgesynth.tasks.distillation import Distillation
+from edgesynth.tasks.images import pictures
 from edgesynth.tasks.mask_answer import MaskAnswer
 from edgesynth.tasks.masks import VALUES, MaskedSamples, representative_order
 from edgesynth.tasks.normalization import Normalization

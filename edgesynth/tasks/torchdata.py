@@ -14,11 +14,9 @@ from edgesynth.tasks.classification import ClassificationTask
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.division import hold_out
 from edgesynth.tasks.samples import DatasetSamples, LabelledSamples
+from edgesynth.tasks.splits import MEMORY_LIMIT_BYTES
 
-__all__ = ["MEMORY_LIMIT_BYTES", "from_datasets"]
-
-MEMORY_LIMIT_BYTES = 2 << 30
-"""Splits up to this size are read once and kept; larger ones are read when needed."""
+__all__ = ["from_datasets"]
 
 
 def from_datasets(

@@ -5,8 +5,7 @@ from hypothesis import strategies as st
 
 from edgesynth.errors import DataError
 from edgesynth.tasks import Normalization, TensorSamples
-from edgesynth.tasks.division import divide, hold_out
-from edgesynth.tasks.samples import stratified_order
+from edgesynth.tasks.division import divide, hold_out, stratified_order
 
 labels = st.lists(st.integers(0, 4), min_size=2, max_size=80).map(torch.tensor)
 

@@ -16,8 +16,7 @@ from edgesynth.tasks.detection_heads import HeadName
 from edgesynth.tasks.digits import digits, mnist_5k
 from edgesynth.tasks.fashion import fashion_mnist, fashion_mnist_subset
 from edgesynth.tasks.glyphs import glyphs
-from edgesynth.tasks.kinds import TaskKind
-from edgesynth.tasks.protocol import Task
+from edgesynth.tasks.protocol import Task, TaskKind
 from edgesynth.tasks.scenes import scenes_boxes, scenes_masks
 from edgesynth.tasks.shapes import shapes_boxes, shapes_masks
 from edgesynth.tasks.tree_crowns import tree_crowns

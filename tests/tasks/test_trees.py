@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edgesynth.tasks.names import output_names, structured
+from edgesynth.tasks.trees import output_names, structured
 
 
 @pytest.mark.parametrize(

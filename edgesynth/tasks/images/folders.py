@@ -14,9 +14,9 @@ from edgesynth.tasks.protocol import Split
 __all__ = ["SPLIT_NAMES", "check_readable", "directories", "draw", "held_out"]
 
 SPLIT_NAMES: Final[Mapping[str, Split]] = MappingProxyType(
-    {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
+    {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 )
-"""What directories of a split are called, in lower case."""
+"""What people call the splits, in lower case."""
 
 _SHARES: Final[Mapping[Split, float]] = MappingProxyType({"test": 0.15, "validation": 0.15})
 _NAMED_FILES = 5
