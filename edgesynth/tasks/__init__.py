@@ -1,26 +1,32 @@
 """What a network is trained for: data, loss, metric, training."""
 
-from edgesynth.tasks.answers import ClassAnswer
-from edgesynth.tasks.augmentation import Augmentation
-from edgesynth.tasks.box_augmentation import BoxAugmentation
-from edgesynth.tasks.box_folder import BoxedFileSamples, load_boxes
-from edgesynth.tasks.boxed_samples import BoxedSamples, BoxedTensorSamples
-from edgesynth.tasks.boxes import Detections
-from edgesynth.tasks.boxes_answer import BoxesAnswer
-from edgesynth.tasks.classification import ClassificationTask
+from edgesynth.tasks.classification import (
+    Augmentation,
+    ClassAnswer,
+    ClassificationTask,
+    DatasetSamples,
+    LabelledSamples,
+    TensorSamples,
+    from_datasets,
+    load_image_folder,
+)
 from edgesynth.tasks.description import DataDescription
-from edgesynth.tasks.detection import DetectionTask
-from edgesynth.tasks.detection_export import DetectionExport
-from edgesynth.tasks.detection_judge import DetectionJudge
-from edgesynth.tasks.detection_losses import DetectionDistillation
+from edgesynth.tasks.detection import (
+    BoxAugmentation,
+    BoxedFileSamples,
+    BoxedSamples,
+    BoxedTensorSamples,
+    BoxesAnswer,
+    DetectionDistillation,
+    DetectionExport,
+    DetectionJudge,
+    Detections,
+    DetectionTask,
+    load_boxes,
+)
 from edgesynth.tasks.distillation import Distillation
-from edgesynth.tasks.folder import load_image_folder
 from edgesynth.tasks.images import ImageFormat, pictures
-from edgesynth.tasks.mask_answer import MaskAnswer
-from edgesynth.tasks.mask_folder import load_mask_folder
-from edgesynth.tasks.masks import MaskedSamples, MaskedTensors
 from edgesynth.tasks.normalization import Normalization
-from edgesynth.tasks.paired import PairedAugmentation
 from edgesynth.tasks.protocol import (
     Answer,
     Batch,
@@ -37,10 +43,15 @@ from edgesynth.tasks.protocol import (
     task_kind,
 )
 from edgesynth.tasks.registry import dataset_names, load_task
-from edgesynth.tasks.samples import DatasetSamples, LabelledSamples, TensorSamples
 from edgesynth.tasks.scoring import Scored, bootstrap_interval
-from edgesynth.tasks.segmentation import SegmentationTask
-from edgesynth.tasks.torchdata import from_datasets
+from edgesynth.tasks.segmentation import (
+    MaskAnswer,
+    MaskedSamples,
+    MaskedTensors,
+    PairedAugmentation,
+    SegmentationTask,
+    load_mask_folder,
+)
 from edgesynth.tasks.training import (
     EpochRecord,
     TeacherCache,

@@ -22,10 +22,8 @@ from PIL import Image
 from edgesynth.errors import DataError, MissingDependencyError
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.division import shortened
-from edgesynth.tasks.masks import MaskedTensors
-from edgesynth.tasks.paired import PairedAugmentation
 from edgesynth.tasks.protocol import Split
-from edgesynth.tasks.segmentation import SegmentationTask
+from edgesynth.tasks.segmentation import MaskedTensors, PairedAugmentation, SegmentationTask
 
 __all__ = ["ZONES", "blocks", "climate_zones"]
 

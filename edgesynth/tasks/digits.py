@@ -12,11 +12,9 @@ import numpy as np
 import torch
 
 from edgesynth.errors import DataError, MissingDependencyError
-from edgesynth.tasks.augmentation import Augmentation
-from edgesynth.tasks.classification import ClassificationTask
+from edgesynth.tasks.classification import Augmentation, ClassificationTask, TensorSamples
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.division import divide
-from edgesynth.tasks.samples import TensorSamples
 
 __all__ = ["digits", "mnist_5k"]
 

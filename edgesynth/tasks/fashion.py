@@ -13,12 +13,10 @@ from pathlib import Path
 import torch
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.augmentation import Augmentation
-from edgesynth.tasks.classification import ClassificationTask
+from edgesynth.tasks.classification import Augmentation, ClassificationTask, LabelledSamples, TensorSamples
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.division import divide, stratified_order
 from edgesynth.tasks.idx import read_idx, write_idx
-from edgesynth.tasks.samples import LabelledSamples, TensorSamples
 
 __all__ = ["fashion_mnist", "fashion_mnist_subset", "write_subset"]
 

@@ -21,11 +21,9 @@ from PIL import Image
 from torch import Tensor
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.augmentation import Augmentation
-from edgesynth.tasks.classification import ClassificationTask
+from edgesynth.tasks.classification import Augmentation, ClassificationTask, TensorSamples
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.fonts import MASK_SIDE, FontFamily, find_families, system_font_folders
-from edgesynth.tasks.samples import TensorSamples
 
 __all__ = ["compose", "find_photographs", "glyphs", "render"]
 

@@ -12,7 +12,7 @@ from typing import Final, Literal
 from edgesynth.errors import InputError
 from edgesynth.tasks.cifar import cifar10
 from edgesynth.tasks.climate import climate_zones
-from edgesynth.tasks.detection_heads import HeadName
+from edgesynth.tasks.detection import HeadName
 from edgesynth.tasks.digits import digits, mnist_5k
 from edgesynth.tasks.fashion import fashion_mnist, fashion_mnist_subset
 from edgesynth.tasks.glyphs import glyphs

@@ -17,17 +17,12 @@ import numpy as np
 
 from edgesynth.errors import DataError
 from edgesynth.tasks.backgrounds import find_backgrounds, photographic
-from edgesynth.tasks.box_augmentation import BoxAugmentation
-from edgesynth.tasks.boxed_samples import BoxedTensorSamples
 from edgesynth.tasks.composition import Composition, Scenes, compose_scenes
 from edgesynth.tasks.cutouts import KINDS, STAMPS, divide_cutouts, find_cutouts
 from edgesynth.tasks.description import DataDescription
-from edgesynth.tasks.detection import DetectionTask
-from edgesynth.tasks.detection_heads import HeadName
-from edgesynth.tasks.masks import MaskedTensors
-from edgesynth.tasks.paired import PairedAugmentation
+from edgesynth.tasks.detection import BoxAugmentation, BoxedTensorSamples, DetectionTask, HeadName
 from edgesynth.tasks.protocol import Split
-from edgesynth.tasks.segmentation import SegmentationTask
+from edgesynth.tasks.segmentation import MaskedTensors, PairedAugmentation, SegmentationTask
 
 __all__ = ["SIZES", "scenes", "scenes_boxes", "scenes_masks"]
 

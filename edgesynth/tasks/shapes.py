@@ -15,16 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.box_augmentation import BoxAugmentation
-from edgesynth.tasks.boxed_samples import BoxedTensorSamples
 from edgesynth.tasks.composition import Composition, Scenes, Sprite, compose_scenes
 from edgesynth.tasks.description import DataDescription
-from edgesynth.tasks.detection import DetectionTask
-from edgesynth.tasks.detection_heads import HeadName
-from edgesynth.tasks.masks import MaskedTensors
-from edgesynth.tasks.paired import PairedAugmentation
+from edgesynth.tasks.detection import BoxAugmentation, BoxedTensorSamples, DetectionTask, HeadName
 from edgesynth.tasks.protocol import Split
-from edgesynth.tasks.segmentation import SegmentationTask
+from edgesynth.tasks.segmentation import MaskedTensors, PairedAugmentation, SegmentationTask
 
 __all__ = ["SHAPES", "SIZES", "shape_scenes", "shapes_boxes", "shapes_masks"]
 

@@ -20,11 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgesynth.errors import DataError, MissingDependencyError
-from edgesynth.tasks.box_augmentation import BoxAugmentation
-from edgesynth.tasks.boxed_samples import BoxedTensorSamples
 from edgesynth.tasks.description import DataDescription
-from edgesynth.tasks.detection import DetectionTask
-from edgesynth.tasks.detection_heads import HeadName
+from edgesynth.tasks.detection import BoxAugmentation, BoxedTensorSamples, DetectionTask, HeadName
 from edgesynth.tasks.division import shortened
 from edgesynth.tasks.protocol import Split
 

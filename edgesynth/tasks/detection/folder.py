@@ -11,15 +11,19 @@ import torch
 from torch import Tensor
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.box_augmentation import BoxAugmentation
-from edgesynth.tasks.box_coco import coco_files, read_coco
-from edgesynth.tasks.box_records import BoxRecord
-from edgesynth.tasks.box_voc import read_voc
-from edgesynth.tasks.box_yolo import read_yolo, yolo_folders
-from edgesynth.tasks.boxed_samples import BoxedSamples, BoxedTensorSamples
 from edgesynth.tasks.description import DataDescription
-from edgesynth.tasks.detection import DetectionTask
-from edgesynth.tasks.detection_heads import HeadName
+from edgesynth.tasks.detection.annotations import (
+    BoxRecord,
+    coco_files,
+    read_coco,
+    read_voc,
+    read_yolo,
+    yolo_folders,
+)
+from edgesynth.tasks.detection.augmentation import BoxAugmentation
+from edgesynth.tasks.detection.heads import HeadName
+from edgesynth.tasks.detection.samples import BoxedSamples, BoxedTensorSamples
+from edgesynth.tasks.detection.task import DetectionTask
 from edgesynth.tasks.images import ImageFormat, draw, in_parallel, picture_size, read_image, read_images
 from edgesynth.tasks.protocol import Split
 from edgesynth.tasks.splits import MEMORY_LIMIT_BYTES

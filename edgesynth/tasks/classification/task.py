@@ -11,15 +11,15 @@ from torch import Tensor
 
 from edgesynth.errors import DataError, InputError
 from edgesynth.metrics import Metric, Provenance, wilson_interval
-from edgesynth.tasks.answers import ClassAnswer
-from edgesynth.tasks.augmentation import Augmentation
+from edgesynth.tasks.classification.answer import ClassAnswer
+from edgesynth.tasks.classification.augmentation import Augmentation
+from edgesynth.tasks.classification.samples import LabelledSamples
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.distillation import Distillation
 from edgesynth.tasks.division import stratified_order
 from edgesynth.tasks.images import pictures
 from edgesynth.tasks.normalization import Normalization
 from edgesynth.tasks.protocol import Batch, Outputs, Score, Split, Targets
-from edgesynth.tasks.samples import LabelledSamples
 from edgesynth.tasks.splits import SPLITS, SplitTask
 
 __all__ = ["ClassificationJudge", "ClassificationTask"]

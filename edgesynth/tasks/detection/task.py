@@ -10,14 +10,14 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from edgesynth.errors import DataError, InputError
-from edgesynth.tasks.box_augmentation import BoxAugmentation
-from edgesynth.tasks.boxed_samples import BoxedSamples
-from edgesynth.tasks.boxes import Detections, suppressed
-from edgesynth.tasks.boxes_answer import BoxesAnswer
 from edgesynth.tasks.description import DataDescription
-from edgesynth.tasks.detection_heads import HeadName, Predictions, head_by_name
-from edgesynth.tasks.detection_judge import DetectionJudge
-from edgesynth.tasks.detection_losses import DetectionDistillation, detection_loss, teacher_loss
+from edgesynth.tasks.detection.answer import BoxesAnswer
+from edgesynth.tasks.detection.augmentation import BoxAugmentation
+from edgesynth.tasks.detection.boxes import Detections, suppressed
+from edgesynth.tasks.detection.heads import HeadName, Predictions, head_by_name
+from edgesynth.tasks.detection.judge import DetectionJudge
+from edgesynth.tasks.detection.losses import DetectionDistillation, detection_loss, teacher_loss
+from edgesynth.tasks.detection.samples import BoxedSamples
 from edgesynth.tasks.division import stratified_order
 from edgesynth.tasks.images import pictures
 from edgesynth.tasks.normalization import Normalization
@@ -36,7 +36,7 @@ class DetectionTask(SplitTask[BoxedSamples]):
     Targets are a dict of ``boxes``, float32 ``[batch, rows, 4]`` in pixels, and ``labels``, int64 ``[batch,
     rows]``, -1 where an image has no more objects; ``rows`` is the most objects an image of the task has.
     Images without objects are samples like any other. What a network must return says
-    :mod:`edgesynth.tasks.detection_heads`.
+    :mod:`edgesynth.tasks.detection.heads`.
 
     Args:
         name: What reports call it.
@@ -121,7 +121,7 @@ class DetectionTask(SplitTask[BoxedSamples]):
         return Batch(normalised, {"boxes": boxes, "labels": labels})
 
     def loss(self, outputs: Outputs, targets: Mapping[str, Tensor]) -> Tensor:
-        """See :func:`edgesynth.tasks.detection_losses.detection_loss`.
+        """See :func:`edgesynth.tasks.detection.losses.detection_loss`.
 
         Args:
             outputs: The tensors of the head, level by level.
@@ -135,7 +135,7 @@ class DetectionTask(SplitTask[BoxedSamples]):
     def distillation_loss(
         self, outputs: Outputs, teacher_outputs: Outputs, targets: Mapping[str, Tensor]
     ) -> Tensor:
-        """``(1 - w) * loss + w * teacher_loss``; see :func:`edgesynth.tasks.detection_losses.teacher_loss`.
+        """``(1 - w) * loss + w * teacher_loss``; see :func:`edgesynth.tasks.detection.losses.teacher_loss`.
 
         Args:
             outputs: The student's.

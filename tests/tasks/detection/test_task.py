@@ -18,8 +18,8 @@ from edgesynth.tasks import (
     TrainingPlan,
     fit,
 )
-from edgesynth.tasks.detection_heads import CentreHead, GridHead, head_by_name
-from edgesynth.tasks.detection_losses import focal_loss
+from edgesynth.tasks.detection.heads import CentreHead, GridHead, head_by_name
+from edgesynth.tasks.detection.losses import focal_loss
 
 HEADS = {"centre": "centrenet", "grid": "detectnet"}
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgesynth.errors import DataError, InputError
-from edgesynth.tasks.mask_layouts import Layout
-from edgesynth.tasks.masks import VALUES
+from edgesynth.tasks.segmentation.layouts import Layout
+from edgesynth.tasks.segmentation.samples import VALUES
 
 __all__ = ["IGNORED", "Colour", "Legend", "find_legend", "packed"]
 

@@ -15,13 +15,13 @@ from edgesynth.metrics import Metric, Provenance
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.distillation import Distillation
 from edgesynth.tasks.images import pictures
-from edgesynth.tasks.mask_answer import MaskAnswer
-from edgesynth.tasks.masks import VALUES, MaskedSamples, representative_order
 from edgesynth.tasks.normalization import Normalization
-from edgesynth.tasks.overlap import Overlap, confusions
-from edgesynth.tasks.paired import PairedAugmentation
 from edgesynth.tasks.protocol import Batch, Outputs, Score, Split, Targets
 from edgesynth.tasks.scoring import bootstrap_interval
+from edgesynth.tasks.segmentation.answer import MaskAnswer
+from edgesynth.tasks.segmentation.augmentation import PairedAugmentation
+from edgesynth.tasks.segmentation.overlap import Overlap, confusions
+from edgesynth.tasks.segmentation.samples import VALUES, MaskedSamples, representative_order
 from edgesynth.tasks.splits import SPLITS, SplitTask
 from edgesynth.tasks.trees import moved
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.augmentation import Augmentation
-from edgesynth.tasks.classification import ClassificationTask
+from edgesynth.tasks.classification.augmentation import Augmentation
+from edgesynth.tasks.classification.samples import LabelledSamples, TensorSamples
+from edgesynth.tasks.classification.task import ClassificationTask
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.images import (
     IMAGE_SUFFIXES,
@@ -27,7 +28,6 @@ from edgesynth.tasks.images import (
     read_images,
 )
 from edgesynth.tasks.protocol import Split
-from edgesynth.tasks.samples import LabelledSamples, TensorSamples
 from edgesynth.tasks.splits import MEMORY_LIMIT_BYTES
 
 __all__ = ["FileSamples", "load_image_folder"]

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgesynth.errors import InputError
-from edgesynth.tasks.boxes import giou
-from edgesynth.tasks.detection_heads import CentreHead, DetectionHead, Predictions
+from edgesynth.tasks.detection.boxes import giou
+from edgesynth.tasks.detection.heads import CentreHead, DetectionHead, Predictions
 
 __all__ = ["DetectionDistillation", "detection_loss", "focal_loss", "teacher_loss"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.box_records import BoxRecord
+from edgesynth.tasks.detection.annotations.record import BoxRecord
 from edgesynth.tasks.images import SPLIT_NAMES
 from edgesynth.tasks.protocol import Split
 

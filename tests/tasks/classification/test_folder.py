@@ -49,7 +49,7 @@ def test_one_directory_per_class_becomes_three_disjoint_splits(folder):
 
 
 def test_the_division_depends_on_names_alone_and_new_files_move_no_other(folder, tmp_path_factory):
-    from edgesynth.tasks.folder import _divided
+    from edgesynth.tasks.classification.folder import _divided
 
     def division(root):
         return {

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgesynth.errors import InputError
-from edgesynth.tasks.boxes import area, clipped
+from edgesynth.tasks.detection.boxes import area, clipped
 from edgesynth.tasks.protocol import Outputs
 from edgesynth.tasks.trees import leaves
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edgesynth.tasks.average_precision import (
+from edgesynth.tasks.detection.average_precision import (
     ImageBoxes,
     average_precision,
     class_precision,

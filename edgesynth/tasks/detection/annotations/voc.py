@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.box_records import BoxRecord, Corrupt, pictures_in
+from edgesynth.tasks.detection.annotations.record import BoxRecord, Corrupt, pictures_in
 from edgesynth.tasks.images import SPLIT_NAMES
 from edgesynth.tasks.protocol import Split
 

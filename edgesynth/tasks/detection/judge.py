@@ -11,14 +11,14 @@ from torch import Tensor
 
 from edgesynth.errors import InputError
 from edgesynth.metrics import Metric, Provenance
-from edgesynth.tasks.average_precision import (
+from edgesynth.tasks.detection.average_precision import (
     ClassMatches,
     ImageBoxes,
     average_precision,
     curve,
     matches,
 )
-from edgesynth.tasks.boxes import Detections
+from edgesynth.tasks.detection.boxes import Detections
 from edgesynth.tasks.protocol import Batch, Outputs, Score
 from edgesynth.tasks.scoring import bootstrap_interval
 

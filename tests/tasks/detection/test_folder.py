@@ -7,7 +7,7 @@ from PIL import Image
 
 from edgesynth.errors import DataError
 from edgesynth.tasks import load_boxes
-from edgesynth.tasks.box_yolo import yaml_names
+from edgesynth.tasks.detection.annotations.yolo import yaml_names
 
 SPLITS = ("train", "validation", "test")
 MODES = ("RGB", "L", "RGBA", "I;16")

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.box_records import BoxRecord, Corrupt, pictures_in
+from edgesynth.tasks.detection.annotations.record import BoxRecord, Corrupt, pictures_in
 from edgesynth.tasks.images import SPLIT_NAMES
 from edgesynth.tasks.protocol import Split
 

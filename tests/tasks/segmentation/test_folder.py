@@ -5,7 +5,7 @@ from PIL import Image
 
 from edgesynth.errors import DataError, InputError
 from edgesynth.tasks import load_mask_folder
-from edgesynth.tasks.mask_layouts import CITYSCAPES_IDS, VOC_CLASSES, find_layout
+from edgesynth.tasks.segmentation.layouts import CITYSCAPES_IDS, VOC_CLASSES, find_layout
 
 SPLITS = ("train", "validation", "test")
 PALETTE = [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0]

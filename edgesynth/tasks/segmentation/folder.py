@@ -25,11 +25,11 @@ from edgesynth.tasks.images import (
     read_measured,
     readable,
 )
-from edgesynth.tasks.mask_layouts import Pair, find_layout
-from edgesynth.tasks.mask_legend import IGNORED, Colour, Legend, find_legend, packed
-from edgesynth.tasks.masks import VALUES, MaskedSamples, MaskedTensors
-from edgesynth.tasks.paired import PairedAugmentation
-from edgesynth.tasks.segmentation import ClassWeights, SegmentationTask
+from edgesynth.tasks.segmentation.augmentation import PairedAugmentation
+from edgesynth.tasks.segmentation.layouts import Pair, find_layout
+from edgesynth.tasks.segmentation.legend import IGNORED, Colour, Legend, find_legend, packed
+from edgesynth.tasks.segmentation.samples import VALUES, MaskedSamples, MaskedTensors
+from edgesynth.tasks.segmentation.task import ClassWeights, SegmentationTask
 from edgesynth.tasks.splits import MEMORY_LIMIT_BYTES
 
 __all__ = ["MaskedFiles", "load_mask_folder", "read_mask"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from edgesynth.tasks.boxes import iou
+from edgesynth.tasks.detection.boxes import iou
 from edgesynth.tasks.images import HUES
 from edgesynth.tasks.protocol import Answer
 

@@ -9,11 +9,11 @@ import torch
 from torch.utils.data import Dataset
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.augmentation import Augmentation
-from edgesynth.tasks.classification import ClassificationTask
+from edgesynth.tasks.classification.augmentation import Augmentation
+from edgesynth.tasks.classification.samples import DatasetSamples, LabelledSamples
+from edgesynth.tasks.classification.task import ClassificationTask
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.division import hold_out
-from edgesynth.tasks.samples import DatasetSamples, LabelledSamples
 from edgesynth.tasks.splits import MEMORY_LIMIT_BYTES
 
 __all__ = ["from_datasets"]

@@ -18,7 +18,7 @@ from edgesynth.tasks import (
     TrainingPlan,
     fit,
 )
-from edgesynth.tasks.mask_answer import class_colours
+from edgesynth.tasks.segmentation.answer import class_colours
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgesynth.tasks.images import HUES
-from edgesynth.tasks.overlap import Overlap, confusions
 from edgesynth.tasks.protocol import Answer
+from edgesynth.tasks.segmentation.overlap import Overlap, confusions
 
 __all__ = ["MaskAnswer", "class_colours"]
 

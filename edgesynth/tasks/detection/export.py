@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from edgesynth.tasks.detection import DetectionTask
+from edgesynth.tasks.detection.task import DetectionTask
 
 __all__ = ["DetectionExport"]
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from edgesynth.tasks.boxes import giou, iou, pairwise_iou, suppressed
+from edgesynth.tasks.detection.boxes import giou, iou, pairwise_iou, suppressed
 
 
 def random_boxes(count, seed=0, side=64.0):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgesynth.errors import InputError
-from edgesynth.tasks.boxes import area, clipped
+from edgesynth.tasks.detection.boxes import area, clipped
 from edgesynth.tasks.images import LETTERBOX
 
 __all__ = ["BoxAugmentation"]
