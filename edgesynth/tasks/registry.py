@@ -10,16 +10,16 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from edgesynth.errors import InputError
-from edgesynth.tasks.cifar import cifar10
-from edgesynth.tasks.climate import climate_zones
+from edgesynth.tasks.datasets.cifar import cifar10
+from edgesynth.tasks.datasets.climate import climate_zones
+from edgesynth.tasks.datasets.digits import digits, mnist_5k
+from edgesynth.tasks.datasets.fashion import fashion_mnist, fashion_mnist_subset
+from edgesynth.tasks.datasets.glyphs import glyphs
+from edgesynth.tasks.datasets.scenes import scenes_boxes, scenes_masks
+from edgesynth.tasks.datasets.shapes import shapes_boxes, shapes_masks
+from edgesynth.tasks.datasets.tree_crowns import tree_crowns
 from edgesynth.tasks.detection import HeadName
-from edgesynth.tasks.digits import digits, mnist_5k
-from edgesynth.tasks.fashion import fashion_mnist, fashion_mnist_subset
-from edgesynth.tasks.glyphs import glyphs
 from edgesynth.tasks.protocol import Task, TaskKind
-from edgesynth.tasks.scenes import scenes_boxes, scenes_masks
-from edgesynth.tasks.shapes import shapes_boxes, shapes_masks
-from edgesynth.tasks.tree_crowns import tree_crowns
 
 __all__ = ["DATASETS", "NamedDataset", "dataset_names", "load_task"]
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from edgesynth.errors import DataError, MissingDependencyError
 from edgesynth.tasks import load_task
-from edgesynth.tasks.climate import ZONES, _places, _read, blocks
+from edgesynth.tasks.datasets.climate import ZONES, _places, _read, blocks
 
 SPLITS = ("train", "validation", "test")
 

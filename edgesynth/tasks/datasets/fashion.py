@@ -14,9 +14,9 @@ import torch
 
 from edgesynth.errors import DataError
 from edgesynth.tasks.classification import Augmentation, ClassificationTask, LabelledSamples, TensorSamples
+from edgesynth.tasks.datasets.idx import read_idx, write_idx
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.division import divide, stratified_order
-from edgesynth.tasks.idx import read_idx, write_idx
 
 __all__ = ["fashion_mnist", "fashion_mnist_subset", "write_subset"]
 
@@ -81,7 +81,7 @@ def fashion_mnist_subset(train_size: int | None = None) -> ClassificationTask:
     Raises:
         DataError: ``train_size`` is out of range.
     """
-    packaged = resources.files("edgesynth.tasks") / "data" / "fashion_mnist_subset"
+    packaged = resources.files("edgesynth.tasks.datasets") / "fashion_mnist_subset"
     with resources.as_file(packaged) as directory:
         train, test = _read(directory, "train"), _read(directory, "t10k")
     validation, rest = divide(train, SUBSET_VALIDATION, SUBSET_TRAIN)

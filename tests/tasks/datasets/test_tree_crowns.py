@@ -6,7 +6,7 @@ from PIL import Image
 
 from edgesynth.errors import DataError, MissingDependencyError
 from edgesynth.tasks import load_task
-from edgesynth.tasks.tree_crowns import DIVIDED, TRAINING, Annotated, Strip, strips, tiles
+from edgesynth.tasks.datasets.tree_crowns import DIVIDED, TRAINING, Annotated, Strip, strips, tiles
 
 SPLITS = ("train", "validation", "test")
 
