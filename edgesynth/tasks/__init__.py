@@ -1,4 +1,10 @@
-"""What a network is trained for: data, loss, metric, training."""
+"""What a network is trained for: data, loss, metric, training.
+
+The modules here hold what every task shares: the Protocols, trees of tensors, scoring, splits and how samples
+are divided into them. On these and ``images`` stand ``classification``, ``segmentation`` and ``detection``,
+on those the ``datasets``, which ``registry`` knows by name. ``training`` trains whatever keeps to the
+Protocols.
+"""
 
 from edgesynth.tasks.classification import (
     Augmentation,
