@@ -24,16 +24,22 @@ from edgesynth.tasks.detection.augmentation import BoxAugmentation
 from edgesynth.tasks.detection.heads import HeadName
 from edgesynth.tasks.detection.samples import BoxedSamples, BoxedTensorSamples
 from edgesynth.tasks.detection.task import DetectionTask
-from edgesynth.tasks.images import ImageFormat, draw, in_parallel, picture_size, read_image, read_images
+from edgesynth.tasks.images import (
+    ImageFormat,
+    draw,
+    held_out,
+    in_parallel,
+    picture_size,
+    read_image,
+    read_images,
+)
 from edgesynth.tasks.protocol import Split
-from edgesynth.tasks.splits import MEMORY_LIMIT_BYTES
+from edgesynth.tasks.splits import MEMORY_LIMIT_BYTES, SPLITS
 
 __all__ = ["BoxedFileSamples", "load_boxes"]
 
 BoxFormat = Literal["coco", "voc", "yolo"]
 
-_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-_HELD_OUT: tuple[tuple[Split, float], ...] = (("test", 0.15), ("validation", 0.15))
 _NAMED = 5
 
 
@@ -149,7 +155,7 @@ def load_boxes(
     if corrupt:
         notes.append(f"{len(corrupt)} unreadable files left out")
     title = name or folder.resolve().stem
-    sizes: dict[str, int] = {split: len(parts[split].labels) for split in _SPLITS}
+    sizes: dict[str, int] = {split: len(parts[split].labels) for split in SPLITS}
     fitted = "letterboxed" if fit == "letterbox" else "stretched"
     source = f"pictures with boxes ({kind}) in {folder}, {fitted} to {height}x{width}"
     return DetectionTask(
@@ -217,25 +223,17 @@ def _read(
 
 def _divided(folder: Path, records: Sequence[BoxRecord]) -> tuple[dict[Split, list[BoxRecord]], str]:
     """The records of each split, and how they came there."""
-    given = {record.split for record in records if record.split is not None}
-    if given and "train" not in given:
-        raise DataError(f"{folder} holds {', '.join(sorted(given))} but no train split; add one")
-    bounds: list[tuple[Split, float]] = []
-    for held_out, share in _HELD_OUT:
-        if held_out not in given:
-            bounds.append((held_out, share + (bounds[-1][1] if bounds else 0.0)))
-    divided: dict[Split, list[BoxRecord]] = {split: [] for split in _SPLITS}
+    told = {record.split for record in records if record.split is not None}
+    if told and "train" not in told:
+        raise DataError(f"{folder} holds {', '.join(sorted(told))} but no train split; add one")
+    given: dict[Split, list[BoxRecord]] = {"train": []}
     for record in records:
-        place = record.split or "train"
-        if place == "train":
-            drawn = draw(record.path.name)
-            place = next((held for held, bound in bounds if drawn < bound), "train")
-        divided[place].append(record)
+        given.setdefault(record.split or "train", []).append(record)
+    divided, division = held_out(given, lambda record: draw(record.path.name))
     empty = [split for split, part in divided.items() if not part]
     if empty:
         raise DataError(f"{folder} leaves no picture for {empty[0]}; add pictures, or splits of your own")
-    held = " and ".join(name for name, _ in bounds)
-    return divided, f"{held} held out of train by a hash of the file names" if held else "splits as given"
+    return divided, division
 
 
 def _samples(
