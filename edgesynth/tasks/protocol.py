@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -23,10 +24,15 @@ __all__ = [
     "Split",
     "Targets",
     "Task",
+    "TaskKind",
+    "task_kind",
 ]
 
 Split = Literal["train", "validation", "test"]
 """Train on ``train``, decide on ``validation``, report on ``test``."""
+
+TaskKind = Literal["classification", "segmentation", "detection"]
+"""What a network's outputs are for, and a prototype must be made for."""
 
 Outputs = Any
 """What a network returns: a tensor, or a tuple, list or dict of tensors; the task's loss knows which."""
@@ -239,3 +245,19 @@ class Postprocessed(Protocol):
     def postprocessing(self) -> Mapping[str, Any]:
         """A JSON object; ``kind`` names the procedure, the rest its parameters with units."""
         ...
+
+
+_BY_METRIC: Final[Mapping[str, TaskKind]] = MappingProxyType(
+    {
+        "accuracy": "classification",
+        "miou": "segmentation",
+        "pixel_accuracy": "segmentation",
+        "map50": "detection",
+        "map": "detection",
+    }
+)
+
+
+def task_kind(task: Task) -> TaskKind | None:
+    """The kind of a task by its metric; ``None`` where that says nothing, as with a user's own."""
+    return _BY_METRIC.get(task.metric)

@@ -27,7 +27,7 @@ from edgesynth.synthesis.api import check_obtainable, synthesize
 from edgesynth.synthesis.illustration import _against, details_of, illustrate
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.tasks import ClassificationTask, Curve, Score, TensorSamples
-from edgesynth.tasks.boxes_answer import BoxesAnswer
+from edgesynth.tasks.detection import BoxesAnswer
 
 
 @pytest.fixture(scope="module")
