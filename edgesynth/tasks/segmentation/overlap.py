@@ -27,9 +27,9 @@ def confusions(truths: Tensor, answers: Tensor, classes: int, ignore_label: int)
     count, cells = len(truths), (classes + 1) * classes
     # Ignored pixels get a row of their own, which is cut off: far faster than to pick the others out.
     rows = torch.where(truths == ignore_label, classes, truths).long()
-    places = (rows * classes + answers).view(count, -1) + cells * torch.arange(count)[:, None]
+    places = (rows * classes + answers).reshape(count, -1) + cells * torch.arange(count)[:, None]
     found = torch.bincount(places.flatten(), minlength=count * cells)
-    return found.view(count, classes + 1, classes)[:, :classes]
+    return found.reshape(count, classes + 1, classes)[:, :classes]
 
 
 @dataclass(frozen=True)
