@@ -97,6 +97,14 @@ def test_a_class_that_is_answered_and_never_true_counts_as_zero():
     assert score.metric.value == pytest.approx(0.5)
 
 
+def test_the_layout_of_memory_does_not_change_a_score(task):
+    batch, outputs = random_answers(task)
+    across = batch.targets.transpose(1, 2).contiguous().transpose(1, 2)
+    sideways = outputs.transpose(2, 3).contiguous().transpose(2, 3)
+
+    assert judged(task, sideways, Batch(batch.inputs, across)).metric == judged(task, outputs, batch).metric
+
+
 def test_ignored_pixels_change_neither_loss_nor_score(task):
     batch, outputs = random_answers(task)
     changed = torch.where((batch.targets == 255)[:, None], 9 * torch.randn(outputs.shape), outputs)
