@@ -46,11 +46,11 @@ _POINTS: Final = 101
 _CURVES: Final = 100
 
 RULE: Final = (
-    "Of {candidates} test samples, always the same: {part} on which the networks’ loss differs most from "
-    "the prototype’s, {part} others on which it is greatest, and {rest} spread evenly over the rest."
+    "Of {candidates} test samples, always the same: {part} on which the networks' loss differs most from "
+    "the prototype's, {part} others on which it is greatest, and {rest} spread evenly over the rest."
 )
 RULE_ALONE: Final = (
-    "Of {candidates} test samples, always the same: {part} on which the prototype’s loss is greatest, and "
+    "Of {candidates} test samples, always the same: {part} on which the prototype's loss is greatest, and "
     "{rest} spread evenly over the rest."
 )
 
@@ -205,10 +205,10 @@ def _chosen(losses: NDArray[Any]) -> dict[int, str]:
     reasons = (
         {
             "the networks differ most from the prototype": np.abs(networks - losses[0]).mean(0),
-            "the networks’ loss is greatest": networks.mean(0),
+            "the networks' loss is greatest": networks.mean(0),
         }
         if len(networks)
-        else {"the prototype’s loss is greatest": losses[0]}
+        else {"the prototype's loss is greatest": losses[0]}
     )
     chosen: dict[int, str] = {}
     for why, order in reasons.items():

@@ -46,8 +46,8 @@ class BoxesAnswer:
     def reading(self) -> str:
         """How right boxes, wrong ones and missed objects are told apart."""
         return (
-            "Solid: a box of the right class that covers an object at an overlap of one half or more. Dashed: "
-            "a false one. Dotted in white: an object that is missed."
+            "Solid: a box of the right class that covers an object at an overlap of one half or more. "
+            "Dashed: a false one. Dotted in white: an object that is missed."
         )
 
     def colours(self) -> Mapping[str, tuple[int, int, int] | None]:
@@ -63,9 +63,9 @@ class BoxesAnswer:
         for box in self.missed if self.missed is not None else ():
             drawn = _framed(drawn, _frame(box, *size, thick, drawn=1, of=3), _WHITE, thick)
         colours = class_colours(len(self.classes))
-        # The best are drawn last, over the others.
-        for index in reversed(range(len(self.labels))):
-            wrong = self.right is not None and not bool(self.right[index])
+        wrongs = [self.right is not None and not bool(self.right[index]) for index in range(len(self.labels))]
+        # Right ones are drawn over wrong ones, and the best of each last.
+        for wrong, index in sorted(((wrongs[i], i) for i in range(len(wrongs))), reverse=True):
             frame = _frame(self.boxes[index], *size, thick, drawn=_DASH, of=(2 if wrong else 1) * _DASH)
             drawn = _framed(drawn, frame, colours[int(self.labels[index])], thick)
         return drawn

@@ -210,8 +210,7 @@ class Compared(Protocol):
 
 @runtime_checkable
 class Coloured(Protocol):
-    """An answer that draws classes in colours, which a report then names: two members beside those of
-    :class:`Answer`.
+    """An answer that draws classes in colours, which reports then name: two members beside :class:`Answer`'s.
 
     Attributes:
         reading: A sentence or two on what else is drawn; empty for nothing.
@@ -223,9 +222,7 @@ class Coloured(Protocol):
         ...
 
     def colours(self) -> Mapping[str, tuple[int, int, int] | None]:
-        """Red, green and blue of 0 to 255 by name, of the classes it shows; ``None`` where the picture stays
-        without colour.
-        """
+        """Red, green and blue of 0 to 255 by name, of the classes it shows; ``None`` for no colour."""
         ...
 
 

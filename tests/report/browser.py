@@ -66,7 +66,9 @@ class Browser:
 
     def __enter__(self) -> Browser:
         target = self._call("Target.createTarget", {"url": "about:blank"})["targetId"]
-        self._session = self._call("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
+        self._session = self._call("Target.attachToTarget", {"targetId": target, "flatten": True})[
+            "sessionId"
+        ]
         for domain in ("Page", "Runtime", "Log"):
             self._call(f"{domain}.enable")
         return self
@@ -106,8 +108,8 @@ class Browser:
     def picture(self, path: Path | None = None, part: str = "") -> np.ndarray:
         """The whole page, or the first element that fits a selector: ``[height, width, 3]``."""
         box = self.ask(
-            f"(() => {{ const e = document.querySelector({json.dumps(part or 'html')}).getBoundingClientRect();"
-            " return {x: e.x + scrollX, y: e.y + scrollY, width: e.width, height: e.height, scale: 1}; })()"
+            f"(e => ({{x: e.x + scrollX, y: e.y + scrollY, width: e.width, height: e.height, scale: 1}}))"
+            f"(document.querySelector({json.dumps(part or 'html')}).getBoundingClientRect())"
         )
         shot = self._call("Page.captureScreenshot", {"clip": box, "captureBeyondViewport": True})
         data = base64.b64decode(shot["data"])
@@ -118,7 +120,12 @@ class Browser:
 
     def printed(self) -> bytes:
         """The page on A4 paper, as PDF."""
-        paper = {"paperWidth": 8.27, "paperHeight": 11.69, "preferCSSPageSize": True, "printBackground": False}
+        paper = {
+            "paperWidth": 8.27,
+            "paperHeight": 11.69,
+            "preferCSSPageSize": True,
+            "printBackground": False,
+        }
         return base64.b64decode(self._call("Page.printToPDF", paper)["data"])
 
     def _call(self, method: str, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
