@@ -313,6 +313,20 @@ def test_a_wrong_box_looks_different_from_a_right_one():
     assert 0 < int((dashed.sum(0) > 0).sum()) < int((solid.sum(0) > 0).sum())
 
 
+def test_missed_objects_and_the_colours_of_classes_are_told():
+    task = shapes_task()
+    batch = next(task.batches("validation", batch_size=24))
+    truth = next(truth for truth in task.truths(batch.targets) if len(truth.labels))
+    image = torch.zeros(3, 64, 64, dtype=torch.uint8)
+    none = replace(truth, boxes=truth.boxes[:0], labels=truth.labels[:0], scores=torch.zeros(0))
+    white = (none.against(truth).drawn_on(image) == 255).all(0)
+    assert 0 < int(white.sum()) < int((truth.drawn_on(image).sum(0) > 0).sum())
+    assert not (truth.against(truth).drawn_on(image) == 255).all(0).any()
+    drawn = {tuple(pixel) for pixel in truth.drawn_on(image).flatten(1).T.tolist()} - {(0, 0, 0)}
+    assert drawn == set(truth.colours().values())
+    assert set(truth.colours()) == {CLASSES[label] for label in truth.labels.tolist()}
+
+
 SAMPLES = shapes(8, seed=5)
 
 
