@@ -58,15 +58,17 @@ class BoxesAnswer:
 
     def drawn_on(self, image: Tensor) -> Tensor:
         """The image, uint8 ``[3, height, width]``, with a frame in its class's colour around every object."""
-        drawn, size = image.clone(), image.shape[1:]
-        thick = max(1, round(min(size) / 96))
+        drawn, (height, width) = image.clone(), image.shape[1:]
+        thick = max(1, round(min(height, width) / 96))
         for box in self.missed if self.missed is not None else ():
-            drawn = _framed(drawn, _frame(box, *size, thick, drawn=1, of=3), _WHITE, thick)
+            drawn = _framed(drawn, _frame(box, height, width, thick, drawn=1, of=3), _WHITE, thick)
         colours = class_colours(len(self.classes))
         wrongs = [self.right is not None and not bool(self.right[index]) for index in range(len(self.labels))]
         # Right ones are drawn over wrong ones, and the best of each last.
         for wrong, index in sorted(((wrongs[i], i) for i in range(len(wrongs))), reverse=True):
-            frame = _frame(self.boxes[index], *size, thick, drawn=_DASH, of=(2 if wrong else 1) * _DASH)
+            frame = _frame(
+                self.boxes[index], height, width, thick, drawn=_DASH, of=(2 if wrong else 1) * _DASH
+            )
             drawn = _framed(drawn, frame, colours[int(self.labels[index])], thick)
         return drawn
 
@@ -111,5 +113,5 @@ def _frame(box: Tensor, height: int, width: int, thick: int, *, drawn: int, of: 
     y, x = torch.arange(height)[:, None], torch.arange(width)[None, :]
     inside: Tensor = (x >= left) & (x < right) & (y >= top) & (y < bottom)
     core = (x >= left + thick) & (x < right - thick) & (y >= top + thick) & (y < bottom - thick)
-    steps: Tensor = ((x + y) // thick) % of < drawn
-    return inside & ~core & steps
+    frame: Tensor = inside & ~core & (((x + y) // thick) % of < drawn)
+    return frame

@@ -105,12 +105,10 @@ class Browser:
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
-    def picture(self, path: Path | None = None, part: str = "") -> np.ndarray:
-        """The whole page, or the first element that fits a selector: ``[height, width, 3]``."""
-        box = self.ask(
-            f"(e => ({{x: e.x + scrollX, y: e.y + scrollY, width: e.width, height: e.height, scale: 1}}))"
-            f"(document.querySelector({json.dumps(part or 'html')}).getBoundingClientRect())"
-        )
+    def picture(self, path: Path | None = None, height: int | None = None) -> np.ndarray:
+        """The page from its top, whole unless a height is given: ``[height, width, 3]``."""
+        width, whole = self.ask("[innerWidth, document.documentElement.scrollHeight]")
+        box = {"x": 0, "y": 0, "width": width, "height": min(whole, height or whole), "scale": 1}
         shot = self._call("Page.captureScreenshot", {"clip": box, "captureBeyondViewport": True})
         data = base64.b64decode(shot["data"])
         if path is not None:
