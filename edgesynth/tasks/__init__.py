@@ -36,6 +36,8 @@ from edgesynth.tasks.normalization import Normalization
 from edgesynth.tasks.protocol import (
     Answer,
     Batch,
+    Coloured,
+    Compared,
     Curve,
     Illustrated,
     Judge,
@@ -81,6 +83,8 @@ __all__ = [
     "BoxesAnswer",
     "ClassAnswer",
     "ClassificationTask",
+    "Coloured",
+    "Compared",
     "Curve",
     "DataDescription",
     "DatasetSamples",

@@ -14,6 +14,7 @@ from edgesynth.metrics import Metric
 __all__ = [
     "Answer",
     "Batch",
+    "Coloured",
     "Compared",
     "Curve",
     "Illustrated",
@@ -210,6 +211,24 @@ class Compared(Protocol):
 
     def against(self, truth: Answer) -> Answer:
         """The same answer, knowing the truth, as a report shows it."""
+        ...
+
+
+@runtime_checkable
+class Coloured(Protocol):
+    """An answer that draws classes in colours, which reports then name: two members beside :class:`Answer`'s.
+
+    Attributes:
+        reading: A sentence or two on what else is drawn; empty for nothing.
+    """
+
+    @property
+    def reading(self) -> str:
+        """A sentence or two on what else is drawn; empty for nothing."""
+        ...
+
+    def colours(self) -> Mapping[str, tuple[int, int, int] | None]:
+        """Red, green and blue of 0 to 255 by name, of the classes it shows; ``None`` for no colour."""
         ...
 
 

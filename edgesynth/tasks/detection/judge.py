@@ -68,7 +68,7 @@ class DetectionJudge:
             self._truth.append(ImageBoxes(boxes[kept], labels[kept]))
 
     def score(self) -> Score:
-        """Both mean average precisions with bootstrap intervals over images, and precision by class.
+        """Both mean average precisions with bootstrap intervals over images, and that of the metric by class.
 
         A class without objects counts in no mean. Where no class has objects, there is no precision to speak
         of.
@@ -89,16 +89,18 @@ class DetectionJudge:
             self._found, self._truth, len(classes), max_detections=self._task.max_detections
         )
         seen = [index for index in range(len(classes)) if matched[index].objects.any()]
+        thresholds = {"map50": slice(0, 1), "map": slice(None)}
         metrics = {
-            "map50": self._metric("map50", matched, table[0, :, seen].mean(), slice(0, 1)),
-            "map": self._metric("map", matched, table[:, :, seen].mean(), slice(None)),
+            name: self._metric(name, matched, table[which][:, :, seen].mean(), which)
+            for name, which in thresholds.items()
         }
         chosen = metrics.pop(self._task.metric)
+        averaged = table[thresholds[self._task.metric]]
         return Score(
             chosen,
             sum(self._losses) / len(self._truth),
             others=tuple(metrics.values()),
-            per_class={classes[index]: float(table[0, :, index].mean()) for index in seen},
+            per_class={classes[index]: float(averaged[:, :, index].mean()) for index in seen},
             curves={classes[index]: curve(table[0, :, index]) for index in seen},
         )
 

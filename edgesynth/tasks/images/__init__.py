@@ -20,15 +20,15 @@ from edgesynth.tasks.images.files import (
     readable,
 )
 from edgesynth.tasks.images.folders import SPLIT_NAMES, check_readable, directories, draw, held_out
-from edgesynth.tasks.images.palette import HUES
+from edgesynth.tasks.images.palette import class_colours
 
 __all__ = [
-    "HUES",
     "IMAGE_SUFFIXES",
     "LETTERBOX",
     "SPLIT_NAMES",
     "ImageFormat",
     "check_readable",
+    "class_colours",
     "directories",
     "draw",
     "fitted",

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgesynth.tasks.images import HUES
+from edgesynth.tasks.images import class_colours
 from edgesynth.tasks.protocol import Answer
 from edgesynth.tasks.segmentation.overlap import Overlap, confusions
 
-__all__ = ["MaskAnswer", "class_colours"]
+__all__ = ["MaskAnswer"]
 
-_HUES = (*HUES, (153, 153, 153))  # grey for black, which would hide the picture
-_OPACITY = 0.55
-
-
-def class_colours(count: int) -> Tensor:
-    """The colour of each class by its index alone, uint8 ``[count, 3]``.
-
-    Eight hues that every kind of colour vision tells apart; the next eight classes have them darker, the
-    eight after those paler, and from the 25th on they begin again.
-    """
-    hues = torch.tensor(_HUES, dtype=torch.float32)
-    shades = torch.cat([hues, hues * 0.5, (hues + 255) / 2]).round().to(torch.uint8)
-    return shades[torch.arange(count) % len(shades)]
+_OPACITY = 0.62
+_GREY_FROM, _GREY_SPAN = 64, 0.5
+_HATCH = 40
+"""Lines of the hatching across the shorter side of a large picture."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,26 +30,57 @@ class MaskAnswer:
         classes: The names of the classes.
         ignore_label: Marks pixels that do not count.
         given: Whether it is the truth.
+        wrong: Which pixels are, bool ``[height, width]``; ``None`` where that was not asked.
     """
 
     mask: Tensor
     classes: Sequence[str]
     ignore_label: int = 255
     given: bool = False
+    wrong: Tensor | None = None
+
+    @property
+    def reading(self) -> str:
+        """How wrong pixels are told from right ones."""
+        return "Hatched: the network is wrong there."
+
+    def colours(self) -> Mapping[str, tuple[int, int, int] | None]:
+        """By name, of the classes in the mask; a class called ``background`` has none."""
+        palette = class_colours(len(self.classes)).tolist()
+        found = torch.unique(self.mask[self.mask != self.ignore_label]).tolist()
+        return {
+            self.classes[index]: None if _is_background(self.classes[index]) else tuple(palette[index])
+            for index in found
+        }
+
+    def against(self, truth: Answer) -> MaskAnswer:
+        """The same, knowing which pixels are wrong; those that do not count never are."""
+        if not isinstance(truth, MaskAnswer) or truth.mask.shape != self.mask.shape:
+            return self
+        counts = truth.mask.cpu() != truth.ignore_label
+        return replace(self, wrong=(self.mask.cpu() != truth.mask.cpu()) & counts)
 
     def drawn_on(self, image: Tensor) -> Tensor:
-        """The picture, uint8 ``[3, height, width]``, under the colours of its classes.
+        """The picture in grey, uint8 ``[3, height, width]``, under the colours of its classes.
 
-        A picture of another size gets the mask at its own size, pixels repeated.
+        Grey, since the picture's own colours would change those of the classes. A picture of another size
+        gets the mask at its own size, pixels repeated. Wrong pixels are hatched.
         """
-        mask = self.mask.cpu()
-        if mask.shape != image.shape[1:]:
-            mask = F.interpolate(mask[None, None].float(), size=image.shape[1:], mode="nearest")[0, 0]
-        mask = mask.long()
+        image, size = image.cpu(), image.shape[1:]
+        mask = _sized(self.mask, size).long()
         counts = mask != self.ignore_label
-        colours = class_colours(len(self.classes))[mask.masked_fill(~counts, 0)].permute(2, 0, 1)
-        mixed = (1 - _OPACITY) * image.cpu().float() + _OPACITY * colours.float()
-        return torch.where(counts, mixed.round().to(torch.uint8), image.cpu())
+        index = mask.masked_fill(~counts, 0)
+        colours = class_colours(len(self.classes))[index].permute(2, 0, 1)
+        grey = _GREY_FROM + _GREY_SPAN * image.float().mean(0)
+        mixed = (1 - _OPACITY) * grey + _OPACITY * colours.float()
+        plain = torch.tensor([_is_background(name) for name in self.classes])[index]
+        mixed = torch.where(plain, grey, mixed)
+        if self.wrong is not None:
+            pitch = max(4, min(size) // _HATCH)
+            y, x = torch.arange(size[0])[:, None], torch.arange(size[1])[None, :]
+            lines = ((x + y) % pitch) < max(1, pitch // 4)
+            mixed = torch.where(lines & _sized(self.wrong, size).bool(), 0.0, mixed)
+        return torch.where(counts, mixed.round().to(torch.uint8), image)
 
     def caption(self, truth: Answer) -> str:
         """The picture's own mean IoU and pixel accuracy; for the truth, its classes by falling area."""
@@ -75,3 +97,15 @@ class MaskAnswer:
     def _names(self) -> list[str]:
         found, areas = torch.unique(self.mask[self.mask != self.ignore_label], return_counts=True)
         return [self.classes[int(found[place])] for place in areas.argsort(descending=True).tolist()]
+
+
+def _sized(mask: Tensor, size: torch.Size) -> Tensor:
+    """The mask at another size, pixels repeated."""
+    mask = mask.cpu()
+    if mask.shape == size:
+        return mask
+    return F.interpolate(mask[None, None].float(), size=size, mode="nearest")[0, 0]
+
+
+def _is_background(name: str) -> bool:
+    return name.lower() == "background"

@@ -132,10 +132,16 @@ def test_the_mean_over_overlaps_may_be_the_metric():
     task = shapes_task(metric="map")
     judge = task.judge("test")
     batch = next(task.batches("test", batch_size=24))
-    judge.add(perfect(task, batch.targets), batch)
+    # Boxes that are a little too wide: right at an overlap of .5, wrong at .95.
+    scale = torch.tensor([1.1, 1.0, 1.1, 1.0]).view(1, 4, 1, 1)
+    judge.add(
+        tuple(part * scale if part.shape[1] == 4 else part for part in perfect(task, batch.targets)), batch
+    )
     score = judge.score()
     assert (score.metric.name, score.others[0].name) == ("map", "map50")
     assert score.metric.samples == 24
+    assert score.metric.value < score.others[0].value - 0.05
+    assert sum(score.per_class.values()) / len(score.per_class) == pytest.approx(score.metric.value)
 
 
 def test_outputs_heard_batch_by_batch_are_judged_as_at_once(task):
@@ -272,6 +278,20 @@ def test_a_wrong_box_looks_different_from_a_right_one():
     moved = replace(answer, boxes=truth.boxes, labels=(truth.labels + 1) % 3)
     solid, dashed = answer.against(truth).drawn_on(image), moved.against(truth).drawn_on(image)
     assert 0 < int((dashed.sum(0) > 0).sum()) < int((solid.sum(0) > 0).sum())
+
+
+def test_missed_objects_and_the_colours_of_classes_are_told():
+    task = shapes_task()
+    batch = next(task.batches("validation", batch_size=24))
+    truth = next(truth for truth in task.truths(batch.targets) if len(truth.labels))
+    image = torch.zeros(3, 64, 64, dtype=torch.uint8)
+    none = replace(truth, boxes=truth.boxes[:0], labels=truth.labels[:0], scores=torch.zeros(0))
+    white = (none.against(truth).drawn_on(image) == 255).all(0)
+    assert 0 < int(white.sum()) < int((truth.drawn_on(image).sum(0) > 0).sum())
+    assert not (truth.against(truth).drawn_on(image) == 255).all(0).any()
+    drawn = {tuple(pixel) for pixel in truth.drawn_on(image).flatten(1).T.tolist()} - {(0, 0, 0)}
+    assert drawn == set(truth.colours().values())
+    assert set(truth.colours()) == {CLASSES[label] for label in truth.labels.tolist()}
 
 
 SAMPLES = shapes(8, seed=5)
