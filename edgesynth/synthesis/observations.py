@@ -343,18 +343,20 @@ class Memory:
             ends = [item.slack[name] for item in told if name in item.slack]
             if ends:
                 slack[name] = (float(np.mean([e[0] for e in ends])), float(np.mean([e[1] for e in ends])))
-        utility = self._utility({**values, **self._costs(self.told)})
-        return Observations(self.told, values, noise, utility, failed, responses, slack)
+        indices = self.told
+        utility = self._utility({**values, **self._costs(indices)})
+        return Observations(indices, values, noise, utility, failed, responses, slack)
 
     def _utility(self, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
         """Performance ``[N]``, not a number where a metric that it needs is missing."""
         utility = np.full(len(self._told), np.nan)
+        columns = {name: column.tolist() for name, column in values.items()}
         for row in range(len(utility)):
-            at = {name: float(column[row]) for name, column in values.items()}
+            at = {name: column[row] for name, column in columns.items()}
             if all(math.isfinite(at.get(name, math.nan)) for name in self._performance.needs):
                 utility[row] = self._performance(at)
         return utility
 
     def _rows(self, keys: Mapping[bytes, object]) -> Indices:
-        rows = [np.frombuffer(key, dtype=np.int64) for key in keys]
-        return np.stack(rows) if rows else np.empty((0, len(self._space)), dtype=np.int64)
+        rows = np.frombuffer(b"".join(keys), dtype=np.int64)
+        return rows.reshape(len(keys), len(self._space)).copy()
