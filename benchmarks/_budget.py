@@ -24,6 +24,14 @@ SETTLING = 1024
 """Training samples that :func:`edgesynth.tasks.fit` reads after the last step, for batch-norm statistics."""
 
 
+_aten = torch.ops.aten
+_COMPOSITE = frozenset(
+    {_aten.conv1d, _aten.conv2d, _aten.conv3d, _aten.linear, _aten.matmul, _aten.einsum}
+    | {_aten.conv_transpose1d, _aten.conv_transpose2d, _aten.conv_transpose3d}
+)
+"""Operators that compute by calling others, which are those that ``flop_registry`` knows."""
+
+
 class Meter(TorchDispatchMode):
     """Counts multiply-accumulates of everything torch executes inside its ``with`` block.
 
@@ -43,8 +51,12 @@ class Meter(TorchDispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
-        out = func(*args, **(kwargs or {}))
         count = flop_registry.get(func._overloadpacket)
+        if func._overloadpacket in _COMPOSITE and torch.is_inference_mode_enabled():
+            # Outside of it, they have been taken apart before they come here.
+            with self:
+                return func.decompose(*args, **(kwargs or {}))
+        out = func(*args, **(kwargs or {}))
         if count is not None and not self._resting and _is_real(out):
             self.macs += count(*args, **(kwargs or {}), out_val=out) // 2
         return out

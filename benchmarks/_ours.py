@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ import edgesynth as es
 from edgesynth.errors import EdgesynthError
 from edgesynth.runs import NetworkRecord
 from edgesynth.synthesis import generator
+from edgesynth.synthesis.cycle import PROBING
+from edgesynth.synthesis.evaluation import EVALUATING, FEWEST_SAMPLES
 from edgesynth.tasks import TeacherCache
 
 RESERVE = 0.02
@@ -75,15 +78,32 @@ class Sizes:
     RANKING: ClassVar[int] = 1024
     PROBES: ClassVar[int] = 2
 
-    def looking(self, look: Look) -> float:
-        """Multiply-accumulates of everything but training: evaluations, anchors, probes, rankings."""
-        sight = (min(look.validation, self.validation) + look.calibration / 4) * self.bound
-        judged = look.cycles * 2 * look.networks
-        anchors = (look.cycles - 1) * min(8, 2 * look.networks)
-        probe = self.PROBE * (self.stimuli + 1) * self.full + look.calibration * self.bound
+    def looking(self, look: Look, epochs: float | None = None) -> float:
+        """Multiply-accumulates of everything but training: evaluations, anchors, probes, rankings.
+
+        Args:
+            look: How closely networks are looked at.
+            epochs: Passes over the training data that train the shared weights, of which a synthesis makes
+                evaluations and probes depend; ``None`` for the most they may cost.
+        """
+        calibration = look.calibration / 4
+        most = (min(look.validation, self.validation) + calibration) * self.bound
+        least = min(most, (FEWEST_SAMPLES + calibration) * self.bound)
+        probes = self.PROBES * self.PROBE * (self.stimuli + 1) * self.full
+        spent = 0.0
+        for cycle in range(look.cycles):
+            judged = 2 * look.networks + (min(8, 2 * look.networks) if cycle else 0)
+            trained = math.inf if epochs is None else self._trained(look, cycle, epochs)
+            spent += min(judged * most, max(judged * least, EVALUATING * trained))
+            spent += min(probes, PROBING * trained) + self.PROBES * look.calibration * self.bound
         once = 3 * min(self.RANKING, self.train) * self.full + self.validation * self.full
-        once += min(look.validation, self.validation) * self.full + sight
-        return (judged + anchors) * sight + look.cycles * self.PROBES * probe + once
+        return spent + once + most / self.bound * self.full + most
+
+    def _trained(self, look: Look, cycle: int, epochs: float) -> float:
+        """Multiply-accumulates of a cycle's training: the first warms up, the last is as long as three."""
+        warmup = es.SynthesisSettings().warmup
+        share = (1 - warmup) / (look.cycles + 2) * (3 if cycle + 1 == look.cycles else 1)
+        return (share + (0 if cycle else warmup)) * 3 * epochs * self.train * self.bound
 
     def reporting(self, look: Look) -> float:
         """What the reported networks cost besides their polish."""
@@ -127,13 +147,17 @@ def plan(budget: float, sizes: Sizes, polish: float) -> Plan:
     """
     look = next((each for each in LOOKS if sizes.looking(each) <= 0.2 * budget), LOOKS[-1])
     alone = polish * budget / sizes.polishing(1.0)
-    left = (1 - RESERVE) * budget - sizes.looking(look) - sizes.reporting(look) - sizes.polishing(alone)
+    left = (1 - RESERVE) * budget - sizes.reporting(look) - sizes.polishing(alone)
+
+    def cost(epochs: float) -> float:
+        return sizes.sharing(epochs) + sizes.looking(look, epochs)
+
     low, high = 0.0, 1.0
-    while sizes.sharing(high) <= left:
+    while cost(high) <= left:
         low, high = high, 2 * high
     for _ in range(30):
         middle = (low + high) / 2
-        low, high = (middle, high) if sizes.sharing(middle) <= left else (low, middle)
+        low, high = (middle, high) if cost(middle) <= left else (low, middle)
     if low < 0.1:
         raise EdgesynthError(f"a budget of {budget:.3g} multiply-accumulates is too small for a synthesis")
     return Plan(look, low, alone)

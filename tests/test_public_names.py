@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import importlib
 import subprocess
 import sys
@@ -43,6 +44,10 @@ PUBLIC = [
     "synthesize",
 ]
 SOURCE = Path(edgesynth.__file__)
+MODULES = {
+    ".".join(path.relative_to(SOURCE.parents[1]).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in SOURCE.parent.rglob("*.py")
+}
 
 
 def test_the_public_names_are_pinned() -> None:
@@ -88,25 +93,32 @@ def test_importing_the_package_loads_nothing_slow() -> None:
     assert float(took) < 0.2
 
 
-def imports_of(path: Path) -> set[str]:
-    """Packages of ours that a module imports when it is imported itself or a function of it runs."""
+def imported(path: Path, *, at_once: bool = False) -> set[str]:
+    """Modules of ours that a module imports: ``at_once`` when it is imported itself, else also later."""
     tree = ast.parse(path.read_text())
-    typing_only = {
+    later = (ast.FunctionDef, ast.AsyncFunctionDef) if at_once else ()
+    left_out = {
         id(inner)
         for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if isinstance(node, later) or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
         for inner in ast.walk(node)
     }
     found = set()
     for node in ast.walk(tree):
-        if id(node) in typing_only:
+        if id(node) in left_out:
             continue
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("edgesynth"):
-            rest = node.module.split(".")[1:]
-            found |= {rest[0]} if rest else {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "edgesynth":
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                found.add(name if node.module == "edgesynth" or name in MODULES else str(node.module))
         elif isinstance(node, ast.Import):
-            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("edgesynth.")}
+            found |= {alias.name for alias in node.names if alias.name.startswith("edgesynth.")}
     return found
+
+
+def imports_of(path: Path) -> set[str]:
+    """Packages of ours that a module imports when it is imported itself or a function of it runs."""
+    return {name.split(".")[1] for name in imported(path)}
 
 
 BASE = {"closing", "errors", "metrics", "space", "progress", "__version__"}
@@ -131,6 +143,52 @@ def test_imports_run_one_way(package: str) -> None:
     allowed = {package, *MAY_IMPORT[package]} | (BASE if package != "agent" else set())
     for path in sorted((SOURCE.parent / package).rglob("*.py")):
         assert imports_of(path) <= allowed, path
+
+
+# What every task shares imports nothing but itself; the parts of the house of tasks stand on it.
+SHARED = {
+    "description",
+    "distillation",
+    "division",
+    "normalization",
+    "protocol",
+    "scoring",
+    "splits",
+    "trees",
+}
+MAY_IMPORT_INSIDE_TASKS = {
+    **{module: set() for module in SHARED},
+    "images": set(),
+    "training": set(),
+    "classification": {"images"},
+    "segmentation": {"images"},
+    "detection": {"images"},
+    "datasets": {"images", "classification", "segmentation", "detection"},
+    "registry": {"classification", "segmentation", "detection", "datasets"},
+}
+TASKS = SOURCE.parent / "tasks"
+
+
+@pytest.mark.parametrize("part", sorted(MAY_IMPORT_INSIDE_TASKS))
+def test_imports_inside_tasks_run_one_way(part: str) -> None:
+    allowed = {part, *SHARED, *MAY_IMPORT_INSIDE_TASKS[part]}
+    for path in sorted((TASKS / part).rglob("*.py")) or [TASKS / f"{part}.py"]:
+        inside = {name for name in imported(path) if name.split(".")[1] == "tasks"}
+        # Names of the whole package are for others: it imports all of its parts.
+        assert "edgesynth.tasks" not in inside, path
+        assert {name.split(".")[2] for name in inside} <= allowed, path
+
+
+def test_every_part_of_tasks_is_in_the_import_rule() -> None:
+    parts = {path.stem for path in TASKS.glob("*.py")} | {
+        path.parent.name for path in TASKS.glob("*/__init__.py")
+    }
+    assert parts - {"__init__"} == set(MAY_IMPORT_INSIDE_TASKS)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {name: imported(path, at_once=True) for name, path in MODULES.items()}
+    graphlib.TopologicalSorter(graph).prepare()
 
 
 def test_synthesis_knows_no_board_and_the_profiler_no_generator() -> None:

@@ -82,7 +82,7 @@ class TaskScore:
         """
         import torch
 
-        from edgesynth.tasks.names import structured
+        from edgesynth.tasks.trees import structured
 
         tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in outputs.items()}
         judge = self.task.judge("validation")

@@ -25,7 +25,7 @@ from edgesynth.deploy.runners import first_line, load_runtime
 from edgesynth.errors import InputError, TraceError
 from edgesynth.runs.atomic import write_atomic
 from edgesynth.runs.faults import disk_faults
-from edgesynth.tasks.names import output_names as structure_names
+from edgesynth.tasks.trees import output_names as structure_names
 
 if TYPE_CHECKING:
     import onnx as onnx_types
@@ -127,7 +127,7 @@ def export_onnx(
         path: The file to write; its folder is made when missing.
         opset: The operator set wanted; checked in the written file.
         input_names: One per input; ``input`` or ``input_0``, ``input_1``... by default.
-        output_names: One per output tensor; by default those of :func:`edgesynth.tasks.names.output_names`,
+        output_names: One per output tensor; by default those of :func:`edgesynth.tasks.trees.output_names`,
             which say where each is in a nest: ``output``, ``output_0``..., or the keys of a dict.
         dynamic_batch: Leave axis 0 of every input and output free.
 

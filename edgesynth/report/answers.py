@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from edgesynth.metrics import METRICS, Metric
+from edgesynth.metrics import METRICS, Metric, wilson_interval
 from edgesynth.report import formatting, plots
 from edgesynth.runs.details import Confusion, CurvePoints, Details, read_details
 from edgesynth.runs.pictures import Picture, read_pictures
@@ -26,6 +27,10 @@ _CURVES: Final = 9
 _DASH: Final = "\N{EN DASH}"
 _TINY: Final = 64
 """Pixels up to which a picture is enlarged as it is, without smoothing."""
+_OF_A_CLASS: Final = {"miou": "IoU", "map50": "AP@.5", "map": "AP@[.5:.95]"}
+"""What a metric is called where it is of one class, and no mean."""
+_COUNTED: Final = {"accuracy": "test samples", "miou": "test pixels"}
+_WORDS: Final = re.compile(r"(?P<said>.*?)(?: (?P<sure>\d+%))?(?: (?P<mark>[✓✗]))?")
 
 
 @dataclass(frozen=True)
@@ -36,11 +41,25 @@ class Shown:
         label: Whose answer it is.
         caption: The answer in words.
         uri: The PNG file itself, as a data URI.
+        said: The words without how sure the network is and whether it is right.
+        sure: How sure it is; empty where that is not told.
+        mark: ``✓`` or ``✗``; empty likewise.
     """
 
     label: str
     caption: str
     uri: str
+    said: str
+    sure: str
+    mark: str
+
+    @classmethod
+    def of(cls, label: str, picture: Picture, uri: str) -> Shown:
+        """With the words taken apart, so that they can stand in columns."""
+        parts = _WORDS.fullmatch(picture.caption)
+        said, sure, mark = parts.group("said", "sure", "mark") if parts else (picture.caption, None, None)
+        sure = (sure or "").replace("%", "\N{NARROW NO-BREAK SPACE}%")
+        return cls(label, picture.caption, uri, said, sure, mark or "")
 
 
 @dataclass(frozen=True)
@@ -67,6 +86,8 @@ class Pictures:
         groups: The samples.
         alike: Whether no answer changes the picture, so that one picture and words are enough.
         tiny: Whether pictures have so few pixels that each should be seen.
+        legend: Classes and their colours; no colour for those that leave the picture as it is.
+        reading: What else is drawn.
     """
 
     source: str
@@ -75,6 +96,8 @@ class Pictures:
     groups: tuple[Group, ...]
     alike: bool
     tiny: bool
+    legend: tuple[tuple[str, str], ...]
+    reading: str
 
 
 @dataclass(frozen=True)
@@ -85,11 +108,13 @@ class Matrix:
         label: Of which network.
         classes: Names.
         rows: Per true class its name, the share of each answer in percent, and how often it was true.
+        counted: What is counted.
     """
 
     label: str
     classes: tuple[str, ...]
     rows: tuple[tuple[str, tuple[float, ...], int], ...]
+    counted: str
 
 
 @dataclass(frozen=True)
@@ -98,13 +123,16 @@ class Mistakes:
 
     Attributes:
         labels: The networks.
-        rows: Truth, answer, and the share of the truth per network; empty where it is not known.
+        rows: Truth, answer, the share of the truth per network, empty where it is not known, and how often
+            that was true.
         classes: How many classes there are.
+        counted: What is counted.
     """
 
     labels: tuple[str, ...]
-    rows: tuple[tuple[str, str, tuple[str, ...]], ...]
+    rows: tuple[tuple[str, str, tuple[str, ...], int], ...]
     classes: int
+    counted: str
 
 
 @dataclass(frozen=True)
@@ -115,15 +143,18 @@ class ClassTable:
         metric: Its name for people.
         labels: The networks.
         chosen: The network whose change is shown.
-        rows: Class, value per network, change of the chosen network.
+        rows: Class, value and 95 % interval per network, change of the chosen network, and how often the
+            class is true; the interval is empty and the number ``None`` where they are not known.
         left_out: Classes that are not shown, having changed less.
+        counted: What is counted; empty where nothing is.
     """
 
     metric: str
     labels: tuple[str, ...]
     chosen: str
-    rows: tuple[tuple[str, tuple[str, ...], str], ...]
+    rows: tuple[tuple[str, tuple[tuple[str, str], ...], str, int | None], ...]
     left_out: int
+    counted: str
 
 
 @dataclass(frozen=True)
@@ -132,11 +163,12 @@ class OtherTable:
 
     Attributes:
         columns: Metrics for people.
-        rows: Network, and per metric value and interval.
+        rows: Network, and per metric its value, the value for people and its interval; ``None`` where it was
+            not measured.
     """
 
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+    rows: tuple[tuple[str, tuple[tuple[Metric, str, str] | None, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -150,6 +182,7 @@ class AnswerSection:
         mistakes: In place of matrices.
         classes: The metric by class.
         curves: Precision against recall.
+        curves_of: How many classes have some.
         others: Other metrics.
         chosen: The network beside the prototype.
     """
@@ -160,6 +193,7 @@ class AnswerSection:
     mistakes: Mistakes | None
     classes: ClassTable | None
     curves: tuple[plots.Figure, ...]
+    curves_of: int
     others: OtherTable | None
     chosen: str
 
@@ -187,10 +221,11 @@ def answer_section(
     section = AnswerSection(
         source=next((found.metric.source for found in known.values()), ""),
         pictures=pictures,
-        matrices=tuple(_matrix(name, found) for name, found in confusions.items()) if small else (),
-        mistakes=None if small else _mistakes(confusions),
+        matrices=tuple(_matrix(name, known[name]) for name in confusions) if small else (),
+        mistakes=None if small else _mistakes(confusions, next(iter(pair.values()))),
         classes=_class_table(known, label),
         curves=_curves(pair),
+        curves_of=len({name for found in pair.values() for name in found.curves}),
         others=_others(known),
         chosen=label,
     )
@@ -218,7 +253,7 @@ def _pictures(run: Run) -> Pictures | None:
     uris = {name: f"data:image/png;base64,{base64.b64encode(data).decode()}" for name, data in files.items()}
 
     def shown(label: str, picture: Picture) -> Shown:
-        return Shown(label, picture.caption, uris[picture.file])
+        return Shown.of(label, picture, uris[picture.file])
 
     groups: dict[str, list[tuple[Shown, ...]]] = {}
     for row in found.rows:
@@ -232,24 +267,30 @@ def _pictures(run: Run) -> Pictures | None:
         groups=tuple(Group(chosen, tuple(rows)) for chosen, rows in groups.items()),
         alike=alike,
         tiny=max(found.width, found.height) <= _TINY,
+        legend=found.legend,
+        reading=found.reading,
     )
 
 
-def _matrix(label: str, confusion: Confusion) -> Matrix:
+def _matrix(label: str, details: Details) -> Matrix:
+    confusion = details.confusion
+    assert confusion is not None
     rows = tuple(
         (name, tuple(100.0 * count / total if total else 0.0 for count in counts), total)
         for name, counts, total in zip(confusion.classes, confusion.counts, confusion.totals, strict=True)
     )
-    return Matrix(label, confusion.classes, rows)
+    return Matrix(label, confusion.classes, rows, _COUNTED.get(details.metric.name, "times"))
 
 
-def _mistakes(confusions: Mapping[str, Confusion]) -> Mistakes | None:
+def _mistakes(confusions: Mapping[str, Confusion], details: Details) -> Mistakes | None:
     last = list(confusions.values())[-1]
+    totals = dict(zip(last.classes, last.totals, strict=True))
     rows = tuple(
-        (truth, answer, tuple(_share(found, truth, answer) for found in confusions.values()))
+        (truth, answer, tuple(_share(found, truth, answer) for found in confusions.values()), totals[truth])
         for truth, answer, _ in last.pairs[:_PAIRS]
     )
-    return Mistakes(tuple(confusions), rows, len(last.classes)) if rows else None
+    counted = _COUNTED.get(details.metric.name, "times")
+    return Mistakes(tuple(confusions), rows, len(last.classes), counted) if rows else None
 
 
 def _share(confusion: Confusion, truth: str, answer: str) -> str:
@@ -274,24 +315,43 @@ def _class_table(known: Mapping[str, Details], chosen: str) -> ClassTable | None
         return None
     reference, network = shown["prototype"], shown.get(chosen, shown["prototype"])
     metric = reference.metric
-    # With many classes, those are shown that changed most.
+    totals = {}
+    if reference.confusion is not None and metric.name in _COUNTED:
+        totals = dict(zip(reference.confusion.classes, reference.confusion.totals, strict=True))
+    # With many classes, those are shown that lost most.
     order = list(reference.per_class)
     if len(order) > _ROWS:
-        worst = sorted(order, key=lambda name: network.per_class.get(name, 0.0) - reference.per_class[name])
-        order = worst[:_ROWS]
+        order = _by_loss(order, reference, network)[:_ROWS]
     rows = tuple(
         (
             name,
-            tuple(
-                formatting.figure(metric.name, found.per_class[name]) if name in found.per_class else _DASH
-                for found in shown.values()
-            ),
+            tuple(_cell(metric, found.per_class.get(name), totals.get(name)) for found in shown.values()),
             _change(metric, reference.per_class[name], network.per_class.get(name)),
+            totals.get(name),
         )
         for name in order
     )
-    label = formatting.titled(METRICS[metric.name].label)
-    return ClassTable(label, tuple(shown), chosen, rows, len(reference.per_class) - len(order))
+    label = _OF_A_CLASS.get(metric.name, formatting.titled(METRICS[metric.name].label))
+    left_out = len(reference.per_class) - len(order)
+    return ClassTable(label, tuple(shown), chosen, rows, left_out, _COUNTED[metric.name] if totals else "")
+
+
+def _by_loss(names: Sequence[str], reference: Details, network: Details) -> list[str]:
+    """Classes by how much a network lost on them, most first."""
+    return sorted(
+        names, key=lambda name: network.per_class.get(name, 0.0) - reference.per_class.get(name, 0.0)
+    )
+
+
+def _cell(metric: Metric, value: float | None, total: int | None) -> tuple[str, str]:
+    """A class's value for people, and its interval where it is a share of samples that were counted."""
+    if value is None:
+        return _DASH, ""
+    interval = ""
+    if total and metric.name == "accuracy":
+        ends = wilson_interval(value * total, total)
+        interval = formatting.interval(Metric(metric.name, value, metric.provenance, total, ends))
+    return formatting.figure(metric.name, value), interval
 
 
 def _change(metric: Metric, before: float, after: float | None) -> str:
@@ -309,9 +369,9 @@ def _others(known: Mapping[str, Details]) -> OtherTable | None:
     for label, found in known.items():
         values = {metric.name: metric for metric in found.others}
         cells = tuple(
-            (formatting.figure(name, values[name].value), formatting.interval(values[name]))
+            (values[name], formatting.figure(name, values[name].value), formatting.interval(values[name]))
             if name in values
-            else (_DASH, "")
+            else None
             for name in names
         )
         rows.append((label, cells))
@@ -320,7 +380,10 @@ def _others(known: Mapping[str, Details]) -> OtherTable | None:
 
 
 def _curves(pair: Mapping[str, Details]) -> tuple[plots.Figure, ...]:
-    names = list(dict.fromkeys(name for found in pair.values() for name in found.curves))[:_CURVES]
+    names = list(dict.fromkeys(name for found in pair.values() for name in found.curves))
+    if len(names) > _CURVES:
+        first, *_, last = (*pair.values(), *pair.values())
+        names = _by_loss(names, first, last)[:_CURVES]
     drawn = []
     for index, name in enumerate(names):
         curves: dict[str, CurvePoints] = {

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgesynth.errors import EdgesynthError
 from edgesynth.metrics import METRICS, Provenance
@@ -29,6 +30,9 @@ from edgesynth.runs.atomic import write_atomic
 from edgesynth.runs.records import LayerTimeRecord, NetworkRecord
 from edgesynth.runs.run import Run
 from edgesynth.space import Space
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 __all__ = ["write_report"]
 
@@ -75,6 +79,7 @@ def write_report(run: Run, path: Path | str | None = None) -> Path:
         "human": formatting.human,
         "requirement": formatting.requirement,
         "when": _when,
+        "breakable": _breakable,
     }
     text = environment.get_template("report.html.j2").render(_content(run))
     return write_atomic(path or run.path / "report.html", text.encode())
@@ -142,7 +147,8 @@ def _content(run: Run) -> dict[str, Any]:
         "efficiency": plots.efficiency_grid(cycles),
         "slowest": _slowest(chosen) if chosen else [],
         "timed_on": _timed_on(chosen) if chosen else "",
-        "layer_bars": plots.layer_bars(layers, _label(chosen)) if chosen else None,
+        "timed_how": _timed_how(chosen) if chosen else "",
+        "layer_bars": plots.layer_bars(layers),
         "family": _family(generated, manifest),
         "generated": generated,
         "troubled": [record for record in records if record.status != "ok"],
@@ -160,12 +166,15 @@ def _content(run: Run) -> dict[str, Any]:
 def _question(manifest: Mapping[str, Any], prototype: NetworkRecord | None) -> str:
     subject = _Subject.of(manifest)
     texts = list(prototype.verdicts) if prototype and prototype.verdicts else _bounds(manifest)
-    bounds = [formatting.requirement(text) for text in texts]
+    # A bound stays on the line of what it bounds.
+    bounds = [re.sub(" (?=[≤≥])", "\N{NO-BREAK SPACE}", formatting.requirement(text)) for text in texts]
     goal = f" with {_listed(bounds)}" if bounds else ""
     return f"Can {subject.prototype} become a family of smaller networks{goal}?"
 
 
 def _answer(generated: Sequence[NetworkRecord], status: str) -> str:
+    if not generated and status == "finished":
+        return "No: the run ended without a network that meets every requirement."
     if not generated:
         return "Not known yet: no network has been generated so far."
     if not any(record.verdicts for record in generated):
@@ -189,12 +198,12 @@ def _bounds(manifest: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _family(generated: Sequence[NetworkRecord], manifest: Mapping[str, Any]) -> plots.Figure | None:
+def _family(generated: Sequence[NetworkRecord], manifest: Mapping[str, Any]) -> plots.FamilyGrid | None:
     try:
         space = Space.from_json(manifest["space"])
     except (KeyError, TypeError, EdgesynthError):
         return None
-    return plots.family_strip(generated, space)
+    return plots.family_grid(generated, space)
 
 
 def _simulated_on(records: Iterable[NetworkRecord]) -> list[str]:
@@ -228,6 +237,12 @@ def _timed_on(record: NetworkRecord) -> str:
     """The device whose times per layer a record has: the one that measured its latency."""
     latency = record.metrics.get("latency_ms")
     return latency.source if latency else ""
+
+
+def _timed_how(record: NetworkRecord) -> str:
+    """How those times were obtained."""
+    latency = record.metrics.get("latency_ms")
+    return str(latency.provenance) if latency else ""
 
 
 def _worth_showing(pair: LayerPair) -> bool:
@@ -271,6 +286,13 @@ def _data(value: object) -> str:
 
 def _listed(items: Sequence[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def _breakable(name: str) -> Markup:
+    """A dotted name that may be broken after its dots."""
+    from markupsafe import Markup, escape
+
+    return escape(name).replace(".", Markup(".<wbr>"))
 
 
 def _when(seconds: float) -> str:

@@ -6,6 +6,7 @@ The folder ``pictures`` of a run holds PNG files and, written last, ``index.json
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ PICTURES: Final = "pictures"
 
 _INDEX: Final = "index.json"
 _FORMAT: Final = 1
+_COLOUR: Final = re.compile("#[0-9a-f]{6}")
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,9 @@ class PictureSet:
         rows: One per sample.
         width: Pixels of every picture.
         height: Likewise.
+        legend: Every class that has a colour in a picture, and the colour as ``#rrggbb``; empty for a class
+            that leaves the picture without colour.
+        reading: What else is drawn, in words.
     """
 
     source: str
@@ -73,6 +78,8 @@ class PictureSet:
     rows: tuple[PictureRow, ...]
     width: int
     height: int
+    legend: tuple[tuple[str, str], ...] = ()
+    reading: str = ""
 
 
 def write_pictures(run_dir: Path, pictures: PictureSet, files: Mapping[str, bytes]) -> None:
@@ -132,4 +139,13 @@ def _decoded(data: Mapping[str, Any]) -> PictureSet:
         rows,
         int(data["width"]),
         int(data["height"]),
+        # Runs of before have neither.
+        tuple((str(name), _colour(str(colour))) for name, colour in data.get("legend", ())),
+        str(data.get("reading", "")),
     )
+
+
+def _colour(text: str) -> str:
+    if text and not _COLOUR.fullmatch(text):
+        raise ValueError(f"{text!r} is no colour")
+    return text

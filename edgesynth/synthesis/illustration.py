@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from edgesynth.runs.details import Confusion, CurvePoints, Details
 from edgesynth.runs.pictures import Picture, PictureRow, PictureSet, write_pictures
 from edgesynth.tasks import Batch, Illustrated
-from edgesynth.tasks.protocol import Compared
+from edgesynth.tasks.protocol import Coloured, Compared
 from edgesynth.tasks.trees import mapped, moved
 
 if TYPE_CHECKING:
@@ -48,6 +48,10 @@ _CURVES: Final = 100
 RULE: Final = (
     "Of {candidates} test samples, always the same: {part} on which the networks' loss differs most from "
     "the prototype's, {part} others on which it is greatest, and {rest} spread evenly over the rest."
+)
+RULE_ALONE: Final = (
+    "Of {candidates} test samples, always the same: {part} on which the prototype's loss is greatest, and "
+    "{rest} spread evenly over the rest."
 )
 
 
@@ -113,7 +117,10 @@ def illustrate(task: Task, networks: Mapping[str, nn.Module], run_dir: Path) -> 
     # Grouped by why they are shown, in the order in which the rule says so.
     rows.sort(key=lambda row: list(chosen.values()).index(row.chosen))
     part = _ROWS // 3
-    rule = RULE.format(candidates=losses.shape[1], part=part, rest=len(rows) - 2 * part)
+    alone = len(networks) == 1
+    rule = (RULE_ALONE if alone else RULE).format(
+        candidates=losses.shape[1], part=part, rest=len(rows) - (1 if alone else 2) * part
+    )
     found = PictureSet(
         source=f"{task.name} test",
         rule=rule if losses.shape[1] > _ROWS else "All test samples.",
@@ -121,9 +128,22 @@ def illustrate(task: Task, networks: Mapping[str, nn.Module], run_dir: Path) -> 
         rows=tuple(rows),
         width=width,
         height=height,
+        legend=_legend((*truths, *(said for row in answers for said in row)), task.classes),
+        reading=next((said.reading for said in truths if isinstance(said, Coloured)), ""),
     )
     write_pictures(run_dir, found, files)
     return found
+
+
+def _legend(shown: Sequence[Answer], classes: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Colours by class, in the order of the classes, of those that some picture shows."""
+    found: dict[str, str] = {}
+    for said in shown:
+        if isinstance(said, Coloured):
+            for name, colour in said.colours().items():
+                found[name] = "#{:02x}{:02x}{:02x}".format(*colour) if colour else ""
+    order = {name: index for index, name in enumerate(classes)}
+    return tuple(sorted(found.items(), key=lambda item: order.get(item[0], len(order))))
 
 
 def _against(answer: Answer, truth: Answer) -> Answer:
@@ -177,17 +197,21 @@ def _losses(task: Task, networks: Mapping[str, nn.Module]) -> NDArray[Any]:
 
 
 def _chosen(losses: NDArray[Any]) -> dict[int, str]:
-    """Samples by index, and why they are shown: see :data:`RULE`."""
+    """Samples by index, and why they are shown: see :data:`RULE` and :data:`RULE_ALONE`."""
     samples, part = losses.shape[1], _ROWS // 3
     if samples <= _ROWS:
         return dict.fromkeys(range(samples), "all samples")
-    networks = losses[1:] if len(losses) > 1 else losses
-    apart, greatest = np.abs(networks - losses[0]).mean(0), networks.mean(0)
+    networks = losses[1:]
+    reasons = (
+        {
+            "the networks differ most from the prototype": np.abs(networks - losses[0]).mean(0),
+            "the networks' loss is greatest": networks.mean(0),
+        }
+        if len(networks)
+        else {"the prototype's loss is greatest": losses[0]}
+    )
     chosen: dict[int, str] = {}
-    for why, order in (
-        ("the networks differ most from the prototype", apart),
-        ("the networks' loss is greatest", greatest),
-    ):
+    for why, order in reasons.items():
         ranked = [int(index) for index in np.argsort(-order, kind="stable") if int(index) not in chosen]
         chosen |= dict.fromkeys(sorted(ranked[:part]), why)
     others = [index for index in range(samples) if index not in chosen]

@@ -1,32 +1,43 @@
-"""What a network is trained for: data, loss, metric, training."""
+"""What a network is trained for: data, loss, metric, training.
 
-from edgesynth.tasks.answers import ClassAnswer, pictures
-from edgesynth.tasks.augmentation import Augmentation
-from edgesynth.tasks.box_augmentation import BoxAugmentation
-from edgesynth.tasks.box_folder import BoxedFileSamples, load_boxes
-from edgesynth.tasks.boxed_samples import BoxedSamples, BoxedTensorSamples
-from edgesynth.tasks.boxes import Detections
-from edgesynth.tasks.boxes_answer import BoxesAnswer
-from edgesynth.tasks.classification import ClassificationTask, Distillation
-from edgesynth.tasks.datasets import dataset_names, load_task
+The modules here hold what every task shares: the Protocols, trees of tensors, scoring, splits and how samples
+are divided into them. On these and ``images`` stand ``classification``, ``segmentation`` and ``detection``,
+on those the ``datasets``, which ``registry`` knows by name. ``training`` trains whatever keeps to the
+Protocols.
+"""
+
+from edgesynth.tasks.classification import (
+    Augmentation,
+    ClassAnswer,
+    ClassificationTask,
+    DatasetSamples,
+    LabelledSamples,
+    TensorSamples,
+    from_datasets,
+    load_image_folder,
+)
 from edgesynth.tasks.description import DataDescription
-from edgesynth.tasks.detection import DetectionTask
-from edgesynth.tasks.detection_export import DetectionExport
-from edgesynth.tasks.detection_judge import DetectionJudge
-from edgesynth.tasks.detection_losses import DetectionDistillation
-from edgesynth.tasks.folder import load_image_folder
-from edgesynth.tasks.images import ImageFormat
-from edgesynth.tasks.kinds import TaskKind, task_kind
-from edgesynth.tasks.mask_answer import MaskAnswer
-from edgesynth.tasks.mask_folder import load_mask_folder
-from edgesynth.tasks.masks import MaskedSamples, MaskedTensors
-from edgesynth.tasks.memory_format import as_channels_last, channels_last_kernels, has_images
+from edgesynth.tasks.detection import (
+    BoxAugmentation,
+    BoxedFileSamples,
+    BoxedSamples,
+    BoxedTensorSamples,
+    BoxesAnswer,
+    DetectionDistillation,
+    DetectionExport,
+    DetectionJudge,
+    Detections,
+    DetectionTask,
+    load_boxes,
+)
+from edgesynth.tasks.distillation import Distillation
+from edgesynth.tasks.images import ImageFormat, pictures
 from edgesynth.tasks.normalization import Normalization
-from edgesynth.tasks.paired import PairedAugmentation
-from edgesynth.tasks.plan import EpochRecord, TrainingPlan, TrainingRecord
 from edgesynth.tasks.protocol import (
     Answer,
     Batch,
+    Coloured,
+    Compared,
     Curve,
     Illustrated,
     Judge,
@@ -36,14 +47,30 @@ from edgesynth.tasks.protocol import (
     Split,
     Targets,
     Task,
+    TaskKind,
+    task_kind,
 )
-from edgesynth.tasks.recalibration import recalibrate_
-from edgesynth.tasks.samples import DatasetSamples, LabelledSamples, TensorSamples
+from edgesynth.tasks.registry import dataset_names, load_task
 from edgesynth.tasks.scoring import Scored, bootstrap_interval
-from edgesynth.tasks.segmentation import SegmentationTask
-from edgesynth.tasks.teacher import TeacherCache
-from edgesynth.tasks.torchdata import from_datasets
-from edgesynth.tasks.training import fit
+from edgesynth.tasks.segmentation import (
+    MaskAnswer,
+    MaskedSamples,
+    MaskedTensors,
+    PairedAugmentation,
+    SegmentationTask,
+    load_mask_folder,
+)
+from edgesynth.tasks.training import (
+    EpochRecord,
+    TeacherCache,
+    TrainingPlan,
+    TrainingRecord,
+    as_channels_last,
+    channels_last_kernels,
+    fit,
+    has_images,
+    recalibrate_,
+)
 
 __all__ = [
     "Answer",
@@ -56,6 +83,8 @@ __all__ = [
     "BoxesAnswer",
     "ClassAnswer",
     "ClassificationTask",
+    "Coloured",
+    "Compared",
     "Curve",
     "DataDescription",
     "DatasetSamples",

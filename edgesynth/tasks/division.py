@@ -1,4 +1,4 @@
-"""Dividing one set of samples into disjoint parts, the same way every time."""
+"""Orders of samples and divisions into disjoint parts, the same every time."""
 
 from __future__ import annotations
 
@@ -8,12 +8,45 @@ import torch
 from torch import Tensor
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.samples import LabelledSamples, stratified_order
 
-__all__ = ["divide", "hold_out", "shortened"]
+__all__ = ["divide", "hold_out", "shortened", "stratified_order"]
 
 
-def divide(samples: LabelledSamples, *sizes: int, seed: int = 0) -> tuple[LabelledSamples, ...]:
+class _Divisible(Protocol):
+    def subset(self, indices: Tensor, /) -> Self: ...
+
+
+class _Labelled(_Divisible, Protocol):
+    @property
+    def labels(self) -> Tensor: ...
+
+
+_Samples = TypeVar("_Samples", bound=_Divisible)
+_LabelledSamples = TypeVar("_LabelledSamples", bound=_Labelled)
+
+
+def stratified_order(labels: Tensor, seed: int) -> Tensor:
+    """A random order of the samples whose every prefix holds the classes in their true proportions.
+
+    Args:
+        labels: Class indices, int64 ``[samples]``.
+        seed: Decides which samples of a class come first.
+
+    Returns:
+        Indices, int64 ``[samples]``.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    shuffled = torch.randperm(len(labels), generator=generator)
+    position = torch.empty(len(labels), dtype=torch.float64)
+    arranged = labels[shuffled]
+    for label in sorted(set(labels.tolist())):
+        part = torch.nonzero(arranged == label).flatten()
+        # Members of a class stand at (1/2, 3/2, ...) / count: sorting by that interleaves all classes.
+        position[part] = (torch.arange(len(part), dtype=torch.float64) + 0.5) / len(part)
+    return shuffled[torch.argsort(position, stable=True)]
+
+
+def divide(samples: _LabelledSamples, *sizes: int, seed: int = 0) -> tuple[_LabelledSamples, ...]:
     """Disjoint stratified parts of the given sizes.
 
     The parts are consecutive stretches of one fixed stratified order, so a part that comes first is the same
@@ -33,8 +66,8 @@ def divide(samples: LabelledSamples, *sizes: int, seed: int = 0) -> tuple[Labell
 
 
 def hold_out(
-    samples: LabelledSamples, share: float = 0.15, seed: int = 0
-) -> tuple[LabelledSamples, LabelledSamples]:
+    samples: _LabelledSamples, share: float = 0.15, seed: int = 0
+) -> tuple[_LabelledSamples, _LabelledSamples]:
     """Set ``share`` of the samples aside.
 
     Returns:
@@ -47,13 +80,6 @@ def hold_out(
     aside = min(max(1, round(share * count)), count - 1)
     held, kept = divide(samples, aside, count - aside, seed=seed)
     return kept, held
-
-
-class _Divisible(Protocol):
-    def subset(self, indices: Tensor, /) -> Self: ...
-
-
-_Samples = TypeVar("_Samples", bound=_Divisible)
 
 
 def shortened(name: str, train: _Samples, count: int, train_size: int | None) -> _Samples:

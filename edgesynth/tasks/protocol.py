@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -13,6 +14,7 @@ from edgesynth.metrics import Metric
 __all__ = [
     "Answer",
     "Batch",
+    "Coloured",
     "Compared",
     "Curve",
     "Illustrated",
@@ -23,10 +25,15 @@ __all__ = [
     "Split",
     "Targets",
     "Task",
+    "TaskKind",
+    "task_kind",
 ]
 
 Split = Literal["train", "validation", "test"]
 """Train on ``train``, decide on ``validation``, report on ``test``."""
+
+TaskKind = Literal["classification", "segmentation", "detection"]
+"""What a network's outputs are for, and a prototype must be made for."""
 
 Outputs = Any
 """What a network returns: a tensor, or a tuple, list or dict of tensors; the task's loss knows which."""
@@ -208,6 +215,24 @@ class Compared(Protocol):
 
 
 @runtime_checkable
+class Coloured(Protocol):
+    """An answer that draws classes in colours, which reports then name: two members beside :class:`Answer`'s.
+
+    Attributes:
+        reading: A sentence or two on what else is drawn; empty for nothing.
+    """
+
+    @property
+    def reading(self) -> str:
+        """A sentence or two on what else is drawn; empty for nothing."""
+        ...
+
+    def colours(self) -> Mapping[str, tuple[int, int, int] | None]:
+        """Red, green and blue of 0 to 255 by name, of the classes it shows; ``None`` for no colour."""
+        ...
+
+
+@runtime_checkable
 class Illustrated(Protocol):
     """A task whose reports show pictures: three methods beside those of :class:`Task`."""
 
@@ -239,3 +264,19 @@ class Postprocessed(Protocol):
     def postprocessing(self) -> Mapping[str, Any]:
         """A JSON object; ``kind`` names the procedure, the rest its parameters with units."""
         ...
+
+
+_BY_METRIC: Final[Mapping[str, TaskKind]] = MappingProxyType(
+    {
+        "accuracy": "classification",
+        "miou": "segmentation",
+        "pixel_accuracy": "segmentation",
+        "map50": "detection",
+        "map": "detection",
+    }
+)
+
+
+def task_kind(task: Task) -> TaskKind | None:
+    """The kind of a task by its metric; ``None`` where that says nothing, as with a user's own."""
+    return _BY_METRIC.get(task.metric)

@@ -13,9 +13,12 @@ from edgesynth.errors import InputError
 from edgesynth.tasks.protocol import Batch, Split
 from edgesynth.tasks.scoring import Scored
 
-__all__ = ["SPLITS", "SplitTask"]
+__all__ = ["MEMORY_LIMIT_BYTES", "SPLITS", "SplitTask"]
 
 SPLITS: Final[tuple[Split, ...]] = ("train", "validation", "test")
+
+MEMORY_LIMIT_BYTES = 2 << 30
+"""Splits up to this size are read once and kept; larger ones are read when needed."""
 
 Samples = TypeVar("Samples")
 

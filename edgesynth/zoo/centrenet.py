@@ -92,7 +92,7 @@ class CentreNet(nn.Module):
 
         Returns:
             Class logits, distances and centreness at stride 8, then the three at stride 16: the head
-            ``centre`` of :mod:`edgesynth.tasks.detection_heads`.
+            ``centre`` of :mod:`edgesynth.tasks.detection.heads`.
         """
         x = F.relu(self.bn(self.conv(x)))
         fine = self.stage2(self.stage1(x))

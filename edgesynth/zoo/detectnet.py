@@ -90,7 +90,7 @@ class DetectNet(nn.Module):
 
         Returns:
             Coverage logits ``[batch, classes, h / 8, w / 8]`` and offsets ``[batch, 4, h / 8, w / 8]``: the
-            head ``grid`` of :mod:`edgesynth.tasks.detection_heads`.
+            head ``grid`` of :mod:`edgesynth.tasks.detection.heads`.
         """
         x = self.early(self.stem2(self.stem1(x)))
         x = self.late(self.shrink(x))

@@ -34,7 +34,7 @@ class Factory(Protocol):
         """Return a module that reads images ``[batch, in_channels, h, w]``; its kind says what comes out.
 
         ``classification``: logits ``[batch, classes]``. ``segmentation``: logits ``[batch, classes, h, w]``.
-        ``detection``: a tuple of tensors, see :mod:`edgesynth.tasks.detection_heads`.
+        ``detection``: a tuple of tensors, see :mod:`edgesynth.tasks.detection.heads`.
         """
         ...
 

@@ -47,6 +47,13 @@ def test_a_step_is_counted_as_torch_counts_it(benchmark, network):
     assert meter.macs == counter.get_total_flops() // 2 > 0
 
 
+def test_inference_is_counted_like_everything_else(benchmark, network):
+    with benchmark["_budget"].Meter() as meter, torch.inference_mode():
+        network(torch.zeros(1, 3, 6, 6))
+
+    assert meter.macs == 8 * 27 * 36 + 10 * 8 * 36
+
+
 def test_nothing_is_counted_while_the_meter_rests(benchmark, network):
     with benchmark["_budget"].Meter() as meter:
         with meter.paused():
@@ -97,7 +104,7 @@ def test_a_synthesis_is_planned_within_its_budget(benchmark, fewer, polish):
 
     plan = ours.plan(budget, sizes, polish)
     parts = (
-        sizes.looking(plan.look),
+        sizes.looking(plan.look, plan.epochs),
         sizes.reporting(plan.look),
         sizes.polishing(plan.polish),
         sizes.sharing(plan.epochs),

@@ -93,7 +93,7 @@ def test_the_table_shows_spread_and_the_narrower_network(benchmark, row):
 
 
 def test_every_published_set_is_of_the_kind_its_prototype_is_for(benchmark):
-    from edgesynth.tasks.datasets import DATASETS
+    from edgesynth.tasks.registry import DATASETS
     from edgesynth.zoo import prototype_kind
 
     for name, setting in benchmark.SETTINGS.items():

@@ -258,7 +258,17 @@ CLASSES = (
 )
 
 
-def add_answers(path: Path, *, alike: bool, classes: tuple[str, ...] = CLASSES, curves: bool = True) -> Path:
+LEGEND = ("", "#56b4e9", "#009e73")
+
+
+def add_answers(
+    path: Path,
+    *,
+    alike: bool,
+    classes: tuple[str, ...] = CLASSES,
+    curves: bool = True,
+    confusions: bool = True,
+) -> Path:
     """Give a run pictures and details, as a synthesis writes them at its end.
 
     Args:
@@ -266,6 +276,7 @@ def add_answers(path: Path, *, alike: bool, classes: tuple[str, ...] = CLASSES, 
         alike: Whether every answer leaves the picture as it is, as classes do.
         classes: Names.
         curves: Whether answers have confidences.
+        confusions: Whether answers are classes of something that can be counted.
     """
     rng = random.Random(1)
     with Run.open(path, write=True) as run:
@@ -273,7 +284,10 @@ def add_answers(path: Path, *, alike: bool, classes: tuple[str, ...] = CLASSES, 
         for record in records:
             name = "prototype" if record.role == "prototype" else f"{record.seed}-{record.key}"
             right = 95 if record.role == "prototype" else 88
-            file = write_details(run.path_for("network", name), _details(record, right, classes, curves, rng))
+            details = _details(record, right, classes, curves, rng)
+            if not confusions:
+                details = replace(details, confusion=None)
+            file = write_details(run.path_for("network", name), details)
             files = {**record.files, "details": str(file.relative_to(path))}
             run.record_network(replace(record, files=files))
         labels = ("prototype", *(f"seed {record.seed}" for record in records[1:6]))
@@ -288,7 +302,10 @@ def add_answers(path: Path, *, alike: bool, classes: tuple[str, ...] = CLASSES, 
             pictures.append(Picture(file, f"{classes[sample % len(classes)]}{mark}"))
         why = ("the networks differ most from the prototype", "great loss", "spread evenly over the rest")
         rows.append(PictureRow(sample, why[sample // 4], pictures[0], tuple(pictures[1:])))
-    found = PictureSet("Fashion-MNIST test", "Of 240 test samples: 12.", labels, tuple(rows), 28, 28)
+    legend = () if alike else tuple(zip(classes, LEGEND, strict=False))
+    reading = "" if alike else "Hatched: the network is wrong there."
+    rule = "Of 240 test samples: 12."
+    found = PictureSet("Fashion-MNIST test", rule, labels, tuple(rows), 28, 28, legend, reading)
     write_pictures(path, found, images)
     return path
 

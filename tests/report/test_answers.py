@@ -53,6 +53,7 @@ def test_every_picture_is_in_the_file_itself_with_words_for_it(drawn) -> None:
     alts = [value for tag, name, value in page.attributes if (tag, name) == ("img", "alt")]
     assert len(alts) == len(sources)
     assert "truth: T-shirt" in alts
+    assert "Hatched: the network is wrong there." in page.text
     assert any(re.fullmatch(r"seed 1000: T-shirt \d+% [✓✗]", alt) for alt in alts)
     assert "Of 240 test samples: 12." in page.text
 
@@ -61,6 +62,8 @@ def test_answers_that_leave_the_picture_as_it_is_share_one(plain: Path, tmp_path
     _, page = report(copy(plain, tmp_path, alike=True))
     assert len(pictures(page)) == 12
     assert page.text.count("seed 1004") >= 12
+    labels = [value for tag, name, value in page.attributes if tag == "span" and name == "aria-label"]
+    assert labels.count("right") == labels.count("wrong") == 12 * 3
 
 
 def test_mistakes_are_told_in_a_matrix_while_it_can_be_read(drawn) -> None:
@@ -76,6 +79,7 @@ def test_many_classes_are_told_by_the_most_frequent_mistakes(plain: Path, tmp_pa
     assert '<table class="matrix">' not in text
     assert re.search(r"The most frequent mistakes of seed \d+ among 40 classes", page.text)
     assert "10 more are in the run’s details.json" in page.text
+    assert "n is how many test samples are of the true class" in page.text
     assert "Precision and recall" not in page.text
 
 
@@ -83,6 +87,8 @@ def test_classes_and_other_metrics_are_tabled_and_curves_drawn(drawn) -> None:
     _, _, page = drawn
     assert "Pixel accuracy" in page.text
     assert "95.00 %" in page.text.replace(NBSP, " ")
+    assert "Accuracy of every class that the test data have. n is how many test samples" in page.text
+    assert "for the 9 of 10 classes that lost most" in page.text
     labels = [value for tag, name, value in page.attributes if (tag, name) == ("svg", "aria-label")]
     curves = [label for label in labels if label.startswith("Precision against recall of ")]
     assert len(curves) == 9

@@ -17,9 +17,10 @@ from sample_runs import MANIFEST, SPACE, build, network
 from edgesynth.metrics import Metric, Provenance
 from edgesynth.report import headlines, summary_table, write_report
 from edgesynth.report.job_text import job_text
+from edgesynth.report.summary import chosen_network
 from edgesynth.runs import CycleRecord, LayerTimeRecord, NetworkRecord, Run
 
-VOID = {"meta", "link", "br", "img", "hr", "input"}
+VOID = {"meta", "link", "br", "img", "hr", "input", "wbr"}
 LOADING = {"src", "href", "srcset", "data", "poster", "action", "xlink:href"}
 
 
@@ -135,13 +136,14 @@ def test_an_update_that_did_not_stand_is_said_to_be_undone(page):
     assert "Hollow: an update whose networks were no better" in page.text
 
 
-def test_bottlenecks_and_waste_are_drawn_and_read_out(finished, page):
+def test_bottlenecks_and_waste_are_drawn_and_read_out(finished, text, page):
     with Run.open(finished) as run:
         last = run.cycles()[-1]
-    labels = [value for tag, name, value in page.attributes if (tag, name) == ("svg", "aria-label")]
-    (drawn,) = (label for label in labels if label.startswith("Information efficiency"))
+    rows = re.findall(r'<tr><th scope="row">(.*?)</th>(<td><i class="(?:disc|ring)".*?)</tr>', text)
+    drawn = {name.replace("<wbr>", ""): cells.split("<td>")[-1] for name, cells in rows}
     for name, value in last.efficiency.items():
-        assert f"{name}: {value:.2f}" in drawn
+        assert f">{value:.2f}</span>" in drawn[name]
+        assert ('class="disc"' in drawn[name]) == (value > 1)
     assert "bottleneck, says more than it costs" in page.text
 
 
@@ -162,12 +164,52 @@ def test_the_style_sheet_and_the_figures_load_nothing_either(text):
 
 def test_figures_and_tables_can_be_read_without_eyes(page):
     labels = [value for tag, name, value in page.attributes if (tag, name) == ("svg", "aria-label")]
-    assert len(labels) == page.tags.count("svg") == 3 + 9 + 1 + 1 + 1
+    assert len(labels) == page.tags.count("svg") == 3 + 9
     assert all(len(label) > 20 for label in labels)
-    assert page.tags.count("table") == page.tags.count("caption") == 6
+    assert page.tags.count("table") == page.tags.count("caption") == 9
     assert ("html", "lang", "en") in page.attributes
     ids = [value for _, name, value in page.attributes if name == "id"]
     assert len(ids) == len(set(ids))
+
+
+def test_every_layer_is_a_pair_of_bars_with_its_macs(finished, text):
+    with Run.open(finished) as run:
+        chosen = chosen_network(run.networks())
+        layers = {layer.name: layer for layer in run.networks("prototype")[0].layers}
+    after = {layer.name: layer for layer in chosen.layers}
+    longest = max(layer.macs for layer in layers.values())
+    for name, layer in layers.items():
+        shown = name.replace(".", ".<wbr>")
+        (row,) = re.findall(
+            rf'<tr><th scope="row">{re.escape(shown)}</th>(<td class="text"><span.*?)</tr>', text
+        )
+        widths = [float(width) for width in re.findall(r"--w:([\d.]+)", row)]
+        own = after[name].macs if name in after else 0
+        assert widths == pytest.approx([100 * layer.macs / longest, 100 * own / longest], abs=0.01)
+        assert (">removed<" in row) == (name not in after)
+
+
+def test_every_choice_of_every_network_is_told(finished, text):
+    with Run.open(finished) as run:
+        records = run.networks("generated")
+    for name in SPACE.names:
+        shown = name.replace(".", ".<wbr>")
+        (row,) = re.findall(
+            rf'<th scope="row">{re.escape(shown)}</th>((?:<td style="--share.*?</td>)+)</tr>', text
+        )
+        chosen = [record.architecture[name] for record in records]
+        words = ["in" if value is True else "out" if value is False else str(value) for value in chosen]
+        assert re.findall(r">(\w+)</td>", row) == words
+
+
+def test_a_run_that_ended_without_a_network_says_so_and_why(tmp_path):
+    folder = build(tmp_path / "run", cycles=1, generated=0)
+    with Run.open(folder, write=True) as run:
+        run.event("20 seeds in a row gave no new feasible network")
+        run.set_status("finished")
+    _, page = report(folder)
+    assert "No: the run ended without a network that meets every requirement." in page.text
+    assert "20 seeds in a row gave no new feasible network." in page.text
 
 
 def test_figures_take_their_colours_from_the_page(text):

@@ -14,6 +14,7 @@ import pytest
 import torch
 from keypoints_task import DiscNet, DiscTask
 from PIL import Image
+from shape_scenes import TinySegmenter, shapes_task
 from small_synthesis import SETTINGS
 from torch import Tensor, nn
 
@@ -27,7 +28,8 @@ from edgesynth.synthesis.api import check_obtainable, synthesize
 from edgesynth.synthesis.illustration import _against, details_of, illustrate
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.tasks import ClassificationTask, Curve, Score, TensorSamples
-from edgesynth.tasks.boxes_answer import BoxesAnswer
+from edgesynth.tasks.detection import BoxesAnswer
+from edgesynth.tasks.images import class_colours
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +88,41 @@ def test_pictures_show_the_sample_with_every_answer_on_it(discs, networks, tmp_p
     with Image.open(io.BytesIO(data[row.truth.file])) as picture:
         assert np.array_equal(np.asarray(picture).transpose(2, 0, 1), expected.numpy())
     assert all(answer.caption.endswith("px off") for answer in row.answers)
+
+
+def test_a_legend_names_the_colours_in_the_order_of_the_classes(tmp_path: Path) -> None:
+    task = shapes_task(train=8, rest=14)
+    found = illustrate(task, {"prototype": TinySegmenter()}, tmp_path)
+    assert found is not None
+    assert [name for name, _ in found.legend] == list(task.classes)
+    colours = class_colours(len(task.classes)).tolist()
+    assert [colour for _, colour in found.legend] == ["#{:02x}{:02x}{:02x}".format(*c) for c in colours]
+    assert "Hatched" in found.reading
+    read = read_pictures(tmp_path)
+    assert read is not None
+    assert read[0] == found
+
+
+def test_a_prototype_alone_is_compared_with_no_one(tmp_path: Path) -> None:
+    found = illustrate(shapes_task(train=8, rest=14), {"prototype": TinySegmenter()}, tmp_path)
+    assert found is not None
+    assert "the prototype's loss is greatest" in found.rule
+    assert {row.chosen for row in found.rows} == {
+        "the prototype's loss is greatest",
+        "spread evenly over the rest",
+    }
+    assert not any("networks" in text for text in (found.rule, *(row.chosen for row in found.rows)))
+
+
+@pytest.mark.parametrize("colour", ["red", "#12345", "url(x)"])
+def test_a_legend_without_colours_is_damaged(tmp_path: Path, colour: str) -> None:
+    illustrate(shapes_task(train=8, rest=14), {"prototype": TinySegmenter()}, tmp_path)
+    index = tmp_path / PICTURES / "index.json"
+    told = json.loads(index.read_text())
+    told["legend"][0][1] = colour
+    index.write_text(json.dumps(told))
+    with pytest.raises(RunError, match="are damaged"):
+        read_pictures(tmp_path)
 
 
 @dataclass(frozen=True)

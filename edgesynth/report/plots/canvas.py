@@ -17,7 +17,27 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
 
-__all__ = ["CANDIDATE", "GENERATED", "GRID", "INK", "MUTED", "PAPER", "PHASES", "PROTOTYPE", "Figure", "axes"]
+__all__ = [
+    "CANDIDATE",
+    "GENERATED",
+    "GRID",
+    "INK",
+    "MUTED",
+    "PAPER",
+    "PHASES",
+    "PROTOTYPE",
+    "PROTOTYPE_TEXT",
+    "SMALL",
+    "TEXT",
+    "Figure",
+    "axes",
+    "plain_ticks",
+]
+
+TEXT: Final = 11.5
+SMALL: Final = 11.0
+"""Sizes of text in pixels: figures are drawn at the size they have on a phone, and none shrinks them."""
+
 
 # Colours that stand for a variable of the page's style sheet, which may then change them for dark
 # mode or print. No plot uses them for anything else.
@@ -28,7 +48,10 @@ PAPER: Final = "#040404"
 PROTOTYPE: Final = "#050505"
 GENERATED: Final = "#060606"
 CANDIDATE: Final = "#070707"
+PROTOTYPE_TEXT: Final = "#0e0e0e"
 PHASES: Final = ("#080808", "#090909", "#0a0a0a", "#0b0b0b", "#0c0c0c", "#0d0d0d")
+
+_DPI: Final = 72.0  # SVG has 72 units an inch, whatever is asked for; so one is a pixel, and a point
 
 _VARIABLES: Final = {
     INK: "ink",
@@ -38,6 +61,7 @@ _VARIABLES: Final = {
     PROTOTYPE: "prototype",
     GENERATED: "generated",
     CANDIDATE: "candidate",
+    PROTOTYPE_TEXT: "prototype-text",
     **{colour: f"phase-{i}" for i, colour in enumerate(PHASES)},
 }
 
@@ -74,7 +98,7 @@ def axes(name: str, label: str, width: float, height: float) -> Iterator[_Sheet]
     Args:
         name: Unique in the page; becomes the prefix of every id in the SVG.
         label: What the figure says, in words, for screen readers.
-        width: Inches at 100 units an inch.
+        width: Of the figure, in pixels of a phone's page; on wider pages it may grow.
         height: Likewise.
     """
     # Imported here since it takes a second, which commands that draw nothing should not pay.
@@ -87,11 +111,11 @@ def axes(name: str, label: str, width: float, height: float) -> Iterator[_Sheet]
         "text.parse_math": False,
         "text.color": INK,
         "font.family": "DejaVu Sans",
-        "font.size": 8.0,
+        "font.size": TEXT,
         "axes.edgecolor": GRID,
         "axes.labelcolor": MUTED,
-        "axes.labelsize": 8.0,
-        "axes.linewidth": 0.8,
+        "axes.labelsize": SMALL,
+        "axes.linewidth": 1.0,
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.facecolor": "none",
@@ -99,23 +123,23 @@ def axes(name: str, label: str, width: float, height: float) -> Iterator[_Sheet]
         "axes.unicode_minus": True,
         "axes.grid": True,
         "grid.color": GRID,
-        "grid.linewidth": 0.5,
+        "grid.linewidth": 0.75,
         "figure.facecolor": "none",
         "xtick.color": GRID,
         "ytick.color": GRID,
         "xtick.labelcolor": MUTED,
         "ytick.labelcolor": MUTED,
-        "xtick.labelsize": 7.5,
-        "ytick.labelsize": 7.5,
-        "xtick.major.size": 3.0,
+        "xtick.labelsize": SMALL,
+        "ytick.labelsize": SMALL,
+        "xtick.major.size": 4.0,
         "ytick.major.size": 0.0,
         "xtick.minor.size": 0.0,
         "ytick.minor.size": 0.0,
-        "lines.linewidth": 1.6,
+        "lines.linewidth": 2.2,
         "lines.solid_capstyle": "round",
     }
     with mpl.rc_context(style):
-        figure = Drawing(figsize=(width, height), dpi=100, layout="constrained")
+        figure = Drawing(figsize=(width / _DPI, height / _DPI), dpi=_DPI, layout="constrained")
         sheet = _Sheet(figure.add_subplot())
         yield sheet
         sheet.svg = _render(figure, name, label)
@@ -127,7 +151,7 @@ def plain_ticks(axis_of: Axes, *, x: bool = False, y: bool = False) -> None:
 
     for wanted, axis in ((x, axis_of.xaxis), (y, axis_of.yaxis)):
         if wanted:
-            axis.set_major_formatter(FuncFormatter(lambda value, _: shorter(human(value))))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: shorter(human(value, 5))))
             axis.set_minor_formatter(NullFormatter())
 
 
@@ -150,7 +174,7 @@ def _render(figure: Drawing, name: str, label: str) -> str:
     svg = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
     svg = re.sub(
-        r"#0(?:10101|20202|30303|40404|50505|60606|70707|80808|90909|[a-d]0[a-d]0[a-d])", _variable, svg
+        r"#0(?:10101|20202|30303|40404|50505|60606|70707|80808|90909|[a-e]0[a-e]0[a-e])", _variable, svg
     )
     svg = re.sub(r"'DejaVu Sans'(, *[^;\"]+)?", "var(--sans)", svg)
     return svg.replace("<svg", f'<svg role="img" aria-label="{escape(label)}" focusable="false"', 1).strip()

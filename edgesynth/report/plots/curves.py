@@ -10,14 +10,17 @@ from edgesynth.runs.details import CurvePoints
 
 __all__ = ["recall_curves"]
 
-_WIDTH: Final = 3.0
-_HEIGHT: Final = 2.3
+_SPACE: Final = "\N{NO-BREAK SPACE}"  # a name and its value stay on one line
+_WIDTH: Final = 164
+_HEIGHT: Final = 148
 
 
 def recall_curves(
     number: int, name: str, curves: Mapping[str, CurvePoints], values: Mapping[str, str]
 ) -> Figure:
-    """One class: the prototype's curve and a network's.
+    """One class: the prototype's curve and, over it and thinner, a network's.
+
+    The axes have no titles, which so small a figure has no room for: what they are stands above all of them.
 
     Args:
         number: Of the figure on the page.
@@ -25,20 +28,20 @@ def recall_curves(
         curves: By label, the prototype's among them.
         values: The metric of this class by label, for people.
     """
-    said = ", ".join(f"{label} {values[label]}" for label in curves if label in values)
+    said = ", ".join(f"{label} {values[label]}" for label in curves if label in values).replace(" ", _SPACE)
+    said = said.replace(f",{_SPACE}", ", ")
     spoken = "; ".join(f"{label}: {_spoken(curve)}" for label, curve in curves.items())
     with axes(f"curve-{number}", f"Precision against recall of {name}: {spoken}", _WIDTH, _HEIGHT) as sheet:
         ax = sheet.axes
         for label, curve in curves.items():
-            colour, above = (PROTOTYPE, 2) if label == "prototype" else (GENERATED, 3)
+            # Where both run together, the thicker one is seen on both sides of the other.
+            colour, above, width = (PROTOTYPE, 2, 4.0) if label == "prototype" else (GENERATED, 3, 1.8)
             xs, ys = ([100 * value for value in part] for part in (curve.recall, curve.precision))
-            ax.plot(xs, ys, color=colour, zorder=above, clip_on=False)
+            ax.plot(xs, ys, color=colour, zorder=above, linewidth=width, clip_on=False)
         ax.set_xlim(0, 100)
         ax.set_ylim(0, 105)
         ax.set_xticks([0, 50, 100])
         ax.set_yticks([0, 50, 100])
-        ax.set_xlabel("recall in %")
-        ax.set_ylabel("precision in %")
     return Figure(name, said, sheet.svg)
 
 

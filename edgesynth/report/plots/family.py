@@ -1,74 +1,58 @@
-"""The generated family: one row per network, one column per dimension, darker is wider."""
+"""The generated family: one row per dimension, one column per network, fuller is wider."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
 
 import numpy as np
 
 from edgesynth.errors import ArchitectureError
-from edgesynth.report.plots.canvas import GENERATED, INK, MUTED, PAPER, Figure, axes
 from edgesynth.runs.records import NetworkRecord
 from edgesynth.space import Architecture, Space, Value
 
-if TYPE_CHECKING:
-    from matplotlib.patches import Rectangle
-
-__all__ = ["family_strip"]
-
-_NUMBERS_UP_TO: Final = 26  # columns; more leave no room for numbers
+__all__ = ["FamilyGrid", "family_grid"]
 
 
-def family_strip(records: Sequence[NetworkRecord], space: Space) -> Figure | None:
-    """Draw what each network chose in each dimension; nothing when no architecture fits the space.
+@dataclass(frozen=True)
+class FamilyGrid:
+    """What each network chose.
+
+    Attributes:
+        seeds: Of the networks.
+        rows: Per dimension its name, and per network the share of the range that is kept, in percent, and
+            the choice for people.
+        kept: The mean of those shares, 0 to 1.
+    """
+
+    seeds: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[tuple[float, str], ...]], ...]
+    kept: float
+
+
+def family_grid(records: Sequence[NetworkRecord], space: Space) -> FamilyGrid | None:
+    """What each network chose in each dimension; nothing when no architecture fits the space.
 
     Args:
         records: Generated networks.
         space: The space their architectures are of.
     """
-    rows = [record for record in records if _fits(space, record.architecture)]
-    if not rows:
+    fitting = [record for record in records if _fits(space, record.architecture)]
+    if not fitting or not len(space):
         return None
     most = np.maximum(1, np.array(space.cardinalities) - 1)
-    shade = np.stack([space.encode(record.architecture) for record in rows]) / most
-    label = (
-        f"Heat strip of {len(rows)} generated networks over {len(space)} dimensions; "
-        f"mean share of the range kept: {shade.mean():.2f}."
+    share = np.stack([space.encode(record.architecture) for record in fitting]) / most
+    rows = tuple(
+        (
+            dimension.name,
+            tuple(
+                (100.0 * float(share[at, place]), _short(record.architecture[dimension.name]))
+                for at, record in enumerate(fitting)
+            ),
+        )
+        for place, dimension in enumerate(space)
     )
-    # Long names need height, many rows need more.
-    longest = max(len(name) for name in space.names)
-    height = 0.5 + 0.26 * len(rows) + 0.055 * min(longest, 28)
-    with axes("family", label, 7.6, height) as sheet:
-        ax = sheet.axes
-        for y, record in enumerate(rows):
-            for x, dimension in enumerate(space):
-                ax.add_patch(_cell(x, y, float(shade[y, x])))
-                if len(space) <= _NUMBERS_UP_TO:
-                    ax.text(
-                        x,
-                        y,
-                        _short(record.architecture[dimension.name]),
-                        ha="center",
-                        va="center",
-                        fontsize=6.5,
-                        color=PAPER if shade[y, x] > 0.55 else INK,
-                    )
-        ax.set_xlim(-0.5, len(space) - 0.5)
-        ax.set_ylim(len(rows) - 0.5, -0.5)
-        ax.set_yticks(range(len(rows)), [f"seed {record.seed}" for record in rows])
-        ax.set_xticks(range(len(space)), [_tail(name) for name in space.names], rotation=90, fontsize=6.5)
-        ax.tick_params(length=0)
-        ax.grid(visible=False)
-        for spine in ax.spines.values():
-            spine.set_visible(False)
-        ax.xaxis.label.set_color(MUTED)
-    return Figure(
-        "What each seed chose",
-        "One column per free dimension of the prototype: the channels kept, or whether a block stays. "
-        "The fuller the colour, the more of the range is kept.",
-        sheet.svg,
-    )
+    return FamilyGrid(tuple(str(record.seed) for record in fitting), rows, float(share.mean()))
 
 
 def _fits(space: Space, architecture: Architecture) -> bool:
@@ -79,19 +63,7 @@ def _fits(space: Space, architecture: Architecture) -> bool:
     return True
 
 
-def _cell(x: int, y: int, share: float) -> Rectangle:
-    from matplotlib.patches import Rectangle
-
-    return Rectangle(
-        (x - 0.47, y - 0.44), 0.94, 0.88, facecolor=GENERATED, edgecolor="none", alpha=0.08 + 0.92 * share
-    )
-
-
 def _short(value: Value) -> str:
     if isinstance(value, bool):
         return "in" if value else "out"
-    return str(value)[:6]
-
-
-def _tail(name: str) -> str:
-    return name if len(name) <= 28 else f"…{name[-27:]}"
+    return str(value)

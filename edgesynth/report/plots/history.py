@@ -15,6 +15,9 @@ from edgesynth.report.plots.canvas import (
     PAPER,
     PHASES,
     PROTOTYPE,
+    PROTOTYPE_TEXT,
+    SMALL,
+    TEXT,
     Figure,
     axes,
     plain_ticks,
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["history_panels"]
 
-_WIDTH, _HEIGHT = 3.0, 1.9
+_WIDTH, _HEIGHT = 320, 205
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def _panels(
     quality: str, prototype: Mapping[str, Metric], provenance: Mapping[str, Provenance]
 ) -> list[_Panel]:
     def mean(name: str, unit: str = "") -> str:
-        return ", ".join(part for part in ("mean", unit, str(provenance.get(name, ""))) if part)
+        return ", ".join(part for part in (f"mean{unit}", str(provenance.get(name, ""))) if part)
 
     def of_prototype(name: str) -> float | None:
         return prototype[name].value if name in prototype else None
@@ -84,20 +87,27 @@ def _panels(
         _Panel(
             quality,
             formatting.titled(label),
-            "mean on validation data",
+            "mean in %, measured on validation data"
+            if quality in SHARES
+            else "mean, measured on validation data",
             lambda r: r.quality,
             shown(quality),
             of_prototype(quality),
             percent=quality in SHARES,
         ),
-        _Panel("macs", "MACs", "mean", lambda r: r.macs, shown("macs"), of_prototype("macs")),
+        _Panel("macs", "MACs", "mean, computed", lambda r: r.macs, shown("macs"), of_prototype("macs")),
         _Panel(
-            "netscore", "NetScore", "mean", lambda r: r.netscore, shown("netscore"), of_prototype("netscore")
+            "netscore",
+            "NetScore",
+            "mean, computed",
+            lambda r: r.netscore,
+            shown("netscore"),
+            of_prototype("netscore"),
         ),
         _Panel(
             "feasible",
             "Feasible fraction",
-            "of fresh seeds, before any rejection",
+            "in % of fresh seeds, before rejection; computed",
             lambda r: r.feasible_fraction,
             share,
             percent=True,
@@ -106,7 +116,7 @@ def _panels(
         _Panel(
             "distinct",
             "Distinct fraction",
-            "of fresh seeds that give different architectures",
+            "architectures in % of fresh seeds; computed",
             lambda r: r.distinct_fraction,
             share,
             percent=True,
@@ -115,14 +125,14 @@ def _panels(
         _Panel(
             "distance",
             "Diversity",
-            "mean pairwise distance, 0 to 1",
+            "mean pairwise distance, 0 to 1; computed",
             lambda r: r.mean_distance,
             lambda value: f"{value:.2f}",
         ),
         _Panel(
             "latency",
             "Latency (median)",
-            mean("latency_ms", "in ms"),
+            mean("latency_ms", " in ms"),
             lambda r: r.latency_ms,
             shown("latency_ms"),
             of_prototype("latency_ms"),
@@ -149,33 +159,35 @@ def _line(panel: _Panel, cycles: Sequence[CycleRecord]) -> Figure | None:
         ax = sheet.axes
         xs, ys = [c for c, _ in points], [scale * v for _, v in points]
         if panel.reference is not None and math.isfinite(panel.reference):
-            ax.axhline(scale * panel.reference, color=PROTOTYPE, linewidth=1, linestyle=(0, (4, 3)), zorder=2)
+            ax.axhline(
+                scale * panel.reference, color=PROTOTYPE, linewidth=1.4, linestyle=(0, (4, 3)), zorder=2
+            )
             ax.annotate(
                 f"prototype {panel.show(panel.reference)}",
                 (0.0, scale * panel.reference),
                 xycoords=("axes fraction", "data"),
                 xytext=(2, 3),
                 textcoords="offset points",
-                fontsize=7,
-                color=PROTOTYPE,
+                fontsize=SMALL,
+                color=PROTOTYPE_TEXT,
             )
             if panel.name == "macs" and min(ys) > 0 and panel.reference / min(ys) > 4:
                 ax.set_yscale("log")
         ax.plot(xs, ys, color=GENERATED, zorder=3, clip_on=False)
-        ax.scatter(xs[-1:], ys[-1:], s=26, color=GENERATED, edgecolors=PAPER, zorder=4, clip_on=False)
+        ax.scatter(xs[-1:], ys[-1:], s=52, color=GENERATED, edgecolors=PAPER, zorder=4, clip_on=False)
         undone = {record.cycle for record in cycles if not record.stands}
         hollow = [(x, y) for x, y in zip(xs, ys, strict=True) if x in undone]
         ax.scatter(
-            [x for x, _ in hollow], [y for _, y in hollow], s=18, color=PAPER, edgecolors=GENERATED, zorder=4
+            [x for x, _ in hollow], [y for _, y in hollow], s=36, color=PAPER, edgecolors=GENERATED, zorder=4
         )
         if len(xs) > 1:
             ax.annotate(
                 panel.show(points[-1][1]),
                 (xs[-1], ys[-1]),
-                xytext=(2, -12 if ys[-1] < ys[-2] else 6),
+                xytext=(2, -17 if ys[-1] < ys[-2] else 8),
                 textcoords="offset points",
                 ha="right",
-                fontsize=7.5,
+                fontsize=TEXT,
                 color=GENERATED,
             )
         if panel.whole:
@@ -186,8 +198,7 @@ def _line(panel: _Panel, cycles: Sequence[CycleRecord]) -> Figure | None:
         _cycle_axis(ax, cycles)
         if not panel.whole:
             _few_ticks(ax)
-    unit = " in %" if panel.percent else ""
-    return Figure(panel.title, panel.caption + unit, sheet.svg)
+    return Figure(panel.title, panel.caption, sheet.svg)
 
 
 def _phases(cycles: Sequence[CycleRecord]) -> Figure:
@@ -216,7 +227,7 @@ def _phases(cycles: Sequence[CycleRecord]) -> Figure:
         _few_ticks(ax)
         ax.grid(visible=False, axis="x")
     keys = tuple((f"phase-{i % len(PHASES)}", name) for i, name in enumerate(names))
-    return Figure("Seconds per phase", "wall time of each cycle", sheet.svg, keys)
+    return Figure("Seconds per phase", "wall time of each cycle in s, measured", sheet.svg, keys)
 
 
 def _cycle_axis(ax: Axes, cycles: Sequence[CycleRecord]) -> None:
@@ -234,5 +245,5 @@ def _few_ticks(ax: Axes) -> None:
         ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
         ax.yaxis.set_minor_locator(NullLocator())
     else:
-        ax.yaxis.set_major_locator(MaxNLocator(4))
+        ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     plain_ticks(ax, y=True)

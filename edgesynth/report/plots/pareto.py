@@ -16,6 +16,9 @@ from edgesynth.report.plots.canvas import (
     MUTED,
     PAPER,
     PROTOTYPE,
+    PROTOTYPE_TEXT,
+    SMALL,
+    TEXT,
     Figure,
     axes,
     plain_ticks,
@@ -32,9 +35,9 @@ _Box: TypeAlias = tuple[float, float, float, float]  # left, bottom, right, top 
 
 _STYLE: Final[Mapping[Role, Mapping[str, Any]]] = {
     # Shape and fill carry the meaning as well as colour does.
-    "candidate": {"marker": "o", "s": 14, "facecolors": "none", "edgecolors": CANDIDATE, "linewidths": 0.9},
-    "prototype": {"marker": "D", "s": 44, "facecolors": PROTOTYPE, "edgecolors": PAPER, "linewidths": 0.8},
-    "generated": {"marker": "o", "s": 40, "facecolors": GENERATED, "edgecolors": PAPER, "linewidths": 0.8},
+    "candidate": {"marker": "o", "s": 26, "facecolors": "none", "edgecolors": CANDIDATE, "linewidths": 1.2},
+    "prototype": {"marker": "D", "s": 86, "facecolors": PROTOTYPE, "edgecolors": PAPER, "linewidths": 1.1},
+    "generated": {"marker": "o", "s": 78, "facecolors": GENERATED, "edgecolors": PAPER, "linewidths": 1.1},
 }
 
 
@@ -71,14 +74,14 @@ def pareto_plot(records: Sequence[NetworkRecord], quality: str, cost: str) -> Fi
     aside = "" if provenance is Provenance.COMPUTED else f", {provenance}"
     unit = f" in {kind.unit}" if kind.unit and kind.unit != "1/J" else ""
     label = _describe(points, quality, kind.label)
-    with axes(f"pareto-{cost.replace('_', '-')}", label, 3.4, 2.8) as sheet:
+    with axes(f"pareto-{cost.replace('_', '-')}", label, 334, 290) as sheet:
         ax = sheet.axes
         _scale(ax, [point.xy[0] for point in points])
         _bounds(ax, records, quality, cost)
         ax.plot(
             *zip(*(point.xy for point in front), strict=True),
             color=MUTED,
-            linewidth=0.9,
+            linewidth=1.2,
             linestyle=(0, (1, 2)),
             drawstyle="steps-post",  # what lies between two networks is as good as the worse of them
             zorder=2,
@@ -89,7 +92,7 @@ def pareto_plot(records: Sequence[NetworkRecord], quality: str, cost: str) -> Fi
                 group = [p for p in chosen if (p.cost.provenance is Provenance.PREDICTED) == predicted]
                 if group:
                     look = (
-                        {"marker": "x", "s": 14, "color": CANDIDATE, "linewidths": 0.9}
+                        {"marker": "x", "s": 26, "color": CANDIDATE, "linewidths": 1.2}
                         if predicted
                         else style
                     )
@@ -132,15 +135,15 @@ def _scale(ax: Axes, costs: Sequence[float]) -> None:
         ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
         ax.xaxis.set_minor_locator(NullLocator())
     else:
-        ax.xaxis.set_major_locator(MaxNLocator(5))
-    ax.yaxis.set_major_locator(MaxNLocator(6))
+        ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    ax.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     plain_ticks(ax, x=True)
 
 
 def _bounds(ax: Axes, records: Sequence[NetworkRecord], quality: str, cost: str) -> None:
     """Draw the requirements on either axis."""
-    line: dict[str, Any] = {"color": INK, "linewidth": 0.8, "linestyle": (0, (4, 3)), "zorder": 1.5}
-    words: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7, "color": MUTED}
+    line: dict[str, Any] = {"color": INK, "linewidth": 1.1, "linestyle": (0, (4, 3)), "zorder": 1.5}
+    words: dict[str, Any] = {"textcoords": "offset points", "fontsize": SMALL, "color": MUTED}
     for text in dict.fromkeys(text for record in records for text in record.verdicts):
         name, _, value = parse_requirement(text) or ("", "", 0.0)
         if name == quality:
@@ -163,7 +166,7 @@ def _error_bars(ax: Axes, points: Sequence[_Point]) -> None:
         colour = PROTOTYPE if point.record.role == "prototype" else GENERATED
         if point.quality.interval:
             low, high = (scale * end for end in point.quality.interval)
-            ax.vlines(x, low, high, color=colour, linewidth=0.8, zorder=2.5, alpha=0.35)
+            ax.vlines(x, low, high, color=colour, linewidth=1.2, zorder=2.5, alpha=0.35)
 
 
 def _label(ax: Axes, points: Sequence[_Point]) -> None:
@@ -178,8 +181,8 @@ def _label(ax: Axes, points: Sequence[_Point]) -> None:
         role, seed = point.record.role, point.record.seed
         text = "prototype" if role == "prototype" else f"seed {seed}"
         x, y = ax.transData.transform(point.xy)
-        width, height = 5.2 * len(text), 10.0
-        for dx, dy, align in ((7, -3, "left"), (-7, -3, "right"), (0, 7, "center"), (0, -14, "center")):
+        width, height = 6.6 * len(text), 13.0
+        for dx, dy, align in ((8, -4, "left"), (-8, -4, "right"), (0, 9, "center"), (0, -17, "center")):
             start = x + dx - {"left": 0.0, "right": width, "center": width / 2}[align]
             box = (start, y + dy - 1, start + width, y + dy - 1 + height)
             hits = any(_inside(box, dot) for dot in dots) or any(_overlap(box, other) for other in taken)
@@ -188,11 +191,11 @@ def _label(ax: Axes, points: Sequence[_Point]) -> None:
                 ax.annotate(
                     text,
                     point.xy,
-                    xytext=(dx * 0.72, dy * 0.72),
+                    xytext=(dx, dy),
                     textcoords="offset points",
                     ha=align,
-                    fontsize=7.5,
-                    color=PROTOTYPE if role == "prototype" else GENERATED,
+                    fontsize=TEXT,
+                    color=PROTOTYPE_TEXT if role == "prototype" else GENERATED,
                     zorder=9,
                 )
                 break

@@ -1,0 +1,251 @@
+"""One label per sample: cross-entropy, distillation, top-1 accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from edgesynth.errors import DataError, InputError
+from edgesynth.metrics import Metric, Provenance, wilson_interval
+from edgesynth.tasks.classification.answer import ClassAnswer
+from edgesynth.tasks.classification.augmentation import Augmentation
+from edgesynth.tasks.classification.samples import LabelledSamples
+from edgesynth.tasks.description import DataDescription
+from edgesynth.tasks.distillation import Distillation
+from edgesynth.tasks.division import stratified_order
+from edgesynth.tasks.images import pictures
+from edgesynth.tasks.normalization import Normalization
+from edgesynth.tasks.protocol import Batch, Outputs, Score, Split, Targets
+from edgesynth.tasks.splits import SPLITS, SplitTask
+
+__all__ = ["ClassificationJudge", "ClassificationTask"]
+
+
+class ClassificationJudge:
+    """Hears logits and counts answers.
+
+    Args:
+        task: Knows the classes and the loss.
+        source: What the metric says it was measured on.
+    """
+
+    def __init__(self, task: ClassificationTask, source: str) -> None:
+        self._task, self._source = task, source
+        self._losses: list[Tensor] = []
+        self._answers: list[Tensor] = []
+        self._truths: list[Tensor] = []
+
+    def add(self, outputs: Outputs, batch: Batch) -> None:
+        """Take logits ``[batch, classes]``.
+
+        Raises:
+            InputError: They have another shape.
+        """
+        targets: Tensor = batch.targets
+        self._losses.append(self._task.loss(outputs, targets).double() * len(targets))
+        self._answers.append(outputs.argmax(1))
+        self._truths.append(targets)
+
+    def score(self) -> Score:
+        """Top-1 accuracy with its Wilson interval, and the confusion behind it.
+
+        Raises:
+            InputError: Nothing was heard.
+        """
+        if not self._answers:
+            raise InputError(f"{self._source}: no outputs were given, so there is nothing to judge")
+        answer, truth = torch.cat(self._answers), torch.cat(self._truths)
+        classes = self._task.classes
+        count = len(classes)
+        confusion = torch.bincount(truth * count + answer, minlength=count * count).view(count, count)
+        correct = answer == truth
+        right, samples = int(correct.sum()), len(correct)
+        metric = Metric(
+            name=self._task.metric,
+            value=right / samples,
+            provenance=Provenance.MEASURED,
+            samples=samples,
+            interval=wilson_interval(right, samples),
+            source=self._source,
+        )
+        totals = confusion.sum(1)
+        per_class = {
+            name: confusion[index, index].item() / totals[index].item()
+            for index, name in enumerate(classes)
+            if totals[index] > 0
+        }
+        loss = float(torch.stack(self._losses).sum()) / samples
+        return Score(metric, loss, correct, per_class=per_class, confusion=confusion)
+
+
+class ClassificationTask(SplitTask[LabelledSamples]):
+    """Classification of samples in three disjoint splits.
+
+    Args:
+        name: What reports call it.
+        train: The samples to learn from; their statistics normalise all splits.
+        validation: The samples to decide on.
+        test: The samples to report on.
+        classes: The names of the classes, in the order of the labels.
+        augmentation: Random variation of training images; ``None`` for none.
+        label_smoothing: Share of the target spread evenly over all classes
+            (C. Szegedy et al., "Rethinking the Inception Architecture", CVPR 2016).
+        distillation: How much a student listens to its teacher.
+        normalization: Overrides the statistics of ``train``.
+        description: Where the data come from; derived when not given.
+
+    Raises:
+        DataError: A split is empty, shapes differ between splits, labels fall outside the classes, or the
+            training samples show fewer than two classes.
+    """
+
+    metric = "accuracy"
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        train: LabelledSamples,
+        validation: LabelledSamples,
+        test: LabelledSamples,
+        classes: Sequence[str],
+        augmentation: Augmentation | None = None,
+        label_smoothing: float = 0.0,
+        distillation: Distillation | None = None,
+        normalization: Normalization | None = None,
+        description: DataDescription | None = None,
+    ) -> None:
+        if not 0 <= label_smoothing < 1:
+            raise InputError(f"label smoothing is a share in [0, 1), got {label_smoothing}")
+        self.name = name
+        self.classes = tuple(classes)
+        super().__init__({"train": train, "validation": validation, "test": test})
+        _check(name, self._samples, len(self.classes))
+        self.input_shape = train.shape
+        if augmentation is not None and len(self.input_shape) != 3:
+            raise InputError(
+                f"{name}: augmentation varies images [channels, height, width], samples have shape "
+                f"{self.input_shape}; leave it out"
+            )
+        self.augmentation = augmentation
+        self.label_smoothing = label_smoothing
+        self.distillation = distillation or Distillation()
+        self.normalization = normalization or Normalization.of(train)
+        sizes: dict[str, int] = {split: self.size(split) for split in SPLITS}
+        self.description = description or DataDescription(name, "user", "given in memory", sizes=sizes)
+
+    def _count(self, samples: LabelledSamples) -> int:
+        return len(samples.labels)
+
+    def _ranked(self, samples: LabelledSamples) -> Tensor:
+        return stratified_order(samples.labels, seed=0)
+
+    def _batch(self, samples: LabelledSamples, indices: Tensor, generator: torch.Generator | None) -> Batch:
+        inputs = samples.take(indices)
+        if generator is not None and self.augmentation is not None:
+            inputs = self.augmentation(inputs, generator)
+        if self.normalization is not None:
+            inputs = self.normalization(inputs)
+        return Batch(inputs, samples.labels[indices])
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy with label smoothing.
+
+        Args:
+            outputs: Logits ``[batch, classes]``.
+            targets: Class indices ``[batch]``.
+
+        Raises:
+            InputError: The outputs have another shape.
+        """
+        self._check_outputs(outputs, targets)
+        return F.cross_entropy(outputs.float(), targets, label_smoothing=self.label_smoothing)
+
+    def distillation_loss(self, outputs: Tensor, teacher_outputs: Tensor, targets: Tensor) -> Tensor:
+        """``(1 - w) * loss + w * T^2 * KL(softmax(teacher / T) || softmax(student / T))``.
+
+        G. Hinton, O. Vinyals, J. Dean, "Distilling the Knowledge in a Neural Network", arXiv 1503.02531; the
+        factor ``T^2`` keeps the size of the gradient when the temperature changes.
+
+        Args:
+            outputs: The student's logits ``[batch, classes]``.
+            teacher_outputs: The teacher's logits on the same inputs ``[batch, classes]``.
+            targets: Class indices ``[batch]``.
+
+        Raises:
+            InputError: Either output has another shape.
+        """
+        weight, temperature = self.distillation.weight, self.distillation.temperature
+        hard = self.loss(outputs, targets)
+        if weight == 0:
+            return hard
+        self._check_outputs(teacher_outputs, targets)
+        soft = F.kl_div(
+            F.log_softmax(outputs.float() / temperature, dim=1),
+            F.log_softmax(teacher_outputs.float() / temperature, dim=1),
+            reduction="batchmean",
+            log_target=True,
+        )
+        return (1 - weight) * hard + weight * temperature**2 * soft
+
+    def judge(self, split: Split) -> ClassificationJudge:
+        """Judges logits by top-1 accuracy."""
+        self._of(split)
+        return ClassificationJudge(self, f"{self.name} {split}")
+
+    def images(self, inputs: Tensor) -> Tensor | None:
+        """The pictures before normalisation, uint8 ``[batch, 3, height, width]``; ``None`` for other data."""
+        return pictures(inputs, self.normalization)
+
+    def answers(self, outputs: Outputs) -> tuple[ClassAnswer, ...]:
+        """The most probable class of each sample, with its probability."""
+        confidences, labels = outputs.float().softmax(1).max(1)
+        found = zip(labels.tolist(), confidences.tolist(), strict=True)
+        return tuple(ClassAnswer(self.classes[label], confidence) for label, confidence in found)
+
+    def truths(self, targets: Targets) -> tuple[ClassAnswer, ...]:
+        """The class of each sample."""
+        return tuple(ClassAnswer(self.classes[label]) for label in targets.tolist())
+
+    @property
+    def postprocessing(self) -> dict[str, Any]:
+        """The class is the largest output."""
+        return {"kind": "classification", "axis": 1}
+
+    def _check_outputs(self, outputs: object, targets: Tensor) -> None:
+        expected = (len(targets), len(self.classes))
+        if isinstance(outputs, Tensor) and tuple(outputs.shape) == expected:
+            return
+        got = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise InputError(
+            f"task {self.name!r} needs logits of shape [batch, {len(self.classes)}] from the network, "
+            f"got {got} for a batch of {len(targets)}; change the last layer or the data set"
+        )
+
+
+def _check(name: str, samples: Mapping[Split, LabelledSamples], classes: int) -> None:
+    for split, part in samples.items():
+        if len(part.labels) == 0:
+            raise DataError(f"{name}: the {split} split is empty; give it at least one sample")
+    first = int(samples["train"].labels[0])
+    if bool((samples["train"].labels == first).all()):
+        raise DataError(
+            f"{name}: the training samples all belong to one class (index {first}); "
+            "classification needs at least two"
+        )
+    shape = samples["train"].shape
+    for split, part in samples.items():
+        if part.shape != shape:
+            raise DataError(
+                f"{name}: {split} samples have shape {part.shape}, train samples {shape}; give one shape"
+            )
+        low, high = int(part.labels.min()), int(part.labels.max())
+        if low < 0 or high >= classes:
+            raise DataError(
+                f"{name}: {split} labels run from {low} to {high}, but there are {classes} classes "
+                f"(0 to {classes - 1})"
+            )

@@ -1,0 +1,137 @@
+"""Boxes from the JSON of the COCO benchmark: ``annotations/instances_*.json``, or one file."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgesynth.errors import DataError
+from edgesynth.tasks.detection.annotations.record import BoxRecord
+from edgesynth.tasks.images import SPLIT_NAMES
+from edgesynth.tasks.protocol import Split
+
+__all__ = ["coco_files", "read_coco"]
+
+
+def coco_files(root: Path) -> list[Path]:
+    """The annotation files of a folder, or of the one file given; empty where there is none."""
+    if root.is_file():
+        return [root] if root.suffix.lower() == ".json" else []
+    for folder, pattern in (
+        (root / "annotations", "instances_*.json"),
+        (root / "annotations", "*.json"),
+        (root, "*.json"),
+    ):
+        files = sorted(folder.glob(pattern)) if folder.is_dir() else []
+        if files:
+            return files
+    return []
+
+
+def read_coco(root: Path) -> tuple[list[BoxRecord], tuple[str, ...], int]:
+    """Read every annotation file.
+
+    Boxes are left, top, width, height. Regions marked as crowds are no objects, and are left out.
+
+    Returns:
+        The records; the classes in the order of their ids; how many crowds were left out.
+
+    Raises:
+        DataError: A file is no such JSON, or names a picture, picture id or class id that is not there.
+    """
+    files = coco_files(root)
+    folder = root if root.is_dir() else root.parent
+    named: dict[int, str] = {}
+    records: list[BoxRecord] = []
+    crowds = 0
+    for file in files:
+        data = _loaded(file)
+        try:
+            categories = {int(each["id"]): str(each["name"]) for each in data["categories"]}
+            found, skipped = _records(file, data, categories, folder, _split(file, len(files)))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(
+                f"{file} is not in the COCO format: {type(error).__name__} {error}; it needs images (id, "
+                "file_name), annotations (image_id, category_id, bbox) and categories (id, name)"
+            ) from error
+        for identity, name in categories.items():
+            if named.setdefault(identity, name) != name:
+                raise DataError(
+                    f"{file} calls class {identity} {name!r}, another file calls it {named[identity]!r}"
+                )
+        records += found
+        crowds += skipped
+    return records, tuple(named[identity] for identity in sorted(named)), crowds
+
+
+def _loaded(file: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {file} as JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise DataError(f"{file} holds a {type(data).__name__}, the COCO format an object")
+    return data
+
+
+def _split(file: Path, files: int) -> Split | None:
+    words = re.findall(r"[a-z]+", file.stem.lower())
+    named = next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), None)
+    if named is None and files > 1:
+        raise DataError(f"cannot tell the split of {file}; call it instances_train, _val or _test")
+    return named if files > 1 else None
+
+
+def _records(
+    file: Path, data: dict[str, Any], categories: dict[int, str], folder: Path, split: Split | None
+) -> tuple[list[BoxRecord], int]:
+    boxes: dict[int, list[tuple[tuple[float, float, float, float], str]]] = {
+        int(each["id"]): [] for each in data["images"]
+    }
+    crowds = 0
+    for each in data["annotations"]:
+        image, category = int(each["image_id"]), int(each["category_id"])
+        where = f"{file}: annotation {each.get('id')}"
+        if image not in boxes:
+            raise DataError(f"{where} is of image {image}, which is not listed among the images")
+        if category not in categories:
+            raise DataError(f"{where} has class id {category}; known are {sorted(categories)}")
+        if each.get("iscrowd"):
+            crowds += 1
+            continue
+        x, y, width, height = (float(value) for value in each["bbox"])
+        if not all(map(math.isfinite, (x, y, width, height))):
+            raise DataError(f"{where} has the box {each['bbox']}; give finite numbers")
+        boxes[image].append(((x, y, x + width, y + height), categories[category]))
+    records = []
+    for each in data["images"]:
+        mine = boxes[int(each["id"])]
+        size = (int(each["height"]), int(each["width"])) if "height" in each and "width" in each else None
+        records.append(
+            BoxRecord(
+                _picture(folder, file, str(each["file_name"])),
+                file,
+                tuple(box for box, _ in mine),
+                tuple(label for _, label in mine),
+                split,
+                size,
+            )
+        )
+    return records, crowds
+
+
+def _picture(folder: Path, file: Path, name: str) -> Path:
+    words: Sequence[str] = file.stem.split("_")
+    places = [folder, folder / "images", folder / words[-1], folder / "images" / words[-1]]
+    for place in places:
+        path = place / name
+        if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+            return path
+    raise DataError(
+        f"{file} lists the picture {name!r}, which is not in {folder}; looked in "
+        f"{', '.join(str(place.relative_to(folder)) for place in places)}"
+    )

@@ -1,0 +1,113 @@
+"""Boxes from the XML of Pascal VOC: ``Annotations/``, ``JPEGImages/``, ``ImageSets/Main/``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+from xml.etree import ElementTree
+from xml.parsers import expat
+
+from edgesynth.errors import DataError
+from edgesynth.tasks.detection.annotations.record import BoxRecord, Corrupt, pictures_in
+from edgesynth.tasks.images import SPLIT_NAMES
+from edgesynth.tasks.protocol import Split
+
+__all__ = ["read_voc"]
+
+
+def read_voc(root: Path) -> tuple[list[BoxRecord], list[str]]:
+    """Read a folder.
+
+    Corners are counted from 1 and belong to the box, so a box from 1 to 10 is 10 pixels wide. Objects marked
+    difficult are objects like others. The lists in ``ImageSets/Main`` named after splits say which pictures
+    are used, and where; without them all are used.
+
+    Returns:
+        The records, and what is wrong with annotations that cannot be read.
+
+    Raises:
+        DataError: An annotation or a list names a picture that is not there.
+    """
+    images = {path.stem: path for path in pictures_in(root / "JPEGImages") or pictures_in(root / "images")}
+    annotations = {path.stem: path for path in sorted((root / "Annotations").glob("*.xml"))}
+    listed = _listed(root / "ImageSets" / "Main")
+    chosen = listed or dict.fromkeys(sorted(images.keys() | annotations.keys()))
+    records: list[BoxRecord] = []
+    corrupt: list[str] = []
+    for stem, split in chosen.items():
+        if stem not in images:
+            source = annotations.get(stem, root / "ImageSets" / "Main")
+            raise DataError(f"{source} is about the picture {stem!r}, which is not in {root / 'JPEGImages'}")
+        if stem not in annotations:
+            records.append(BoxRecord(images[stem], images[stem], (), (), split))
+            continue
+        try:
+            records.append(_record(annotations[stem], images[stem], split))
+        except Corrupt as error:
+            corrupt.append(str(error))
+    return records, corrupt
+
+
+def _listed(folder: Path) -> dict[str, Split | None]:
+    listed: dict[str, Split | None] = {}
+    for file in sorted(folder.glob("*.txt")) if folder.is_dir() else ():
+        if file.stem.lower() in SPLIT_NAMES:
+            for line in file.read_text(encoding="utf-8").split("\n"):
+                if line.strip():
+                    stem, split = line.split()[0], SPLIT_NAMES[file.stem.lower()]
+                    if listed.setdefault(stem, split) != split:
+                        raise DataError(f"{file} lists {stem!r}, which is in {listed[stem]} as well")
+    return listed
+
+
+def _record(file: Path, image: Path, split: Split | None) -> BoxRecord:
+    tree = _parsed(file)
+    boxes: list[tuple[float, float, float, float]] = []
+    labels: list[str] = []
+    for thing in tree.iter("object"):
+        corners = [_number(file, thing, f"bndbox/{name}") for name in ("xmin", "ymin", "xmax", "ymax")]
+        boxes.append((corners[0] - 1, corners[1] - 1, corners[2], corners[3]))
+        labels.append(_text(file, thing, "name"))
+    size = tree.find("size")
+    stated = None
+    if size is not None:
+        stated = (round(_number(file, size, "height")), round(_number(file, size, "width")))
+    # Some tools write 0 where they do not know.
+    return BoxRecord(
+        image, file, tuple(boxes), tuple(labels), split, stated if stated and all(stated) else None
+    )
+
+
+def _parsed(file: Path) -> ElementTree.Element:
+    """Parse without document types: entities are how a small file becomes a large one, or reads another."""
+    data = file.read_bytes()
+
+    def refuse(*_: object) -> NoReturn:
+        raise Corrupt(f"{file} declares a document type, which annotations do not need; remove it")
+
+    guard = expat.ParserCreate()
+    guard.StartDoctypeDeclHandler = refuse
+    try:
+        guard.Parse(data, True)
+        return ElementTree.fromstring(data)
+    except (expat.ExpatError, ElementTree.ParseError, ValueError) as error:
+        raise Corrupt(f"cannot read {file} as XML: {error}") from error
+
+
+def _text(file: Path, element: ElementTree.Element, path: str) -> str:
+    text: Sequence[str] = (element.findtext(path) or "").split()
+    if not text:
+        raise Corrupt(f"{file}: {element.tag} has no {path}")
+    return " ".join(text)
+
+
+def _number(file: Path, element: ElementTree.Element, path: str) -> float:
+    text = _text(file, element, path)
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if abs(value) < 1e9:
+        return value
+    raise Corrupt(f"{file}: {path} of {element.tag} is {text!r}; give a number")

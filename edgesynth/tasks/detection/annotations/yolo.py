@@ -1,0 +1,135 @@
+"""Boxes from the text files of YOLO: ``images/``, ``labels/``, ``data.yaml`` or ``classes.txt``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from edgesynth.errors import DataError
+from edgesynth.tasks.detection.annotations.record import BoxRecord, Corrupt, pictures_in
+from edgesynth.tasks.images import SPLIT_NAMES
+from edgesynth.tasks.protocol import Split
+
+__all__ = ["read_yolo", "yolo_folders"]
+
+
+def yolo_folders(root: Path) -> list[tuple[Path, Path, Split | None]]:
+    """Folders of pictures, of labels, and their split; empty where the layout is another.
+
+    ``images/<split>`` beside ``labels/<split>``, ``<split>/images`` beside ``<split>/labels``, or undivided.
+    """
+    found: list[tuple[Path, Path, Split | None]] = []
+    for word, split in SPLIT_NAMES.items():
+        for images, labels in (
+            (root / "images" / word, root / "labels" / word),
+            (root / word / "images", root / word / "labels"),
+        ):
+            if images.is_dir() and labels.is_dir():
+                found.append((images, labels, split))
+    if not found and (root / "images").is_dir() and (root / "labels").is_dir():
+        found.append((root / "images", root / "labels", None))
+    return found
+
+
+def read_yolo(
+    root: Path, classes: tuple[str, ...] | None
+) -> tuple[list[BoxRecord], tuple[str, ...], list[str]]:
+    """Read a folder.
+
+    A line is ``class x y width height``: a class index, the centre and the size in shares of the sides.
+
+    Returns:
+        The records, the classes in the order of their indices, and what is wrong with files that cannot
+        be read.
+
+    Raises:
+        DataError: The classes have no names, a class index has none, or a file of labels has no picture.
+    """
+    names = classes or _names(root)
+    records: list[BoxRecord] = []
+    corrupt: list[str] = []
+    for images, labels, split in yolo_folders(root):
+        pictures = {path.stem: path for path in pictures_in(images)}
+        texts = {path.stem: path for path in sorted(labels.glob("*.txt")) if path.name != "classes.txt"}
+        orphans = texts.keys() - pictures.keys()
+        if orphans:
+            first = min(orphans)
+            raise DataError(f"{texts[first]} is about the picture {first!r}, which is not in {images}")
+        for stem, path in pictures.items():
+            if stem not in texts:
+                records.append(BoxRecord(path, path, (), (), split))
+                continue
+            try:
+                records.append(_record(texts[stem], path, split, names))
+            except Corrupt as error:
+                corrupt.append(str(error))
+    return records, names, corrupt
+
+
+def _record(file: Path, image: Path, split: Split | None, names: tuple[str, ...]) -> BoxRecord:
+    boxes: list[tuple[float, float, float, float]] = []
+    labels: list[str] = []
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Corrupt(f"cannot read {file}: {error}") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            label, x, y, width, height = (float(word) for word in line.split())
+            index = int(label)
+            if index != label or not all(abs(value) < 1e6 for value in (x, y, width, height)):
+                raise ValueError(line)  # noqa: TRY301 - told like the others
+        except (ValueError, OverflowError):
+            raise Corrupt(
+                f"{file}, line {number}: {line.strip()[:60]!r} is not 'class x y width height'"
+            ) from None
+        if not 0 <= index < len(names):
+            raise DataError(
+                f"{file}, line {number}: class index {index}, but there are {len(names)} classes "
+                f"(0 to {len(names) - 1})"
+            )
+        boxes.append((x - width / 2, y - height / 2, x + width / 2, y + height / 2))
+        labels.append(names[index])
+    return BoxRecord(image, file, tuple(boxes), tuple(labels), split, relative=True)
+
+
+def _names(root: Path) -> tuple[str, ...]:
+    for file in (root / "classes.txt", root / "labels" / "classes.txt"):
+        if file.is_file():
+            lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+            return tuple(line for line in lines if line)
+    for file in (root / "data.yaml", root / "data.yml", root / "dataset.yaml"):
+        if file.is_file():
+            names = yaml_names(file.read_text(encoding="utf-8"))
+            if names:
+                return names
+            raise DataError(f"{file} has no names; list them under names:, one per class")
+    raise DataError(f"{root} has neither data.yaml nor classes.txt; add one, or give classes")
+
+
+def yaml_names(text: str) -> tuple[str, ...]:
+    """The entry ``names`` of such a file: ``[a, b]``, lines ``- a``, or lines ``0: a``; empty without one."""
+    lines = [re.sub(r"\s+#.*|^#.*", "", line) for line in text.splitlines()]
+    start = next((i for i, line in enumerate(lines) if re.match(r"names\s*:", line)), None)
+    if start is None:
+        return ()
+    rest = lines[start].split(":", 1)[1].strip()
+    if rest:
+        while "]" not in rest and "}" not in rest and start + 1 < len(lines):
+            start += 1
+            rest += " " + lines[start].strip()
+        inner = rest.strip("[]{} ")
+        parts = [part for part in inner.split(",") if part.strip()]
+    else:
+        parts = []
+        for line in lines[start + 1 :]:
+            if line.strip() and not re.match(r"\s+\S|-", line):
+                break
+            if line.strip():
+                parts.append(line.strip().removeprefix("-"))
+    keyed = [re.fullmatch(r"\s*(\d+)\s*:\s*(.+)", part) for part in parts]
+    pairs = [(int(match[1]), match[2]) for match in keyed if match]
+    values = [name for _, name in sorted(pairs)] if pairs and len(pairs) == len(parts) else parts
+    return tuple(value.strip().strip("'\"") for value in values)

@@ -1,0 +1,300 @@
+"""The user's own pictures with boxes: COCO, Pascal VOC or YOLO, found by looking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from edgesynth.errors import DataError
+from edgesynth.tasks.description import DataDescription
+from edgesynth.tasks.detection.annotations import (
+    BoxRecord,
+    coco_files,
+    read_coco,
+    read_voc,
+    read_yolo,
+    yolo_folders,
+)
+from edgesynth.tasks.detection.augmentation import BoxAugmentation
+from edgesynth.tasks.detection.heads import HeadName
+from edgesynth.tasks.detection.samples import BoxedSamples, BoxedTensorSamples
+from edgesynth.tasks.detection.task import DetectionTask
+from edgesynth.tasks.images import (
+    ImageFormat,
+    draw,
+    held_out,
+    in_parallel,
+    picture_size,
+    read_image,
+    read_images,
+)
+from edgesynth.tasks.protocol import Split
+from edgesynth.tasks.splits import MEMORY_LIMIT_BYTES, SPLITS
+
+__all__ = ["BoxedFileSamples", "load_boxes"]
+
+BoxFormat = Literal["coco", "voc", "yolo"]
+
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class BoxedFileSamples:
+    """Pictures decoded each time they are needed, by several threads.
+
+    Attributes:
+        paths: One file per sample.
+        boxes: One tensor per sample, ``[objects, 4]``, in pixels of ``form``.
+        labels: One tensor per sample, class indices ``[objects]``.
+        form: What every picture is brought to.
+    """
+
+    paths: tuple[Path, ...]
+    boxes: tuple[Tensor, ...]
+    labels: tuple[Tensor, ...]
+    form: ImageFormat
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Channels, height, width."""
+        return self.form.shape
+
+    def take(self, indices: Tensor) -> Tensor:
+        """Decode the pictures at ``indices``.
+
+        Raises:
+            DataError: A file cannot be read.
+        """
+        paths = [self.paths[index] for index in indices.tolist()]
+        return read_images(paths, self.form)
+
+    def subset(self, indices: Tensor) -> BoxedFileSamples:
+        """The pictures at ``indices``, still decoded when needed."""
+        picked = indices.tolist()
+        return BoxedFileSamples(
+            tuple(self.paths[index] for index in picked),
+            tuple(self.boxes[index] for index in picked),
+            tuple(self.labels[index] for index in picked),
+            self.form,
+        )
+
+
+def load_boxes(
+    root: str | Path,
+    *,
+    format: BoxFormat | None = None,  # noqa: A002 - the word of those who have such files
+    size: int | tuple[int, int],
+    classes: Sequence[str] | None = None,
+    colour: Literal["rgb", "grey"] = "rgb",
+    fit: Literal["letterbox", "stretch"] = "letterbox",
+    head: HeadName = "centre",
+    metric: Literal["map50", "map"] = "map50",
+    mirror: bool = True,
+    augmentation: BoxAugmentation | None = None,
+    skip_corrupt: bool = False,
+    memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
+    name: str | None = None,
+) -> DetectionTask:
+    """Make a task of a folder of pictures with boxes.
+
+    ``coco``: ``annotations/instances_<split>.json``, any one JSON file beside the pictures, or that file
+    itself. ``voc``: ``Annotations/*.xml``, ``JPEGImages/`` and, where there are lists,
+    ``ImageSets/Main/<split>.txt``. ``yolo``: ``images/<split>`` and ``labels/<split>``, ``<split>/images``
+    and ``<split>/labels``, or undivided, with the names of the classes in ``data.yaml`` or ``classes.txt``.
+
+    Test or validation pictures that are not given are held out of ``train`` by a hash of the file names,
+    about 15 % each; a file added later moves no other. Pictures without annotation are pictures without
+    objects. Boxes that leave their picture are clipped. Boxes are of the picture as its EXIF orientation
+    shows it.
+
+    Args:
+        root: The folder.
+        format: ``coco``, ``voc`` or ``yolo``; found by looking when not given.
+        size: Height and width every picture is brought to; one number for a square.
+        classes: The classes in order; by default those of the files, in the order of their ids (COCO), of the
+            alphabet (VOC) or of the list of names (YOLO).
+        colour: ``rgb`` or ``grey``.
+        fit: ``letterbox`` keeps proportions and fills the rest with grey, ``stretch`` changes them.
+        head: ``centre`` or ``grid``, see :class:`DetectionTask`.
+        metric: ``map50`` or ``map``, see :class:`DetectionTask`.
+        mirror: Whether a mirrored picture shows the same classes, and may be trained on.
+        augmentation: Random variation of training pictures; by default that of :class:`BoxAugmentation` and
+            what ``mirror`` says.
+        skip_corrupt: Leave out pictures and single annotations that cannot be read, instead of refusing them.
+        memory_limit_bytes: Decode once and keep everything up to this size; decode when needed beyond it.
+        name: What reports call it; the folder's name when not given.
+
+    Raises:
+        DataError: The folder or the format is missing, an annotation is damaged, is about a picture or class
+            that is not there, or has a box without area or wholly outside its picture; a split is empty; or
+            files cannot be read (counted and named).
+    """
+    folder = Path(root)
+    height, width = (size, size) if isinstance(size, int) else size
+    form = ImageFormat(height, width, colour, fit)
+    kind = format or _found_format(folder)
+    records, known, corrupt, notes = _read(folder, kind, tuple(classes) if classes else None)
+    names = tuple(classes) if classes else known
+    divided, division = _divided(folder, records)
+    keep = len(records) * form.channels * height * width <= memory_limit_bytes
+    parts = {
+        split: _samples(part, names, form, keep=keep, corrupt=corrupt) for split, part in divided.items()
+    }
+    if corrupt and not skip_corrupt:
+        shown = "; ".join(corrupt[:_NAMED])
+        more = f"; and {len(corrupt) - _NAMED} more" if len(corrupt) > _NAMED else ""
+        raise DataError(
+            f"{len(corrupt)} of the files in {folder} cannot be used: {shown}{more}; "
+            "repair or remove them, or leave them out with skip_corrupt = true"
+        )
+    if corrupt:
+        notes.append(f"{len(corrupt)} unreadable files left out")
+    title = name or folder.resolve().stem
+    sizes: dict[str, int] = {split: len(parts[split].labels) for split in SPLITS}
+    fitted = "letterboxed" if fit == "letterbox" else "stretched"
+    source = f"pictures with boxes ({kind}) in {folder}, {fitted} to {height}x{width}"
+    return DetectionTask(
+        title,
+        train=parts["train"],
+        validation=parts["validation"],
+        test=parts["test"],
+        classes=names,
+        head=head,
+        metric=metric,
+        augmentation=augmentation or replace(BoxAugmentation(), flip=mirror),
+        description=DataDescription(title, "user", source, "", sizes, "; ".join([division, *notes])),
+    )
+
+
+def _found_format(folder: Path) -> BoxFormat:
+    if not folder.exists():
+        raise DataError(f"no folder {folder}; give a directory with pictures and boxes")
+    if (folder / "Annotations").is_dir():
+        return "voc"
+    if yolo_folders(folder):
+        return "yolo"
+    if coco_files(folder):
+        return "coco"
+    raise DataError(
+        f"{folder} is in no format that is known: COCO has annotations/*.json, Pascal VOC Annotations/ and "
+        "JPEGImages/, YOLO images/ and labels/"
+    )
+
+
+def _read(
+    folder: Path, kind: str, classes: tuple[str, ...] | None
+) -> tuple[list[BoxRecord], tuple[str, ...], list[str], list[str]]:
+    """The records, the classes, what is damaged, and what the description should tell."""
+    corrupt: list[str] = []
+    notes: list[str] = []
+    if kind == "coco":
+        if not coco_files(folder):
+            raise DataError(f"{folder} has no COCO annotations; expected annotations/*.json")
+        records, known, crowds = read_coco(folder)
+        if crowds:
+            notes.append(f"{crowds} regions marked as crowds left out")
+    elif kind == "voc":
+        if not (folder / "Annotations").is_dir():
+            raise DataError(f"{folder} has no Pascal VOC annotations; expected Annotations/*.xml")
+        records, corrupt = read_voc(folder)
+        known = tuple(sorted({label for record in records for label in record.labels}))
+    elif kind == "yolo":
+        if not yolo_folders(folder):
+            raise DataError(f"{folder} has no YOLO annotations; expected images/ and labels/")
+        records, known, corrupt = read_yolo(folder, classes)
+    else:
+        raise DataError(f"unknown format {kind!r}; there are coco, voc and yolo")
+    if not records and not corrupt:
+        raise DataError(f"{folder} holds no pictures")
+    for record in records:
+        unknown = next((label for label in record.labels if label not in (classes or known)), None)
+        if unknown is not None:
+            raise DataError(
+                f"{record.source} has an object of class {unknown!r}; "
+                f"the classes are {', '.join(classes or known)}"
+            )
+    return records, known, corrupt, notes
+
+
+def _divided(folder: Path, records: Sequence[BoxRecord]) -> tuple[dict[Split, list[BoxRecord]], str]:
+    """The records of each split, and how they came there."""
+    told = {record.split for record in records if record.split is not None}
+    if told and "train" not in told:
+        raise DataError(f"{folder} holds {', '.join(sorted(told))} but no train split; add one")
+    given: dict[Split, list[BoxRecord]] = {"train": []}
+    for record in records:
+        given.setdefault(record.split or "train", []).append(record)
+    divided, division = held_out(given, lambda record: draw(record.path.name))
+    empty = [split for split, part in divided.items() if not part]
+    if empty:
+        raise DataError(f"{folder} leaves no picture for {empty[0]}; add pictures, or splits of your own")
+    return divided, division
+
+
+def _samples(
+    records: Sequence[BoxRecord],
+    classes: Sequence[str],
+    form: ImageFormat,
+    *,
+    keep: bool,
+    corrupt: list[str],
+) -> BoxedSamples:
+    """Look at every file once; what cannot be read is told in ``corrupt`` and left out."""
+
+    def decoded(record: BoxRecord) -> tuple[Tensor, tuple[int, int]] | str:
+        try:
+            size = picture_size(record.path)
+            picture = read_image(record.path, form)
+        except DataError as error:
+            return str(error)
+        return (picture if keep else torch.empty(0, dtype=torch.uint8)), size
+
+    index = {label: position for position, label in enumerate(classes)}
+    pictures: list[Tensor] = []
+    paths: list[Path] = []
+    boxes: list[Tensor] = []
+    labels: list[Tensor] = []
+    for record, found in zip(records, in_parallel(decoded, records), strict=True):
+        if isinstance(found, str):
+            corrupt.append(found)
+            continue
+        picture, size = found
+        pictures.append(picture)
+        paths.append(record.path)
+        boxes.append(_placed(record, size, form))
+        labels.append(torch.tensor([index[label] for label in record.labels], dtype=torch.int64))
+    if not keep or not pictures:
+        return BoxedFileSamples(tuple(paths), tuple(boxes), tuple(labels), form)
+    return BoxedTensorSamples(torch.stack(pictures), boxes, labels)
+
+
+def _placed(record: BoxRecord, size: tuple[int, int], form: ImageFormat) -> Tensor:
+    """The boxes of a picture where they come to lie once it is brought to ``form``, ``[objects, 4]``."""
+    height, width = size
+    if record.size is not None and record.size != size:
+        raise DataError(
+            f"{record.source} says {record.path.name} is {record.size[1]}x{record.size[0]}, the picture is "
+            f"{width}x{height}; correct the one or the other"
+        )
+    if not record.boxes:
+        return torch.zeros(0, 4)
+    boxes = torch.tensor(record.boxes, dtype=torch.float64)
+    if record.relative:
+        boxes = boxes * torch.tensor([width, height, width, height])
+    for box in boxes.tolist():
+        told = ", ".join(f"{value:g}" for value in box)
+        where = f"{record.source}: a box of {record.path.name} (left, top, right, bottom: {told})"
+        if box[2] <= box[0] or box[3] <= box[1]:
+            raise DataError(f"{where} has no area; correct or remove it")
+        if box[2] <= 0 or box[3] <= 0 or box[0] >= width or box[1] >= height:
+            raise DataError(f"{where} lies outside the picture of {width}x{height}; correct or remove it")
+    limit = torch.tensor([width, height, width, height], dtype=torch.float64)
+    left, top, across, down = form.placed(height, width)
+    scale = torch.tensor([across / width, down / height] * 2, dtype=torch.float64)
+    placed = torch.minimum(boxes.clamp_min(0), limit) * scale + torch.tensor([left, top] * 2)
+    return torch.minimum(placed, torch.tensor([form.width, form.height] * 2)).float()

@@ -1,0 +1,253 @@
+"""Finding objects: boxes with classes, judged by mean average precision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from edgesynth.errors import DataError, InputError
+from edgesynth.tasks.description import DataDescription
+from edgesynth.tasks.detection.answer import BoxesAnswer
+from edgesynth.tasks.detection.augmentation import BoxAugmentation
+from edgesynth.tasks.detection.boxes import Detections, suppressed
+from edgesynth.tasks.detection.heads import HeadName, Predictions, head_by_name
+from edgesynth.tasks.detection.judge import DetectionJudge
+from edgesynth.tasks.detection.losses import DetectionDistillation, detection_loss, teacher_loss
+from edgesynth.tasks.detection.samples import BoxedSamples
+from edgesynth.tasks.division import stratified_order
+from edgesynth.tasks.images import pictures
+from edgesynth.tasks.normalization import Normalization
+from edgesynth.tasks.protocol import Batch, Outputs, Split
+from edgesynth.tasks.splits import SPLITS, SplitTask
+
+__all__ = ["DetectionTask"]
+
+_SHOWN = 0.3
+"""Reports show detections from this confidence on; precision is judged over all."""
+
+
+class DetectionTask(SplitTask[BoxedSamples]):
+    """Detection of objects in images, in three disjoint splits.
+
+    Targets are a dict of ``boxes``, float32 ``[batch, rows, 4]`` in pixels, and ``labels``, int64 ``[batch,
+    rows]``, -1 where an image has no more objects; ``rows`` is the most objects an image of the task has.
+    Images without objects are samples like any other. What a network must return says
+    :mod:`edgesynth.tasks.detection.heads`.
+
+    Args:
+        name: What reports call it.
+        train: The images to learn from; their statistics normalise all splits.
+        validation: The images to decide on.
+        test: The images to report on.
+        classes: The names of the classes, in the order of the labels; one will do.
+        head: ``centre`` or ``grid``: what the outputs mean.
+        metric: ``map50``, or ``map`` for the mean over overlaps of .5 to .95; the other is measured beside
+            it.
+        augmentation: Random variation of training images; ``None`` for none.
+        distillation: How much a student listens to its teacher.
+        normalization: Overrides the statistics of ``train``.
+        score_threshold: Confidences below are no detections.
+        nms_iou: Overlap above which two boxes of a class mean one object.
+        max_detections: At most this many of an image.
+        description: Where the data come from; derived when not given.
+
+    Raises:
+        DataError: A split is empty, shapes differ between splits, labels fall outside the classes, or the
+            training images show no object.
+        InputError: The head or the metric is unknown, or a threshold lies outside its range.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        train: BoxedSamples,
+        validation: BoxedSamples,
+        test: BoxedSamples,
+        classes: Sequence[str],
+        head: HeadName = "centre",
+        metric: Literal["map50", "map"] = "map50",
+        augmentation: BoxAugmentation | None = None,
+        distillation: DetectionDistillation | None = None,
+        normalization: Normalization | None = None,
+        score_threshold: float = 0.05,
+        nms_iou: float = 0.5,
+        max_detections: int = 100,
+        description: DataDescription | None = None,
+    ) -> None:
+        if metric not in ("map50", "map"):
+            raise InputError(f"{name}: detection is judged by map50 or map, not {metric!r}")
+        if not (0 < score_threshold < 1 and 0 < nms_iou <= 1 and max_detections >= 1):
+            raise InputError(
+                f"{name}: score_threshold lies in (0, 1), nms_iou in (0, 1] and max_detections is at least "
+                f"1, got {score_threshold}, {nms_iou} and {max_detections}"
+            )
+        self.name = name
+        self.metric = metric
+        self.classes = tuple(classes)
+        self.head = head_by_name(head)
+        super().__init__({"train": train, "validation": validation, "test": test})
+        _check(name, self._samples, len(self.classes))
+        self.input_shape = train.shape
+        self.augmentation = augmentation
+        self.distillation = distillation or DetectionDistillation()
+        self.normalization = normalization or Normalization.of(train)
+        self.score_threshold, self.nms_iou, self.max_detections = score_threshold, nms_iou, max_detections
+        self._rows = max(1, *(len(boxes) for part in self._samples.values() for boxes in part.boxes))
+        sizes: dict[str, int] = {split: self.size(split) for split in SPLITS}
+        self.description = description or DataDescription(name, "user", "given in memory", sizes=sizes)
+
+    def _count(self, samples: BoxedSamples) -> int:
+        return len(samples.boxes)
+
+    def _ranked(self, samples: BoxedSamples) -> Tensor:
+        return stratified_order(_rarest(samples.labels, len(self.classes)), seed=0)
+
+    def _batch(self, samples: BoxedSamples, indices: Tensor, generator: torch.Generator | None) -> Batch:
+        inputs = samples.take(indices)
+        boxes = torch.zeros(len(indices), self._rows, 4)
+        labels = torch.full((len(indices), self._rows), -1)
+        for row, index in enumerate(indices.tolist()):
+            count = len(samples.labels[index])
+            boxes[row, :count] = samples.boxes[index]
+            labels[row, :count] = samples.labels[index]
+        if generator is not None and self.augmentation is not None:
+            inputs, boxes, labels = self.augmentation(inputs, boxes, labels, generator)
+        normalised = self.normalization(inputs) if self.normalization is not None else inputs.float()
+        return Batch(normalised, {"boxes": boxes, "labels": labels})
+
+    def loss(self, outputs: Outputs, targets: Mapping[str, Tensor]) -> Tensor:
+        """See :func:`edgesynth.tasks.detection.losses.detection_loss`.
+
+        Args:
+            outputs: The tensors of the head, level by level.
+            targets: ``boxes`` and ``labels``.
+
+        Raises:
+            InputError: The outputs are not those of the task's head.
+        """
+        return detection_loss(self.head, self._predictions(outputs), targets["boxes"], targets["labels"])
+
+    def distillation_loss(
+        self, outputs: Outputs, teacher_outputs: Outputs, targets: Mapping[str, Tensor]
+    ) -> Tensor:
+        """``(1 - w) * loss + w * teacher_loss``; see :func:`edgesynth.tasks.detection.losses.teacher_loss`.
+
+        Args:
+            outputs: The student's.
+            teacher_outputs: The teacher's on the same inputs; its levels must be the student's.
+            targets: ``boxes`` and ``labels``.
+
+        Raises:
+            InputError: Either outputs are not those of the task's head, or their levels differ.
+        """
+        hard, weight = self.loss(outputs, targets), self.distillation.weight
+        if weight == 0:
+            return hard
+        student, teacher = self._predictions(outputs), self._predictions(teacher_outputs)
+        if not torch.equal(student.strides, teacher.strides):
+            raise InputError(
+                f"{self.name}: the teacher has cells of strides {_strides(teacher)}, the student of strides "
+                f"{_strides(student)}; a teacher must answer for the same cells"
+            )
+        return (1 - weight) * hard + weight * teacher_loss(self.head, student, teacher, self.distillation)
+
+    def judge(self, split: Split) -> DetectionJudge:
+        """Judges outputs by mean average precision."""
+        self._of(split)
+        return DetectionJudge(self, f"{self.name} {split}")
+
+    def detections(self, outputs: Outputs) -> Detections:
+        """Decode outputs and keep one box per object, best first.
+
+        Raises:
+            InputError: The outputs are not those of the task's head.
+        """
+        predictions = self._predictions(outputs)
+        return suppressed(
+            self.head.boxes(predictions, self._image_size),
+            self.head.scores(predictions),
+            score_threshold=self.score_threshold,
+            nms_iou=self.nms_iou,
+            max_detections=self.max_detections,
+        )
+
+    def images(self, inputs: Tensor) -> Tensor | None:
+        """The images before normalisation."""
+        return pictures(inputs, self.normalization)
+
+    def answers(self, outputs: Outputs) -> tuple[BoxesAnswer, ...]:
+        """The objects found with a confidence of at least 0.3."""
+        boxes, scores, labels = (part.cpu() for part in self.detections(outputs))
+        shown = (labels >= 0) & (scores >= _SHOWN)
+        return tuple(
+            BoxesAnswer(box[keep], label[keep], self.classes, score[keep])
+            for box, score, label, keep in zip(boxes, scores, labels, shown, strict=True)
+        )
+
+    def truths(self, targets: Mapping[str, Tensor]) -> tuple[BoxesAnswer, ...]:
+        """The objects of each image."""
+        return tuple(
+            BoxesAnswer(boxes[labels >= 0], labels[labels >= 0], self.classes)
+            for boxes, labels in zip(targets["boxes"].cpu(), targets["labels"].cpu(), strict=True)
+        )
+
+    @property
+    def postprocessing(self) -> dict[str, Any]:
+        """How :func:`edgesynth.agent.detections.detections` makes boxes of the outputs; sizes in pixels."""
+        height, width = self._image_size
+        return {
+            "kind": "detection",
+            "head": self.head.name,
+            "input_size": [height, width],
+            "score_threshold": self.score_threshold,
+            "nms_iou": self.nms_iou,
+            "max_detections": self.max_detections,
+            "classes": list(self.classes),
+        }
+
+    @property
+    def _image_size(self) -> tuple[int, int]:
+        return self.input_shape[1], self.input_shape[2]
+
+    def _predictions(self, outputs: Outputs) -> Predictions:
+        return self.head.predictions(outputs, len(self.classes), self._image_size)
+
+
+def _strides(predictions: Predictions) -> list[int]:
+    return [round(stride) for stride in torch.unique(predictions.strides).tolist()]
+
+
+def _rarest(labels: Sequence[Tensor], classes: int) -> Tensor:
+    """Per image, the rarest class it shows; ``classes`` where it shows none."""
+    counts = torch.bincount(torch.cat(list(labels)), minlength=classes)
+    kinds = [int(part[counts[part].argmin()]) if len(part) else classes for part in labels]
+    return torch.tensor(kinds, dtype=torch.int64)
+
+
+def _check(name: str, samples: Mapping[Split, BoxedSamples], classes: int) -> None:
+    if classes < 1:
+        raise DataError(f"{name}: there is no class to find; name at least one")
+    shape = samples["train"].shape
+    if len(shape) != 3:
+        raise DataError(f"{name}: images are [channels, height, width], samples have shape {shape}")
+    for split, part in samples.items():
+        if len(part.boxes) == 0:
+            raise DataError(f"{name}: the {split} split is empty; give it at least one image")
+        if part.shape != shape:
+            raise DataError(
+                f"{name}: {split} samples have shape {part.shape}, train samples {shape}; give one shape"
+            )
+        found = pad_sequence(list(part.labels), batch_first=True, padding_value=0)
+        low, high = (int(found.min()), int(found.max())) if found.numel() else (0, 0)
+        if low < 0 or high >= classes:
+            raise DataError(
+                f"{name}: {split} labels run from {low} to {high}, but there are {classes} classes "
+                f"(0 to {classes - 1})"
+            )
+    if not any(len(part) for part in samples["train"].boxes):
+        raise DataError(f"{name}: the training images show no object; give some with boxes")

@@ -1,0 +1,178 @@
+"""Picture files as tensors of one size."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image, ImageOps
+from torch import Tensor
+
+from edgesynth.errors import DataError, InputError
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "LETTERBOX",
+    "ImageFormat",
+    "fitted",
+    "in_parallel",
+    "picture_size",
+    "read_image",
+    "read_images",
+    "read_measured",
+    "readable",
+]
+
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+)
+"""Which files of a folder are taken for pictures, in lower case."""
+
+LETTERBOX = 114
+"""The grey around a letterboxed picture."""
+
+_MOST_THREADS: Final = 8
+"""Decoding is what takes the time, and threads share it."""
+
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """What every picture is brought to.
+
+    Attributes:
+        height: In pixels.
+        width: In pixels.
+        colour: ``rgb`` for three channels, ``grey`` for one.
+        fit: ``crop`` scales until the picture covers the size and cuts the overhang evenly; ``stretch``
+            changes its proportions instead; ``letterbox`` scales until it fits in, and fills the rest evenly
+            with grey.
+    """
+
+    height: int
+    width: int
+    colour: Literal["rgb", "grey"] = "rgb"
+    fit: Literal["crop", "stretch", "letterbox"] = "crop"
+
+    def __post_init__(self) -> None:
+        """Refuse sizes no picture can have."""
+        if self.height < 1 or self.width < 1:
+            raise InputError(f"image size must be at least 1x1, got {self.height}x{self.width}")
+
+    @property
+    def channels(self) -> int:
+        """1 or 3."""
+        return 1 if self.colour == "grey" else 3
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        return self.channels, self.height, self.width
+
+    def placed(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Where a picture of another size comes to lie, unless it is cropped: left, top, width, height."""
+        if self.fit != "letterbox":
+            return 0, 0, self.width, self.height
+        factor = min(self.width / width, self.height / height)
+        across = min(self.width, max(1, round(width * factor)))
+        down = min(self.height, max(1, round(height * factor)))
+        return (self.width - across) // 2, (self.height - down) // 2, across, down
+
+
+def read_image(path: Path, form: ImageFormat) -> Tensor:
+    """Read one picture, turned as its EXIF orientation says; transparent pixels become white.
+
+    Returns:
+        uint8 ``[channels, height, width]``.
+
+    Raises:
+        DataError: The file is damaged, too large to be trusted, or not a picture.
+    """
+    return read_measured(path, form)[0]
+
+
+def read_measured(path: Path, form: ImageFormat) -> tuple[Tensor, tuple[int, int]]:
+    """As :func:`read_image`, with the height and width that the picture has in its file."""
+    with readable(path):
+        with Image.open(path) as opened:
+            picture = _opaque(ImageOps.exif_transpose(opened))
+        width, height = picture.size
+        picture = fitted(picture.convert("L" if form.colour == "grey" else "RGB"), form)
+        pixels = np.array(picture, dtype=np.uint8)
+    shaped = torch.from_numpy(pixels.reshape(form.height, form.width, form.channels))
+    return shaped.permute(2, 0, 1).contiguous(), (height, width)
+
+
+def fitted(picture: Image.Image, form: ImageFormat, *, smooth: bool = True) -> Image.Image:
+    """Bring a picture to its size, between pixels or, for what cannot be mixed, by the nearest pixel."""
+    size = (form.width, form.height)
+    method = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
+    if form.fit == "crop":
+        return ImageOps.fit(picture, size, method)
+    if form.fit == "letterbox":
+        left, top, across, down = form.placed(picture.height, picture.width)
+        whole = Image.new(picture.mode, size, LETTERBOX if form.channels == 1 else (LETTERBOX,) * 3)
+        whole.paste(picture.resize((across, down), method), (left, top))
+        return whole
+    return picture if picture.size == size else picture.resize(size, method)
+
+
+def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """What a function that mostly decodes gives for every item, in their order."""
+    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+        return list(pool.map(function, items))
+
+
+def read_images(paths: Sequence[Path], form: ImageFormat) -> Tensor:
+    """Read pictures, uint8 ``[pictures, channels, height, width]``.
+
+    Raises:
+        DataError: A file cannot be read.
+    """
+    return torch.stack(in_parallel(lambda path: read_image(path, form), paths))
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Tell what a decoder says as a :class:`DataError` that names the file."""
+    try:
+        yield
+    except (*_UNREADABLE, Image.DecompressionBombError) as error:
+        raise DataError(f"cannot read picture {path}: {error}") from error
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Height and width of a picture, turned as its EXIF orientation says; its pixels are not read.
+
+    Raises:
+        DataError: The file is damaged, or not a picture.
+    """
+    with readable(path), Image.open(path) as opened:
+        turned = opened.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return (opened.width, opened.height) if turned else (opened.height, opened.width)
+
+
+def _opaque(picture: Image.Image) -> Image.Image:
+    """Eight bits a channel, without transparency."""
+    if picture.mode.startswith("I;16") or picture.mode == "I":
+        # Sixteen bits of grey: keep the upper byte, where conversion would clip.
+        deep = np.asarray(picture).astype(np.int64)
+        return Image.fromarray((deep.clip(0, 65_535) >> 8).astype(np.uint8))
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, picture)
+    return picture

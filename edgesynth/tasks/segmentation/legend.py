@@ -1,0 +1,188 @@
+"""Which class a stored value, or a colour, means in the masks of a folder."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgesynth.errors import DataError, InputError
+from edgesynth.tasks.segmentation.layouts import Layout
+from edgesynth.tasks.segmentation.samples import VALUES
+
+__all__ = ["IGNORED", "Colour", "Legend", "find_legend", "packed"]
+
+IGNORED: Final = 255
+"""What masks hold, once read, where a pixel does not count."""
+
+Colour = tuple[int, int, int]
+
+_NAMES_FILES = ("classes.txt", "class_names.txt")
+_COLOURS_FILE = "label_colors.txt"
+_VOID = frozenset({"void", "unlabelled", "unlabeled", "ignore", "ignored"})
+
+
+@dataclass(frozen=True)
+class Legend:
+    """What masks mean.
+
+    Attributes:
+        classes: The names of the classes; ``None`` where there is one for every value that occurs.
+        meanings: The class index of each stored value, or :data:`IGNORED`.
+        colours: The stored value that each colour stands for, by :func:`packed` colour.
+        rest_ignored: Whether values without a meaning are ignored instead of refused.
+    """
+
+    classes: tuple[str, ...] | None
+    meanings: Mapping[int, int] = field(default_factory=dict)
+    colours: Mapping[int, int] = field(default_factory=dict)
+    rest_ignored: bool = False
+
+    def completed(self, seen: Sequence[int]) -> Legend:
+        """With a class for every value that was seen, where classes have no names."""
+        if self.classes is not None:
+            return self
+        counted = [value for value in sorted(seen) if value not in self.meanings]
+        meanings = {**self.meanings, **{value: index for index, value in enumerate(counted)}}
+        return Legend(tuple(str(value) for value in counted), meanings)
+
+    def unknown(self, seen: Sequence[int]) -> list[int]:
+        """The stored values that mean nothing."""
+        return [] if self.rest_ignored else [value for value in seen if value not in self.meanings]
+
+    @property
+    def table(self) -> Tensor:
+        """The class index of every value, uint8 ``[256]``."""
+        table = np.full(VALUES, IGNORED, dtype=np.uint8)
+        for value, index in self.meanings.items():
+            table[value] = index
+        return torch.from_numpy(table)
+
+
+def find_legend(
+    folder: Path, layout: Layout, classes: Sequence[str] | Mapping[str, Colour] | None, ignore_label: int
+) -> Legend:
+    """What the masks of a folder mean.
+
+    In this order: colours given; ``label_colors.txt`` in the folder (lines of red, green, blue and a name;
+    void and unlabelled are ignored), from which names given pick; values of the layout, from which names
+    given pick; names given; ``classes.txt`` or ``class_names.txt``, one name a line; the names of the layout;
+    one class for every value.
+
+    Args:
+        folder: Where the files are.
+        layout: What was found there.
+        classes: Names, or names with colours.
+        ignore_label: The value of pixels that do not count, where masks hold values.
+
+    Raises:
+        DataError: A file cannot be read as such, or a name that is to be picked is not there.
+        InputError: The ignore label is no value that a mask can hold.
+    """
+    if not 0 <= ignore_label < VALUES:
+        raise InputError(f"ignore_label is a value of 8 bits, 0 to {VALUES - 1}, got {ignore_label}")
+    if isinstance(classes, Mapping):
+        return _coloured(tuple(classes), tuple(classes.values()), None, ignore_label, folder)
+    path = folder / _COLOURS_FILE
+    if path.is_file():
+        names, colours = _colours(path)
+        return _coloured(names, colours, classes, ignore_label, path)
+    if layout.values is not None and layout.classes is not None:
+        picked = _picked(classes or layout.classes, layout.classes, folder)
+        values = dict(zip(layout.classes, layout.values, strict=True))
+        meanings = {values[name]: index for name, index in picked.items()}
+        return Legend(tuple(picked), meanings, rest_ignored=True)
+    return _numbered(classes or _names(folder) or layout.classes, ignore_label)
+
+
+def packed(colours: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """One number for each colour: int64 ``[...]`` of ``[..., 3]``."""
+    parts = colours.astype(np.int64)
+    return np.asarray(parts[..., 0] << 16 | parts[..., 1] << 8 | parts[..., 2])
+
+
+def _coloured(
+    names: Sequence[str],
+    colours: Sequence[Colour],
+    wanted: Sequence[str] | None,
+    ignore_label: int,
+    source: Path,
+) -> Legend:
+    """Colours, and where a mask holds values instead, values in the same order."""
+    if wanted is None:
+        ignored = names[ignore_label : ignore_label + 1]
+        wanted = [name for name in names if name.lower() not in _VOID and name not in ignored]
+    picked = _picked(wanted, names, source)
+    meanings = {index: picked.get(name, IGNORED) for index, name in enumerate(names)}
+    meanings.setdefault(ignore_label, IGNORED)
+    return Legend(tuple(picked), meanings, _by_colour(source, names, colours))
+
+
+def _numbered(names: Sequence[str] | None, ignore_label: int) -> Legend:
+    """Values in the order of the names; the ignored value is none of them."""
+    if names is None:
+        return Legend(None, {ignore_label: IGNORED})
+    counted = [value for value in range(len(names) + 1) if value != ignore_label][: len(names)]
+    meanings = {value: index for index, value in enumerate(counted)}
+    return Legend(tuple(names), meanings | {ignore_label: IGNORED})
+
+
+def _picked(wanted: Sequence[str], known: Sequence[str], source: Path) -> dict[str, int]:
+    """The index that each wanted name gets."""
+    for name in wanted:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]!r}?" if near else f"known classes: {', '.join(known)}"
+            raise DataError(f"{source} knows no class {name!r}; {hint}")
+    return {name: index for index, name in enumerate(dict.fromkeys(wanted))}
+
+
+def _by_colour(source: Path, names: Sequence[str], colours: Sequence[Colour]) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for value, (name, colour) in enumerate(zip(names, colours, strict=True)):
+        if len(colour) != 3 or not all(0 <= part <= 255 for part in colour):
+            raise DataError(
+                f"class {name!r} has the colour {tuple(colour)}; give red, green, blue of 0 to 255"
+            )
+        key = int(packed(np.array(colour, dtype=np.uint8)))
+        if key in found:
+            raise DataError(f"{source}: classes {names[found[key]]!r} and {name!r} have one colour, {colour}")
+        found[key] = value
+    return found
+
+
+def _colours(path: Path) -> tuple[tuple[str, ...], tuple[Colour, ...]]:
+    """Names and colours of a file of lines such as ``64 128 64<tab>Animal``."""
+    names: list[str] = []
+    colours: list[Colour] = []
+    for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), start=1):
+        words = line.split(None, 3)
+        if not words or words[0].startswith("#"):
+            continue
+        if len(words) < 4 or not all(word.isdigit() for word in words[:3]):
+            raise DataError(
+                f"{path} line {number}: expected red, green, blue and a name, got {line.strip()!r}"
+            )
+        names.append(words[3].strip())
+        colours.append((int(words[0]), int(words[1]), int(words[2])))
+    if len(set(names)) < len(names) or not 2 <= len(names) < VALUES:
+        raise DataError(
+            f"{path} names {len(names)} classes, {len(set(names))} of them distinct; give 2 to 255"
+        )
+    return tuple(names), tuple(colours)
+
+
+def _names(folder: Path) -> tuple[str, ...] | None:
+    for name in _NAMES_FILES:
+        path = folder / name
+        if path.is_file():
+            lines = [line.strip() for line in path.read_text("utf-8", "replace").splitlines()]
+            return tuple(line for line in lines if line)
+    return None
