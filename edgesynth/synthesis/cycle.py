@@ -129,6 +129,7 @@ class Synthesizer:
             computed=ComputedCosts(prototype),
             diversity=settings.diversity,
             span=math.log(settings.budget_range),
+            autonomous=False,
         )
         self.outlook = Outlook(task.metric, settings.epochs + settings.polish_epochs, task.size("validation"))
         self.next_cycle = 0

@@ -8,14 +8,13 @@
 
 The generator proposes what to observe next (candidates, acquisition). The inquisitor hears of every
 observation; once there are a quarter more of them it is fitted anew, and once there are twice as many its
-update is added to the generator. An explicit update is more thorough: call it before generating. The pair
-knows nothing of training loops or devices::
+update is added to the generator, which learns the rest before it generates. The pair knows nothing of training
+loops or devices::
 
     pair = GeneratorInquisitor(space, requirements, NetScore(), seed=0)
     for _ in range(100):
         for architecture in pair.ask(1):
             pair.tell(architecture, evaluate(architecture))
-    pair.update()
     pair.generate(seed=7)
 """
 
@@ -84,6 +83,8 @@ class GeneratorInquisitor:
         span: Budgets up to ``exp(span)`` times looser or tighter are learned along, so that one generator
             serves a range of them (:mod:`~edgesynth.synthesis.budgets`); 0 learns the given
             requirements only.
+        autonomous: Whether the generator learns while architectures are asked for, and what is left before it
+            generates. A client that decides itself when it learns passes false, and calls :meth:`update`.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class GeneratorInquisitor:
         *,
         diversity: float = 0.1,
         span: float = 0.0,
+        autonomous: bool = True,
     ) -> None:
         self.space = space
         self.requirements = (
@@ -104,6 +106,7 @@ class GeneratorInquisitor:
         self.performance = as_performance(performance)
         self.seed = seed
         self.diversity = diversity
+        self.autonomous = autonomous
         self.budgets = Budgets(self.requirements, span)
         self.cycles = 0
         self._lock = threading.RLock()
@@ -210,6 +213,8 @@ class GeneratorInquisitor:
     ) -> Architecture:
         """The architecture that one seed stands for: ``G_k(s)``. No search, no evaluation.
 
+        An autonomous pair first learns what was told since its last lesson.
+
         Args:
             seed: Any integer in 0 .. 2**64 - 1.
             requirements: Other bounds on the same metrics, on the same sides.
@@ -218,6 +223,8 @@ class GeneratorInquisitor:
                 function nor another requirement sees anything in a smaller network.
         """
         with self._lock:
+            if self.autonomous and self._memory.evaluations > self._taught:
+                self.update()
             wanted = requirements or self.requirements
             bounds = wanted.vector(self.requirements)
             chosen, preferences = self.policy.choose([seed], bounds)
@@ -357,7 +364,7 @@ class GeneratorInquisitor:
             self.inquisitor.learn(self._memory.observations(), steps)
             self._fitted = count if due else self._fitted
             self._stale = False
-        if teach and count >= _TEACH_AGAIN * self._taught + 1:
+        if teach and self.autonomous and count >= _TEACH_AGAIN * self._taught + 1:
             self._taught = count
             self._teach(_LESSON)
 

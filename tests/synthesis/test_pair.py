@@ -217,11 +217,23 @@ def test_the_generator_learns_to_avoid_what_fails():
         for a in pair.ask(4):
             good = sum("abcd".index(v) for v in a.values()) / 12
             pair.tell(a, "out of memory" if a["c0"] == "d" else {"accuracy": good})
-    for _ in range(2):
-        pair.update()
     assert pair.best is not None
     assert pair.best["c0"] == "c"
     assert sum(pair.generate(seed)["c0"] == "d" for seed in range(100)) <= 5
+
+
+@pytest.mark.parametrize("autonomous", [True, False])
+def test_an_autonomous_generator_has_learned_all_that_was_told(autonomous):
+    pair = make(autonomous=autonomous)
+    for a in pair.ask(10):
+        pair.tell(a, paid(a))
+    before = pair.policy.theta.clone()
+    pair.generate(0)
+    learned = pair.policy.theta.clone()
+    pair.generate(1)
+
+    assert torch.equal(before, learned) is not autonomous
+    assert torch.equal(learned, pair.policy.theta)
 
 
 def test_a_small_space_is_exhausted_and_then_nothing_is_asked():
@@ -361,7 +373,7 @@ def test_a_pair_that_was_told_nothing_can_be_updated():
 
 
 def test_a_pair_comes_back_to_the_generator_it_kept_and_knows_what_it_learned():
-    pair = make()
+    pair = make(autonomous=False)
     told = run(pair, 20)
     pair.keep()
     before = [pair.generate(seed) for seed in range(20)]
