@@ -55,6 +55,9 @@ _TEACH_AGAIN: Final = 2.0
 _LESSON: Final = 20
 """Steps of a lesson given while asking."""
 
+_CATCH_UP: Final = 160
+"""Steps of the lesson before generating, after so few while asking."""
+
 
 @dataclass(frozen=True)
 class PairState:
@@ -224,7 +227,7 @@ class GeneratorInquisitor:
         """
         with self._lock:
             if self.autonomous and self._memory.evaluations > self._taught:
-                self.update()
+                self.update(_CATCH_UP)
             wanted = requirements or self.requirements
             bounds = wanted.vector(self.requirements)
             chosen, preferences = self.policy.choose([seed], bounds)
