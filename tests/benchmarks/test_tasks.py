@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-MODULES = ("_budget", "_peers", "_ours", "tasks")
+MODULES = ("_budget", "_peers", "_ours", "_rows", "tasks")
 
 
 @pytest.fixture(scope="module")
