@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-MODULES = ("_budget", "_peers", "_ours", "tasks")
+MODULES = ("_budget", "_peers", "_ours", "_rows", "tasks")
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,9 @@ def test_it_runs_from_end_to_end_and_goes_on_from_what_is_kept(
 ):
     # As small as a synthesis may be; the figures mean nothing.
     monkeypatch.setattr(
-        benchmark, "quickened", lambda setting: replace(setting, epochs=epochs, train_size=128, side=32)
+        benchmark,
+        "quickened",
+        lambda setting: replace(setting, epochs=epochs, budget=epochs, train_size=128, side=32),
     )
     arguments = ["--quick", "--data", data, "--seeds", "1", "--keep", str(tmp_path)]
     assert benchmark.main(arguments) == 0
