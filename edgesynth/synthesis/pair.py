@@ -7,7 +7,7 @@
     theta_G,k+1     = theta_G,k + delta theta_G,k                    policy
 
 The generator proposes what to observe next (candidates, acquisition). The inquisitor hears of every
-observation; once there are a quarter more of them it is fitted anew, and once there are twice as many its
+observation; once there are a seventh more of them it is fitted anew, and once there are twice as many its
 update is added to the generator, which learns the rest before it generates. The pair knows nothing of training
 loops or devices::
 
@@ -46,7 +46,7 @@ from edgesynth.synthesis.teaching import Lesson
 
 __all__ = ["GeneratorInquisitor", "PairState"]
 
-_FIT_AGAIN: Final = 1.25
+_FIT_AGAIN: Final = 1.15
 """By what factor evaluations grow until the inquisitor's hyperparameters are fitted anew."""
 
 _TEACH_AGAIN: Final = 2.0
