@@ -7,6 +7,7 @@ for: a step of training, a teacher's answer, a score on validation data, a probe
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,16 @@ SETTLING = 1024
 
 
 _aten = torch.ops.aten
+
+
+def _convolution_backward(gradient: Tensor, image: Tensor, weight: Tensor, *rest: Any, **_: object) -> int:  # noqa: ANN401
+    """Each of the two gradients costs what the forward pass does; torch forgets the weight's groups."""
+    *_, transposed, _, _, wanted = rest
+    positions = image if transposed else gradient
+    return 2 * positions.numel() * math.prod(weight.shape[1:]) * sum(wanted[:2])
+
+
+_COUNTS: dict[Any, Any] = {**flop_registry, _aten.convolution_backward: _convolution_backward}
 _COMPOSITE = frozenset(
     {_aten.conv1d, _aten.conv2d, _aten.conv3d, _aten.linear, _aten.matmul, _aten.einsum}
     | {_aten.conv_transpose1d, _aten.conv_transpose2d, _aten.conv_transpose3d}
@@ -36,7 +47,8 @@ class Meter(TorchDispatchMode):
     """Counts multiply-accumulates of everything torch executes inside its ``with`` block.
 
     Attributes:
-        macs: The count so far; half of what ``torch.utils.flop_counter`` would say.
+        macs: The count so far; half of what ``torch.utils.flop_counter`` would say, except that the
+            gradient of a grouped convolution's weight costs no more than its forward pass.
     """
 
     def __init__(self) -> None:
@@ -51,7 +63,7 @@ class Meter(TorchDispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
-        count = flop_registry.get(func._overloadpacket)
+        count = _COUNTS.get(func._overloadpacket)
         if func._overloadpacket in _COMPOSITE and torch.is_inference_mode_enabled():
             # Outside of it, they have been taken apart before they come here.
             with self:

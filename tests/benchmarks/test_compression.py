@@ -47,6 +47,25 @@ def test_a_step_is_counted_as_torch_counts_it(benchmark, network):
     assert meter.macs == counter.get_total_flops() // 2 > 0
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(6, 12, 3, padding=1, groups=3),
+        nn.Conv2d(6, 6, 5, stride=2, padding=2, groups=6),
+        nn.ConvTranspose2d(6, 12, 4, stride=2, padding=1, groups=3),
+    ],
+)
+def test_each_gradient_of_a_grouped_convolution_costs_as_much_as_its_output(benchmark, layer):
+    images = torch.zeros(5, 6, 8, 8, requires_grad=True)
+    with benchmark["_budget"].Meter() as forward:
+        outputs = layer(images)
+
+    with benchmark["_budget"].Meter() as backward:
+        outputs.sum().backward()
+
+    assert backward.macs == 2 * forward.macs > 0
+
+
 def test_inference_is_counted_like_everything_else(benchmark, network):
     with benchmark["_budget"].Meter() as meter, torch.inference_mode():
         network(torch.zeros(1, 3, 6, 6))
