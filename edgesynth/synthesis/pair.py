@@ -8,8 +8,8 @@
 
 The generator proposes what to observe next (candidates, acquisition). The inquisitor hears of every
 observation; once there are a seventh more of them it is fitted anew, and once there are twice as many its
-update is added to the generator, which learns the rest before it generates. The pair knows nothing of training
-loops or devices::
+update is added to the generator, which learns the rest before it generates. The pair knows nothing of
+training loops or devices::
 
     pair = GeneratorInquisitor(space, requirements, NetScore(), seed=0)
     for _ in range(100):
