@@ -40,6 +40,11 @@ _GLOBAL: Final = 3
 _FRESH: Final = 128
 _CAUTION: Final = 1.5
 _LEAST_CAUTION: Final = 0.75
+_MOST_CAUTION: Final = 2.5
+_INSIDE: Final = 0.985
+_CARE: Final = 3.0
+_ROOM: Final = 0.75
+_REVIEW: Final = 3
 _DOUBT: Final = 1.0
 _OUTSIDE: Final = 0.015
 _GAIN: Final = 0.1
@@ -98,9 +103,10 @@ class Teaching:
 
     A requirement is a wall, not a price: a member of the population inside never leaves, and one
     outside only moves closer. ``T`` falls to its least value and rises only as far as members repeat.
-    Margins are held with up to 1.5 standard deviations in hand, fewer where that leaves no room for a
-    varied family. Performance counts as one standard deviation less than believed: what is merely hoped
-    for is explored by what the pair asks, and a generator that runs after it leaves trained networks behind.
+    Margins are held with 1.5 standard deviations in hand: more while draws are believed to be inside too
+    seldom, fewer where that leaves the population no room. Over a range of budgets the members' reserves
+    see to that. Performance counts as one standard deviation less than believed: what is merely hoped for
+    is explored by what the pair asks, and a generator that runs after it leaves trained networks behind.
 
     Attributes:
         lesson: Where the last one ended.
@@ -160,7 +166,7 @@ class Teaching:
         bounds = torch.zeros(_POPULATION, policy.bounds, dtype=torch.float64)
         strict = bounds
         if budgets:
-            bounds = budgets.rows(_POPULATION)
+            bounds, caution = budgets.rows(_POPULATION), _LEAST_CAUTION
             strict = budgets.tightened(bounds, reserve)
         if not len(members):
             members, _ = policy.draw(policy.imagine(_POPULATION, rng), bounds)
@@ -172,7 +178,7 @@ class Teaching:
 
         walk = Population(self._encoding, members, weigh, self.lesson.temperature, diversity)
         ascent = Ascent(policy.theta, _RATE)
-        loss = None
+        loss, chances = None, list[float]()
         even = torch.full((_POPULATION,), -1.0 / _POPULATION, dtype=torch.float64)
         for step in range(steps):
             slope, loss = torch.zeros_like(ascent.theta), 0.0
@@ -186,6 +192,8 @@ class Teaching:
                     reserve = np.clip(reserve + move, 0.0, _MOST_RESERVE * budgets.span)
                     strict = budgets.tightened(bounds, reserve)
                     walk.weighed()
+                else:
+                    chances.append(self._chance(drawn, bounds))
                 warning = _GLOBAL * (outside - outside.mean()) / _POPULATION
                 slope += policy.gradient(shown, warning, ascent.theta)
                 loss += float(warning @ shown.log_p)
@@ -194,10 +202,11 @@ class Teaching:
             shown = policy.likelihood(walk.lesson(rng), bounds, ascent.theta)
             ascent.step(slope + policy.gradient(shown, even, ascent.theta))
             loss += float(even @ shown.log_p)
-        # A region too small for a varied family is one that caution has cut too close.
-        cramped = walk.temperature >= 0.9 * Population.HOTTEST
-        next_caution = max(_LEAST_CAUTION, 0.8 * caution) if cramped else min(_CAUTION, 1.1 * caution)
-        self.lesson = Lesson(walk.members, walk.temperature, next_caution, reserve)
+            if len(chances) == _REVIEW:
+                caution = _reviewed(caution, walk, _INSIDE - float(np.mean(chances)))
+                chances.clear()
+                walk.weighed()
+        self.lesson = Lesson(walk.members, walk.temperature, caution, reserve)
         record = {
             "loss": loss,
             "population_feasible": float((walk.short <= 0).mean()),
@@ -223,8 +232,14 @@ class Teaching:
         short, _ = _weights(self._believe(drawn, bounds), _LEAST_CAUTION)
         outside = (short > 0).astype(np.float64)
         share, room = (part.reshape(-1, _NEIGHBOURS).mean(1) for part in (outside, settled))
-        move = np.where(room > 0.75, share - _OUTSIDE, -2 * _OUTSIDE).repeat(_NEIGHBOURS)
+        move = np.where(room > _ROOM, share - _OUTSIDE, -2 * _OUTSIDE).repeat(_NEIGHBOURS)
         return torch.from_numpy(outside), _GAIN * move
+
+    def _chance(self, drawn: Indices, bounds: Tensor) -> float:
+        """Mean believed chance that draws ``[n, D]`` hold the bounds on what is paid for."""
+        belief = self._believe(drawn, bounds)
+        sure = torch.special.ndtr(belief.margin / belief.margin_std.clamp_min(1e-9))
+        return float(sure.where(belief.margin_std > 0, 1.0).prod(0).mean())
 
     def _examine(self, policy: Policy, theta: Tensor, rng: np.random.Generator) -> dict[str, float | None]:
         """What is believed of fresh draws of a taught generator."""
@@ -246,3 +261,10 @@ def _weights(belief: Belief, caution: float) -> Weights:
     sure = belief.utility - _DOUBT * belief.utility_std
     utility = sure / belief.unit + belief.success.clamp_min(1e-3).log()
     return short.numpy(), utility.numpy()
+
+
+def _reviewed(caution: float, walk: Population, short: float) -> float:
+    """More caution while draws are too seldom inside, by ``short``; less where it leaves no room."""
+    if (walk.short <= 0).mean() <= _ROOM:
+        return max(_LEAST_CAUTION, 0.9 * caution)
+    return min(_MOST_CAUTION, max(min(_CAUTION, 1.1 * caution), caution + _CARE * short))

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+import torch
+
+from edgesynth.space import Choice, Space
+from edgesynth.synthesis.belief import Belief
+from edgesynth.synthesis.encoding import Encoding
+from edgesynth.synthesis.policy import Policy
+from edgesynth.synthesis.teaching import Teaching
+
+SPACE = Space([Choice(f"op{i}", ["a", "b", "c", "d"]) for i in range(6)])
+
+
+def lesson(margin, std=1.0, steps=40):
+    encoding = Encoding(SPACE)
+
+    def believe(indices, bounds):
+        del bounds
+        even = torch.zeros(len(indices), dtype=torch.float64)
+        wide = torch.full((1, len(indices)), 1.0, dtype=torch.float64)
+        return Belief(even, even, margin * wide, std * wide, even + 1.0)
+
+    teaching = Teaching(encoding, believe)
+    teaching.delta(Policy(encoding, 1), np.random.default_rng(0), steps=steps)
+    return teaching.lesson
+
+
+@pytest.mark.parametrize(
+    ("margin", "std", "caution"),
+    [
+        pytest.param(8.0, 1.0, (1.5, 1.5), id="surely inside"),
+        pytest.param(1.9, 1.0, (1.51, 1.9), id="inside too seldom"),
+        pytest.param(1.0, 1.0, (0.9, 1.0), id="no room for more than there is"),
+        pytest.param(-2.0, 1.0, (0.75, 1.0), id="nothing inside"),
+        pytest.param(0.5, 0.0, (1.5, 1.5), id="exact"),
+    ],
+)
+def test_as_many_deviations_are_kept_in_hand_as_the_draws_need_and_the_population_has_room_for(
+    margin, std, caution
+):
+    least, most = caution
+    assert least - 0.15 * (least < 1.5) <= lesson(margin, std).caution <= most
+
+
+def test_caution_does_not_grow_for_ever():
+    assert lesson(1e-3, 1e-9, steps=400).caution == pytest.approx(1.5)
+    assert lesson(2.2, steps=400).caution <= 2.5
