@@ -138,10 +138,11 @@ def test_what_the_help_of_trtexec_mentions_is_no_option(bare_board):
     assert bare_board.recording(load_s=0.0).failure == ""
 
 
-def test_a_trtexec_that_refuses_what_it_lists_says_nothing_of_the_network(bare_board):
-    bare_board.set("trtexec", promises=["memPoolSize"], prose="for unsupported layers, out of memory")
+@pytest.mark.parametrize("option", ["memPoolSize", "noCudaGraph"], ids=["to build", "to run"])
+def test_a_trtexec_that_refuses_what_it_lists_says_nothing_of_the_network(bare_board, option):
+    bare_board.set("trtexec", promises=[option], prose="for unsupported layers, out of memory")
 
-    with pytest.raises(DeviceError, match="does not take --memPoolSize, which its help lists"):
+    with pytest.raises(DeviceError, match=f"does not take --{option}, which its help lists"):
         bare_board.recording(load_s=0.0)
 
 
