@@ -5,7 +5,7 @@ It goes there as one file (``edgesynth/devices/agent_package.py``) and imports n
     program    the verbs: info, bench, build, run, install, ...   (start reading here)
     bench      one benchmark: what is done in which order
     build      from ONNX to an engine: cache, builder, failures
-    engine     TensorRT from 7.1 on, over cuda; trtexec and trtexec_engine where Python has none
+    engine     TensorRT from 7.1 on, over cuda; trtexec (and its _trace, _engine) where Python has none
     power      the sensor: tegrastats, or the INA chips' files (ina)
     modes      power mode and clocks; guard puts them back, however the agent ends
     run        an engine on arrays of files (npy), by way of inference

@@ -15,9 +15,9 @@ from edgesynth.agent import board, trtexec
 from edgesynth.agent.asks import BuildAsk, read_build
 from edgesynth.agent.cache import EngineCache, engine_key
 from edgesynth.agent.children import LineProcess, wait
-from edgesynth.agent.errors import FULL_DISK, NetworkFailure, Refusal
+from edgesynth.agent.errors import FULL_DISK, UNSAVED, NetworkFailure, Refusal
 from edgesynth.agent.events import Outbox
-from edgesynth.agent.failures import classify, tells_full_disk
+from edgesynth.agent.failures import classify, tells_full_disk, tells_unsaved
 from edgesynth.agent.guard import Guard
 from edgesynth.agent.info import tensorrt_version
 
@@ -133,5 +133,11 @@ def _build(ask: BuildAsk, plan: str, timings: str, runner: str, guard: Guard, ou
         told = "\n".join(said) + "\n" + process.errors()
         if tells_full_disk(told):
             raise Refusal("disk", FULL_DISK)
+        if tells_unsaved(told):
+            raise Refusal("disk", UNSAVED)
+        if trtexec.tells_bad_timings(told) and os.path.exists(timings):
+            os.remove(timings)  # what is damaged is measured anew
+            return _build(ask, plan, timings, runner, guard, outbox)
+        trtexec.refuse_misuse(told)
         raise classify("build", told, status, available_mb)
     return workspace_mb

@@ -5,9 +5,13 @@ Refusal              the board cannot do what was asked: nothing is said about t
 └── Interrupted      a signal or the end of the link stopped the work                        (event error)
 """
 
-__all__ = ["FULL_DISK", "STALE", "Interrupted", "LinkGone", "NetworkFailure", "Refusal"]
+__all__ = ["FULL_DISK", "STALE", "UNSAVED", "Interrupted", "LinkGone", "NetworkFailure", "Refusal"]
 
 FULL_DISK = "no space left on the board; free some (the agent's verb clean removes kept engines) and repeat"
+UNSAVED = (
+    "the engine was built and could not be saved; see whether the board has space left, and whether the "
+    "agent's folder can be written"
+)
 STALE = "the kept engine could not be loaded and was removed; repeat, and it is built anew"
 
 

@@ -1,33 +1,66 @@
 """TensorRT's own program, for boards whose Python has no TensorRT.
 
 Its options came and went with the versions, so those it has are read from its own help; only what it lists is
-used. Times come from its ``--exportTimes`` file, which kept its keys where the printed summary did not.
+used. Times come from its ``--exportTimes`` file, which kept its keys where the printed summary did not; what
+changed of it nevertheless is in ``trtexec_trace``.
 """
 
 import functools
-import json
 import math
 import os
 import re
 import subprocess
 import tempfile
-import time
-from collections import deque
-from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 from edgesynth.agent.board import find_program, run
 from edgesynth.agent.errors import NetworkFailure, Refusal
-from edgesynth.agent.failures import classify
+from edgesynth.agent.failures import classify, tells_no_memory
+from edgesynth.agent.trtexec_trace import (
+    Followed,
+    Trace,
+    exported_trace,
+    follow,
+    printed_trace,
+    read_layers,
+)
 
-__all__ = ["Trtexec", "build_command", "options", "version"]
+__all__ = [
+    "Trtexec",
+    "build_command",
+    "options",
+    "read_options",
+    "read_version",
+    "refuse_misuse",
+    "tells_bad_timings",
+    "version",
+]
 
-_INPUT = re.compile(r"[Ii]nput binding for \S+ with dimensions (\d+(?:x\d+)*)")
+_OPTION = re.compile(r"^ {0,4}(--\w+)", re.MULTILINE)  # further right its prose begins, which names others
 _BANNER = re.compile(r"\[TensorRT v(\d+)\]")
-_UNREADABLE = re.compile(r"serializ|version tag|plan file is not compatible", re.IGNORECASE)
-_KINDS = {"<i4": "INT32", "<i8": "INT32", "|b1": "BOOL"}  # before 10 there are no integers of 64 bits
+_UNKNOWN = re.compile(r"Unknown option: (--\w+)")
+_UNREADABLE = re.compile(
+    r"serializ|(?:version|magic) tag|incompatible device|plan file is not compatible|Got invalid engine"
+    r"|Error (?:opening|loading) engine file",
+    re.IGNORECASE,
+)
+_KINDS = {  # before 10 there are no integers of 64 bits; inputs of INT8 become FLOAT unless asked for
+    "<i4": "INT32",
+    "<i8": "INT32",
+    "|b1": "BOOL",
+    "<f2": "HALF",
+    "|u1": "UINT8",
+}
 _PROBE_CALLS = 10
 _SETTLE_S = 1.0
-_STARTED = "Starting inference"
+_STEADY = (
+    "--explicitBatch",  # before 8.4 a loaded engine is else called as if its batch were implicit
+    "--exposeDMA",  # else two calls are in flight, and each hides how long the other takes to launch
+    "--noDataTransfers",
+    "--useSpinWait",
+    "--noCudaGraph",  # 11 calls by way of a graph unless told not to
+)
+_WHOLE = ("--explicitBatch", "--includeDataTransfers", "--noCudaGraph")
 
 
 @functools.lru_cache(maxsize=None)
@@ -48,15 +81,25 @@ def options() -> List[str]:
     Raises:
         Refusal: There is no trtexec.
     """
-    return re.findall(r"--\w+", _help())
+    return read_options(_help())
+
+
+def read_options(said: str) -> List[str]:
+    """The options in its help, and not those that the prose names."""
+    return _OPTION.findall(said)
 
 
 def version() -> str:
     """Its version, e.g. ``8.2.1``; empty if it does not say (7.x does not) or there is none."""
     try:
-        match = _BANNER.search(_help())
+        return read_version(_help())
     except Refusal:
         return ""
+
+
+def read_version(said: str) -> str:
+    """The version in what it printed: digits of two from 10 on, of one for major and minor before."""
+    match = _BANNER.search(said)
     if match is None:
         return ""
     number = int(match.group(1))
@@ -67,8 +110,20 @@ def version() -> str:
 def build_command(
     model: str, plan: str, precision: str, workspace_mb: int, typed: bool, timings: str
 ) -> List[str]:
-    """The command that builds an engine without running it."""
+    """The command that builds an engine without running it.
+
+    Raises:
+        NetworkFailure: Precision is to come from the graph, and this trtexec takes it from its options only.
+        Refusal: There is no trtexec.
+    """
     known = options()
+    if typed and "--stronglyTyped" not in known:
+        raise NetworkFailure(
+            "unsupported",
+            "trtexec of TensorRT {} does not support precision in the graph; export for it".format(
+                version() or "before 8"
+            ),
+        )
     command = [find_program("trtexec") or "trtexec", "--onnx=" + model, "--saveEngine=" + plan]
     wanted = {
         "fp16": ["--fp16"],
@@ -86,24 +141,29 @@ def build_command(
     return command + [option for option in wanted if option in known]
 
 
-class Trace(NamedTuple):
-    """What one run of trtexec told.
+def tells_bad_timings(said: str) -> bool:
+    """Whether a build failed for what an earlier one measured: a file that was cut off when it was killed."""
+    return "TimingCache creation failed" in said or "setTimingCache failed" in said
 
-    Attributes:
-        start_s: Monotonic time at which it started to call.
-        compute_ms: GPU time per call.
-        latency_ms: Time per call as trtexec counts it; transfers are left out.
-        end_ms: When each call ended, from the start.
+
+def refuse_misuse(said: str) -> None:
+    """Nothing, unless it was called with what it does not take: that says nothing about the network.
+
+    Raises:
+        Refusal: It was; kind ``tensorrt``.
     """
-
-    start_s: float
-    compute_ms: List[float]
-    latency_ms: List[float]
-    end_ms: List[float]
+    unknown = _UNKNOWN.findall(said)
+    if unknown:
+        raise Refusal(
+            "tensorrt",
+            "trtexec does not take {}, which its help lists; is it a script around another one?".format(
+                " ".join(unknown)
+            ),
+        )
 
 
 class Trtexec:
-    """An engine that trtexec runs.
+    """An engine that trtexec runs, one call at a time and every call waited for.
 
     Args:
         path: The plan.
@@ -120,19 +180,23 @@ class Trtexec:
         self._batch = batch
         self._program = find_program("trtexec") or "trtexec"
         known = options()
-        self._steady: List[str] = [
-            option for option in ("--noDataTransfers", "--useSpinWait") if option in known
-        ]
+        self._steady = [option for option in _STEADY if option in known]
+        self._whole = [option for option in _WHOLE if option in known]
+        self._prints_calls = "--separateProfileRun" not in known  # 7.1: its file of times costs a profiler
         self.memory_bytes = None
         self.digits = 0
 
     def latencies(self, warm_up_s: float, runs: int, limit_s: float) -> Tuple[List[float], List[float]]:
-        """Single calls after a warm-up: GPU times and latencies in ms."""
+        """Single calls after a warm-up: GPU times and latencies in ms.
+
+        The warm-up is repeated: the run that is measured is a process of its own, whose first calls load
+        kernels.
+        """
         probe = self._trace(warm_up_s, _PROBE_CALLS, 0)
         typical_s = max(1e-6, sorted(probe.latency_ms)[len(probe.latency_ms) // 2] / 1e3)
         wanted = max(1, min(runs, int(limit_s / typical_s)))
-        trace = self._trace(0.0, wanted, 0)
-        return trace.compute_ms[:wanted], trace.latency_ms[:wanted]
+        trace = self._trace(warm_up_s, wanted, 0)
+        return trace.compute_ms[-wanted:], trace.latency_ms[-wanted:]
 
     def load(self, seconds: float, count: Callable[[float, int], None]) -> None:
         """Call back to back and count (when, calls so far).
@@ -146,7 +210,9 @@ class Trtexec:
                 count(trace.start_s + end_ms / 1e3, calls)
 
     def layers(self, runs: int) -> List[Tuple[str, float]]:
-        """Name and mean time in ms of every layer.
+        """Name and mean time in ms of every layer, in a run that follows another: kernels are loaded by then.
+
+        7.1 has no such second run, so its means hold the first call, which loads them.
 
         Raises:
             Refusal: This trtexec cannot write them, or they cannot be read.
@@ -157,17 +223,11 @@ class Trtexec:
             raise Refusal("tensorrt", "this trtexec has no --exportProfile, so it tells no times of layers")
         handle, path = tempfile.mkstemp(prefix="edgesynth-", suffix=".json")
         os.close(handle)
-        wanted = ["--dumpProfile", "--noCudaGraph"]  # a graph is one launch, in which no layer shows
-        extra = [option for option in wanted if option in known] + ["--exportProfile=" + path]
+        # Without --dumpProfile 7.1 has no profiler, and falls over what it should write.
+        how = "--dumpProfile" if self._prints_calls else "--separateProfileRun"
         try:
-            self._trace(0.0, runs, 0, extra)
-            with open(path) as file:
-                told = json.loads(file.read() or "[]")
-            return [(str(layer["name"]), float(layer["averageMs"])) for layer in told if "name" in layer]
-        except (KeyError, TypeError, ValueError) as error:
-            raise Refusal(
-                "tensorrt", "trtexec's times of layers cannot be read: {!r}".format(error)
-            ) from error
+            self._run(0.0, runs, 0, [how, "--exportProfile=" + path])
+            return read_layers(path)
         finally:
             os.remove(path)
 
@@ -208,49 +268,66 @@ class Trtexec:
         command = [self._program, "--loadEngine=" + os.path.abspath(self._path)]
         command += ["--warmUp=0", "--iterations=1", "--duration=0"]
         done = subprocess.run(
-            command + extra, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+            command + self._whole + extra,
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
         )
         said = done.stdout.decode("utf-8", "replace").splitlines()
-        told = "\n".join(said[-50:])
-        if done.returncode != 0 and _UNREADABLE.search(told):
-            raise Refusal(
-                "engine",
-                "trtexec cannot load {}: it was built by another version or for another GPU; build it on "
-                "this board".format(self._path),
-            )
         if done.returncode != 0:
-            raise classify("run", told, done.returncode)
+            raise self._failure("\n".join(said[-400:]), done.returncode)
         return said
 
-    def _trace(self, warm_up_s: float, iterations: int, duration_s: int, extra: Sequence[str] = ()) -> Trace:
-        """Run it once.
+    def _trace(self, warm_up_s: float, iterations: int, duration_s: int) -> Trace:
+        """Run it once and learn of every call after the warm-up.
 
         Raises:
             NetworkFailure: It failed, or ran in another batch.
-            Refusal: It does not tell its times or its batch.
+            Refusal: It cannot load the engine (kind ``engine``), or does not tell its times or its batch.
         """
+        warm_up_ms = int(1e3 * warm_up_s)
         handle, times = tempfile.mkstemp(prefix="edgesynth-", suffix=".json")
         os.close(handle)
+        wanted = "--avgRuns=1" if self._prints_calls else "--exportTimes=" + times
+        try:
+            done = self._run(warm_up_s, iterations, duration_s, [wanted])
+            start_s = done.start_s or 0.0
+            if self._prints_calls:
+                trace = printed_trace(start_s, done, warm_up_ms)
+            else:
+                trace = exported_trace(start_s, times, warm_up_ms)
+        finally:
+            os.remove(times)
+        if not trace.compute_ms:
+            raise Refusal("tensorrt", "trtexec told the time of no call after its warm-up")
+        return trace
+
+    def _run(self, warm_up_s: float, iterations: int, duration_s: int, extra: Sequence[str]) -> Followed:
+        """Run it once; the batch is the one asked for."""
         command = [
             self._program,
             "--loadEngine=" + self._path,
             "--warmUp={}".format(int(1e3 * warm_up_s)),
             "--iterations={}".format(iterations),
             "--duration={}".format(duration_s),
-            "--exportTimes=" + times,
         ]
-        try:
-            done = _follow(command + self._steady + list(extra))
-            with open(times) as file:
-                calls = json.loads(file.read() or "[]")
-        except ValueError as error:
-            raise Refusal("tensorrt", "trtexec's times cannot be read: {}".format(error)) from error
-        finally:
-            os.remove(times)
-        if done.status != 0 or not calls or done.start_s is None:
-            raise classify("run", done.said, done.status)
+        done = follow(command + self._steady + list(extra))
+        if done.status != 0 or done.start_s is None:
+            raise self._failure(done.said, done.status)
         self._check_batch(done.shapes)
-        return _read_trace(done.start_s, calls)
+        return done
+
+    def _failure(self, said: str, status: int) -> Refusal:
+        """What a run that failed means."""
+        refuse_misuse(said)
+        if _UNREADABLE.search(said) and not tells_no_memory(said):
+            return Refusal(
+                "engine",
+                "trtexec cannot load {}: it was built by another version or for another GPU; build it on "
+                "this board".format(self._path),
+            )
+        return classify("run", said, status)
 
     def _check_batch(self, shapes: List[str]) -> None:
         if not shapes and self._batch > 1:
@@ -265,46 +342,3 @@ class Trtexec:
                         shape, self._batch
                     ),
                 )
-
-
-class Followed(NamedTuple):
-    """What one run of trtexec printed.
-
-    Attributes:
-        start_s: Monotonic time at which it said that it starts to call.
-        shapes: Of its inputs, e.g. ``1x3x32x32``; 7.x does not print them.
-        said: Its last lines.
-        status: How it ended.
-    """
-
-    start_s: Optional[float]
-    shapes: List[str]
-    said: str
-    status: int
-
-
-def _follow(command: List[str]) -> Followed:
-    start_s = None
-    shapes = []
-    said: Deque[str] = deque(maxlen=50)
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert process.stdout is not None
-    for raw in process.stdout:
-        line = raw.decode("utf-8", "replace").rstrip()
-        if _STARTED in line:
-            start_s = time.monotonic()
-        shapes += _INPUT.findall(line)
-        said.append(line)
-    return Followed(start_s, shapes, "\n".join(said), process.wait())
-
-
-def _read_trace(start_s: float, calls: List[Dict[str, float]]) -> Trace:
-    try:
-        return Trace(
-            start_s,
-            [float(call["computeMs"]) for call in calls],
-            [float(call["latencyMs"]) for call in calls],
-            [float(call["endComputeMs"]) for call in calls],
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise Refusal("tensorrt", "trtexec's times cannot be read: {!r}".format(error)) from error

@@ -12,7 +12,7 @@ import tempfile
 from typing import Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 from edgesynth.agent.engine import Tensor, known_size
-from edgesynth.agent.errors import Refusal
+from edgesynth.agent.errors import NetworkFailure, Refusal
 
 __all__ = ["EXPORTED_DIGITS", "TrtexecEngine"]
 
@@ -20,6 +20,7 @@ EXPORTED_DIGITS = 6
 """Digits that are kept of a floating-point output which is exported as a decimal."""
 
 _BINDING = re.compile(r"\b([Ii]nput|[Oo]utput) binding for (.+) with dimensions ((?:-?\d+(?:x-?\d+)*)?)")
+_SIZELESS = re.compile(r"\bOutput binding for (.+) is dynamic and will be created")
 _DUMPED = re.compile(r"Writing file for (?:in|out)put binding (.+) \(with datatype (\w+) and .*\) to (.+)")
 _EXPORTED = re.compile(
     r'"name"\s*:\s*"(.*?)"\s*,\s*"dimensions"\s*:\s*"([^"]*)"\s*,\s*"values"\s*:\s*\[([^\]]*)\]', re.DOTALL
@@ -118,6 +119,12 @@ class TrtexecEngine:
         told = _read_dumps(said)
         tensors = []
         for line in said:
+            sizeless = _SIZELESS.search(line)
+            if sizeless is not None:
+                raise NetworkFailure(
+                    "unsupported",
+                    "output {!r} has a size that depends on the data".format(sizeless.group(1)),
+                )
             match = _BINDING.search(line)
             if match is not None:
                 role, name, dimensions = match.groups()

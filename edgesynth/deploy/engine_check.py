@@ -96,7 +96,7 @@ def verify_engine(
 
 
 def _kinds(model: ModelProto) -> dict[str, str]:
-    """TensorRT's types of a file's outputs; trtexec has all floating-point ones in single precision."""
+    """TensorRT's types of a file's outputs; what trtexec prints of any precision is read as single."""
     return {value.name: _KINDS.get(value_of(value.type).type, "FLOAT") for value in model.graph.output}
 
 

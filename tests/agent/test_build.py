@@ -109,12 +109,47 @@ def test_failures_are_told_apart(board, fault, kind, message):
     board.wait_until_quiet()
 
 
-def test_a_build_of_trtexec_that_fails_is_read_from_what_it_prints(bare_board):
-    bare_board.set("trtexec", fault="memory")
+@pytest.mark.parametrize(
+    ("fault", "event", "kind", "message"),
+    [
+        ("memory", "failed", "out_of_memory", "Cuda Runtime (out of memory)"),
+        ("unsupported", "failed", "unsupported", "invalid weights type of Int8"),
+        ("unsaved", "error", "disk", "could not be saved"),
+    ],
+)
+def test_a_build_of_trtexec_that_fails_is_read_from_what_it_prints(bare_board, fault, event, kind, message):
+    bare_board.set("trtexec", fault=fault)
 
-    event = ask_build(bare_board)[-1]
+    last = ask_build(bare_board)[-1]
 
-    assert (event["event"], event["kind"]) == ("failed", "out_of_memory")
+    assert (last["event"], last["kind"]) == (event, kind)
+    assert message in last["reason"]
+
+
+def test_what_trtexec_measured_is_kept_and_when_damaged_measured_anew(bare_board):
+    found = [facts(ask_build(bare_board))["timings_kept"]]
+    (kept,) = (bare_board.folder / "engines").glob("*.timings")
+    kept.write_text("half of it")
+    found.append(facts(ask_build(bare_board, precision="fp32"))["timings_kept"])
+
+    assert found == [False, True]
+    assert kept.read_text() != "half of it"
+    assert len(bare_board.told("trtexec")) == 3
+
+
+@pytest.mark.parametrize("version", ["8.2", "10.3", "11.1"])
+def test_trtexec_takes_precision_from_the_graph_where_it_can(bare_board, version):
+    bare_board.set("trtexec", version=version)
+
+    last = ask_build(bare_board, typed=True)[-1]
+
+    if version == "8.2":
+        assert (last["event"], last["kind"]) == ("failed", "unsupported")
+        assert "trtexec of TensorRT 8.2.1 does not support precision in the graph" in last["reason"]
+    else:
+        (built,) = bare_board.told("trtexec")
+        assert "--stronglyTyped" in built
+        assert "--fp16" not in built
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,7 @@ def on_trtexec(board, version, network, *faults):
         pytest.param("8.5", 6, marks=pytest.mark.slow),
         pytest.param("8.6", 0, marks=pytest.mark.slow),
         ("10.3", 0),
+        ("11.1", 0),
     ],
 )
 def test_trtexec_gives_the_outputs_of_the_network(bare_board, network, version, digits):
@@ -161,6 +162,16 @@ def test_a_value_that_is_no_number_is_not_lost_in_the_decimals(bare_board, netwo
     assert np.isnan(found[0])
     assert np.isneginf(found[1])
     assert np.isfinite(found[2:]).all()
+
+
+def test_an_output_whose_size_depends_on_the_data_is_refused_by_name(bare_board, network):
+    plan = on_trtexec(bare_board, "8.6", network)
+    bare_board.set("trtexec", sizeless=["relu"])
+
+    last = run(bare_board, plan, 2, feed(4))[-1]
+
+    assert (last["event"], last["kind"]) == ("failed", "unsupported")
+    assert "output 'relu' has a size that depends on the data" in last["reason"]
 
 
 @pytest.mark.slow

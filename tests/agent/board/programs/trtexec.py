@@ -1,8 +1,12 @@
 """trtexec of a board that is not there: it has the options of one version and refuses all others.
 
-With ``compute`` in its control an engine computes what its ONNX file says, as that of the board's
-TensorRT does, and inputs, outputs and what is printed of them are those of the version. Without, nothing is
+What it takes, prints and writes is that of the version, from NVIDIA/TensorRT (``samples/common`` and
+``samples/trtexec`` at that version) and from logs of Jetsons that people published. With ``compute`` in its
+control an engine computes what its ONNX file says, as that of the board's TensorRT does. Without, nothing is
 computed.
+
+The time of a call is ``call_ms`` for who calls once and waits. As on real boards it is shorter where two
+calls are in flight, or a graph is launched, and longer where kernels are loaded or a profiler listens.
 """
 
 import base64
@@ -17,15 +21,29 @@ import time
 
 ROOT = os.environ["EDGESYNTH_ROOT"]
 COMMON = (
-    "onnx saveEngine loadEngine fp16 int8 iterations duration warmUp avgRuns exportTimes help useSpinWait "
-    "dumpProfile exportProfile loadInputs exportOutput dumpOutput"
+    "onnx minShapes optShapes maxShapes inputIOFormats outputIOFormats avgTiming noTF32 saveEngine "
+    "loadEngine safe noBuilderCache device useDLACore allowGPUFallback shapes loadInputs iterations "
+    "warmUp duration sleepTime exposeDMA useSpinWait threads useCudaGraph verbose avgRuns percentile "
+    "dumpOutput dumpProfile exportTimes exportOutput exportProfile help"
 )
-OPTIONS = {  # banner, options besides the common ones, keys of the times file
-    "7.1": ("", "explicitBatch workspace buildOnly", "endToEndMs"),
-    "8.2": ("v8201", "explicitBatch workspace buildOnly noDataTransfers", "endToEndMs"),
-    "8.5": ("v8502", "explicitBatch workspace memPoolSize buildOnly noDataTransfers", ""),
-    "8.6": ("v8601", "memPoolSize skipInference noDataTransfers dumpRawBindingsToFile", ""),
-    "10.3": ("v100300", "memPoolSize skipInference noDataTransfers noCudaGraph dumpRawBindingsToFile", ""),
+OLD = "uff model deploy output maxBatch minTiming batch "  # gone in 10
+FROM_8 = (
+    "refit sparsity tacticSources timingCacheFile noDataTransfers timeDeserialize timeRefit "
+    "separateProfileRun dumpRefit "
+)
+FROM_8_4 = "memPoolSize profilingVerbosity idleTime useManagedMemory dumpLayerInfo exportLayerInfo "
+FROM_8_6 = "skipInference dumpRawBindingsToFile builderOptimizationLevel maxAuxStreams infStreams "
+WEAK = "fp16 int8 best calib "  # gone in 11
+OPTIONS = {  # banner, options besides the common ones
+    "7.1": ("", OLD + WEAK + "explicitBatch workspace nvtxMode streams buildOnly"),
+    "8.2": ("v8201", OLD + WEAK + FROM_8 + "explicitBatch workspace nvtxMode streams buildOnly"),
+    "8.5": ("v8502", OLD + WEAK + FROM_8 + FROM_8_4 + "workspace streams buildOnly heuristic"),
+    "8.6": ("v8601", OLD + WEAK + FROM_8 + FROM_8_4 + FROM_8_6 + "heuristic"),
+    "10.3": ("v100300", WEAK + FROM_8 + FROM_8_4 + FROM_8_6 + "stronglyTyped bf16 fp8"),
+    "11.1": (
+        "v110100",
+        FROM_8 + FROM_8_4 + FROM_8_6 + "stronglyTyped noCudaGraph noSpinWait includeDataTransfers",
+    ),
 }
 TYPES = {  # of NumPy's letters, and trtexec's own word
     "FLOAT": ("f", 4, "fp32"),
@@ -33,10 +51,51 @@ TYPES = {  # of NumPy's letters, and trtexec's own word
     "BOOL": ("?", 1, "bool"),
 }
 LAYERS = [("conv1 + relu1", 0.75), ("fc", 0.25)]
+TOLD = {  # what a build that failed told: lines of public logs
+    "memory": [
+        "[E] Error[1]: [defaultAllocator.cpp::allocate::31] Error Code 1: Cuda Runtime (out of memory)",
+        "[W] [TRT] Requested amount of GPU memory (15485030400 bytes) could not be allocated. There may not "
+        "be enough free memory for allocation to succeed.",
+        "[E] Error[10]: IBuilder::buildSerializedNetwork: Error Code 10: Internal Error (Could not find any "
+        "implementation for node {ForeignNode[/1/Constant_36_output_0.../1/Slice_4]}.)",
+        "[E] Engine could not be created from network",
+        "[E] Building engine failed",
+        "[E] Failed to create engine from model or file.",
+        "[E] Engine set up failed",
+    ],
+    "unsupported": [
+        "[E] [TRT] parsers/onnx/ModelImporter.cpp:796: ERROR: parsers/onnx/ModelImporter.cpp:179 In function "
+        "parseGraph:\n[6] Invalid Node - Identity_0\nonnx::QuantizeLinear_429: invalid weights type of Int8",
+        "[E] Failed to parse onnx file",
+        "[I] Finish parsing network model",
+        "[E] Parsing model failed",
+        "[E] Failed to create engine from model.",
+        "[E] Engine set up failed",
+    ],
+    "unsaved": ["[E] Saving engine to file failed.", "[E] Engine set up failed"],
+    "no_room_for_plan": [
+        "[E] [TRT] 2: [virtualMemoryBuffer.cpp::resizePhysical::160] Error Code 2: OutOfMemory (no further "
+        "information)",
+        "[E] Engine deserialization failed",
+        "[E] Got invalid engine!",
+        "[E] Inference set up failed",
+    ],
+    "timings": [
+        "[E] TimingCache creation failed",
+        "[E] Building engine failed",
+        "[E] Failed to create engine from model or file.",
+        "[E] Engine set up failed",
+    ],
+}
 
 
 def say(kind, text):
     print("[04/14/2026-01:36:48] [{}] {}".format(kind, text), flush=True)
+
+
+def tell(lines):
+    for line in lines:
+        print("[04/14/2026-01:36:48] " + line, flush=True)
 
 
 def end(verdict, banner, status):
@@ -126,71 +185,168 @@ def export(engine, feed, found, values):
             with open(file_name, "wb") as file:
                 file.write(data)
             line = "Writing file for {} binding {} (with datatype {} and dimensions {}) to {}"
-            print(line.format(role, name, word, dimensions, file_name), flush=True)
+            say("I", line.format(role, name, word, dimensions, file_name))
+
+
+def refuse_plan(version):
+    """What it says of the plan of another version."""
+    if version in ("7.1", "8.2"):
+        tell(
+            [
+                "[E] [TRT] 1: [stdArchiveReader.cpp::StdArchiveReader::40] Error Code 1: Serialization "
+                "(Serialization assertion stdVersionRead == serializationVersion failed.Version tag does not "
+                "match. Note: Current Version: 205, Serialized Engine Version: 213)",
+                "[E] [TRT] 4: [runtime.cpp::deserializeCudaEngine::50] Error Code 4: Internal Error (Engine "
+                "deserialization failed.)",
+                "[E] Failed to create engine from model.",
+                "[E] Engine set up failed",
+            ]
+        )
+    else:
+        tell(
+            [
+                "[E] Error[6]: The engine plan file is generated on an incompatible device, expecting "
+                "compute 8.6 got compute 8.0, please rebuild.",
+                "[E] Engine deserialization failed",
+                "[E] Got invalid engine!",
+                "[E] Inference set up failed",
+            ]
+        )
 
 
 def load(control, values):
     """The engine of a plan that computes; ``None`` for one that does not."""
+    if control.get("load_fault"):
+        tell(TOLD[control["load_fault"]])
+        end("FAILED", "", 1)
     with open(values["loadEngine"]) as file:
         text = file.read()
-    if not control.get("compute"):
-        return None
-    try:
-        known = json.loads(text)
-    except ValueError:
-        known = {}
-    if known.get("trtexec") != control.get("version", "8.2"):
-        say(
-            "E",
-            "Error[1]: [stdArchiveReader.cpp::42] Error Code 1: Serialization (Version tag does not match.)",
-        )
-        say("E", "Engine could not be created from file")
-        end("FAILED", "", 1)
-    return Engine(control["compute"], known["onnx"])
+    if text != "plan":
+        try:
+            known = json.loads(text)
+        except ValueError:
+            known = {}
+        if known.get("trtexec") != control.get("version", "8.2"):
+            refuse_plan(control.get("version", "8.2"))
+            end("FAILED", "", 1)
+    return Engine(control["compute"], known["onnx"]) if control.get("compute") else None
 
 
-def run(control, values, extra):
+def bindings(role, tensors, version, sizeless):
+    """What it says of the engine's tensors: the words are those of 8.5 and before, or those since 8.6."""
+    for name, shape, kind in tensors:
+        told = "{} binding for {} with dimensions {}".format(role, name, "x".join(map(str, shape)))
+        if version in ("8.2", "8.5"):
+            say("I", "Created " + told)
+        elif version != "7.1" and name in sizeless:
+            line = (
+                "Output binding for {} is dynamic and will be created during execution using OutputAllocator."
+            )
+            say("I", line.format(name))
+        elif version == "11.1":
+            say("I", "{} and type {} is created.".format(told.capitalize(), TYPES[kind][2]))
+        elif version != "7.1":
+            say("I", told[0].upper() + told[1:] + " is created.")
+
+
+def call_s(control, values, version, profiled):
+    """How long a call takes as this trtexec calls."""
+    seconds = control.get("call_ms", 2.0) / 1e3
+    if "exposeDMA" not in values:
+        seconds *= 0.8
+    if version == "11.1" and "noCudaGraph" not in values:
+        seconds *= 0.6
+    return seconds * 3 if profiled else seconds
+
+
+def calls_of(control, values, version, profiled, cold):
+    """Call for as long as was asked; when each call began and ended."""
+    lasts_s = call_s(control, values, version, profiled)
+    begin_s = time.monotonic()
+    warm_s, duration_s = int(values.get("warmUp", "200")) / 1e3, float(values.get("duration", "3"))
+    told, counted = [], -1 if version == "11.1" else 0  # it begins with one that is not asked for
+    while counted < int(values.get("iterations", "10")) or time.monotonic() - begin_s < duration_s + warm_s:
+        start_s = time.monotonic() - begin_s
+        takes_s = 10 * lasts_s if cold and not told else lasts_s
+        time.sleep(takes_s)
+        # An exact board takes as long as it should, however busy the machine is that plays it.
+        end_s = start_s + takes_s if control.get("exact") else time.monotonic() - begin_s
+        counted += start_s >= warm_s
+        call = {
+            "startComputeMs": 1e3 * start_s,
+            "endComputeMs": 1e3 * end_s,
+            "computeMs": 1e3 * (end_s - start_s),
+        }
+        call["latencyMs"] = call["computeMs"]
+        told.append(dict(call, **({"endToEndMs": call["latencyMs"]} if version in ("7.1", "8.2") else {})))
+    return told
+
+
+def report(calls, values, version):
+    """What it prints of its calls, and what it writes of them."""
+    warm_ms = int(values.get("warmUp", "200"))
+    timed = [call for call in calls if call["startComputeMs"] >= warm_ms]
+    each = int(values.get("avgRuns", "10"))
+    for begin in range(0, len(timed) - each + 1, each):
+        ms = sum(call["computeMs"] for call in timed[begin : begin + each]) / each
+        line = "Average on {} runs - GPU latency: {:g} ms - Host latency: {:g} ms ".format(each, ms, ms + 0.5)
+        both = "end to end {:g} ms, ".format(ms + 0.6) if version in ("7.1", "8.2") else ""
+        say("I", "{}({}enqueue 1 ms)".format(line, both))
+    if version == "7.1":
+        say("I", "throughput: 0 qps")
+        say("I", "walltime: {:g} s".format((timed[-1]["endComputeMs"] - timed[0]["startComputeMs"]) / 1e3))
+    if "exportTimes" in values:
+        with open(values["exportTimes"], "w") as file:
+            json.dump(calls if version in ("7.1", "8.2") else timed, file)
+
+
+def run(control, values):
     """Call for as long as was asked and write when each call began and ended."""
     version = control.get("version", "8.2")
     engine = load(control, values)
-    call_s = control.get("call_ms", 2.0) / 1e3
     time.sleep(control.get("load_s", 0.05))
     say("I", "Engine loaded in 0.05 sec.")
     feed = loaded(engine, values, version) if engine else []
-    inputs = engine.inputs if engine else [("input", [1, 3, 32, 32], "FLOAT")]
+    bindings("input", engine.inputs if engine else [("input", [1, 3, 32, 32], "FLOAT")], version, ())
     outputs = engine.outputs if engine else [("output", [1, 10], "FLOAT")]
-    for role, tensors in (("input", inputs), ("output", outputs)):
-        for name, shape, _ in tensors:
-            told = "{} binding for {} with dimensions {}".format(role, name, "x".join(map(str, shape)))
-            if version == "8.2":
-                say("I", "Created " + told)
-            elif version != "7.1":
-                say("I", told[0].upper() + told[1:] + " is created.")
-    say("I", "Starting inference")
-    begin_s = time.monotonic()
-    warm_s, duration_s = int(values["warmUp"]) / 1e3, float(values["duration"])
-    calls = []
-    while len(calls) < int(values["iterations"]) or time.monotonic() - begin_s < duration_s:
-        start_s = time.monotonic() - begin_s
-        time.sleep(call_s)
-        # An exact board takes as long as it should, however busy the machine is that plays it.
-        end_s = start_s + call_s if control.get("exact") else time.monotonic() - begin_s
-        if start_s >= warm_s:
-            call = {
-                "startComputeMs": 1e3 * start_s,
-                "endComputeMs": 1e3 * end_s,
-                "computeMs": 1e3 * (end_s - start_s),
-            }
-            call["latencyMs"] = call["computeMs"]
-            calls.append(dict(call, **({extra: call["latencyMs"]} if extra else {})))
+    bindings("output", outputs, version, control.get("sizeless", ()))
+    profile = "dumpProfile" in values or "exportProfile" in values
+    apart = version == "11.1" or "separateProfileRun" in values
+    if version == "7.1":  # its profiler comes with the wrong option
+        attached = "dumpProfile" in values or "exportTimes" in values
+    else:
+        attached = profile and not apart
+    say("I", "Starting inference" + (" threads" if version == "7.1" else ""))
+    calls = calls_of(control, values, version, attached, cold=True)
+    if attached and version not in ("7.1", "8.2"):
+        say(
+            "I",
+            "The e2e network timing is not reported since it is inaccurate due to the extra synchronizations "
+            "when the profiler is enabled.",
+        )
+    else:
+        report(calls, values, version)
     if engine:
         export(engine, feed, engine(feed), values)
-    if "exportTimes" in values:
-        with open(values["exportTimes"], "w") as file:
-            json.dump(calls, file)
+    if profile and apart:
+        calls = calls_of(control, values, version, True, cold=False)
     if "exportProfile" in values:
-        with open(values["exportProfile"], "w") as file:
-            json.dump([{"count": len(calls)}] + [layer(*part) for part in LAYERS], file)
+        if version == "7.1" and not attached:
+            os.abort()
+        write_profile(values["exportProfile"], len(calls), version, cold=attached)
+
+
+def write_profile(path, count, version, cold):
+    """In the order and the spelling of trtexec; the means hold the first call, if that was profiled."""
+    layers = [(name, (count + 9 * cold) / count * ms) for name, ms in LAYERS]
+    total = sum(ms for _, ms in layers)
+    with open(path, "w") as file:
+        file.write('[\n  {{ "count" : {} }}\n'.format(count))
+        for (name, ms), (_, median) in zip(layers, LAYERS, strict=True):
+            medians = "" if version in ("7.1", "8.2") else ', "medianMs" : {:g}'.format(median)
+            line = ', {{ "name" : "{}", "timeMs" : {:g}, "averageMs" : {:g}{}, "percentage" : {:g} }}\n'
+            file.write(line.format(name, count * ms, ms, medians, 100 * ms / total))
+        file.write("]\n")
 
 
 def plan(control, path):
@@ -199,40 +355,58 @@ def plan(control, path):
     return {"trtexec": control.get("version", "8.2"), "onnx": onnx}
 
 
-def layer(name, ms):
-    return {"name": name, "timeMs": 20 * ms, "averageMs": ms, "percentage": 100 * ms}
+def build(control, values, banner):
+    """Write a plan, or fail as it is told to."""
+    fault, timings = control.get("fault"), values.get("timingCacheFile", "")
+    if timings and os.path.exists(timings):
+        with open(timings) as file:
+            fault = fault if file.read() == "timings" else "timings"
+    if fault:
+        tell(TOLD[fault])
+        end("FAILED", banner, 1)
+    if timings:
+        with open(timings, "w") as file:
+            file.write("timings")
+    with open(values["saveEngine"], "w") as file:
+        file.write("plan" if not control.get("compute") else json.dumps(plan(control, values["onnx"])))
+
+
+def print_help(known, prose):
+    print("=== Options ===")
+    for name in known:
+        print("  --{:<27} explained".format(name))
+        print("                              Note: {}".format(prose))
+        print("                              {}".format(prose))
 
 
 def main():
     with open(os.path.join(ROOT, "control.json")) as file:
         control = json.load(file).get("trtexec", {})
-    version, options, extra = OPTIONS[control.get("version", "8.2")]
-    banner = " [TensorRT {}]".format(version) if version else ""
+    version = control.get("version", "8.2")
+    number, options = OPTIONS[version]
+    banner = " [TensorRT {}]".format(number) if number else ""
     known = [name for name in (COMMON + " " + options).split() if name not in control.get("lacks", ())]
     values = dict(argument[2:].partition("=")[::2] for argument in sys.argv[1:])
     print("&&&& RUNNING TensorRT.trtexec{} # trtexec {}".format(banner, " ".join(sys.argv[1:])), flush=True)
+    prose = control.get("prose", "see --help")
     if "help" in values:
-        print("\n".join("  --{}  explained".format(name) for name in known))
+        print_help(known + control.get("promises", []), prose)
         sys.exit(0)
     with open(os.path.join(ROOT, "state", "trtexec"), "a") as told:
         told.write(" ".join(sys.argv[1:]) + "\n")
     unknown = [name for name in values if name not in known]
+    if unknown and version in ("8.6", "10.3", "11.1"):
+        print_help(known, prose)
     for name in unknown:
         say("E", "Unknown option: --{} {}".format(name, values[name]))
+    if unknown and version not in ("8.6", "10.3", "11.1"):
+        print_help(known, prose)
     if unknown:
         end("FAILED", banner, 1)
-    if control.get("fault") == "memory":
-        say(
-            "E",
-            "Error[2]: [resizingAllocator.cpp::74] Error Code 2: OutOfMemory",
-        )
-        say("E", "Engine set up failed")
-        end("FAILED", banner, 1)
     if "saveEngine" in values:
-        with open(values["saveEngine"], "w") as file:
-            file.write("plan" if not control.get("compute") else json.dumps(plan(control, values["onnx"])))
+        build(control, values, banner)
     else:
-        run(control, values, extra)
+        run(control, values)
     end("PASSED", banner, 0)
 
 
