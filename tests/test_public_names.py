@@ -179,6 +179,18 @@ def test_imports_inside_tasks_run_one_way(part: str) -> None:
         assert {name.split(".")[2] for name in inside} <= allowed, path
 
 
+def test_real_and_synthetic_data_sets_know_nothing_of_each_other() -> None:
+    real = sorted((TASKS / "datasets").glob("*.py"))
+    synthetic = sorted((TASKS / "datasets" / "synthetic").glob("*.py"))
+    for paths, allowed in ((real, False), (synthetic, True)):
+        for path in paths:
+            sets = {name for name in imported(path) if name.startswith("edgesynth.tasks.datasets")}
+            kinds = {name.startswith("edgesynth.tasks.datasets.synthetic.") for name in sets}
+            assert kinds <= {allowed}, path
+    assert {path.stem for path in real} & {"fashion", "climate"}
+    assert {path.stem for path in synthetic} & {"scenes", "glyphs"}
+
+
 def test_every_part_of_tasks_is_in_the_import_rule() -> None:
     parts = {path.stem for path in TASKS.glob("*.py")} | {
         path.parent.name for path in TASKS.glob("*/__init__.py")
