@@ -184,14 +184,16 @@ def test_boxes_that_leave_the_picture_are_clipped(tmp_path):
     assert torch.equal(boxes, torch.tensor([0.0, 0, 30, 20]).expand(32, 4))
 
 
-def test_a_picture_turned_by_exif_has_its_boxes_turned_too(tmp_path):
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_a_picture_turned_by_exif_has_its_boxes_turned_too(tmp_path, suffix):
     root = yolo(tmp_path)
     for index in (1, 2, 3):
         pixels, _ = scene(index)
         exif = Image.Exif()
         exif[0x0112] = 6  # Stored lying on its side.
         picture = Image.fromarray(np.rot90(pixels).copy()).convert("RGB")
-        picture.save(root / "images" / name_of(index), exif=exif)
+        (root / "images" / name_of(index)).unlink()
+        picture.save(root / "images" / f"{index:03}.{suffix}", exif=exif)
     task = load_boxes(root, size=(40, 80))
     for picture, boxes, labels in everything(task):
         if labels[0] >= 0:
