@@ -20,7 +20,7 @@ from edgesynth.tasks.division import stratified_order
 from edgesynth.tasks.images import pictures
 from edgesynth.tasks.normalization import Normalization
 from edgesynth.tasks.protocol import Batch, Outputs, Split, Targets
-from edgesynth.tasks.splits import SPLITS, SplitTask
+from edgesynth.tasks.splits import SplitTask, check_labels
 
 __all__ = ["ClassificationTask"]
 
@@ -64,11 +64,9 @@ class ClassificationTask(SplitTask[LabelledSamples]):
     ) -> None:
         if not 0 <= label_smoothing < 1:
             raise InputError(f"label smoothing is a share in [0, 1), got {label_smoothing}")
-        self.name = name
         self.classes = tuple(classes)
-        super().__init__({"train": train, "validation": validation, "test": test})
+        super().__init__(name, {"train": train, "validation": validation, "test": test}, description)
         _check(name, self._samples, len(self.classes))
-        self.input_shape = train.shape
         if augmentation is not None and len(self.input_shape) != 3:
             raise InputError(
                 f"{name}: augmentation varies images [channels, height, width], samples have shape "
@@ -78,8 +76,6 @@ class ClassificationTask(SplitTask[LabelledSamples]):
         self.label_smoothing = label_smoothing
         self.distillation = distillation or Distillation()
         self.normalization = normalization or Normalization.of(train)
-        sizes: dict[str, int] = {split: self.size(split) for split in SPLITS}
-        self.description = description or DataDescription(name, "user", "given in memory", sizes=sizes)
 
     def _count(self, samples: LabelledSamples) -> int:
         return len(samples.labels)
@@ -171,24 +167,11 @@ class ClassificationTask(SplitTask[LabelledSamples]):
 
 
 def _check(name: str, samples: Mapping[Split, LabelledSamples], classes: int) -> None:
-    for split, part in samples.items():
-        if len(part.labels) == 0:
-            raise DataError(f"{name}: the {split} split is empty; give it at least one sample")
     first = int(samples["train"].labels[0])
     if bool((samples["train"].labels == first).all()):
         raise DataError(
             f"{name}: the training samples all belong to one class (index {first}); "
             "classification needs at least two"
         )
-    shape = samples["train"].shape
     for split, part in samples.items():
-        if part.shape != shape:
-            raise DataError(
-                f"{name}: {split} samples have shape {part.shape}, train samples {shape}; give one shape"
-            )
-        low, high = int(part.labels.min()), int(part.labels.max())
-        if low < 0 or high >= classes:
-            raise DataError(
-                f"{name}: {split} labels run from {low} to {high}, but there are {classes} classes "
-                f"(0 to {classes - 1})"
-            )
+        check_labels(name, split, part.labels, classes)

@@ -20,7 +20,7 @@ from edgesynth.tasks.segmentation.augmentation import PairedAugmentation
 from edgesynth.tasks.segmentation.judge import SegmentationJudge
 from edgesynth.tasks.segmentation.overlap import most_probable
 from edgesynth.tasks.segmentation.samples import VALUES, MaskedSamples, representative_order
-from edgesynth.tasks.splits import SPLITS, SplitTask
+from edgesynth.tasks.splits import SplitTask
 
 __all__ = ["ClassWeights", "SegmentationTask"]
 
@@ -74,7 +74,6 @@ class SegmentationTask(SplitTask[MaskedSamples]):
         normalization: Normalization | None = None,
         description: DataDescription | None = None,
     ) -> None:
-        self.name = name
         self.classes = tuple(classes)
         self.ignore_label = ignore_label
         if not 2 <= len(self.classes) <= ignore_label < VALUES:
@@ -84,15 +83,12 @@ class SegmentationTask(SplitTask[MaskedSamples]):
             )
         if len(set(self.classes)) < len(self.classes):
             raise InputError(f"{name}: class names must differ, got {', '.join(self.classes)}")
-        super().__init__({"train": train, "validation": validation, "test": test})
+        super().__init__(name, {"train": train, "validation": validation, "test": test}, description)
         _check(name, self._samples, self.classes, ignore_label)
-        self.input_shape = train.shape
         self.augmentation = augmentation
         self.class_weights = _weights(name, class_weights, train.counts[:, : len(self.classes)].sum(0))
         self.distillation = distillation or Distillation()
         self.normalization = normalization or Normalization.measured(train.take, len(train.counts))
-        sizes: dict[str, int] = {split: self.size(split) for split in SPLITS}
-        self.description = description or DataDescription(name, "user", "given in memory", sizes=sizes)
 
     def _count(self, samples: MaskedSamples) -> int:
         return len(samples.counts)
@@ -234,14 +230,7 @@ def _mean(total: Tensor, weight: Tensor) -> Tensor:
 def _check(
     name: str, samples: Mapping[Split, MaskedSamples], classes: Sequence[str], ignore_label: int
 ) -> None:
-    shape = samples["train"].shape
     for split, part in samples.items():
-        if len(part.counts) == 0:
-            raise DataError(f"{name}: the {split} split is empty; give it at least one sample")
-        if part.shape != shape:
-            raise DataError(
-                f"{name}: {split} samples have shape {part.shape}, train samples {shape}; give one shape"
-            )
         totals = part.counts.sum(0)
         known = torch.zeros(VALUES, dtype=torch.bool)
         known[: len(classes)] = True
