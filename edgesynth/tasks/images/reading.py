@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -19,24 +19,24 @@ Item = TypeVar("Item")
 Read = TypeVar("Read")
 
 
-class _InFiles(Protocol):
-    @property
-    def paths(self) -> Sequence[Path]: ...
-
-    @property
-    def form(self) -> ImageFormat: ...
-
-
 class PictureFiles:
-    """Gives samples with ``paths`` and a ``form`` their pictures; put it among their bases."""
+    """Pictures decoded each time they are needed, by several threads; samples add what is true of each.
+
+    Attributes:
+        paths: One file per picture.
+        form: What every picture is brought to.
+    """
+
+    paths: tuple[Path, ...]
+    form: ImageFormat
 
     @property
-    def shape(self: _InFiles) -> tuple[int, ...]:
+    def shape(self) -> tuple[int, ...]:
         """Channels, height, width."""
         return self.form.shape
 
-    def take(self: _InFiles, indices: Tensor) -> Tensor:
-        """Decode the pictures at ``indices`` (int64 ``[n]``), by several threads.
+    def take(self, indices: Tensor) -> Tensor:
+        """Decode the pictures at ``indices`` (int64 ``[n]``).
 
         Raises:
             DataError: A file cannot be read.
