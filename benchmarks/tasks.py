@@ -51,7 +51,7 @@ from edgesynth.profiler import MeasurementPlan, profile
 from edgesynth.progress import NullProgress
 from edgesynth.synthesis.api import train_prototype
 from edgesynth.tasks import Task, TrainingPlan, load_task
-from edgesynth.tasks.datasets.shapes import shapes_boxes, shapes_masks
+from edgesynth.tasks.datasets.synthetic.shapes import shapes_boxes, shapes_masks
 from edgesynth.zoo import build
 
 FIRST = 1

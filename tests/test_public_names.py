@@ -179,6 +179,26 @@ def test_imports_inside_tasks_run_one_way(part: str) -> None:
         assert {name.split(".")[2] for name in inside} <= allowed, path
 
 
+@pytest.mark.parametrize("kind", ["classification", "segmentation", "detection"])
+def test_inside_a_task_each_part_stands_on_those_before_it(kind: str) -> None:
+    order = ("samples", "judge", "task", "folder")
+    for place, part in enumerate(order):
+        later = {f"edgesynth.tasks.{kind}.{name}" for name in order[place + 1 :]}
+        assert not imported(TASKS / kind / f"{part}.py") & later, part
+
+
+def test_real_and_synthetic_data_sets_know_nothing_of_each_other() -> None:
+    real = sorted((TASKS / "datasets").glob("*.py"))
+    synthetic = sorted((TASKS / "datasets" / "synthetic").glob("*.py"))
+    for paths, allowed in ((real, False), (synthetic, True)):
+        for path in paths:
+            sets = {name for name in imported(path) if name.startswith("edgesynth.tasks.datasets")}
+            kinds = {name.startswith("edgesynth.tasks.datasets.synthetic.") for name in sets}
+            assert kinds <= {allowed}, path
+    assert {"fashion", "climate"} <= {path.stem for path in real}
+    assert {"glyphs", "scenes", "shapes"} <= {path.stem for path in synthetic}
+
+
 def test_every_part_of_tasks_is_in_the_import_rule() -> None:
     parts = {path.stem for path in TASKS.glob("*.py")} | {
         path.parent.name for path in TASKS.glob("*/__init__.py")

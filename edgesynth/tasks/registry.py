@@ -14,9 +14,9 @@ from edgesynth.tasks.datasets.cifar import cifar10
 from edgesynth.tasks.datasets.climate import climate_zones
 from edgesynth.tasks.datasets.digits import digits, mnist_5k
 from edgesynth.tasks.datasets.fashion import fashion_mnist, fashion_mnist_subset
-from edgesynth.tasks.datasets.glyphs import glyphs
-from edgesynth.tasks.datasets.scenes import scenes_boxes, scenes_masks
-from edgesynth.tasks.datasets.shapes import shapes_boxes, shapes_masks
+from edgesynth.tasks.datasets.synthetic.glyphs import glyphs
+from edgesynth.tasks.datasets.synthetic.scenes import scenes_boxes, scenes_masks
+from edgesynth.tasks.datasets.synthetic.shapes import shapes_boxes, shapes_masks
 from edgesynth.tasks.datasets.tree_crowns import tree_crowns
 from edgesynth.tasks.detection import HeadName
 from edgesynth.tasks.protocol import Task, TaskKind

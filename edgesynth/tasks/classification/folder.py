@@ -17,15 +17,19 @@ from edgesynth.tasks.classification.task import ClassificationTask
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.images import (
     IMAGE_SUFFIXES,
-    SPLIT_NAMES,
     ImageFormat,
-    check_readable,
+    PictureFiles,
+    check_filled,
+    corrupt_names,
     directories,
     draw,
     held_out,
-    in_parallel,
+    left_out,
+    picked,
+    pictures_in,
     read_image,
-    read_images,
+    read_splits,
+    split_directories,
 )
 from edgesynth.tasks.protocol import Split
 from edgesynth.tasks.splits import MEMORY_LIMIT_BYTES
@@ -46,8 +50,8 @@ class _File:
 
 
 @dataclass(frozen=True)
-class FileSamples:
-    """Pictures decoded each time they are needed, by several threads.
+class FileSamples(PictureFiles):
+    """Pictures decoded each time they are needed.
 
     Attributes:
         paths: One file per sample.
@@ -59,25 +63,9 @@ class FileSamples:
     labels: Tensor
     form: ImageFormat
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Channels, height, width."""
-        return self.form.shape
-
-    def take(self, indices: Tensor) -> Tensor:
-        """Decode the pictures at ``indices``.
-
-        Raises:
-            DataError: A file cannot be read.
-        """
-        paths = [self.paths[index] for index in indices.tolist()]
-        return read_images(paths, self.form)
-
     def subset(self, indices: Tensor) -> FileSamples:
         """The pictures at ``indices``, still decoded when needed."""
-        return FileSamples(
-            tuple(self.paths[index] for index in indices.tolist()), self.labels[indices], self.form
-        )
+        return FileSamples(picked(self.paths, indices), self.labels[indices], self.form)
 
 
 def load_image_folder(
@@ -118,21 +106,25 @@ def load_image_folder(
             and not in ``train``, or files cannot be read (counted and named).
     """
     folder = Path(root)
-    height, width = (size, size) if isinstance(size, int) else size
-    form = ImageFormat(height, width, colour, fit)
+    form = ImageFormat.of(size, colour, fit)
     divided, division = _divided(folder)
     classes = sorted({file.label for file in divided["train"]})
     _check_classes(folder, divided, classes)
-    skipped: list[Path] = []
-    keep = sum(map(len, divided.values())) * form.channels * height * width <= memory_limit_bytes
-    parts = {
-        split: _samples(files, classes, form, keep=keep, corrupt=skipped) for split, files in divided.items()
-    }
-    division += check_readable(folder, skipped, "pictures", skip_corrupt=skip_corrupt)
+    keep = sum(map(len, divided.values())) * form.size_bytes <= memory_limit_bytes
+
+    def read(file: _File) -> Tensor | None:
+        picture = read_image(file.path, form)
+        return picture if keep else None
+
+    found, corrupt = read_splits(divided, read)
+    complaint = f"pictures in {folder} cannot be read: {corrupt_names(folder, corrupt)}"
+    division += left_out(corrupt, complaint, skip_corrupt=skip_corrupt)
+    parts = {split: _samples(part, classes, form) for split, part in found.items()}
     title = name or folder.resolve().name
-    sizes = {split: len(parts[split].labels) for split in ("train", "validation", "test")}
+    sizes: dict[str, int] = {split: len(part.labels) for split, part in parts.items()}
     if augmentation is None:
-        augmentation = Augmentation(shift=max(1, min(height, width) // 8), border="reflect", flip=mirror)
+        shift = max(1, min(form.height, form.width) // 8)
+        augmentation = Augmentation(shift, border="reflect", flip=mirror)
     return ClassificationTask(
         title,
         train=parts["train"],
@@ -149,11 +141,7 @@ def _divided(folder: Path) -> tuple[dict[Split, list[_File]], str]:
     """The files of each split, and how they came there."""
     if not folder.is_dir():
         raise DataError(f"no folder {folder}; give a directory that holds one directory per class")
-    given = {
-        SPLIT_NAMES[part.name.lower()]: _files(part)
-        for part in directories(folder)
-        if part.name.lower() in SPLIT_NAMES and directories(part)
-    }
+    given = {split: _files(part) for split, part in split_directories(folder) if directories(part)}
     if given and "train" not in given:
         raise DataError(f"{folder} holds {', '.join(given)} but no train directory; add one")
     if not given:
@@ -167,21 +155,11 @@ def _divided(folder: Path) -> tuple[dict[Split, list[_File]], str]:
 
 
 def _files(folder: Path) -> list[_File]:
-    return [
-        _File(path, part.name)
-        for part in directories(folder)
-        for path in sorted(part.iterdir())
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    ]
+    return [_File(path, part.name) for part in directories(folder) for path in pictures_in(part)]
 
 
 def _check_classes(folder: Path, divided: dict[Split, list[_File]], classes: Sequence[str]) -> None:
-    empty = [split for split, files in divided.items() if not files]
-    if empty:
-        raise DataError(
-            f"{folder} leaves no picture for {empty[0]}; add pictures, or directories train, validation and "
-            "test of your own"
-        )
+    check_filled(folder, divided, "directories train, validation and test")
     if len(classes) < 2:
         raise DataError(
             f"{folder} shows one class ({classes[0]}) to train on; "
@@ -197,22 +175,12 @@ def _check_classes(folder: Path, divided: dict[Split, list[_File]], classes: Seq
 
 
 def _samples(
-    files: Sequence[_File], classes: Sequence[str], form: ImageFormat, *, keep: bool, corrupt: list[Path]
+    part: Sequence[tuple[_File, Tensor | None]], classes: Sequence[str], form: ImageFormat
 ) -> LabelledSamples:
-    """Decode every file once; files that cannot be read are appended to ``corrupt`` and left out."""
+    """In memory where pictures were kept, else in their files."""
     index = {label: position for position, label in enumerate(classes)}
-
-    def decode(file: _File) -> Tensor | None:
-        try:
-            picture = read_image(file.path, form)
-        except DataError:
-            return None
-        return picture if keep else torch.empty(0, dtype=torch.uint8)
-
-    pictures = in_parallel(decode, files)
-    corrupt.extend(file.path for file, picture in zip(files, pictures, strict=True) if picture is None)
-    readable = [(f, p) for f, p in zip(files, pictures, strict=True) if p is not None]
-    labels = torch.tensor([index[file.label] for file, _ in readable], dtype=torch.int64)
-    if not keep or not readable:
-        return FileSamples(tuple(file.path for file, _ in readable), labels, form)
-    return TensorSamples(torch.stack([picture for _, picture in readable]), labels)
+    labels = torch.tensor([index[file.label] for file, _ in part], dtype=torch.int64)
+    kept = [picture for _, picture in part if picture is not None]
+    if kept:
+        return TensorSamples(torch.stack(kept), labels)
+    return FileSamples(tuple(file.path for file, _ in part), labels, form)

@@ -10,76 +10,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgesynth.errors import DataError, InputError
-from edgesynth.metrics import Metric, Provenance, wilson_interval
 from edgesynth.tasks.classification.answer import ClassAnswer
 from edgesynth.tasks.classification.augmentation import Augmentation
+from edgesynth.tasks.classification.judge import ClassificationJudge
 from edgesynth.tasks.classification.samples import LabelledSamples
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.distillation import Distillation
 from edgesynth.tasks.division import stratified_order
 from edgesynth.tasks.images import pictures
 from edgesynth.tasks.normalization import Normalization
-from edgesynth.tasks.protocol import Batch, Outputs, Score, Split, Targets
-from edgesynth.tasks.splits import SPLITS, SplitTask
+from edgesynth.tasks.protocol import Batch, Outputs, Split, Targets
+from edgesynth.tasks.splits import SplitTask, check_labels
 
-__all__ = ["ClassificationJudge", "ClassificationTask"]
-
-
-class ClassificationJudge:
-    """Hears logits and counts answers.
-
-    Args:
-        task: Knows the classes and the loss.
-        source: What the metric says it was measured on.
-    """
-
-    def __init__(self, task: ClassificationTask, source: str) -> None:
-        self._task, self._source = task, source
-        self._losses: list[Tensor] = []
-        self._answers: list[Tensor] = []
-        self._truths: list[Tensor] = []
-
-    def add(self, outputs: Outputs, batch: Batch) -> None:
-        """Take logits ``[batch, classes]``.
-
-        Raises:
-            InputError: They have another shape.
-        """
-        targets: Tensor = batch.targets
-        self._losses.append(self._task.loss(outputs, targets).double() * len(targets))
-        self._answers.append(outputs.argmax(1))
-        self._truths.append(targets)
-
-    def score(self) -> Score:
-        """Top-1 accuracy with its Wilson interval, and the confusion behind it.
-
-        Raises:
-            InputError: Nothing was heard.
-        """
-        if not self._answers:
-            raise InputError(f"{self._source}: no outputs were given, so there is nothing to judge")
-        answer, truth = torch.cat(self._answers), torch.cat(self._truths)
-        classes = self._task.classes
-        count = len(classes)
-        confusion = torch.bincount(truth * count + answer, minlength=count * count).view(count, count)
-        correct = answer == truth
-        right, samples = int(correct.sum()), len(correct)
-        metric = Metric(
-            name=self._task.metric,
-            value=right / samples,
-            provenance=Provenance.MEASURED,
-            samples=samples,
-            interval=wilson_interval(right, samples),
-            source=self._source,
-        )
-        totals = confusion.sum(1)
-        per_class = {
-            name: confusion[index, index].item() / totals[index].item()
-            for index, name in enumerate(classes)
-            if totals[index] > 0
-        }
-        loss = float(torch.stack(self._losses).sum()) / samples
-        return Score(metric, loss, correct, per_class=per_class, confusion=confusion)
+__all__ = ["ClassificationTask"]
 
 
 class ClassificationTask(SplitTask[LabelledSamples]):
@@ -121,11 +64,9 @@ class ClassificationTask(SplitTask[LabelledSamples]):
     ) -> None:
         if not 0 <= label_smoothing < 1:
             raise InputError(f"label smoothing is a share in [0, 1), got {label_smoothing}")
-        self.name = name
         self.classes = tuple(classes)
-        super().__init__({"train": train, "validation": validation, "test": test})
+        super().__init__(name, {"train": train, "validation": validation, "test": test}, description)
         _check(name, self._samples, len(self.classes))
-        self.input_shape = train.shape
         if augmentation is not None and len(self.input_shape) != 3:
             raise InputError(
                 f"{name}: augmentation varies images [channels, height, width], samples have shape "
@@ -135,8 +76,6 @@ class ClassificationTask(SplitTask[LabelledSamples]):
         self.label_smoothing = label_smoothing
         self.distillation = distillation or Distillation()
         self.normalization = normalization or Normalization.of(train)
-        sizes: dict[str, int] = {split: self.size(split) for split in SPLITS}
-        self.description = description or DataDescription(name, "user", "given in memory", sizes=sizes)
 
     def _count(self, samples: LabelledSamples) -> int:
         return len(samples.labels)
@@ -228,24 +167,11 @@ class ClassificationTask(SplitTask[LabelledSamples]):
 
 
 def _check(name: str, samples: Mapping[Split, LabelledSamples], classes: int) -> None:
-    for split, part in samples.items():
-        if len(part.labels) == 0:
-            raise DataError(f"{name}: the {split} split is empty; give it at least one sample")
     first = int(samples["train"].labels[0])
     if bool((samples["train"].labels == first).all()):
         raise DataError(
             f"{name}: the training samples all belong to one class (index {first}); "
             "classification needs at least two"
         )
-    shape = samples["train"].shape
     for split, part in samples.items():
-        if part.shape != shape:
-            raise DataError(
-                f"{name}: {split} samples have shape {part.shape}, train samples {shape}; give one shape"
-            )
-        low, high = int(part.labels.min()), int(part.labels.max())
-        if low < 0 or high >= classes:
-            raise DataError(
-                f"{name}: {split} labels run from {low} to {high}, but there are {classes} classes "
-                f"(0 to {classes - 1})"
-            )
+        check_labels(name, split, part.labels, classes)

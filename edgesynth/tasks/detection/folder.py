@@ -25,16 +25,19 @@ from edgesynth.tasks.detection.heads import HeadName
 from edgesynth.tasks.detection.samples import BoxedSamples, BoxedTensorSamples
 from edgesynth.tasks.detection.task import DetectionTask
 from edgesynth.tasks.images import (
+    Corrupt,
     ImageFormat,
+    PictureFiles,
+    check_filled,
     draw,
     held_out,
-    in_parallel,
-    picture_size,
-    read_image,
-    read_images,
+    left_out,
+    picked,
+    read_measured,
+    read_splits,
 )
 from edgesynth.tasks.protocol import Split
-from edgesynth.tasks.splits import MEMORY_LIMIT_BYTES, SPLITS
+from edgesynth.tasks.splits import MEMORY_LIMIT_BYTES
 
 __all__ = ["BoxedFileSamples", "load_boxes"]
 
@@ -44,8 +47,8 @@ _NAMED = 5
 
 
 @dataclass(frozen=True)
-class BoxedFileSamples:
-    """Pictures decoded each time they are needed, by several threads.
+class BoxedFileSamples(PictureFiles):
+    """Pictures decoded each time they are needed, with their boxes.
 
     Attributes:
         paths: One file per sample.
@@ -59,29 +62,10 @@ class BoxedFileSamples:
     labels: tuple[Tensor, ...]
     form: ImageFormat
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Channels, height, width."""
-        return self.form.shape
-
-    def take(self, indices: Tensor) -> Tensor:
-        """Decode the pictures at ``indices``.
-
-        Raises:
-            DataError: A file cannot be read.
-        """
-        paths = [self.paths[index] for index in indices.tolist()]
-        return read_images(paths, self.form)
-
     def subset(self, indices: Tensor) -> BoxedFileSamples:
         """The pictures at ``indices``, still decoded when needed."""
-        picked = indices.tolist()
-        return BoxedFileSamples(
-            tuple(self.paths[index] for index in picked),
-            tuple(self.boxes[index] for index in picked),
-            tuple(self.labels[index] for index in picked),
-            self.form,
-        )
+        boxes, labels = picked(self.boxes, indices), picked(self.labels, indices)
+        return BoxedFileSamples(picked(self.paths, indices), boxes, labels, self.form)
 
 
 def load_boxes(
@@ -135,29 +119,26 @@ def load_boxes(
             files cannot be read (counted and named).
     """
     folder = Path(root)
-    height, width = (size, size) if isinstance(size, int) else size
-    form = ImageFormat(height, width, colour, fit)
+    form = ImageFormat.of(size, colour, fit)
     kind = format or _found_format(folder)
-    records, known, corrupt, notes = _read(folder, kind, tuple(classes) if classes else None)
+    records, known, corrupt, crowds = _records(folder, kind, tuple(classes) if classes else None)
     names = tuple(classes) if classes else known
     divided, division = _divided(folder, records)
-    keep = len(records) * form.channels * height * width <= memory_limit_bytes
-    parts = {
-        split: _samples(part, names, form, keep=keep, corrupt=corrupt) for split, part in divided.items()
-    }
-    if corrupt and not skip_corrupt:
-        shown = "; ".join(corrupt[:_NAMED])
-        more = f"; and {len(corrupt) - _NAMED} more" if len(corrupt) > _NAMED else ""
-        raise DataError(
-            f"{len(corrupt)} of the files in {folder} cannot be used: {shown}{more}; "
-            "repair or remove them, or leave them out with skip_corrupt = true"
-        )
-    if corrupt:
-        notes.append(f"{len(corrupt)} unreadable files left out")
+    keep = len(records) * form.size_bytes <= memory_limit_bytes
+
+    def read(record: BoxRecord) -> tuple[Tensor | None, Tensor]:
+        picture, measured = read_measured(record.path, form)
+        return picture if keep else None, _placed(record, measured, form)
+
+    found, unread = read_splits(divided, read)
+    corrupt = [*corrupt, *unread]
+    complaint = f"files in {folder} cannot be used: {_reasons(corrupt)}"
+    division += crowds + left_out(corrupt, complaint, skip_corrupt=skip_corrupt)
+    parts = {split: _samples(part, names, form) for split, part in found.items()}
     title = name or folder.resolve().stem
-    sizes: dict[str, int] = {split: len(parts[split].labels) for split in SPLITS}
+    sizes: dict[str, int] = {split: len(part.labels) for split, part in parts.items()}
     fitted = "letterboxed" if fit == "letterbox" else "stretched"
-    source = f"pictures with boxes ({kind}) in {folder}, {fitted} to {height}x{width}"
+    source = f"pictures with boxes ({kind}) in {folder}, {fitted} to {form.height}x{form.width}"
     return DetectionTask(
         title,
         train=parts["train"],
@@ -167,7 +148,7 @@ def load_boxes(
         head=head,
         metric=metric,
         augmentation=augmentation or replace(BoxAugmentation(), flip=mirror),
-        description=DataDescription(title, "user", source, "", sizes, "; ".join([division, *notes])),
+        description=DataDescription(title, "user", source, "", sizes, division),
     )
 
 
@@ -186,18 +167,18 @@ def _found_format(folder: Path) -> BoxFormat:
     )
 
 
-def _read(
+def _records(
     folder: Path, kind: str, classes: tuple[str, ...] | None
-) -> tuple[list[BoxRecord], tuple[str, ...], list[str], list[str]]:
-    """The records, the classes, what is damaged, and what the description should tell."""
-    corrupt: list[str] = []
-    notes: list[str] = []
+) -> tuple[list[BoxRecord], tuple[str, ...], list[Corrupt], str]:
+    """The records, the classes, what is damaged, and what the description should tell of crowds."""
+    corrupt: list[Corrupt] = []
+    note = ""
     if kind == "coco":
         if not coco_files(folder):
             raise DataError(f"{folder} has no COCO annotations; expected annotations/*.json")
         records, known, crowds = read_coco(folder)
         if crowds:
-            notes.append(f"{crowds} regions marked as crowds left out")
+            note = f"; {crowds} regions marked as crowds left out"
     elif kind == "voc":
         if not (folder / "Annotations").is_dir():
             raise DataError(f"{folder} has no Pascal VOC annotations; expected Annotations/*.xml")
@@ -218,7 +199,7 @@ def _read(
                 f"{record.source} has an object of class {unknown!r}; "
                 f"the classes are {', '.join(classes or known)}"
             )
-    return records, known, corrupt, notes
+    return records, known, corrupt, note
 
 
 def _divided(folder: Path, records: Sequence[BoxRecord]) -> tuple[dict[Split, list[BoxRecord]], str]:
@@ -230,47 +211,31 @@ def _divided(folder: Path, records: Sequence[BoxRecord]) -> tuple[dict[Split, li
     for record in records:
         given.setdefault(record.split or "train", []).append(record)
     divided, division = held_out(given, lambda record: draw(record.path.name))
-    empty = [split for split, part in divided.items() if not part]
-    if empty:
-        raise DataError(f"{folder} leaves no picture for {empty[0]}; add pictures, or splits of your own")
+    check_filled(folder, divided)
     return divided, division
 
 
+def _reasons(corrupt: Sequence[Corrupt]) -> str:
+    """What is wrong with the first few."""
+    more = f"; and {len(corrupt) - _NAMED} more" if len(corrupt) > _NAMED else ""
+    return "; ".join(map(str, corrupt[:_NAMED])) + more
+
+
 def _samples(
-    records: Sequence[BoxRecord],
+    part: Sequence[tuple[BoxRecord, tuple[Tensor | None, Tensor]]],
     classes: Sequence[str],
     form: ImageFormat,
-    *,
-    keep: bool,
-    corrupt: list[str],
 ) -> BoxedSamples:
-    """Look at every file once; what cannot be read is told in ``corrupt`` and left out."""
-
-    def decoded(record: BoxRecord) -> tuple[Tensor, tuple[int, int]] | str:
-        try:
-            size = picture_size(record.path)
-            picture = read_image(record.path, form)
-        except DataError as error:
-            return str(error)
-        return (picture if keep else torch.empty(0, dtype=torch.uint8)), size
-
+    """In memory where pictures were kept, else in their files."""
     index = {label: position for position, label in enumerate(classes)}
-    pictures: list[Tensor] = []
-    paths: list[Path] = []
-    boxes: list[Tensor] = []
-    labels: list[Tensor] = []
-    for record, found in zip(records, in_parallel(decoded, records), strict=True):
-        if isinstance(found, str):
-            corrupt.append(found)
-            continue
-        picture, size = found
-        pictures.append(picture)
-        paths.append(record.path)
-        boxes.append(_placed(record, size, form))
-        labels.append(torch.tensor([index[label] for label in record.labels], dtype=torch.int64))
-    if not keep or not pictures:
-        return BoxedFileSamples(tuple(paths), tuple(boxes), tuple(labels), form)
-    return BoxedTensorSamples(torch.stack(pictures), boxes, labels)
+    labels = [
+        torch.tensor([index[label] for label in record.labels], dtype=torch.int64) for record, _ in part
+    ]
+    boxes = [placed for _, (_, placed) in part]
+    kept = [picture for _, (picture, _) in part if picture is not None]
+    if kept:
+        return BoxedTensorSamples(torch.stack(kept), boxes, labels)
+    return BoxedFileSamples(tuple(record.path for record, _ in part), tuple(boxes), tuple(labels), form)
 
 
 def _placed(record: BoxRecord, size: tuple[int, int], form: ImageFormat) -> Tensor:

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from edgesynth.errors import DataError, InputError
 from edgesynth.tasks.description import DataDescription
@@ -22,7 +21,7 @@ from edgesynth.tasks.division import stratified_order
 from edgesynth.tasks.images import pictures
 from edgesynth.tasks.normalization import Normalization
 from edgesynth.tasks.protocol import Batch, Outputs, Split
-from edgesynth.tasks.splits import SPLITS, SplitTask
+from edgesynth.tasks.splits import SplitTask, check_labels
 
 __all__ = ["DetectionTask"]
 
@@ -86,20 +85,16 @@ class DetectionTask(SplitTask[BoxedSamples]):
                 f"{name}: score_threshold lies in (0, 1), nms_iou in (0, 1] and max_detections is at least "
                 f"1, got {score_threshold}, {nms_iou} and {max_detections}"
             )
-        self.name = name
         self.metric = metric
         self.classes = tuple(classes)
         self.head = head_by_name(head)
-        super().__init__({"train": train, "validation": validation, "test": test})
+        super().__init__(name, {"train": train, "validation": validation, "test": test}, description)
         _check(name, self._samples, len(self.classes))
-        self.input_shape = train.shape
         self.augmentation = augmentation
         self.distillation = distillation or DetectionDistillation()
         self.normalization = normalization or Normalization.of(train)
         self.score_threshold, self.nms_iou, self.max_detections = score_threshold, nms_iou, max_detections
         self._rows = max(1, *(len(boxes) for part in self._samples.values() for boxes in part.boxes))
-        sizes: dict[str, int] = {split: self.size(split) for split in SPLITS}
-        self.description = description or DataDescription(name, "user", "given in memory", sizes=sizes)
 
     def _count(self, samples: BoxedSamples) -> int:
         return len(samples.boxes)
@@ -236,18 +231,6 @@ def _check(name: str, samples: Mapping[Split, BoxedSamples], classes: int) -> No
     if len(shape) != 3:
         raise DataError(f"{name}: images are [channels, height, width], samples have shape {shape}")
     for split, part in samples.items():
-        if len(part.boxes) == 0:
-            raise DataError(f"{name}: the {split} split is empty; give it at least one image")
-        if part.shape != shape:
-            raise DataError(
-                f"{name}: {split} samples have shape {part.shape}, train samples {shape}; give one shape"
-            )
-        found = pad_sequence(list(part.labels), batch_first=True, padding_value=0)
-        low, high = (int(found.min()), int(found.max())) if found.numel() else (0, 0)
-        if low < 0 or high >= classes:
-            raise DataError(
-                f"{name}: {split} labels run from {low} to {high}, but there are {classes} classes "
-                f"(0 to {classes - 1})"
-            )
+        check_labels(name, split, torch.cat(list(part.labels)), classes)
     if not any(len(part) for part in samples["train"].boxes):
         raise DataError(f"{name}: the training images show no object; give some with boxes")

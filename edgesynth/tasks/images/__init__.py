@@ -1,7 +1,8 @@
 """Pictures, whatever the task: read from files, found in folders, shown in reports.
 
 Files become tensors of one size, several at a time; the folders they lie in say which split they belong to,
-or a hash of their names does; what a network read becomes a picture again, with colours to draw on it.
+or a hash of their names does; those that cannot be read are set apart, and where they are too many for the
+memory they stay in their files. What a network read becomes a picture again, with colours to draw on it.
 """
 
 from __future__ import annotations
@@ -10,34 +11,52 @@ from edgesynth.tasks.images.display import pictures
 from edgesynth.tasks.images.files import (
     IMAGE_SUFFIXES,
     LETTERBOX,
+    Corrupt,
     ImageFormat,
     fitted,
     in_parallel,
-    picture_size,
     read_image,
     read_images,
     read_measured,
     readable,
 )
-from edgesynth.tasks.images.folders import SPLIT_NAMES, check_readable, directories, draw, held_out
+from edgesynth.tasks.images.folders import (
+    SPLIT_NAMES,
+    check_filled,
+    directories,
+    draw,
+    first_few,
+    held_out,
+    pictures_in,
+    split_directories,
+)
 from edgesynth.tasks.images.palette import class_colours
+from edgesynth.tasks.images.reading import PictureFiles, corrupt_names, left_out, picked, read_splits
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "LETTERBOX",
     "SPLIT_NAMES",
+    "Corrupt",
     "ImageFormat",
-    "check_readable",
+    "PictureFiles",
+    "check_filled",
     "class_colours",
+    "corrupt_names",
     "directories",
     "draw",
+    "first_few",
     "fitted",
     "held_out",
     "in_parallel",
-    "picture_size",
+    "left_out",
+    "picked",
     "pictures",
+    "pictures_in",
     "read_image",
     "read_images",
     "read_measured",
+    "read_splits",
     "readable",
+    "split_directories",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import struct
 import zlib
@@ -14,7 +15,7 @@ from typing import Final, Literal, TypeVar
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from edgesynth.errors import DataError, InputError
@@ -22,10 +23,10 @@ from edgesynth.errors import DataError, InputError
 __all__ = [
     "IMAGE_SUFFIXES",
     "LETTERBOX",
+    "Corrupt",
     "ImageFormat",
     "fitted",
     "in_parallel",
-    "picture_size",
     "read_image",
     "read_images",
     "read_measured",
@@ -47,6 +48,22 @@ _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.er
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class Corrupt(DataError):
+    """A file that cannot be read; it may be left out instead.
+
+    Attributes:
+        path: The file.
+    """
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(path, message)
+        self.path = path
+
+    def __str__(self) -> str:
+        """The message."""
+        return str(self.args[1])
 
 
 @dataclass(frozen=True)
@@ -72,6 +89,16 @@ class ImageFormat:
         if self.height < 1 or self.width < 1:
             raise InputError(f"image size must be at least 1x1, got {self.height}x{self.width}")
 
+    @classmethod
+    def of(
+        cls,
+        size: int | tuple[int, int],
+        colour: Literal["rgb", "grey"],
+        fit: Literal["crop", "stretch", "letterbox"],
+    ) -> ImageFormat:
+        """Of a height and a width, or of one number for a square."""
+        return cls(*((size, size) if isinstance(size, int) else size), colour, fit)
+
     @property
     def channels(self) -> int:
         """1 or 3."""
@@ -81,6 +108,11 @@ class ImageFormat:
     def shape(self) -> tuple[int, int, int]:
         """Channels, height, width."""
         return self.channels, self.height, self.width
+
+    @property
+    def size_bytes(self) -> int:
+        """Of one picture in memory."""
+        return math.prod(self.shape)
 
     def placed(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Where a picture of another size comes to lie, unless it is cropped: left, top, width, height."""
@@ -99,7 +131,7 @@ def read_image(path: Path, form: ImageFormat) -> Tensor:
         uint8 ``[channels, height, width]``.
 
     Raises:
-        DataError: The file is damaged, too large to be trusted, or not a picture.
+        Corrupt: The file is damaged, too large to be trusted, or not a picture.
     """
     return read_measured(path, form)[0]
 
@@ -140,29 +172,18 @@ def read_images(paths: Sequence[Path], form: ImageFormat) -> Tensor:
     """Read pictures, uint8 ``[pictures, channels, height, width]``.
 
     Raises:
-        DataError: A file cannot be read.
+        Corrupt: A file cannot be read.
     """
     return torch.stack(in_parallel(lambda path: read_image(path, form), paths))
 
 
 @contextlib.contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Tell what a decoder says as a :class:`DataError` that names the file."""
+    """Tell what a decoder says as :class:`Corrupt`."""
     try:
         yield
     except (*_UNREADABLE, Image.DecompressionBombError) as error:
-        raise DataError(f"cannot read picture {path}: {error}") from error
-
-
-def picture_size(path: Path) -> tuple[int, int]:
-    """Height and width of a picture, turned as its EXIF orientation says; its pixels are not read.
-
-    Raises:
-        DataError: The file is damaged, or not a picture.
-    """
-    with readable(path), Image.open(path) as opened:
-        turned = opened.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-        return (opened.width, opened.height) if turned else (opened.height, opened.width)
+        raise Corrupt(path, f"cannot read picture {path}: {error}") from error
 
 
 def _opaque(picture: Image.Image) -> Image.Image:

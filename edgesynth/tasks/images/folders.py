@@ -1,17 +1,27 @@
-"""Folders of files: which split a directory means, and what is held out for the splits there are not."""
+"""Folders of pictures: which split a directory means, and what is held out for the splits there are not."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, TypeVar
 
 from edgesynth.errors import DataError
+from edgesynth.tasks.images.files import IMAGE_SUFFIXES
 from edgesynth.tasks.protocol import Split
 
-__all__ = ["SPLIT_NAMES", "check_readable", "directories", "draw", "held_out"]
+__all__ = [
+    "SPLIT_NAMES",
+    "check_filled",
+    "directories",
+    "draw",
+    "first_few",
+    "held_out",
+    "pictures_in",
+    "split_directories",
+]
 
 SPLIT_NAMES: Final[Mapping[str, Split]] = MappingProxyType(
     {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
@@ -19,7 +29,7 @@ SPLIT_NAMES: Final[Mapping[str, Split]] = MappingProxyType(
 """What people call the splits, in lower case."""
 
 _SHARES: Final[Mapping[Split, float]] = MappingProxyType({"test": 0.15, "validation": 0.15})
-_NAMED_FILES = 5
+_NAMED: Final = 5
 
 _File = TypeVar("_File")
 
@@ -33,6 +43,30 @@ def draw(key: str) -> float:
 def directories(folder: Path) -> list[Path]:
     """The visible directories of a folder, in order."""
     return sorted(part for part in folder.iterdir() if part.is_dir() and not part.name.startswith("."))
+
+
+def split_directories(folder: Path) -> list[tuple[Split, Path]]:
+    """The directories of a folder that are called as a split, with the split, in order."""
+    return [
+        (SPLIT_NAMES[part.name.lower()], part)
+        for part in directories(folder)
+        if part.name.lower() in SPLIT_NAMES
+    ]
+
+
+def pictures_in(folder: Path, pattern: str = "*") -> list[Path]:
+    """The visible pictures of a folder that match a pattern, in order; none where there is no folder."""
+    return [
+        path
+        for path in sorted(folder.glob(pattern))
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    ]
+
+
+def first_few(names: Sequence[str]) -> str:
+    """The first five of many names, and how many there are more."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"
 
 
 def held_out(
@@ -61,29 +95,17 @@ def held_out(
     return divided, f"{held} held out of train by a hash of the file names" if held else "splits as given"
 
 
-def check_readable(folder: Path, skipped: Collection[Path], what: str, *, skip_corrupt: bool) -> str:
-    """Refuse a folder with unreadable files, unless they may be left out.
+def check_filled(folder: Path, parts: Mapping[Split, Sized], own: str = "splits") -> None:
+    """Refuse a division that leaves a split empty.
 
     Args:
-        folder: What the files are named relative to.
-        skipped: The files.
-        what: What they should have been.
-        skip_corrupt: Whether they may be left out.
-
-    Returns:
-        What to add to the description of the division.
+        folder: What was divided.
+        parts: What each split has.
+        own: What people may make of their own instead.
 
     Raises:
-        DataError: There are some, and they may not; they are counted, and the first five named.
+        DataError: A split has nothing.
     """
-    if not skipped:
-        return ""
-    if skip_corrupt:
-        return f"; {len(skipped)} unreadable files left out"
-    paths = sorted(skipped)
-    named = ", ".join(str(path.relative_to(folder)) for path in paths[:_NAMED_FILES])
-    more = f" and {len(paths) - _NAMED_FILES} more" if len(paths) > _NAMED_FILES else ""
-    raise DataError(
-        f"{len(paths)} of the {what} in {folder} cannot be read: {named}{more}; "
-        "repair or remove them, or leave them out with skip_corrupt = true"
-    )
+    for split, part in parts.items():
+        if not len(part):
+            raise DataError(f"{folder} leaves no picture for {split}; add pictures, or {own} of your own")

@@ -3,82 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from edgesynth.errors import DataError
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.images import (
     ImageFormat,
-    check_readable,
-    fitted,
+    PictureFiles,
+    check_filled,
+    corrupt_names,
     held_out,
     in_parallel,
-    read_images,
+    left_out,
+    picked,
     read_measured,
-    readable,
+    read_splits,
 )
+from edgesynth.tasks.protocol import Split
 from edgesynth.tasks.segmentation.augmentation import PairedAugmentation
 from edgesynth.tasks.segmentation.layouts import Pair, find_layout
-from edgesynth.tasks.segmentation.legend import IGNORED, Colour, Legend, find_legend, packed
+from edgesynth.tasks.segmentation.legend import IGNORED, Colour, Legend, find_legend
+from edgesynth.tasks.segmentation.mask_files import read_mask
 from edgesynth.tasks.segmentation.samples import VALUES, MaskedSamples, MaskedTensors
 from edgesynth.tasks.segmentation.task import ClassWeights, SegmentationTask
 from edgesynth.tasks.splits import MEMORY_LIMIT_BYTES
 
-__all__ = ["MaskedFiles", "load_mask_folder", "read_mask"]
+__all__ = ["MaskedFiles", "load_mask_folder"]
 
 
 @dataclass(frozen=True)
-class MaskedFiles:
-    """Pictures and masks decoded each time they are needed, by several threads.
+class MaskedFiles(PictureFiles):
+    """Pictures and masks decoded each time they are needed.
 
     Attributes:
-        pairs: One picture and mask per sample.
+        paths: One picture per sample.
+        mask_paths: Their masks.
         form: What every one is brought to.
         legend: What the masks mean.
         counts: How often every value occurs in each mask, int64 ``[samples, 256]``.
     """
 
-    pairs: tuple[Pair, ...]
+    paths: tuple[Path, ...]
+    mask_paths: tuple[Path, ...]
     form: ImageFormat
     legend: Legend
     counts: Tensor
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Channels, height, width."""
-        return self.form.shape
-
-    def take(self, indices: Tensor) -> Tensor:
-        """Decode the pictures at ``indices``.
-
-        Raises:
-            DataError: A file cannot be read.
-        """
-        paths = [self.pairs[index].image for index in indices.tolist()]
-        return read_images(paths, self.form)
-
     def masks(self, indices: Tensor) -> Tensor:
-        """Decode their masks.
+        """Decode the masks at ``indices``.
 
         Raises:
             DataError: A file cannot be read.
         """
-        paths = [self.pairs[index].mask for index in indices.tolist()]
+        paths = picked(self.mask_paths, indices)
         stored = in_parallel(lambda path: read_mask(path, self.form, self.legend)[0], paths)
         return self.legend.table[torch.stack(stored).long()]
 
     def subset(self, indices: Tensor) -> MaskedFiles:
         """The samples at ``indices``, still decoded when needed."""
-        pairs = tuple(self.pairs[index] for index in indices.tolist())
-        return MaskedFiles(pairs, self.form, self.legend, self.counts[indices])
+        paths, masks = picked(self.paths, indices), picked(self.mask_paths, indices)
+        return MaskedFiles(paths, masks, self.form, self.legend, self.counts[indices])
 
 
 def load_mask_folder(
@@ -132,31 +121,25 @@ def load_mask_folder(
         InputError: The size or the ignore label is impossible.
     """
     folder = Path(root)
-    height, width = (size, size) if isinstance(size, int) else size
-    form = ImageFormat(height, width, colour, fit)
+    form = ImageFormat.of(size, colour, fit)
     layout = find_layout(folder)
     legend = find_legend(folder, layout, classes, ignore_label)
     divided, division = held_out(layout.pairs, lambda pair: pair.draw)
-    keep = sum(map(len, divided.values())) * (form.channels + 1) * height * width <= memory_limit_bytes
-    read = {split: _read(pairs, form, legend, keep=keep) for split, pairs in divided.items()}
-    corrupt = [path for part in read.values() for path in part.corrupt]
-    division += layout.note + check_readable(folder, corrupt, "files", skip_corrupt=skip_corrupt)
-    for split, part in read.items():
-        if not part.pairs:
-            raise DataError(f"{folder} leaves no picture for {split}; add pictures, or splits of your own")
-    legend = legend.completed(
-        sorted({value for part in read.values() for seen in part.seen for value in seen})
-    )
-    for part in read.values():
-        part.check(legend)
+    sample_bytes = form.size_bytes + form.height * form.width
+    keep = sum(map(len, divided.values())) * sample_bytes <= memory_limit_bytes
+    found, corrupt = read_splits(divided, lambda pair: _read(pair, form, legend, keep=keep))
+    complaint = f"files in {folder} cannot be read: {corrupt_names(folder, corrupt)}"
+    division += layout.note + left_out(corrupt, complaint, skip_corrupt=skip_corrupt)
+    check_filled(folder, found)
+    legend = _completed(legend, found)
     if len(legend.classes or ()) < 2:
         raise DataError(
             f"the masks in {folder} show one class beside the ignored value {ignore_label}; segmentation "
             "needs at least two (if that value is a class, set ignore_label to another one)"
         )
-    parts = {split: part.samples(form, legend) for split, part in read.items()}
+    parts = {split: _samples(part, form, legend) for split, part in found.items()}
     if augmentation is None:
-        shift = max(1, min(height, width) // 8)
+        shift = max(1, min(form.height, form.width) // 8)
         augmentation = PairedAugmentation(shift, (0.75, 4 / 3), flip=mirror, colour=0.2)
     title = name or folder.resolve().name
     sizes: dict[str, int] = {split: len(part.counts) for split, part in parts.items()}
@@ -173,146 +156,60 @@ def load_mask_folder(
     )
 
 
-def read_mask(
-    path: Path, form: ImageFormat, legend: Legend
-) -> tuple[Tensor, tuple[int, int], tuple[int, ...]]:
-    """Read one mask: values of any whole type, a palette's indices, or colours that the legend knows.
-
-    Returns:
-        The stored values at the size asked for, uint8 ``[height, width]``; the height and width in the file;
-        the distinct values of the whole file.
-
-    Raises:
-        DataError: The file is damaged, or no picture.
-    """
-    values = _stored(path, legend)
-    if values.max(initial=0) >= VALUES or values.min(initial=0) < 0:
-        strange = values[(values >= VALUES) | (values < 0)]
-        raise _Meaningless(f"mask {path} holds the value {int(strange[0])}; classes have values of 0 to 255")
-    small = fitted(Image.fromarray(values.astype(np.uint8)), form, smooth=False)
-    seen = np.flatnonzero(np.bincount(values.ravel(), minlength=VALUES))
-    return torch.from_numpy(np.array(small)), (values.shape[0], values.shape[1]), tuple(seen.tolist())
-
-
-class _Meaningless(DataError):
-    """A mask that can be read, and holds what no class is."""
-
-
-def _stored(path: Path, legend: Legend) -> NDArray[np.int64]:
-    """The values of a whole mask, ``[height, width]``."""
-    with readable(path), Image.open(path) as picture:
-        if picture.mode in ("1", "L", "P", "I;16", "I;16B", "I;16L", "I") and not (
-            picture.mode == "P" and legend.colours
-        ):
-            # A palette says how indices are shown, not what they are.
-            return np.asarray(picture).astype(np.int64)
-        if picture.mode == "F":
-            raise _Meaningless(f"mask {path} holds fractions; save classes as whole numbers of 8 bits")
-        if picture.mode == "LA":
-            return np.asarray(picture)[..., 0].astype(np.int64)
-        found = packed(np.asarray(picture.convert("RGB")))
-    if not legend.colours:
-        raise _Meaningless(
-            f"mask {path} holds colours and nothing says which class they mean; add label_colors.txt with "
-            "lines of red, green, blue and a name, or give classes with colours"
-        )
-    known = np.array(sorted(legend.colours))
-    place = np.searchsorted(known, found).clip(max=len(known) - 1)
-    strange = found[known[place] != found]
-    if len(strange):
-        value = int(strange[0])
-        raise _Meaningless(
-            f"mask {path} holds the colour {value >> 16, value >> 8 & 255, value & 255} "
-            f"({len(strange)} pixels are of no known class); add it to the classes, or repair the mask"
-        )
-    values = np.array([legend.colours[int(key)] for key in known], dtype=np.int64)
-    return np.asarray(values[place])
-
-
 @dataclass(frozen=True)
-class _Part:
-    """What was read of one split.
+class _Read:
+    """What was read of a picture and its mask.
 
     Attributes:
-        pairs: Those that could be read.
-        kept: Pictures and the stored values of their masks, unless they are to stay in their files.
-        counts: How often each mask holds every stored value, int64 ``[256]`` each.
-        seen: The distinct values of each mask.
-        corrupt: Files that could not be read.
+        kept: The picture and the values of its mask as stored, unless they are to stay in their files.
+        counts: How often the mask holds every value at that size, int64 ``[256]``.
+        seen: The distinct values of the whole mask.
     """
 
-    pairs: tuple[Pair, ...]
-    kept: tuple[tuple[Tensor, Tensor], ...] | None
-    counts: tuple[Tensor, ...]
-    seen: tuple[tuple[int, ...], ...]
-    corrupt: tuple[Path, ...]
-
-    def check(self, legend: Legend) -> None:
-        """Refuse values that mean nothing, with the first file that holds one."""
-        for pair, seen in zip(self.pairs, self.seen, strict=True):
-            unknown = legend.unknown(seen)
-            if unknown:
-                raise DataError(
-                    f"mask {pair.mask} holds the value {unknown[0]}, which is none of the "
-                    f"{len(legend.classes or ())} classes; name more classes, or set ignore_label to it"
-                )
-
-    def samples(self, form: ImageFormat, legend: Legend) -> MaskedSamples:
-        """In memory, or in their files."""
-        if self.kept is not None:
-            pictures, stored = (torch.stack(part) for part in zip(*self.kept, strict=True))
-            return MaskedTensors(pictures, legend.table[stored.long()])
-        counts = torch.zeros(len(self.pairs), VALUES, dtype=torch.int64)
-        counts.index_add_(1, legend.table.long(), torch.stack(self.counts))
-        return MaskedFiles(self.pairs, form, legend, counts)
-
-
-@dataclass(frozen=True)
-class _Decoded:
-    pair: Pair
-    picture: Tensor
-    stored: Tensor
+    kept: tuple[Tensor, Tensor] | None
+    counts: Tensor
     seen: tuple[int, ...]
 
 
-def _read(pairs: Sequence[Pair], form: ImageFormat, legend: Legend, *, keep: bool) -> _Part:
-    """Decode everything once; pictures and masks of different size are refused."""
-
-    def decode(pair: Pair) -> tuple[_Decoded, Tensor] | Path:
-        found = _decoded(pair, form, legend)
-        if isinstance(found, Path):
-            return found
-        counts = torch.bincount(found.stored.flatten(), minlength=VALUES)
-        if not keep:
-            nothing = torch.empty(0, dtype=torch.uint8)
-            found = replace(found, picture=nothing, stored=nothing)
-        return found, counts
-
-    read = in_parallel(decode, pairs)
-    good = [found for found in read if not isinstance(found, Path)]
-    return _Part(
-        tuple(found.pair for found, _ in good),
-        tuple((found.picture, found.stored) for found, _ in good) if keep else None,
-        tuple(counts for _, counts in good),
-        tuple(found.seen for found, _ in good),
-        tuple(found for found in read if isinstance(found, Path)),
-    )
+_Part = Sequence[tuple[Pair, _Read]]
 
 
-def _decoded(pair: Pair, form: ImageFormat, legend: Legend) -> _Decoded | Path:
-    """A picture and its mask, or the file that cannot be read."""
-    path = pair.image
-    try:
-        picture, taken = read_measured(path, form)
-        path = pair.mask
-        stored, drawn, seen = read_mask(path, form, legend)
-    except _Meaningless:
-        raise
-    except DataError:
-        return path
+def _read(pair: Pair, form: ImageFormat, legend: Legend, *, keep: bool) -> _Read:
+    """Decode both; a picture and a mask of different size are refused."""
+    picture, taken = read_measured(pair.image, form)
+    stored, drawn, seen = read_mask(pair.mask, form, legend)
     if taken != drawn:
         raise DataError(
             f"picture {pair.image} has {taken[1]}x{taken[0]} pixels and its mask {pair.mask.name} "
             f"{drawn[1]}x{drawn[0]}; give a mask of the picture's size"
         )
-    return _Decoded(pair, picture, stored, seen)
+    counts = torch.bincount(stored.flatten(), minlength=VALUES)
+    return _Read((picture, stored) if keep else None, counts, seen)
+
+
+def _completed(legend: Legend, parts: Mapping[Split, _Part]) -> Legend:
+    """With a class for every value, where classes have no names; values that mean nothing are refused."""
+    legend = legend.completed(
+        sorted({value for part in parts.values() for _, read in part for value in read.seen})
+    )
+    for part in parts.values():
+        for pair, read in part:
+            unknown = legend.unknown(read.seen)
+            if unknown:
+                raise DataError(
+                    f"mask {pair.mask} holds the value {unknown[0]}, which is none of the "
+                    f"{len(legend.classes or ())} classes; name more classes, or set ignore_label to it"
+                )
+    return legend
+
+
+def _samples(part: _Part, form: ImageFormat, legend: Legend) -> MaskedSamples:
+    """In memory where pictures were kept, else in their files."""
+    kept = [read.kept for _, read in part if read.kept is not None]
+    if kept:
+        pictures, stored = (torch.stack(each) for each in zip(*kept, strict=True))
+        return MaskedTensors(pictures, legend.table[stored.long()])
+    counts = torch.zeros(len(part), VALUES, dtype=torch.int64)
+    counts.index_add_(1, legend.table.long(), torch.stack([read.counts for _, read in part]))
+    paths = tuple(pair.image for pair, _ in part)
+    return MaskedFiles(paths, tuple(pair.mask for pair, _ in part), form, legend, counts)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.images import IMAGE_SUFFIXES, SPLIT_NAMES, directories, draw
+from edgesynth.tasks.images import SPLIT_NAMES, draw, first_few, pictures_in, split_directories
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["CITYSCAPES_IDS", "VOC_CLASSES", "Layout", "Pair", "find_layout"]
@@ -36,7 +36,6 @@ _MASK_FOLDERS = ("masks", "labels", "annotations")
 _ANNOTATED = ("annot", "_labels", "_masks")
 _MASK_ENDINGS = ("", "_L", "_mask")
 _LOSSY = frozenset({".jpg", ".jpeg", ".webp"})
-_NAMED_FILES = 5
 
 
 @dataclass(frozen=True)
@@ -108,21 +107,20 @@ def _plain(folder: Path) -> dict[Split, list[Pair]]:
 def _divided(folder: Path) -> dict[Split, list[Pair]]:
     """The plain layout inside each split."""
     found: dict[Split, list[Pair]] = {}
-    for part in directories(folder):
-        if part.name.lower() in SPLIT_NAMES:
-            found.update({SPLIT_NAMES[part.name.lower()]: pairs for pairs in _plain(part).values()})
+    for split, part in split_directories(folder):
+        for pairs in _plain(part).values():
+            found[split] = pairs
     return found
 
 
 def _annotated(folder: Path) -> dict[Split, list[Pair]]:
     """A folder of pictures per split, the masks beside it."""
     found: dict[Split, list[Pair]] = {}
-    for part in directories(folder):
-        if part.name.lower() in SPLIT_NAMES:
-            beside = [folder / f"{part.name}{ending}" for ending in _ANNOTATED]
-            masks = next((path for path in beside if path.is_dir()), None)
-            if masks is not None:
-                found[SPLIT_NAMES[part.name.lower()]] = _paired(part, masks)
+    for split, part in split_directories(folder):
+        beside = [folder / f"{part.name}{ending}" for ending in _ANNOTATED]
+        masks = next((path for path in beside if path.is_dir()), None)
+        if masks is not None:
+            found[split] = _paired(part, masks)
     return found
 
 
@@ -218,15 +216,11 @@ def _paired(images: Path, masks: Path) -> list[Pair]:
 
 def _files(folder: Path) -> dict[str, Path]:
     """The pictures below a folder, by their path inside it without ending."""
-    return {
-        path.relative_to(folder).with_suffix("").as_posix(): path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    }
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in pictures_in(folder, "**/*")}
 
 
 def _complain(folder: Path, names: Sequence[str], what: str) -> None:
     if names:
-        named = ", ".join(names[:_NAMED_FILES])
-        more = f" and {len(names) - _NAMED_FILES} more" if len(names) > _NAMED_FILES else ""
-        raise DataError(f"{folder} has no {what}: {named}{more}; add what is missing, or remove the others")
+        raise DataError(
+            f"{folder} has no {what}: {first_few(names)}; add what is missing, or remove the others"
+        )

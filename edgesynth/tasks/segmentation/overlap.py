@@ -9,7 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Overlap", "confusions"]
+__all__ = ["Overlap", "confusions", "most_probable"]
+
+
+def most_probable(logits: Tensor) -> Tensor:
+    """The class of the largest logit: int64 ``[batch, h, w]`` of ``[batch, classes, h, w]``."""
+    # Several times faster on a CPU than argmax, which takes the same class.
+    return logits.max(1).indices
 
 
 def confusions(truths: Tensor, answers: Tensor, classes: int, ignore_label: int) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -11,86 +10,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgesynth.errors import DataError, InputError
-from edgesynth.metrics import Metric, Provenance
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.distillation import Distillation
 from edgesynth.tasks.images import pictures
 from edgesynth.tasks.normalization import Normalization
-from edgesynth.tasks.protocol import Batch, Outputs, Score, Split, Targets
-from edgesynth.tasks.scoring import bootstrap_interval
+from edgesynth.tasks.protocol import Batch, Outputs, Split, Targets
 from edgesynth.tasks.segmentation.answer import MaskAnswer
 from edgesynth.tasks.segmentation.augmentation import PairedAugmentation
-from edgesynth.tasks.segmentation.overlap import Overlap, confusions
+from edgesynth.tasks.segmentation.judge import SegmentationJudge
+from edgesynth.tasks.segmentation.overlap import most_probable
 from edgesynth.tasks.segmentation.samples import VALUES, MaskedSamples, representative_order
-from edgesynth.tasks.splits import SPLITS, SplitTask
-from edgesynth.tasks.trees import moved
+from edgesynth.tasks.splits import SplitTask
 
-__all__ = ["ClassWeights", "SegmentationJudge", "SegmentationTask"]
+__all__ = ["ClassWeights", "SegmentationTask"]
 
 ClassWeights = Literal["balanced"] | Sequence[float] | None
 """How much a pixel of each class weighs in the loss: alike, by rarity, or as given."""
-
-
-class SegmentationJudge:
-    """Hears logits and counts pixels, image by image.
-
-    Args:
-        task: Knows the classes and the loss.
-        source: What the metrics say they were measured on.
-    """
-
-    def __init__(self, task: SegmentationTask, source: str) -> None:
-        self._task, self._source = task, source
-        self._losses: list[Tensor] = []
-        self._confusions: list[Tensor] = []
-
-    def add(self, outputs: Outputs, batch: Batch) -> None:
-        """Take logits ``[batch, classes, h, w]``.
-
-        Raises:
-            InputError: They have another shape.
-        """
-        truths: Tensor = batch.targets
-        logits = self._task.at_full_size(moved(outputs, truths.device), len(truths))
-        self._losses.append(torch.stack(self._task.weighted_loss(logits, truths)).double())
-        answers, classes = most_probable(logits), len(self._task.classes)
-        self._confusions.append(confusions(truths, answers, classes, self._task.ignore_label))
-
-    def score(self) -> Score:
-        """Mean IoU and pixel accuracy, with intervals from resampling whole images.
-
-        Raises:
-            InputError: Nothing was heard, or every pixel heard of is to be ignored.
-        """
-        if not self._confusions:
-            raise InputError(f"{self._source}: no outputs were given, so there is nothing to judge")
-        confusion = torch.cat(self._confusions)
-        overlap = Overlap.of(confusion)
-        if not overlap.pixels.any():
-            raise InputError(
-                f"{self._source}: every pixel of these {len(confusion)} samples is to be ignored "
-                f"(label {self._task.ignore_label}); give samples with labelled pixels"
-            )
-        metric, accuracy = (
-            Metric(
-                name=name,
-                value=statistic(None),
-                provenance=Provenance.MEASURED,
-                samples=len(confusion),
-                interval=bootstrap_interval(statistic, len(confusion)),
-                source=self._source,
-            )
-            for name, statistic in ((self._task.metric, overlap.mean), ("pixel_accuracy", overlap.accuracy))
-        )
-        ious = zip(self._task.classes, overlap.ious().tolist(), strict=True)
-        total, weight = torch.stack(self._losses).sum(0).tolist()
-        return Score(
-            metric,
-            total / weight,
-            others=(accuracy,),
-            per_class={name: iou for name, iou in ious if not math.isnan(iou)},
-            confusion=confusion.sum(0),
-        )
 
 
 class SegmentationTask(SplitTask[MaskedSamples]):
@@ -139,7 +74,6 @@ class SegmentationTask(SplitTask[MaskedSamples]):
         normalization: Normalization | None = None,
         description: DataDescription | None = None,
     ) -> None:
-        self.name = name
         self.classes = tuple(classes)
         self.ignore_label = ignore_label
         if not 2 <= len(self.classes) <= ignore_label < VALUES:
@@ -149,15 +83,12 @@ class SegmentationTask(SplitTask[MaskedSamples]):
             )
         if len(set(self.classes)) < len(self.classes):
             raise InputError(f"{name}: class names must differ, got {', '.join(self.classes)}")
-        super().__init__({"train": train, "validation": validation, "test": test})
+        super().__init__(name, {"train": train, "validation": validation, "test": test}, description)
         _check(name, self._samples, self.classes, ignore_label)
-        self.input_shape = train.shape
         self.augmentation = augmentation
         self.class_weights = _weights(name, class_weights, train.counts[:, : len(self.classes)].sum(0))
         self.distillation = distillation or Distillation()
         self.normalization = normalization or Normalization.measured(train.take, len(train.counts))
-        sizes: dict[str, int] = {split: self.size(split) for split in SPLITS}
-        self.description = description or DataDescription(name, "user", "given in memory", sizes=sizes)
 
     def _count(self, samples: MaskedSamples) -> int:
         return len(samples.counts)
@@ -291,12 +222,6 @@ class SegmentationTask(SplitTask[MaskedSamples]):
         }
 
 
-def most_probable(logits: Tensor) -> Tensor:
-    """The class of the largest logit: int64 ``[batch, h, w]`` of ``[batch, classes, h, w]``."""
-    # Several times faster on a CPU than argmax, which takes the same class.
-    return logits.max(1).indices
-
-
 def _mean(total: Tensor, weight: Tensor) -> Tensor:
     """Zero, with a gradient of zero, where nothing counts."""
     return total / torch.where(weight > 0, weight, 1)
@@ -305,14 +230,7 @@ def _mean(total: Tensor, weight: Tensor) -> Tensor:
 def _check(
     name: str, samples: Mapping[Split, MaskedSamples], classes: Sequence[str], ignore_label: int
 ) -> None:
-    shape = samples["train"].shape
     for split, part in samples.items():
-        if len(part.counts) == 0:
-            raise DataError(f"{name}: the {split} split is empty; give it at least one sample")
-        if part.shape != shape:
-            raise DataError(
-                f"{name}: {split} samples have shape {part.shape}, train samples {shape}; give one shape"
-            )
         totals = part.counts.sum(0)
         known = torch.zeros(VALUES, dtype=torch.bool)
         known[: len(classes)] = True

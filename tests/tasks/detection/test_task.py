@@ -1,13 +1,11 @@
-from dataclasses import replace
-
 import pytest
 import torch
+from detection_answers import HEADS, perfect
 from detection_shapes import CLASSES, shapes, shapes_task
 
 from edgesynth import zoo
 from edgesynth.errors import DataError, InputError
 from edgesynth.tasks import (
-    Batch,
     BoxAugmentation,
     BoxedTensorSamples,
     DetectionDistillation,
@@ -18,57 +16,6 @@ from edgesynth.tasks import (
     TrainingPlan,
     fit,
 )
-
-HEADS = {"centre": "centrenet", "grid": "detectnet"}
-
-
-def inverse_softplus(value):
-    return value.double().expm1().clamp_min(1e-12).log().float()
-
-
-def perfect(task, targets, confidence=8.0):
-    """Outputs of a network that knows the truth, for the strides of the zoo."""
-    side = task.input_shape[1]
-    strides = (8, 16) if task.head.name == "centre" else (8,)
-    count, classes = len(targets["labels"]), len(task.classes)
-    outputs = []
-    for stride in strides:
-        cells = side // stride
-        outputs.append(torch.full((count, classes, cells, cells), -confidence))
-        outputs.append(torch.zeros(count, 4, cells, cells))
-        if task.head.name == "centre":
-            outputs.append(torch.full((count, 1, cells, cells), -confidence))
-    predictions = task.head.predictions(tuple(outputs), classes, (side, side))
-    rows = task.head.assigned(predictions, targets["boxes"], targets["labels"])
-    start = 0
-    each = len(task.head.channels)
-    for level, stride in enumerate(strides):
-        cells = side // stride
-        for image in range(count):
-            for cell in range(cells * cells):
-                row = int(rows[image, start + cell])
-                if row < 0:
-                    continue
-                i, j = divmod(cell, cells)
-                here = torch.tensor([(j + 0.5) * stride, (i + 0.5) * stride])
-                box = targets["boxes"][image, row]
-                outputs[each * level][image, targets["labels"][image, row], i, j] = confidence
-                if each == 3:
-                    away = torch.cat([here - box[:2], box[2:] - here]) / stride
-                    outputs[1 + 3 * level][image, :, i, j] = inverse_softplus(away.clamp_min(1e-3))
-                    central = (torch.minimum(away[:2], away[2:]) / torch.maximum(away[:2], away[2:])).clamp(
-                        0.01
-                    )
-                    outputs[2 + 3 * level][image, 0, i, j] = central.prod().sqrt().clamp(max=0.99).logit()
-                else:
-                    outputs[1 + 2 * level][image, :, i, j] = (box - here.repeat(2)) / stride
-        start += cells * cells
-    return tuple(outputs)
-
-
-@pytest.fixture(params=HEADS)
-def task(request):
-    return shapes_task(head=request.param)
 
 
 def test_it_is_a_task_with_pictures_and_postprocessing(task):
@@ -109,47 +56,6 @@ def test_a_limit_takes_a_representative_subset(task):
     labels = torch.cat(part)
     assert len(labels) == 16
     assert set(labels.flatten().tolist()) == {-1, 0, 1, 2}
-
-
-@pytest.mark.parametrize("name", HEADS)
-def test_a_network_that_knows_everything_is_perfect(name):
-    task = shapes_task(head=name)
-    judge = task.judge("validation")
-    for batch in task.batches("validation", batch_size=10):
-        judge.add(perfect(task, batch.targets), batch)
-    score = judge.score()
-    assert score.metric.name == "map50"
-    assert score.metric.value == pytest.approx(1.0)
-    assert score.metric.interval == pytest.approx((1.0, 1.0))
-    # An edge of the grid's cells may make a box inexact; those of shapes are whole pixels.
-    assert score.others[0].name == "map"
-    assert score.others[0].value > 0.95
-    assert set(score.per_class) == set(score.curves) == set(CLASSES)
-    assert score.correct is None
-
-
-def test_the_mean_over_overlaps_may_be_the_metric():
-    task = shapes_task(metric="map")
-    judge = task.judge("test")
-    batch = next(task.batches("test", batch_size=24))
-    # Boxes that are a little too wide: right at an overlap of .5, wrong at .95.
-    scale = torch.tensor([1.1, 1.0, 1.1, 1.0]).view(1, 4, 1, 1)
-    judge.add(
-        tuple(part * scale if part.shape[1] == 4 else part for part in perfect(task, batch.targets)), batch
-    )
-    score = judge.score()
-    assert (score.metric.name, score.others[0].name) == ("map", "map50")
-    assert score.metric.samples == 24
-    assert score.metric.value < score.others[0].value - 0.05
-    assert sum(score.per_class.values()) / len(score.per_class) == pytest.approx(score.metric.value)
-
-
-def test_outputs_heard_batch_by_batch_are_judged_as_at_once(task):
-    torch.manual_seed(0)
-    module = zoo.build(HEADS[task.head.name], in_channels=3, classes=3)
-    one, other = (task.score(module, "validation", batch_size=size) for size in (5, 24))
-    assert one.metric == other.metric
-    assert one.per_class == other.per_class
 
 
 def test_the_loss_is_small_for_the_truth_and_large_for_its_opposite(task):
@@ -237,61 +143,6 @@ def test_outputs_of_another_kind_are_refused(head, outputs, message):
     targets = next(task.batches("train", batch_size=2)).targets
     with pytest.raises(InputError, match=message):
         task.loss(outputs, targets)
-
-
-def test_nothing_heard_and_nothing_to_find_are_said():
-    task = shapes_task()
-    with pytest.raises(InputError, match="no outputs were given"):
-        task.judge("test").score()
-    nothing = {"boxes": torch.zeros(2, 3, 4), "labels": torch.full((2, 3), -1)}
-    judge = task.judge("test")
-    judge.add(perfect(task, nothing), Batch(torch.zeros(2, 3, 64, 64), nothing))
-    with pytest.raises(InputError, match="none of the 2 images shows an object"):
-        judge.score()
-
-
-def test_answers_are_drawn_and_told(task):
-    batch = next(task.batches("validation", batch_size=24))
-    truths = task.truths(batch.targets)
-    answers = task.answers(perfect(task, batch.targets))
-    pictures = task.images(batch.inputs)
-    assert pictures.dtype == torch.uint8
-    full = max(range(24), key=lambda index: len(truths[index].labels))
-    count = len(truths[full].labels)
-    assert answers[full].caption(truths[full]) == f"{count} of {count} found, 0 false"
-    drawn = answers[full].drawn_on(pictures[full])
-    assert drawn.shape == pictures[full].shape
-    assert not torch.equal(drawn, pictures[full])
-    empty = next(index for index in range(24) if not len(truths[index].labels))
-    assert truths[empty].caption(truths[empty]) == "nothing"
-    assert torch.equal(truths[empty].drawn_on(pictures[empty]), pictures[empty])
-    wrong = replace(answers[full], labels=(answers[full].labels + 1) % 3)
-    assert wrong.caption(truths[full]) == f"0 of {count} found, {count} false"
-
-
-def test_a_wrong_box_looks_different_from_a_right_one():
-    task = shapes_task()
-    batch = next(task.batches("validation", batch_size=24))
-    truth = next(truth for truth in task.truths(batch.targets) if len(truth.labels))
-    image = torch.zeros(3, 64, 64, dtype=torch.uint8)
-    answer = replace(truth, scores=torch.ones(len(truth.labels)))
-    moved = replace(answer, boxes=truth.boxes, labels=(truth.labels + 1) % 3)
-    solid, dashed = answer.against(truth).drawn_on(image), moved.against(truth).drawn_on(image)
-    assert 0 < int((dashed.sum(0) > 0).sum()) < int((solid.sum(0) > 0).sum())
-
-
-def test_missed_objects_and_the_colours_of_classes_are_told():
-    task = shapes_task()
-    batch = next(task.batches("validation", batch_size=24))
-    truth = next(truth for truth in task.truths(batch.targets) if len(truth.labels))
-    image = torch.zeros(3, 64, 64, dtype=torch.uint8)
-    none = replace(truth, boxes=truth.boxes[:0], labels=truth.labels[:0], scores=torch.zeros(0))
-    white = (none.against(truth).drawn_on(image) == 255).all(0)
-    assert 0 < int(white.sum()) < int((truth.drawn_on(image).sum(0) > 0).sum())
-    assert not (truth.against(truth).drawn_on(image) == 255).all(0).any()
-    drawn = {tuple(pixel) for pixel in truth.drawn_on(image).flatten(1).T.tolist()} - {(0, 0, 0)}
-    assert drawn == set(truth.colours().values())
-    assert set(truth.colours()) == {CLASSES[label] for label in truth.labels.tolist()}
 
 
 SAMPLES = shapes(8, seed=5)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgesynth.errors import DataError
-from edgesynth.tasks.images import IMAGE_SUFFIXES
 from edgesynth.tasks.protocol import Split
 
-__all__ = ["BoxRecord", "Corrupt", "pictures_in"]
+__all__ = ["BoxRecord"]
 
 
 @dataclass(frozen=True)
@@ -33,18 +31,3 @@ class BoxRecord:
     split: Split | None = None
     size: tuple[int, int] | None = None
     relative: bool = False
-
-
-class Corrupt(DataError):
-    """An annotation of one picture that cannot be read; the picture may be left out instead."""
-
-
-def pictures_in(folder: Path) -> list[Path]:
-    """The pictures in a folder, sorted; none where there is no folder."""
-    if not folder.is_dir():
-        return []
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )

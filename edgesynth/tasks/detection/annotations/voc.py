@@ -9,14 +9,14 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.detection.annotations.record import BoxRecord, Corrupt, pictures_in
-from edgesynth.tasks.images import SPLIT_NAMES
+from edgesynth.tasks.detection.annotations.record import BoxRecord
+from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, pictures_in
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["read_voc"]
 
 
-def read_voc(root: Path) -> tuple[list[BoxRecord], list[str]]:
+def read_voc(root: Path) -> tuple[list[BoxRecord], list[Corrupt]]:
     """Read a folder.
 
     Corners are counted from 1 and belong to the box, so a box from 1 to 10 is 10 pixels wide. Objects marked
@@ -34,7 +34,7 @@ def read_voc(root: Path) -> tuple[list[BoxRecord], list[str]]:
     listed = _listed(root / "ImageSets" / "Main")
     chosen = listed or dict.fromkeys(sorted(images.keys() | annotations.keys()))
     records: list[BoxRecord] = []
-    corrupt: list[str] = []
+    corrupt: list[Corrupt] = []
     for stem, split in chosen.items():
         if stem not in images:
             source = annotations.get(stem, root / "ImageSets" / "Main")
@@ -45,7 +45,7 @@ def read_voc(root: Path) -> tuple[list[BoxRecord], list[str]]:
         try:
             records.append(_record(annotations[stem], images[stem], split))
         except Corrupt as error:
-            corrupt.append(str(error))
+            corrupt.append(error)
     return records, corrupt
 
 
@@ -84,7 +84,7 @@ def _parsed(file: Path) -> ElementTree.Element:
     data = file.read_bytes()
 
     def refuse(*_: object) -> NoReturn:
-        raise Corrupt(f"{file} declares a document type, which annotations do not need; remove it")
+        raise Corrupt(file, f"{file} declares a document type, which annotations do not need; remove it")
 
     guard = expat.ParserCreate()
     guard.StartDoctypeDeclHandler = refuse
@@ -92,13 +92,13 @@ def _parsed(file: Path) -> ElementTree.Element:
         guard.Parse(data, True)
         return ElementTree.fromstring(data)
     except (expat.ExpatError, ElementTree.ParseError, ValueError) as error:
-        raise Corrupt(f"cannot read {file} as XML: {error}") from error
+        raise Corrupt(file, f"cannot read {file} as XML: {error}") from error
 
 
 def _text(file: Path, element: ElementTree.Element, path: str) -> str:
     text: Sequence[str] = (element.findtext(path) or "").split()
     if not text:
-        raise Corrupt(f"{file}: {element.tag} has no {path}")
+        raise Corrupt(file, f"{file}: {element.tag} has no {path}")
     return " ".join(text)
 
 
@@ -110,4 +110,4 @@ def _number(file: Path, element: ElementTree.Element, path: str) -> float:
         value = float("nan")
     if abs(value) < 1e9:
         return value
-    raise Corrupt(f"{file}: {path} of {element.tag} is {text!r}; give a number")
+    raise Corrupt(file, f"{file}: {path} of {element.tag} is {text!r}; give a number")

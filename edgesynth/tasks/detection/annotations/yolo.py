@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.detection.annotations.record import BoxRecord, Corrupt, pictures_in
-from edgesynth.tasks.images import SPLIT_NAMES
+from edgesynth.tasks.detection.annotations.record import BoxRecord
+from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, pictures_in
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["read_yolo", "yolo_folders"]
@@ -33,7 +33,7 @@ def yolo_folders(root: Path) -> list[tuple[Path, Path, Split | None]]:
 
 def read_yolo(
     root: Path, classes: tuple[str, ...] | None
-) -> tuple[list[BoxRecord], tuple[str, ...], list[str]]:
+) -> tuple[list[BoxRecord], tuple[str, ...], list[Corrupt]]:
     """Read a folder.
 
     A line is ``class x y width height``: a class index, the centre and the size in shares of the sides.
@@ -47,7 +47,7 @@ def read_yolo(
     """
     names = classes or _names(root)
     records: list[BoxRecord] = []
-    corrupt: list[str] = []
+    corrupt: list[Corrupt] = []
     for images, labels, split in yolo_folders(root):
         pictures = {path.stem: path for path in pictures_in(images)}
         texts = {path.stem: path for path in sorted(labels.glob("*.txt")) if path.name != "classes.txt"}
@@ -62,7 +62,7 @@ def read_yolo(
             try:
                 records.append(_record(texts[stem], path, split, names))
             except Corrupt as error:
-                corrupt.append(str(error))
+                corrupt.append(error)
     return records, names, corrupt
 
 
@@ -72,7 +72,7 @@ def _record(file: Path, image: Path, split: Split | None, names: tuple[str, ...]
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise Corrupt(f"cannot read {file}: {error}") from error
+        raise Corrupt(file, f"cannot read {file}: {error}") from error
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -83,7 +83,7 @@ def _record(file: Path, image: Path, split: Split | None, names: tuple[str, ...]
                 raise ValueError(line)  # noqa: TRY301 - told like the others
         except (ValueError, OverflowError):
             raise Corrupt(
-                f"{file}, line {number}: {line.strip()[:60]!r} is not 'class x y width height'"
+                file, f"{file}, line {number}: {line.strip()[:60]!r} is not 'class x y width height'"
             ) from None
         if not 0 <= index < len(names):
             raise DataError(

@@ -3,8 +3,8 @@ import torch
 
 from edgesynth.errors import DataError
 from edgesynth.tasks import load_task
-from edgesynth.tasks.datasets.fonts import MASK_SIDE, FontFamily, find_families, system_font_folders
-from edgesynth.tasks.datasets.glyphs import _parted, compose, find_photographs, render
+from edgesynth.tasks.datasets.synthetic.fonts import MASK_SIDE, FontFamily, find_families, system_font_folders
+from edgesynth.tasks.datasets.synthetic.glyphs import _parted, compose, find_photographs, render
 
 
 @pytest.fixture(scope="module")

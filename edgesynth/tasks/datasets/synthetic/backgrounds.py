@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgesynth.errors import DataError, MissingDependencyError
-from edgesynth.tasks.datasets.composition import Ground
+from edgesynth.tasks.datasets.synthetic.composition import Ground
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["PHOTOGRAPHS", "find_backgrounds", "photographic"]

@@ -18,7 +18,7 @@ from typing import Final
 from PIL import Image
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.datasets.composition import Sprite
+from edgesynth.tasks.datasets.synthetic.composition import Sprite
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["KINDS", "STAMPS", "divide_cutouts", "find_cutouts"]

@@ -7,10 +7,10 @@ from PIL import Image
 
 from edgesynth.errors import DataError, MissingDependencyError
 from edgesynth.tasks import load_task
-from edgesynth.tasks.datasets.backgrounds import PHOTOGRAPHS, find_backgrounds, photographic
-from edgesynth.tasks.datasets.composition import Sprite
-from edgesynth.tasks.datasets.cutouts import KINDS, STAMPS, divide_cutouts, find_cutouts
-from edgesynth.tasks.datasets.scenes import scenes
+from edgesynth.tasks.datasets.synthetic.backgrounds import PHOTOGRAPHS, find_backgrounds, photographic
+from edgesynth.tasks.datasets.synthetic.composition import Sprite
+from edgesynth.tasks.datasets.synthetic.cutouts import KINDS, STAMPS, divide_cutouts, find_cutouts
+from edgesynth.tasks.datasets.synthetic.scenes import scenes
 
 SPLITS = ("train", "validation", "test")
 

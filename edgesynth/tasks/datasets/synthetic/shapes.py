@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.datasets.composition import Composition, Scenes, Sprite, compose_scenes
+from edgesynth.tasks.datasets.synthetic.composition import Composition, Scenes, Sprite, compose_scenes
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.detection import BoxAugmentation, BoxedTensorSamples, DetectionTask, HeadName
 from edgesynth.tasks.protocol import Split

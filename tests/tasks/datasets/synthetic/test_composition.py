@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from edgesynth.errors import DataError, InputError
-from edgesynth.tasks.datasets.composition import Composition, Sprite, compose_scenes
+from edgesynth.tasks.datasets.synthetic.composition import Composition, Sprite, compose_scenes
 
 
 def black(_rng, side):

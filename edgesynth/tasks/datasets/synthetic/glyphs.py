@@ -22,7 +22,7 @@ from torch import Tensor
 
 from edgesynth.errors import DataError
 from edgesynth.tasks.classification import Augmentation, ClassificationTask, TensorSamples
-from edgesynth.tasks.datasets.fonts import MASK_SIDE, FontFamily, find_families, system_font_folders
+from edgesynth.tasks.datasets.synthetic.fonts import MASK_SIDE, FontFamily, find_families, system_font_folders
 from edgesynth.tasks.description import DataDescription
 
 __all__ = ["compose", "find_photographs", "glyphs", "render"]

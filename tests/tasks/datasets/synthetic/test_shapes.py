@@ -3,7 +3,7 @@ import torch
 
 from edgesynth.errors import DataError
 from edgesynth.tasks import load_task
-from edgesynth.tasks.datasets.shapes import SHAPES, shape_scenes
+from edgesynth.tasks.datasets.synthetic.shapes import SHAPES, shape_scenes
 
 SPLITS = ("train", "validation", "test")
 

@@ -16,9 +16,9 @@ from typing import Final, Literal
 import numpy as np
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.datasets.backgrounds import find_backgrounds, photographic
-from edgesynth.tasks.datasets.composition import Composition, Scenes, compose_scenes
-from edgesynth.tasks.datasets.cutouts import KINDS, STAMPS, divide_cutouts, find_cutouts
+from edgesynth.tasks.datasets.synthetic.backgrounds import find_backgrounds, photographic
+from edgesynth.tasks.datasets.synthetic.composition import Composition, Scenes, compose_scenes
+from edgesynth.tasks.datasets.synthetic.cutouts import KINDS, STAMPS, divide_cutouts, find_cutouts
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.detection import BoxAugmentation, BoxedTensorSamples, DetectionTask, HeadName
 from edgesynth.tasks.protocol import Split

@@ -1,0 +1,99 @@
+"""Which class was taken for which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from edgesynth.runs.details import Confusion, Details
+
+__all__ = ["COUNTED", "Matrix", "Mistakes", "confused"]
+
+COUNTED: Final = {"accuracy": "test samples", "miou": "test pixels"}
+"""What the confusion of a metric counts."""
+
+_WHOLE: Final = 20
+"""Classes up to which a confusion matrix can be read as one."""
+_PAIRS: Final = 15
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """One confusion matrix.
+
+    Attributes:
+        label: Of which network.
+        classes: Names.
+        rows: Per true class its name, the share of each answer in percent, and how often it was true.
+        counted: What is counted.
+    """
+
+    label: str
+    classes: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[float, ...], int], ...]
+    counted: str
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """The most frequent mistakes, where there are too many classes for a matrix.
+
+    Attributes:
+        labels: The networks.
+        rows: Truth, answer, the share of the truth per network, empty where it is not known, and how often
+            that was true.
+        classes: How many classes there are.
+        counted: What is counted.
+    """
+
+    labels: tuple[str, ...]
+    rows: tuple[tuple[str, str, tuple[str, ...], int], ...]
+    classes: int
+    counted: str
+
+
+def confused(known: Mapping[str, Details]) -> tuple[tuple[Matrix, ...], Mistakes | None]:
+    """A matrix for each network, or the most frequent mistakes of all where that is more than can be read.
+
+    Args:
+        known: What is known of each network; the mistakes are those of the last that tells any.
+    """
+    confusions = {name: found.confusion for name, found in known.items() if found.confusion is not None}
+    if all(len(found.classes) <= _WHOLE and found.counts for found in confusions.values()):
+        return tuple(_matrix(name, known[name]) for name in confusions), None
+    return (), _mistakes(confusions, next(iter(known.values())))
+
+
+def _matrix(label: str, details: Details) -> Matrix:
+    confusion = details.confusion
+    assert confusion is not None
+    rows = tuple(
+        (name, tuple(100.0 * count / total if total else 0.0 for count in counts), total)
+        for name, counts, total in zip(confusion.classes, confusion.counts, confusion.totals, strict=True)
+    )
+    return Matrix(label, confusion.classes, rows, COUNTED.get(details.metric.name, "times"))
+
+
+def _mistakes(confusions: Mapping[str, Confusion], details: Details) -> Mistakes | None:
+    last = list(confusions.values())[-1]
+    totals = dict(zip(last.classes, last.totals, strict=True))
+    rows = tuple(
+        (truth, answer, tuple(_share(found, truth, answer) for found in confusions.values()), totals[truth])
+        for truth, answer, _ in last.pairs[:_PAIRS]
+    )
+    counted = COUNTED.get(details.metric.name, "times")
+    return Mistakes(tuple(confusions), rows, len(last.classes), counted) if rows else None
+
+
+def _share(confusion: Confusion, truth: str, answer: str) -> str:
+    """How much of a class got a wrong answer, in percent; empty where the run did not keep it."""
+    row, column = confusion.classes.index(truth), confusion.classes.index(answer)
+    if confusion.counts:
+        count = confusion.counts[row][column]
+    else:
+        kept = {(one, other): number for one, other, number in confusion.pairs}
+        if (truth, answer) not in kept:
+            return ""
+        count = kept[truth, answer]
+    return f"{100 * count / max(1, confusion.totals[row]):.1f}\N{NARROW NO-BREAK SPACE}%"

@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+import torch
+from mask_folders import PALETTE, SPLITS, assert_aligned, draw, everything, pair, save, values
+
+from edgesynth.errors import DataError
+from edgesynth.tasks import load_mask_folder
+from edgesynth.tasks.segmentation.layouts import CITYSCAPES_IDS, VOC_CLASSES, find_layout
+
+
+def test_camvid_folders_of_index_masks_are_read(tmp_path):
+    for split, count in (("train", 5), ("val", 3), ("test", 2)):
+        for index in range(count):
+            pair(tmp_path / split, tmp_path / f"{split}annot", f"0016E5_{index}", index)
+    # The last value of CamVid's masks is void.
+    task = load_mask_folder(tmp_path, size=(16, 20), classes=("sky", "road"), ignore_label=2)
+    assert task.classes == ("sky", "road")
+    assert [task.size(split) for split in SPLITS] == [5, 3, 2]
+    assert set(everything(task)[1].unique().tolist()) == {0, 1, 255}
+    assert_aligned(task)
+
+
+def test_voc_lists_decide_and_palettes_are_indices(tmp_path):
+    for index in range(24):
+        pair(tmp_path / "JPEGImages", tmp_path / "SegmentationClass", f"2007_{index:06}", index, "", PALETTE)
+    draw(tmp_path / "JPEGImages" / "unlisted.png", 99)
+    lists = tmp_path / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("".join(f"2007_{index:06}\n" for index in range(20)))
+    (lists / "val.txt").write_text("".join(f"2007_{index:06}\n" for index in range(20, 24)))
+    (lists / "test.txt").write_text("2008_000001\n")
+    task = load_mask_folder(tmp_path, size=(16, 20))
+    assert task.classes == VOC_CLASSES
+    assert task.size("validation") == 4
+    assert task.size("train") + task.size("test") == 20
+    assert "test held out of train" in task.description.division
+    assert_aligned(task)
+    own = load_mask_folder(tmp_path, size=(16, 20), classes=("ground", "cat", "dog"))
+    assert own.classes == ("ground", "cat", "dog")
+    (lists / "val.txt").write_text("2007_000021\nnowhere\n")
+    with pytest.raises(DataError, match=r"no picture for a line of val\.txt: nowhere"):
+        load_mask_folder(tmp_path, size=16)
+
+
+def test_voc_folders_without_lists_are_divided_by_name(tmp_path):
+    for index in range(30):
+        pair(tmp_path / "JPEGImages", tmp_path / "SegmentationClass", f"{index:02}", index, "", PALETTE)
+    task = load_mask_folder(tmp_path, size=(16, 20))
+    assert sum(task.size(split) for split in SPLITS) == 30
+    (tmp_path / "JPEGImages" / "04.png").unlink()
+    with pytest.raises(DataError, match="no picture for a mask: 04"):
+        load_mask_folder(tmp_path, size=16)
+
+
+@pytest.mark.parametrize("kind", ["labelIds", "labelTrainIds"])
+def test_cityscapes_ids_become_its_nineteen_classes(tmp_path, kind):
+    stored = np.array([7, 33, 4] if kind == "labelIds" else [0, 18, 255], dtype=np.uint8)
+    for split, count in (("train", 16), ("val", 3), ("test", 2)):
+        for index in range(count):
+            stem = f"ulm_{index:06}_000019"
+            draw(tmp_path / "leftImg8bit" / split / "ulm" / f"{stem}_leftImg8bit.png", index)
+            path = tmp_path / "gtFine" / split / "ulm" / f"{stem}_gtFine_{kind}.png"
+            save(path, stored[values(index)])
+    task = load_mask_folder(tmp_path, size=(16, 20))
+    assert task.classes == tuple(CITYSCAPES_IDS)
+    assert len(task.classes) == 19
+    assert set(everything(task)[1].unique().tolist()) == {0, 18, 255}
+    assert task.size("validation") == 3
+    assert task.size("train") + task.size("test") == 16
+    assert "withheld" in task.description.division
+    picked = load_mask_folder(tmp_path, size=(16, 20), classes=("bicycle", "road"))
+    assert torch.equal(everything(picked)[1] == 0, everything(task)[1] == 18)
+    path.unlink()
+    (tmp_path / "gtFine" / "val" / "ulm" / f"ulm_000001_000019_gtFine_{kind}.png").unlink()
+    with pytest.raises(DataError, match=r"labelIds\.png for a picture: val/ulm/ulm_000001_000019"):
+        load_mask_folder(tmp_path, size=16)
+
+
+def test_folders_in_no_known_layout_are_refused(tmp_path):
+    with pytest.raises(DataError, match="no folder"):
+        load_mask_folder(tmp_path / "nowhere", size=8)
+    with pytest.raises(DataError, match="no pictures with masks in a known layout; expected images/"):
+        load_mask_folder(tmp_path, size=8)
+    (tmp_path / "val" / "images").mkdir(parents=True)
+    (tmp_path / "val" / "masks").mkdir()
+    with pytest.raises(DataError, match="holds validation but no pictures to train on"):
+        load_mask_folder(tmp_path, size=8)
+    (tmp_path / "JPEGImages").mkdir()
+    with pytest.raises(DataError, match="no SegmentationClass/"):
+        load_mask_folder(tmp_path, size=8)
+    (tmp_path / "JPEGImages").rename(tmp_path / "leftImg8bit")
+    with pytest.raises(DataError, match="no gtFine/"):
+        load_mask_folder(tmp_path, size=8)
+
+
+def test_missing_and_superfluous_masks_are_counted_and_named(folder):
+    for index in range(7):
+        (folder / "masks" / f"{index:02}.png").unlink()
+    with pytest.raises(DataError, match=r"no mask for a picture of images/: 00, 01, 02, 03, 04 and 2 more"):
+        load_mask_folder(folder, size=8)
+    for index in range(8):
+        (folder / "images" / f"{index:02}.png").unlink()
+    with pytest.raises(DataError, match="no picture for a mask of masks/: 07"):
+        load_mask_folder(folder, size=8)
+
+
+def test_masks_stored_with_losses_are_refused(folder):
+    (folder / "masks" / "02.png").unlink()
+    save(folder / "masks" / "02.jpg", values(2))
+    with pytest.raises(DataError, match=r"02\.jpg is stored with losses"):
+        load_mask_folder(folder, size=8)
+
+
+def test_two_folders_of_masks_are_one_too_many(folder):
+    (folder / "labels").mkdir()
+    with pytest.raises(DataError, match="both masks/ and labels/"):
+        load_mask_folder(folder, size=8)
+
+
+def test_pairs_of_nested_folders_keep_their_folder_in_the_name(tmp_path):
+    for town in ("bonn", "ulm"):
+        for index in range(3):
+            pair(tmp_path / "images" / town, tmp_path / "masks" / town, f"{index}", index)
+    names = [found.name for found in find_layout(tmp_path).pairs["train"]]
+    assert names == ["bonn/0", "bonn/1", "bonn/2", "ulm/0", "ulm/1", "ulm/2"]

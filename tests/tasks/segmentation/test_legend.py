@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+import torch
+from mask_folders import assert_aligned, draw, everything, save, values
+
+from edgesynth.errors import DataError, InputError
+from edgesynth.tasks import load_mask_folder
+
+
+def test_camvid_colours_are_read_and_void_is_ignored(tmp_path):
+    colours = np.array([[128, 0, 0], [0, 0, 0], [64, 0, 128]], dtype=np.uint8)
+    (tmp_path / "label_colors.txt").write_text("128 0 0\tBuilding\n0 0 0\t\tVoid\n64 0 128\tCar\n")
+    for index in range(30):
+        draw(tmp_path / "images" / f"{index:02}.png", index)
+        save(tmp_path / "labels" / f"{index:02}_L.png", colours[values(index)])
+    task = load_mask_folder(tmp_path, size=(16, 20))
+    assert task.classes == ("Building", "Car")
+    _, masks = everything(task)
+    assert set(masks.unique().tolist()) == {0, 1, 255}
+    pictures, _ = everything(task)
+    stored = (pictures[:, 0].int() + 25) // 50
+    assert torch.equal(stored == 1, masks == 255)
+    assert torch.equal(stored == 2, masks == 1)
+    picked = load_mask_folder(tmp_path, size=(16, 20), classes=("Car", "Void"))
+    assert picked.classes == ("Car", "Void")
+    assert torch.equal(everything(picked)[1] == 255, stored == 0)
+    with pytest.raises(DataError, match=r"knows no class 'Cars'; did you mean 'Car'"):
+        load_mask_folder(tmp_path, size=16, classes=("Cars", "Void"))
+
+
+def test_colours_may_be_given(tmp_path):
+    colours = np.array([[10, 20, 30], [0, 0, 0], [255, 255, 255]], dtype=np.uint8)
+    for index in range(30):
+        draw(tmp_path / "images" / f"{index:02}.png", index)
+        save(tmp_path / "masks" / f"{index:02}.png", colours[values(index)])
+    classes = {"a": (10, 20, 30), "b": (0, 0, 0), "c": (255, 255, 255)}
+    task = load_mask_folder(tmp_path, size=(16, 20), classes=classes)
+    assert task.classes == ("a", "b", "c")
+    assert_aligned(task)
+
+
+def test_names_may_stand_in_a_file(folder):
+    (folder / "classes.txt").write_text("sky\nroad\ntree\n")
+    assert load_mask_folder(folder, size=8).classes == ("sky", "road", "tree")
+
+
+def test_an_ignored_value_among_the_classes_moves_the_others_up(folder):
+    task = load_mask_folder(folder, size=(16, 20), classes=("one", "two"), ignore_label=0)
+    pictures, masks = everything(task)
+    stored = (pictures[:, 0].int() + 25) // 50
+    assert torch.equal(masks == 255, stored == 0)
+    assert torch.equal(masks == 0, stored == 1)
+
+
+def test_unknown_values_are_named_with_their_file(folder):
+    odd = values(3)
+    odd[5, 7] = 9
+    save(folder / "masks" / "03.png", odd)
+    with pytest.raises(DataError, match=r"masks/03\.png holds the value 9, .* none of the 3 classes"):
+        load_mask_folder(folder, size=8, classes=("a", "b", "c"))
+    deep = values(3).astype(np.uint16)
+    deep[5, 7] = 999
+    save(folder / "masks" / "03.png", deep)
+    with pytest.raises(DataError, match=r"03\.png holds the value 999"):
+        load_mask_folder(folder, size=8, skip_corrupt=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 2 sky\n", "line 1: expected red, green, blue and a name, got '1 2 sky'"),
+        ("1 2 3 sky\n1 2 3 road\n", "'sky' and 'road' have one colour"),
+        ("1 2 300 sky\n1 2 3 road\n", "give red, green, blue of 0 to 255"),
+        ("1 2 3 sky\n3 2 1 sky\n", "names 2 classes, 1 of them distinct"),
+    ],
+)
+def test_lists_of_colours_nobody_can_use_are_refused(folder, text, message):
+    (folder / "label_colors.txt").write_text(text)
+    with pytest.raises(DataError, match=message):
+        load_mask_folder(folder, size=8)
+
+
+def test_one_class_is_not_enough(tmp_path):
+    for index in range(30):
+        draw(tmp_path / "images" / f"{index}.png", index)
+        save(tmp_path / "masks" / f"{index}.png", 255 * (values(index) > 0).astype(np.uint8))
+    with pytest.raises(DataError, match=r"one class beside the ignored value 255; .*set ignore_label"):
+        load_mask_folder(tmp_path, size=8)
+    assert load_mask_folder(tmp_path, size=8, ignore_label=254).classes == ("0", "255")
+    with pytest.raises(InputError, match="ignore_label is a value of 8 bits, 0 to 255, got -1"):
+        load_mask_folder(tmp_path, size=8, ignore_label=-1)

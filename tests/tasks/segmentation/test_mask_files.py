@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+from mask_folders import draw, everything, save, values
+
+from edgesynth.errors import DataError
+from edgesynth.tasks import load_mask_folder
+
+
+def test_values_of_sixteen_bits_and_of_one_bit_are_read(tmp_path):
+    for index in range(30):
+        draw(tmp_path / "images" / f"{index:02}.png", index)
+        path = tmp_path / "masks" / f"{index:02}.png"
+        if index % 2:
+            save(path, values(index).astype(np.uint16))
+        else:
+            save(path, values(index) > 0)
+    task = load_mask_folder(tmp_path, size=(16, 20))
+    assert set(everything(task)[1].unique().tolist()) == {0, 1, 2}
+
+
+def test_masks_keep_to_their_pictures_when_both_are_cut_and_shrunk(tmp_path):
+    # One edge each way; a crop of a wide picture, at a third of the size.
+    for index in range(30):
+        mask = np.zeros((60, 120), dtype=np.uint8)
+        mask[10 + index :, :] = 1
+        mask[:, 40 + index :] = 1
+        save(tmp_path / "images" / f"{index}.png", 200 * mask)
+        save(tmp_path / "masks" / f"{index}.png", mask)
+    for fit in ("crop", "stretch"):
+        task = load_mask_folder(tmp_path, size=20, fit=fit, colour="grey")
+        assert task.input_shape == (1, 20, 20)
+        pictures, masks = everything(task)
+        assert (pictures[:, 0].float() / 200 - masks).abs().max() <= 0.6
+        assert 0.02 < masks.float().mean() < 0.98
+
+
+def test_masks_of_fractions_are_refused(folder):
+    (folder / "masks" / "04.png").unlink()
+    save(folder / "masks" / "04.tif", values(4).astype(np.float32))
+    with pytest.raises(DataError, match=r"04\.tif holds fractions"):
+        load_mask_folder(folder, size=8, skip_corrupt=True)
+
+
+def test_unknown_colours_are_named_with_their_file(folder):
+    with_colours = np.zeros((16, 20, 3), dtype=np.uint8)
+    with_colours[0, 0] = (1, 2, 3)
+    save(folder / "masks" / "07.png", with_colours)
+    with pytest.raises(DataError, match=r"07\.png holds colours and nothing says .* label_colors\.txt"):
+        load_mask_folder(folder, size=8)
+    (folder / "label_colors.txt").write_text("0 0 0 sky\n9 9 9 road\n7 7 7 tree\n")
+    with pytest.raises(DataError, match=r"07\.png holds the colour \(1, 2, 3\) \(1 pixels"):
+        load_mask_folder(folder, size=8)
