@@ -26,7 +26,7 @@ from edgesynth.synthesis.requirements import Requirements
 
 __all__ = ["log_expected_improvement", "promising", "rank", "select"]
 
-_POOL: Final = 256
+_POOL: Final = 512
 _SHORTLIST: Final = 128
 
 _ABREAST: Final = 4
@@ -164,7 +164,7 @@ def promising(
         if not pool.add(encoding.neighbours(pool.best(_ABREAST))):
             break
     if len(pool) < count:
-        pool.add(stratified(encoding, 16 * _POOL, rng))
+        pool.add(stratified(encoding, 8 * _POOL, rng))
     shortlist = pool.best(max(_SHORTLIST, 4 * count))
     if costs.bounded:
         margins = costs.margins(shortlist, requirements)
