@@ -8,6 +8,9 @@ needs Python 3.6 and the board's own TensorRT and CUDA, and uses NumPy where tha
     engine = open_engine()                    # of the bundle beside this file
     outputs = engine.infer({"input": image})  # by name; one input needs no name
     answers = engine.answer({"input": image})  # one per sample: a class, a mask or boxes, by the kind of task
+
+What goes in and comes out can be had without loading the engine: ``read_processing()["outputs"]`` has
+``dtype``, ``shape``, ``batch_axis`` and ``meaning`` of every output, ``["inputs"]`` those of every input.
 """
 
 import argparse
@@ -86,8 +89,14 @@ def read_labels(folder: Optional[str] = None) -> List[Any]:
 
 
 def read_processing(folder: Optional[str] = None) -> Dict[str, Any]:
-    """What goes into the network and what its outputs mean; empty where the bundle does not say."""
-    return dict(_read_json(folder, "processing.json", {}))
+    """What goes into the network and what its outputs mean; empty where the bundle does not say.
+
+    ``inputs`` and ``outputs`` are by name; of an output in an earlier bundle nothing else is known.
+    """
+    found = dict(_read_json(folder, "processing.json", {}))
+    if isinstance(found.get("outputs"), list):
+        found["outputs"] = {name: {} for name in found["outputs"]}
+    return found
 
 
 def _read_json(folder: Optional[str], name: str, missing: Any) -> Any:
@@ -96,6 +105,22 @@ def _read_json(folder: Optional[str], name: str, missing: Any) -> Any:
         return missing
     with open(os.path.join(place, name), "rb") as file:
         return json.loads(file.read().decode())
+
+
+def _describe(folder: Optional[str]) -> None:
+    """One line per input and output, the batch in brackets."""
+    processing = read_processing(folder)
+    if not processing:
+        raise Refusal("data", "this bundle has no processing.json that says what goes in and comes out")
+    for role in ("inputs", "outputs"):
+        for name, known in processing.get(role, {}).items():
+            sizes = [str(size) for size in known.get("shape", ())]
+            axis = known.get("batch_axis")
+            if axis is not None:
+                sizes[axis] = "[{}]".format(sizes[axis])
+            kind = known.get("dtype") or known.get("type") or "of unknown type"
+            words = [role[:-1], name, kind, "x".join(sizes), known.get("meaning") or ""]
+            print(" ".join(word for word in words if word))
 
 
 def _tell_answers(engine: BundledEngine, outputs: List[Any], folder: str) -> None:
@@ -120,7 +145,7 @@ def _tell_answers(engine: BundledEngine, outputs: List[Any], folder: str) -> Non
 def main(arguments: List[str]) -> int:
     """Run the engine of the bundle on files; the exit status is 1 when it cannot."""
     parser = argparse.ArgumentParser(description="Run the engine of this bundle on .npy files.")
-    parser.add_argument("inputs", nargs="+", metavar="[NAME=]FILE.npy", help="one per input of the network")
+    parser.add_argument("inputs", nargs="*", metavar="[NAME=]FILE.npy", help="one per input of the network")
     parser.add_argument("--out", default=".", metavar="FOLDER", help="where the outputs go")
     parser.add_argument(
         "--answer",
@@ -128,10 +153,18 @@ def main(arguments: List[str]) -> int:
         help="say what the outputs mean, a line of JSON per sample; masks go to mask-0.pgm and so on",
     )
     parser.add_argument(
+        "--describe", action="store_true", help="say what goes in and comes out, and do not load the engine"
+    )
+    parser.add_argument(
         "--bundle", metavar="FOLDER", help="another bundle than that of this file, with " + MANIFEST
     )
     asked = parser.parse_args(arguments)
+    if not asked.inputs and not asked.describe:
+        parser.error("give a .npy file per input, or --describe")
     try:
+        if asked.describe:
+            _describe(asked.bundle)
+            return 0
         engine = open_engine(asked.bundle)
         files = dict(text.rpartition("=")[::2] for text in asked.inputs)
         outputs = infer_files(engine, files, asked.out)

@@ -5,7 +5,7 @@ network.onnx        what it was built from
 runner.py           runs it on the board: a program of its own, and a module for yours
 recipe.json         how a generated network was cut, where it is one
 labels.json         names of the classes, where they are known
-processing.json     what goes in, what comes out, and what is to be done with it
+processing.json     what goes in, what comes out, and what is to be done with it; see ``processing.py``
 measurements.json   figures of the engine on the board, where they were taken
 verification.json   what the engine was compared with, and the verdict
 manifest.json       all of these with their SHA-256, and what the engine belongs to

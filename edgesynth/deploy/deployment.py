@@ -28,7 +28,7 @@ from edgesynth.deploy.engine_check import verify_engine
 from edgesynth.deploy.installation import Installed, install_bundle
 from edgesynth.deploy.onnx_graph import input_shapes, load_model, value_of
 from edgesynth.deploy.parser_facts import opset_range, parse_release
-from edgesynth.deploy.runners import OnnxRunner
+from edgesynth.deploy.processing import PROCESSING, processing_of
 from edgesynth.deploy.samples import Samples
 from edgesynth.deploy.standalone import RUNNER
 from edgesynth.deploy.target import DeviceExport
@@ -325,7 +325,16 @@ class _Ready:
         """Fetch the engine, and write it and all that belongs to it to a folder."""
         export, recipe = self.export, self.source.parent / RECIPE_FILE
         generated = self.source.name == NETWORK and recipe.is_file()
-        texts: dict[str, Any] = {"processing.json": self._processing(labels)}
+        texts: dict[str, Any] = {
+            PROCESSING: processing_of(
+                export,
+                done.report,
+                self.samples,
+                batch=engine.batch,
+                labels=labels,
+                verified_on=self.delivery.data,
+            )
+        }
         if done.measurement is not None:
             texts["measurements.json"] = done.measurement.to_json()
         if labels:
@@ -350,28 +359,6 @@ class _Ready:
                 **({RECIPE_FILE: recipe} if generated else {}),
             }
             return write_bundle(folder, name, key, device=self.device.profile.name, files=files, texts=texts)
-
-    def _processing(self, labels: Sequence[str]) -> dict[str, Any]:
-        """What goes into the engine and what comes out, for whoever writes the program around it."""
-        runner = OnnxRunner(self.export.path)
-        inputs = {name: {"type": kind, "shape": list(shape)} for name, (kind, shape) in runner.inputs.items()}
-        return {
-            "inputs": inputs,
-            "normalisation": self.samples.normalisation,
-            "normalisation_means": "(scale * stored - mean) / std per channel, before the input",
-            "outputs": list(runner.outputs),
-            "postprocessing": self._postprocessing(labels),
-            "verified_on": self.delivery.data,
-        }
-
-    def _postprocessing(self, labels: Sequence[str]) -> Mapping[str, Any] | None:
-        """What the task says, or what names of classes say of the only output ``[batch, classes]``."""
-        if self.samples.postprocessing is not None:
-            return self.samples.postprocessing
-        outputs = [value_of(value.type).shape or () for value in load_model(self.export.path).graph.output]
-        if labels and len(outputs) == 1 and len(outputs[0]) == 2:
-            return {"kind": "classification", "axis": 1}
-        return None
 
 
 def _built(engine: EngineOnBoard) -> str:

@@ -84,7 +84,7 @@ def verify_engine(
         found = run_engine(device, engine.plan, engine.batch, chosen.data, _kinds(load_model(export.path)))
     except BuildFailed as failure:
         return dataclasses.replace(report, problems=(f"it does not run: {failure.reason}",))
-    report = dataclasses.replace(report, rounding=found.rounding)
+    report = dataclasses.replace(report, rounding=found.rounding, takes=found.takes, gives=found.gives)
     report = verify_outputs(report, expected, found.arrays, metric=chosen.score)
     wrong = [check for check in report.outputs if check.problem]
     if wrong and engine.runner == "tensorrt":

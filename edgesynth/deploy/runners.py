@@ -84,7 +84,10 @@ class OnnxRunner:
         self.inputs: dict[str, tuple[str, tuple[int | str | None, ...]]] = {
             node.name: (node.type, tuple(node.shape)) for node in self._session.get_inputs()
         }
-        self.outputs: tuple[str, ...] = tuple(node.name for node in self._session.get_outputs())
+        self.output_types: dict[str, tuple[str, tuple[int | str | None, ...]]] = {
+            node.name: (node.type, tuple(node.shape)) for node in self._session.get_outputs()
+        }
+        self.outputs: tuple[str, ...] = tuple(self.output_types)
 
     def __call__(self, feed: Arrays) -> dict[str, NDArray[Any]]:
         """Run once.

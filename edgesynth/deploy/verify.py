@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +28,8 @@ from edgesynth.errors import InputError
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+    from edgesynth.deploy.engine import EngineTensor
 
 __all__ = ["TOLERANCES", "OutputCheck", "Tolerance", "VerifyReport", "verify", "verify_outputs"]
 
@@ -96,6 +98,8 @@ class VerifyReport:
         metric: The task's score of the file's outputs; ``None`` without labels.
         reference_metric: The reference's.
         metric_name: What the score is; empty where the caller's own has no name.
+        takes: The inputs of an engine by name, as the board told them; empty for a file.
+        gives: Its outputs.
         rounding: How far the outputs that were judged may be from the file's own, relative to each value;
             what they may differ is less by that.
     """
@@ -113,6 +117,8 @@ class VerifyReport:
     reference_metric: float | None = None
     metric_name: str = ""
     rounding: float = 0.0
+    takes: Mapping[str, EngineTensor] = field(default_factory=dict)
+    gives: Mapping[str, EngineTensor] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.outputs) and not self.failures

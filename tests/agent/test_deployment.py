@@ -94,6 +94,15 @@ def test_a_network_is_built_verified_and_installed(here, tx2, network, data, tmp
     assert json.loads((bundle.folder / "labels.json").read_text()) == list(CLASSES)
     processing = json.loads((bundle.folder / "processing.json").read_text())
     assert processing["postprocessing"] == {"kind": "classification", "axis": 1}
+    assert processing["outputs"] == {
+        "scores": {
+            "dtype": "float32",
+            "shape": [2, 4],
+            "batch_axis": 0,
+            "type": "tensor(float)",
+            "meaning": "a logit per class, the largest is the answer: [batch, class]",
+        }
+    }
     proof = json.loads((bundle.folder / "verification.json").read_text())
     assert proof["engine"]["passed"] is True
     assert proof["export"]["passed"] is True
