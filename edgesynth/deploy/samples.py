@@ -69,9 +69,13 @@ class Samples:
             )
         return self.part(0, count)
 
-    def apart(self, batch: int) -> tuple[Samples, Samples]:
-        """Samples to calibrate on and others to judge by; the same ones where there are too few to part."""
-        middle = len(self) // 2 - len(self) // 2 % batch
+    def apart(self, batch: int, most: int) -> tuple[Samples, Samples]:
+        """Samples to calibrate on, half of them and at most so many, and others to judge by.
+
+        The same ones where there are too few to part.
+        """
+        middle = min(len(self) // 2, max(most, batch))
+        middle -= middle % batch
         return (self.part(0, middle), self.part(middle, len(self))) if middle else (self, self)
 
     def part(self, start: int, end: int) -> Samples:
