@@ -82,7 +82,7 @@ def tx2(here):
 
 
 def test_a_network_is_built_verified_and_installed(here, tx2, network, much_data, tmp_path):
-    done = edgesynth.deploy(network, tx2, data=much_data, labels=CLASSES, batch=2, out=tmp_path / "bundle")
+    done = edgesynth.deploy(network, tx2, data=much_data, labels=CLASSES, batch=20, out=tmp_path / "bundle")
 
     assert done, done.failures
     assert done.failures == ()
@@ -90,7 +90,7 @@ def test_a_network_is_built_verified_and_installed(here, tx2, network, much_data
     assert done.report.acceptance.verdict == "accepted"
     assert done.notes == done.passed_over == ()
     assert done.report.runtime == "TensorRT 8.2.1 on local, tegra186"
-    assert (done.engine.kept, done.engine.batch, done.engine.facts["workspace_mb"]) == (False, 2, 256)
+    assert (done.engine.kept, done.engine.batch, done.engine.facts["workspace_mb"]) == (False, 20, 256)
     bundle = read_bundle(done.bundle)
     assert set(bundle.files) == {
         *("engine.plan", "network.onnx", "runner.py", "labels.json", "processing.json"),
@@ -109,7 +109,7 @@ def test_a_network_is_built_verified_and_installed(here, tx2, network, much_data
     assert processing["outputs"] == {
         "scores": {
             "dtype": "float32",
-            "shape": [2, 4],
+            "shape": [20, 4],
             "batch_axis": 0,
             "type": "tensor(float)",
             "meaning": "a logit per class, the largest is the answer: [batch, class]",
