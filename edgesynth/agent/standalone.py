@@ -103,8 +103,14 @@ def _read_json(folder: Optional[str], name: str, missing: Any) -> Any:
     place = folder or os.path.dirname(os.path.abspath(__file__))
     if name not in read_manifest(place)["files"]:
         return missing
-    with open(os.path.join(place, name), "rb") as file:
-        return json.loads(file.read().decode())
+    try:
+        with open(os.path.join(place, name), "rb") as file:
+            found = json.loads(file.read().decode())
+    except (OSError, ValueError) as error:
+        raise Refusal("bundle", "{} cannot be read: {}; deploy anew".format(name, error)) from error
+    if not isinstance(found, type(missing)):
+        raise Refusal("bundle", "{} is no JSON {}; deploy anew".format(name, type(missing).__name__))
+    return found
 
 
 def _describe(folder: Optional[str]) -> None:
@@ -142,6 +148,14 @@ def _tell_answers(engine: BundledEngine, outputs: List[Any], folder: str) -> Non
         print(json.dumps({"sample": index, **told(answer, engine.labels)}))
 
 
+def _files(texts: List[str]) -> Dict[str, str]:
+    """The file of every input, by name; one input needs none."""
+    files = dict(text.rpartition("=")[::2] for text in texts)
+    if len(files) < len(texts):
+        raise Refusal("data", "give one file per input, as NAME=FILE.npy where there are several")
+    return files
+
+
 def main(arguments: List[str]) -> int:
     """Run the engine of the bundle on files; the exit status is 1 when it cannot."""
     parser = argparse.ArgumentParser(description="Run the engine of this bundle on .npy files.")
@@ -166,8 +180,7 @@ def main(arguments: List[str]) -> int:
             _describe(asked.bundle)
             return 0
         engine = open_engine(asked.bundle)
-        files = dict(text.rpartition("=")[::2] for text in asked.inputs)
-        outputs = infer_files(engine, files, asked.out)
+        outputs = infer_files(engine, _files(asked.inputs), asked.out)
         if asked.answer:
             _tell_answers(engine, outputs, asked.out)
         else:

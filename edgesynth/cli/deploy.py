@@ -159,12 +159,15 @@ def _source(network: str, seed: int | None) -> tuple[Path | Network, Task | None
 
 def _read_labels(path: Path) -> tuple[str, ...]:
     try:
-        lines = [line.strip() for line in path.read_text().splitlines()]
+        lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"the labels in {path} cannot be read: {error}; write one name per line") from error
     names = tuple(line for line in lines if line)
     if not names:
         raise DataError(f"{path} is empty; write one name per line")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{path} names {twice!r} twice; give every class a name of its own")
     return names
 
 

@@ -229,7 +229,7 @@ def verification_rows(report: VerifyReport, data: str) -> Iterator[list[str]]:
             METRICS[name].label if name in METRICS else "score",
             f"{_value(name, report.metric)}, reference {_value(name, report.reference_metric)}",
         ]
-    if report.acceptance is not None and not report.acceptance.refused:
+    if report.acceptance is not None and report.acceptance.verdict == "accepted":
         yield ["", report.acceptance.verdict, report.acceptance.says]
 
 

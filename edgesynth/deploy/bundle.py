@@ -193,10 +193,17 @@ def read_bundle(folder: Path) -> Bundle:
 
 
 def read_text(bundle: Bundle, name: str) -> Any:  # noqa: ANN401 - whatever JSON holds
-    """A JSON document of a bundle; ``None`` where it has none."""
+    """A JSON document of a bundle; ``None`` where it has none.
+
+    Raises:
+        InputError: It is no JSON, whatever its checksum says.
+    """
     if name not in bundle.manifest["files"]:
         return None
-    return json.loads((bundle.folder / name).read_text())
+    try:
+        return json.loads((bundle.folder / name).read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{name} of the bundle in {bundle.folder} cannot be read: {error}") from error
 
 
 def _entry(path: Path) -> dict[str, Any]:

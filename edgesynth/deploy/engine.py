@@ -190,7 +190,8 @@ def run_engine(
 
     Raises:
         BuildFailed: It crashes, hangs, or does not fit into memory.
-        DeviceError: The board cannot be reached, the engine belongs to another one, or an input does not fit.
+        InputError: An array does not fit the engine.
+        DeviceError: The board cannot be reached, the engine belongs to another one, or takes other inputs.
     """
     board, link = board_of(device), device.link
     place = f"{_SCRATCH}/{secrets.token_hex(8)}"
@@ -209,7 +210,15 @@ def run_engine(
             "limit_s": _RUN_S,
             "kinds": dict(kinds or {}),
         }
-        told = board.work("run", request)
+        try:
+            told = board.work("run", request)
+        except DeviceError as error:
+            said = str(error)
+            for name, there in inputs.items():
+                said = said.replace(there, f"the array for {name!r}" if name else "the array")
+            if said == str(error):
+                raise
+            raise InputError(said) from error  # about an input, which the user knows by another name
         if told.failure:
             raise BuildFailed(told.failure_kind, told.failure)
         found, outputs = {}, told.conditions.get("outputs", ())

@@ -42,7 +42,7 @@ class ClassScore:
         """The score, and which samples are right; there is no loss.
 
         Raises:
-            InputError: The output is not one number per class and sample.
+            InputError: The output is not one number per class and sample, or has fewer classes than labels.
         """
         import torch
 
@@ -52,6 +52,11 @@ class ClassScore:
         if first.ndim != 2 or len(first) != len(self.labels):
             raise InputError(
                 f"labels are for outputs [samples, classes], the first one has shape {first.shape}"
+            )
+        if (highest := int(self.labels.max(initial=0))) >= first.shape[1]:
+            raise InputError(
+                f"labels go up to {highest}, and the network tells {first.shape[1]} classes apart, 0 to "
+                f"{first.shape[1] - 1}; give the labels that it was trained with"
             )
         correct = np.argmax(first, axis=1) == self.labels
         right, samples = int(correct.sum()), len(correct)

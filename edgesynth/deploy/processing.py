@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edgesynth.deploy.bundle import Bundle, read_text
 from edgesynth.deploy.onnx_graph import load_model, value_of
 from edgesynth.deploy.runners import OnnxRunner
+from edgesynth.errors import InputError
 
 if TYPE_CHECKING:
     from edgesynth.deploy.engine import EngineTensor
@@ -107,14 +108,21 @@ def processing_of(
 
 def input_names(bundle: Bundle) -> tuple[str, ...]:
     """What the engine of a bundle takes; nothing where the bundle does not say."""
-    return tuple((read_text(bundle, PROCESSING) or {}).get("inputs", ()))
+    return tuple(_read(bundle).get("inputs", ()))
 
 
 def output_dtypes(bundle: Bundle) -> dict[str, str]:
     """NumPy's name of the type of every output, as far as the bundle says."""
-    told = (read_text(bundle, PROCESSING) or {}).get("outputs", {})
+    told = _read(bundle).get("outputs", {})
     facts = told.items() if isinstance(told, dict) else ()
     return {name: str(fact["dtype"]) for name, fact in facts if "dtype" in fact}
+
+
+def _read(bundle: Bundle) -> dict[str, Any]:
+    found = read_text(bundle, PROCESSING)
+    if not isinstance(found, dict | None):
+        raise InputError(f"{PROCESSING} of the bundle in {bundle.folder} is no JSON object; deploy anew")
+    return found or {}
 
 
 def _tensor(
