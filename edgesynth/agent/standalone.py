@@ -71,10 +71,17 @@ def open_engine(folder: Optional[str] = None) -> BundledEngine:
         folder: The bundle; the one this file is in by default.
 
     Raises:
-        Refusal: The bundle is damaged, or its engine belongs to another TensorRT or GPU.
+        Refusal: The bundle is damaged, its engine belongs to another TensorRT or GPU, or there is none here.
         NetworkFailure: It does not fit into memory.
     """
-    import tensorrt
+    try:
+        import tensorrt
+    except ImportError as error:
+        raise Refusal(
+            "tensorrt",
+            "this Python cannot import tensorrt ({}); use the system's, with: sudo apt install "
+            "python3-libnvinfer".format(error),
+        ) from error
 
     place = folder or os.path.dirname(os.path.abspath(__file__))
     manifest = read_manifest(place)
@@ -189,6 +196,9 @@ def main(arguments: List[str]) -> int:
         engine.close()
     except Refusal as refusal:
         print("runner.py: " + refusal.reason, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print("runner.py: {}: {}".format(error.filename or asked.out, error.strerror), file=sys.stderr)
         return 1
     return 0
 
