@@ -8,7 +8,7 @@ from edgesynth.agent.engine import Tensor
 from edgesynth.agent.errors import Refusal
 from edgesynth.agent.npy import Array, read_npy, write_npy
 
-__all__ = ["OutputFile", "infer_files", "type_of"]
+__all__ = ["OutputFile", "infer_files", "told_inputs", "type_of"]
 
 _DESCR = {
     "FLOAT": "<f4",
@@ -21,8 +21,23 @@ _DESCR = {
 }
 _NARROWER = {("<i8", "<i4"): ("q", "i")}  # TensorRT before 10 keeps 64-bit integers in 32 bits
 
-OutputFile = NamedTuple("OutputFile", [("name", str), ("path", str), ("shape", Tuple[int, ...])])
-OutputFile.__doc__ = "An output that was written: its name, its file and its shape."
+
+class OutputFile(NamedTuple):
+    """An output that was written.
+
+    Attributes:
+        name: As the network calls it.
+        path: Its file.
+        shape: Of all samples.
+        type: NumPy's name of its type, e.g. ``<f4``.
+        call_shape: Of one call's samples.
+    """
+
+    name: str
+    path: str
+    shape: Tuple[int, ...]
+    type: str
+    call_shape: Tuple[int, ...]
 
 
 def infer_files(engine: Any, inputs: Mapping[str, str], folder: str) -> List[OutputFile]:
@@ -61,6 +76,15 @@ def infer_files(engine: Any, inputs: Mapping[str, str], folder: str) -> List[Out
     return [
         _write(tensor, parts[tensor.name], os.path.join(folder, "output-{}.npy".format(index)))
         for index, tensor in enumerate(tensor for tensor in engine.tensors if not tensor.is_input)
+    ]
+
+
+def told_inputs(engine: Any) -> List[Dict[str, Any]]:
+    """Name, type and shape of one call of every input of an engine that :func:`infer_files` has run."""
+    return [
+        {"name": tensor.name, "type": type_of(tensor), "shape": tensor.shape}
+        for tensor in engine.tensors
+        if tensor.is_input
     ]
 
 
@@ -111,7 +135,7 @@ def _write(tensor: Tensor, parts: List[bytearray], path: str) -> OutputFile:
             raise Refusal("data", "output {!r} has no batch; give one call's samples".format(tensor.name))
         shape = (shape[0] * len(parts),) + shape[1:]
     write_npy(path, Array(type_of(tensor), shape, b"".join(parts)))
-    return OutputFile(tensor.name, path, shape)
+    return OutputFile(tensor.name, path, shape, type_of(tensor), tensor.shape)
 
 
 def type_of(tensor: Tensor) -> str:

@@ -28,10 +28,11 @@ def read_manifest(folder: str) -> Dict[str, Any]:
             isinstance(entry, dict) and {"sha256", "bytes"} <= set(entry) and os.path.basename(name) == name
             for name, entry in known["files"].items()
         )
+        whole = whole and type(known["batch"]) is int and known["batch"] > 0
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(folder, "its {} cannot be read ({})".format(MANIFEST, error)) from error
     if not whole or ENGINE not in found["files"]:
-        raise _damaged(folder, "its {} does not list its files".format(MANIFEST))
+        raise _damaged(folder, "its {} does not list its files, or no batch".format(MANIFEST))
     if found["format"] != _FORMAT:
         raise Refusal(
             "bundle",

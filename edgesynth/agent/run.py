@@ -19,7 +19,9 @@ __all__ = ["tell_run"]
 
 
 def tell_run(request: Dict[str, Any], outbox: Outbox) -> None:
-    """Serve the verb: ``start`` with ``outputs`` (name, path and shape of each), then ``end``.
+    """Serve the verb: ``start`` with ``outputs`` (name, path, shape and type of each), then ``end``.
+
+    ``inputs`` are name, type and shape of what the engine takes.
 
     ``digits`` says to how many digits outputs are rounded, 0 where they are exact: trtexec may run it.
 
@@ -48,7 +50,7 @@ def tell_run(request: Dict[str, Any], outbox: Outbox) -> None:
             last = answers[-1] if answers else {"event": ""}
             if last["event"] == "done":
                 outbox.tell("start", outputs=last["outputs"], digits=last["digits"], runner=runner)
-                outbox.tell("start", tensorrt=version or why_not)
+                outbox.tell("start", inputs=last["inputs"], tensorrt=version or why_not)
                 outbox.tell("end")
                 return
             if last.get("kind") == "engine" and _is_kept(ask.engine, request):

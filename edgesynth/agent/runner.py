@@ -71,11 +71,12 @@ class PythonRunner:
         """Name and mean time in ms of every layer, in the order they run."""
         return self._engine.layers(runs)
 
-    def infer(self, inputs: Dict[str, str], folder: str, kinds: Dict[str, str]) -> List[Dict[str, Any]]:
-        """Outputs of files, as files: name, path and shape of each; types are the engine's own."""
-        from edgesynth.agent.inference import infer_files
+    def infer(self, inputs: Dict[str, str], folder: str, kinds: Dict[str, str]) -> Dict[str, Any]:
+        """Outputs of files, as files: ``outputs``, and the ``inputs`` that they are of; types are its own."""
+        from edgesynth.agent.inference import infer_files, told_inputs
 
-        return [dict(output._asdict()) for output in infer_files(self._engine, inputs, folder)]
+        outputs = [dict(output._asdict()) for output in infer_files(self._engine, inputs, folder)]
+        return {"outputs": outputs, "inputs": told_inputs(self._engine)}
 
     def close(self) -> None:
         """Let go of the engine."""
@@ -100,8 +101,8 @@ def serve() -> int:
             elif command["do"] == "layers":
                 _time_layers(runner, command["runs"], outbox)
             elif command["do"] == "infer":
-                outputs = runner.infer(command["inputs"], command["outputs"], command["kinds"])
-                outbox.tell("done", outputs=outputs, digits=runner.digits)
+                found = runner.infer(command["inputs"], command["outputs"], command["kinds"])
+                outbox.tell("done", digits=runner.digits, **found)
             else:
                 _load(runner, command["seconds"], outbox)
     except Refusal as refusal:

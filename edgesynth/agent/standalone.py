@@ -8,6 +8,9 @@ needs Python 3.6 and the board's own TensorRT and CUDA, and uses NumPy where tha
     engine = open_engine()                    # of the bundle beside this file
     outputs = engine.infer({"input": image})  # by name; one input needs no name
     answers = engine.answer({"input": image})  # one per sample: a class, a mask or boxes, by the kind of task
+
+What goes in and comes out can be had without loading the engine: ``read_processing()["outputs"]`` has
+``dtype``, ``shape``, ``batch_axis`` and ``meaning`` of every output, ``["inputs"]`` those of every input.
 """
 
 import argparse
@@ -68,10 +71,17 @@ def open_engine(folder: Optional[str] = None) -> BundledEngine:
         folder: The bundle; the one this file is in by default.
 
     Raises:
-        Refusal: The bundle is damaged, or its engine belongs to another TensorRT or GPU.
+        Refusal: The bundle is damaged, its engine belongs to another TensorRT or GPU, or there is none here.
         NetworkFailure: It does not fit into memory.
     """
-    import tensorrt
+    try:
+        import tensorrt
+    except ImportError as error:
+        raise Refusal(
+            "tensorrt",
+            "this Python cannot import tensorrt ({}); use the system's, with: sudo apt install "
+            "python3-libnvinfer".format(error),
+        ) from error
 
     place = folder or os.path.dirname(os.path.abspath(__file__))
     manifest = read_manifest(place)
@@ -86,16 +96,44 @@ def read_labels(folder: Optional[str] = None) -> List[Any]:
 
 
 def read_processing(folder: Optional[str] = None) -> Dict[str, Any]:
-    """What goes into the network and what its outputs mean; empty where the bundle does not say."""
-    return dict(_read_json(folder, "processing.json", {}))
+    """What goes into the network and what its outputs mean; empty where the bundle does not say.
+
+    ``inputs`` and ``outputs`` are by name; of an output in an earlier bundle nothing else is known.
+    """
+    found = dict(_read_json(folder, "processing.json", {}))
+    if isinstance(found.get("outputs"), list):
+        found["outputs"] = {name: {} for name in found["outputs"]}
+    return found
 
 
 def _read_json(folder: Optional[str], name: str, missing: Any) -> Any:
     place = folder or os.path.dirname(os.path.abspath(__file__))
     if name not in read_manifest(place)["files"]:
         return missing
-    with open(os.path.join(place, name), "rb") as file:
-        return json.loads(file.read().decode())
+    try:
+        with open(os.path.join(place, name), "rb") as file:
+            found = json.loads(file.read().decode())
+    except (OSError, ValueError) as error:
+        raise Refusal("bundle", "{} cannot be read: {}; deploy anew".format(name, error)) from error
+    if not isinstance(found, type(missing)):
+        raise Refusal("bundle", "{} is no JSON {}; deploy anew".format(name, type(missing).__name__))
+    return found
+
+
+def _describe(folder: Optional[str]) -> None:
+    """One line per input and output, the batch in brackets."""
+    processing = read_processing(folder)
+    if not processing:
+        raise Refusal("data", "this bundle has no processing.json that says what goes in and comes out")
+    for role in ("inputs", "outputs"):
+        for name, known in processing.get(role, {}).items():
+            sizes = [str(size) for size in known.get("shape", ())]
+            axis = known.get("batch_axis")
+            if axis is not None:
+                sizes[axis] = "[{}]".format(sizes[axis])
+            kind = known.get("dtype") or known.get("type") or "of unknown type"
+            words = [role[:-1], name, kind, "x".join(sizes), known.get("meaning") or ""]
+            print(" ".join(word for word in words if word))
 
 
 def _tell_answers(engine: BundledEngine, outputs: List[Any], folder: str) -> None:
@@ -117,10 +155,18 @@ def _tell_answers(engine: BundledEngine, outputs: List[Any], folder: str) -> Non
         print(json.dumps({"sample": index, **told(answer, engine.labels)}))
 
 
+def _files(texts: List[str]) -> Dict[str, str]:
+    """The file of every input, by name; one input needs none."""
+    files = dict(text.rpartition("=")[::2] for text in texts)
+    if len(files) < len(texts):
+        raise Refusal("data", "give one file per input, as NAME=FILE.npy where there are several")
+    return files
+
+
 def main(arguments: List[str]) -> int:
     """Run the engine of the bundle on files; the exit status is 1 when it cannot."""
     parser = argparse.ArgumentParser(description="Run the engine of this bundle on .npy files.")
-    parser.add_argument("inputs", nargs="+", metavar="[NAME=]FILE.npy", help="one per input of the network")
+    parser.add_argument("inputs", nargs="*", metavar="[NAME=]FILE.npy", help="one per input of the network")
     parser.add_argument("--out", default=".", metavar="FOLDER", help="where the outputs go")
     parser.add_argument(
         "--answer",
@@ -128,13 +174,20 @@ def main(arguments: List[str]) -> int:
         help="say what the outputs mean, a line of JSON per sample; masks go to mask-0.pgm and so on",
     )
     parser.add_argument(
+        "--describe", action="store_true", help="say what goes in and comes out, and do not load the engine"
+    )
+    parser.add_argument(
         "--bundle", metavar="FOLDER", help="another bundle than that of this file, with " + MANIFEST
     )
     asked = parser.parse_args(arguments)
+    if not asked.inputs and not asked.describe:
+        parser.error("give a .npy file per input, or --describe")
     try:
+        if asked.describe:
+            _describe(asked.bundle)
+            return 0
         engine = open_engine(asked.bundle)
-        files = dict(text.rpartition("=")[::2] for text in asked.inputs)
-        outputs = infer_files(engine, files, asked.out)
+        outputs = infer_files(engine, _files(asked.inputs), asked.out)
         if asked.answer:
             _tell_answers(engine, outputs, asked.out)
         else:
@@ -143,6 +196,9 @@ def main(arguments: List[str]) -> int:
         engine.close()
     except Refusal as refusal:
         print("runner.py: " + refusal.reason, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print("runner.py: {}: {}".format(error.filename or asked.out, error.strerror), file=sys.stderr)
         return 1
     return 0
 

@@ -231,8 +231,8 @@ class Trtexec:
         finally:
             os.remove(path)
 
-    def infer(self, inputs: Dict[str, str], folder: str, kinds: Dict[str, str]) -> List[Dict[str, Any]]:
-        """Outputs of files, as files: name, path and shape of each; every call loads the engine anew.
+    def infer(self, inputs: Dict[str, str], folder: str, kinds: Dict[str, str]) -> Dict[str, Any]:
+        """Outputs of files, as files, and the inputs that they are of; every call loads the engine anew.
 
         Args:
             inputs: The ``.npy`` file of every input.
@@ -243,7 +243,7 @@ class Trtexec:
             Refusal: This trtexec has no way to it, or a file does not fit.
             NetworkFailure: The engine does not run.
         """
-        from edgesynth.agent.inference import infer_files
+        from edgesynth.agent.inference import infer_files, told_inputs
         from edgesynth.agent.npy import read_npy
         from edgesynth.agent.trtexec_engine import TrtexecEngine
 
@@ -251,7 +251,8 @@ class Trtexec:
         engine = TrtexecEngine(options(), self._call, self._batch, dict(kinds, **types), folder)
         try:
             self.digits = engine.digits
-            return [dict(output._asdict()) for output in infer_files(engine, inputs, folder)]
+            outputs = [dict(output._asdict()) for output in infer_files(engine, inputs, folder)]
+            return {"outputs": outputs, "inputs": told_inputs(engine)}
         finally:
             engine.close()
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgesynth.cli.data import DATA_HELP, read_data
-from edgesynth.cli.options import AsJson, Quiet, Wait
+from edgesynth.cli.options import AsJson, Quiet, Samples, Wait
 from edgesynth.errors import DataError, InputError, RequirementsNotMet
 
 if TYPE_CHECKING:
-    from edgesynth.deploy.deployment import Deployment, Network
+    from edgesynth.deploy.deployment import Deployment
     from edgesynth.deploy.installation import Installed
+    from edgesynth.deploy.source import Network
     from edgesynth.devices import Device
     from edgesynth.tasks import Task
 
@@ -45,7 +46,7 @@ def deploy(
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of a run: the network to draw.")] = None,
     precision: Annotated[
-        str | None, typer.Option("--precision", help="fp32, fp16 or int8; fp16 where the device has it.")
+        str | None, typer.Option("--precision", help="fp32, fp16 or int8; fp16 where it keeps the score.")
     ] = None,
     batch: Annotated[
         int | None, typer.Option("--batch", min=1, help="Samples per call; 1 unless the network says so.")
@@ -54,6 +55,7 @@ def deploy(
         str | None,
         typer.Option("--data", help=DATA_HELP),
     ] = None,
+    samples: Samples = None,
     labels: Annotated[
         Path | None, typer.Option("--labels", help="A file with the name of a class per line.")
     ] = None,
@@ -101,6 +103,7 @@ def deploy(
             precision=precision,
             batch=batch,
             data=known,
+            samples=samples,
             shapes=None if not shape or not isinstance(source, Path) else read_shapes(shape, source),
             labels=names,
             module=read_module(model, network),
@@ -138,8 +141,8 @@ def _source(network: str, seed: int | None) -> tuple[Path | Network, Task | None
     """What is to be deployed, checked before a board is asked; of a run, with the data it was made for."""
     from edgesynth.cli.runs import draw_network, is_run
     from edgesynth.deploy.bundle import MANIFEST, read_bundle
-    from edgesynth.deploy.deployment import find_onnx
     from edgesynth.deploy.onnx_graph import load_model
+    from edgesynth.deploy.source import find_onnx
 
     path = Path(network)
     if is_run(path):
@@ -156,12 +159,15 @@ def _source(network: str, seed: int | None) -> tuple[Path | Network, Task | None
 
 def _read_labels(path: Path) -> tuple[str, ...]:
     try:
-        lines = [line.strip() for line in path.read_text().splitlines()]
+        lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"the labels in {path} cannot be read: {error}; write one name per line") from error
     names = tuple(line for line in lines if line)
     if not names:
         raise DataError(f"{path} is empty; write one name per line")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{path} names {twice!r} twice; give every class a name of its own")
     return names
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgesynth.cli.data import DATA_HELP, read_data
-from edgesynth.cli.options import AsJson, Quiet
+from edgesynth.cli.options import AsJson, Quiet, Samples
 from edgesynth.errors import InputError, RequirementsNotMet
 from edgesynth.metrics import METRICS, SHARES
 
@@ -39,6 +39,7 @@ def export(
         str | None,
         typer.Option("--data", help=DATA_HELP),
     ] = None,
+    samples: Samples = None,
     batch: Annotated[
         str | None,
         typer.Option("--batch", help="Samples per call, or dynamic; as the network has it by default."),
@@ -63,7 +64,7 @@ def export(
     from edgesynth.cli.output import print_json
     from edgesynth.cli.progress import open_progress
     from edgesynth.deploy.delivery import deliver
-    from edgesynth.deploy.deployment import find_onnx
+    from edgesynth.deploy.source import find_onnx
     from edgesynth.devices import load_profile
 
     profile = load_profile(device)
@@ -77,6 +78,7 @@ def export(
             precision=precision,
             batch=_batch(batch),
             data=read_data(data, source),
+            samples=samples,
             shapes=read_shapes(shape, source),
             module=read_module(model, network),
             must_build=check,
@@ -227,6 +229,8 @@ def verification_rows(report: VerifyReport, data: str) -> Iterator[list[str]]:
             METRICS[name].label if name in METRICS else "score",
             f"{_value(name, report.metric)}, reference {_value(name, report.reference_metric)}",
         ]
+    if report.acceptance is not None and report.acceptance.verdict == "accepted":
+        yield ["", report.acceptance.verdict, report.acceptance.says]
 
 
 def _scored(name: str, value: float) -> str:

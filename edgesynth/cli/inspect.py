@@ -79,9 +79,9 @@ def _tell(prototype: Prototype) -> None:
     if report.frozen:
         _section("frozen")
         print_table(
-            ["layer", "channels", "why", "operator", "line"],
+            ["layer", "channels", "why", "operator", "in", "line"],
             [
-                [row.layer, f"{row.channels} of {row.of}", row.reason, row.operator, row.line]
+                [row.layer, f"{row.channels} of {row.of}", row.reason, row.operator, row.module, row.line]
                 for row in report.frozen
             ],
         )

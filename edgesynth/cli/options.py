@@ -6,10 +6,18 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-__all__ = ["AsJson", "Quiet", "Wait"]
+__all__ = ["AsJson", "Quiet", "Samples", "Wait"]
 
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+Samples: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--samples",
+        min=1,
+        help="The most to take of the data; 256, or 1024 where labels tell whether a precision will do.",
+    ),
+]
 Wait: TypeAlias = Annotated[
     float, typer.Option("--wait", min=0.0, metavar="SECONDS", help="Wait for a board that another run has.")
 ]

@@ -78,15 +78,15 @@ def _read(texts: Sequence[str]) -> dict[str, NDArray[Any]]:
 
 def _find(engine: str, device: Device, batch: int) -> tuple[str, int, tuple[str, ...]]:
     """The plan on the board, its batch, and its inputs as far as they are known."""
-    from edgesynth.deploy.bundle import ENGINE, MANIFEST, read_bundle, read_text
+    from edgesynth.deploy.bundle import ENGINE, MANIFEST, read_bundle
     from edgesynth.deploy.engine import board_of
     from edgesynth.deploy.installation import list_bundles
+    from edgesynth.deploy.processing import input_names
 
     board, path = board_of(device), Path(engine)
     if (path / MANIFEST).is_file():
         bundle = read_bundle(path)
-        names = tuple(read_text(bundle, "processing.json")["inputs"])
-        return device.send(path / ENGINE), int(bundle.manifest["batch"]), names
+        return device.send(path / ENGINE), int(bundle.manifest["batch"]), input_names(bundle)
     if path.is_file():
         return device.send(path), batch, ()
     known = {bundle.name: bundle for bundle in list_bundles(board)}

@@ -5,7 +5,7 @@ network.onnx        what it was built from
 runner.py           runs it on the board: a program of its own, and a module for yours
 recipe.json         how a generated network was cut, where it is one
 labels.json         names of the classes, where they are known
-processing.json     what goes in, what comes out, and what is to be done with it
+processing.json     what goes in, what comes out, and what is to be done with it; see ``processing.py``
 measurements.json   figures of the engine on the board, where they were taken
 verification.json   what the engine was compared with, and the verdict
 manifest.json       all of these with their SHA-256, and what the engine belongs to
@@ -193,10 +193,17 @@ def read_bundle(folder: Path) -> Bundle:
 
 
 def read_text(bundle: Bundle, name: str) -> Any:  # noqa: ANN401 - whatever JSON holds
-    """A JSON document of a bundle; ``None`` where it has none."""
+    """A JSON document of a bundle; ``None`` where it has none.
+
+    Raises:
+        InputError: It is no JSON, whatever its checksum says.
+    """
     if name not in bundle.manifest["files"]:
         return None
-    return json.loads((bundle.folder / name).read_text())
+    try:
+        return json.loads((bundle.folder / name).read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{name} of the bundle in {bundle.folder} cannot be read: {error}") from error
 
 
 def _entry(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from torch import nn
 
+from edgesynth.deploy.acceptance import HIGHEST
 from edgesynth.deploy.onnx_graph import input_shapes, load_model
 from edgesynth.deploy.preflight import Preflight, preflight
 from edgesynth.deploy.rtx import RtxBuild, build_with_rtx, rtx_missing
@@ -34,7 +35,11 @@ if TYPE_CHECKING:
 __all__ = ["Delivery", "deliver"]
 
 _SAMPLES: Final = 256
-"""The most samples taken of the user's data."""
+"""The most samples taken of the user's data, where only outputs are compared."""
+_SCORED: Final = 1024
+"""Where the task's score is to accept a precision: that it loses less than 1 % takes 400 at the least."""
+_CALIBRATED: Final = 128
+"""The most samples that ranges of INT8 are chosen on; the rest judges."""
 _GENERATED: Final = 32
 
 
@@ -113,6 +118,7 @@ def deliver(
     shapes: Mapping[str, Sequence[int]] | None = None,
     module: nn.Module | None = None,
     must_build: bool = False,
+    samples: int | None = None,
 ) -> Delivery:
     """Check, export, verify and build one network for one device.
 
@@ -126,6 +132,8 @@ def deliver(
         shapes: Sizes for free axes, by input.
         module: The PyTorch network the source was written from, to compare with as well.
         must_build: Refuse to go on without a real builder.
+        samples: The most to take of the data; 256, or 1024 where the task's score is to tell whether a
+            precision below FP32 will do.
 
     Raises:
         InputError: The source, the data or an option cannot be used.
@@ -139,10 +147,10 @@ def deliver(
         return Delivery(found)
     if precision == "int8" and data is None and not is_quantised(model):
         raise InputError("INT8 needs real inputs to calibrate on; give --data with some dozens of samples")
-    calibration = samples = _samples(model, data)
+    calibration = chosen = _samples(model, data, precision, samples)
     if precision == "int8" and not is_quantised(model):
         # What ranges were chosen on cannot tell how good they are.
-        calibration, samples = samples.apart(_fixed(model))
+        calibration, chosen = chosen.apart(_fixed(model), _CALIBRATED)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder) / (Path(path).name if path else "network.onnx")
         export = export_for_device(
@@ -154,20 +162,22 @@ def deliver(
             metric=calibration.score,
         )
         found = preflight(scratch, profile, precision=precision)
+        # Where a flag of the builder makes FP16, the file itself computes in FP32 still.
+        in_file = "fp32" if precision == "fp16" and not export.strongly_typed else precision
         options: dict[str, Any] = {
-            "precision": precision,
+            "precision": in_file,
             "opset": export.opset,
             "batch": export.batch if isinstance(export.batch, int) else 0,
-            "metric": samples.score,
+            "metric": chosen.score,
         }
         delivery = Delivery(
             found,
             export,
-            verify(scratch, source, samples.data, **options),
-            None if module is None else verify(scratch, module, samples.data, **options),
+            verify(scratch, source, chosen.data, **options),
+            None if module is None else verify(scratch, module, chosen.data, **options),
             None if rtx_missing() else build_with_rtx(scratch, batch=options["batch"] or 1),
-            data=f"{len(samples)} samples, {samples.source}",
-            samples=samples,
+            data=f"{len(chosen)} samples, {chosen.source}",
+            samples=chosen,
         )
         if path is None or not delivery:
             return delivery
@@ -199,11 +209,14 @@ def _checked(
     return replace(again, file=Path(source).name), model
 
 
-def _samples(model: ModelProto, data: str | Task | None) -> Samples:
+def _samples(model: ModelProto, data: str | Task | None, precision: str, limit: int | None) -> Samples:
     runner, fixed = OnnxRunner(model), _fixed(model)
     if data is None:
         return generated_samples(runner.inputs, fixed * max(1, _GENERATED // fixed))
-    return load_samples(data, runner.inputs, max(_SAMPLES, fixed)).in_multiples_of(fixed)
+    found = load_samples(data, runner.inputs, max(limit or _SCORED, fixed))
+    if limit is None and (found.score is None or precision == HIGHEST):
+        found = found.part(0, max(_SAMPLES, fixed))
+    return found.in_multiples_of(fixed)
 
 
 def _fixed(model: ModelProto) -> int:

@@ -8,8 +8,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final
 
+from edgesynth.deploy.acceptance import HIGHEST, Acceptance
 from edgesynth.deploy.bundle import (
     ENGINE,
     MANIFEST,
@@ -26,10 +27,11 @@ from edgesynth.deploy.delivery import Delivery, deliver
 from edgesynth.deploy.engine import BuildFailed, EngineOnBoard, board_of, build_engine
 from edgesynth.deploy.engine_check import verify_engine
 from edgesynth.deploy.installation import Installed, install_bundle
-from edgesynth.deploy.onnx_graph import input_shapes, load_model, value_of
+from edgesynth.deploy.onnx_graph import load_model, value_of
 from edgesynth.deploy.parser_facts import opset_range, parse_release
-from edgesynth.deploy.runners import OnnxRunner
+from edgesynth.deploy.processing import PROCESSING, processing_of
 from edgesynth.deploy.samples import Samples
+from edgesynth.deploy.source import Network, network_file, own_batch
 from edgesynth.deploy.standalone import RUNNER
 from edgesynth.deploy.target import DeviceExport
 from edgesynth.deploy.verify import VerifyReport
@@ -44,18 +46,9 @@ if TYPE_CHECKING:
     from edgesynth.devices import Device, Precision, Profile
     from edgesynth.tasks import Task
 
-__all__ = ["Deployment", "Network", "deploy", "find_onnx"]
+__all__ = ["Deployment", "deploy"]
 
 _EXPORTED: Final = "exported.onnx"
-
-
-@runtime_checkable
-class Network(Protocol):
-    """A network that can write itself to a folder, as a generated one can."""
-
-    def save(self, directory: Path) -> Mapping[str, str]:
-        """Write ``network.onnx``, and a recipe; returns file names by kind."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -71,6 +64,7 @@ class Deployment:
         bundle: On this machine, where it was kept.
         installed: On the board.
         runner: What runs engines there: ``tensorrt`` of Python, or ``trtexec``; empty where none was asked.
+        passed_over: Lower precisions that were tried before this one, and what became of the task's score.
     """
 
     delivery: Delivery | None = None
@@ -81,6 +75,7 @@ class Deployment:
     bundle: Path | None = None
     installed: Installed | None = None
     runner: str = ""
+    passed_over: tuple[Acceptance, ...] = ()
 
     def __bool__(self) -> bool:
         return self.installed is not None
@@ -97,12 +92,25 @@ class Deployment:
     @property
     def notes(self) -> tuple[str, ...]:
         """What whoever uses it on the board must know, one line each."""
+        said = tuple(
+            f"{tried.precision} was not chosen, it computes in {HIGHEST}: {tried.says}"
+            for tried in self.passed_over
+        )
         if self.installed is None or self.runner != "trtexec":
-            return ()
+            return said
         return (
+            *said,
             f"{RUNNER} needs TensorRT for Python, which this board lacks; install it with: sudo apt install "
             "python3-libnvinfer. Without it trtexec runs the engine, and so does edgesynth run",
         )
+
+    @property
+    def refusal(self) -> Acceptance | None:
+        """Why the precision was refused, where the task's score alone speaks against it."""
+        reports = [] if self.delivery is None else [self.delivery.report, self.delivery.module_report]
+        judged = [report.acceptance for report in (*reports, self.report) if report is not None]
+        refused = [each for each in judged if each is not None and each.refused]
+        return refused[0] if refused and set(self.failures) == {each.says for each in refused} else None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -118,6 +126,7 @@ class Deployment:
             "failures": list(self.failures),
             "notes": list(self.notes),
             "bundle": None if self.bundle is None else str(self.bundle),
+            "passed_over": [tried.to_json() for tried in self.passed_over],
             **{name: None if part is None else part.to_json() for name, part in parts.items()},
         }
 
@@ -134,6 +143,7 @@ def deploy(
     labels: Sequence[str] | None = None,
     module: nn.Module | None = None,
     out: str | Path | None = None,
+    samples: int | None = None,
     window_s: float | None = None,
     progress: Progress | None = None,
 ) -> Deployment:
@@ -144,7 +154,9 @@ def deploy(
             as it is.
         device: An open board; see :func:`edgesynth.open_device`.
         name: Under which it is installed; the network's own by default.
-        precision: ``fp32``, ``fp16`` or ``int8``; FP16 where the device has it.
+        precision: ``fp32``, ``fp16`` or ``int8``. Without it FP16 where the device has it, unless the data
+            have labels and FP16 is not shown to keep the task's score (see
+            :mod:`edgesynth.deploy.acceptance`): then FP32, and the notes say why.
         batch: Samples per call; 1 where the network leaves it free.
         data: Real inputs, see :func:`~edgesynth.deploy.samples.load_samples`; INT8 needs them, and labels
             among them have the task's score compared too.
@@ -152,6 +164,7 @@ def deploy(
         labels: Names of the classes in the order of the outputs; the data's by default.
         module: The PyTorch network the file was written from, to compare with as well.
         out: Keep the bundle in this folder too.
+        samples: The most to take of the data; see :func:`~edgesynth.deploy.delivery.deliver`.
         window_s: Measure the engine, with power integrated over so many seconds; not at all by default.
         progress: Told what is being done.
 
@@ -178,25 +191,34 @@ def deploy(
         check_name(name)
     if out is not None:
         check_folder(Path(out))
-    chosen: Precision | str = precision or device.profile.default_precision
+    wanted = (precision,) if precision else tuple(dict.fromkeys((device.profile.default_precision, HIGHEST)))
+    passed_over: tuple[Acceptance, ...] = ()
+    names: tuple[str, ...] = ()
     with tempfile.TemporaryDirectory(prefix="edgesynth-deploy-") as scratch:
-        source = _network_file(network, Path(scratch))
-        with tell.phase(f"export {source.stem} for {device.profile.title}"):
-            delivery = deliver(
-                source,
-                _as_found(device),
-                Path(scratch) / _EXPORTED,
-                precision=chosen,
-                batch=batch or _own_batch(source),
-                data=data,
-                shapes=shapes,
-                module=module,
-            )
-        if not delivery or delivery.export is None or delivery.samples is None:
-            return Deployment(delivery)
-        ready = _Ready(delivery, delivery.export, delivery.samples, source, device, tell)
-        names = ready.labels(labels)
-        done = ready.prove(window_s)
+        source = network_file(network, Path(scratch))
+        for chosen in wanted:
+            with tell.phase(f"export {source.stem} for {device.profile.title}"):
+                delivery = deliver(
+                    source,
+                    _as_found(device),
+                    Path(scratch) / _EXPORTED,
+                    precision=chosen,
+                    batch=batch or own_batch(source),
+                    data=data,
+                    shapes=shapes,
+                    module=module,
+                    samples=samples,
+                )
+            done = Deployment(delivery, passed_over=passed_over)
+            ready = _Ready(done, source, device, tell)
+            if delivery:
+                names = ready.labels(labels)
+                done = ready.prove(window_s)
+            refusal = done.refusal
+            if refusal is None or chosen == wanted[-1]:
+                break
+            passed_over = (*passed_over, refusal)
+            tell.note(f"{chosen} is not chosen: {refusal.says}")
         if done.engine is None or not done.report:
             return done
         called = name or bundle_name(source.parent.name if source.name == NETWORK else source.stem)
@@ -205,33 +227,6 @@ def deploy(
             bundle = ready.bundle(done, done.engine, folder, called, names)
             installed = install_bundle(board, bundle, engine=done.engine.plan)
     return replace(done, installed=installed, bundle=None if out is None else bundle.folder)
-
-
-def _network_file(network: str | Path | Network, scratch: Path) -> Path:
-    if isinstance(network, Network):
-        network.save(scratch / "network")
-        return scratch / "network" / NETWORK
-    return find_onnx(network)
-
-
-def find_onnx(network: str | Path) -> Path:
-    """The ONNX file of a network's folder, or the file itself.
-
-    Raises:
-        InputError: There is no such file.
-    """
-    path = Path(network)
-    if path.is_dir() and (path / NETWORK).is_file():
-        return path / NETWORK
-    if path.is_dir():
-        raise InputError(
-            f"{network} holds no {NETWORK}; give the folder of a generated network, or an ONNX file"
-        )
-    if not path.is_file():
-        raise InputError(
-            f"there is no network {network}; give a folder of a generated network, or an ONNX file"
-        )
-    return path
 
 
 def _as_found(device: Device) -> Profile:
@@ -249,31 +244,39 @@ def _as_found(device: Device) -> Profile:
     )
 
 
-def _own_batch(source: Path) -> int:
-    """What the file fixes; engines have no free sizes."""
-    shapes = input_shapes(load_model(source)).values()
-    return next((shape[0] for shape in shapes if shape and isinstance(shape[0], int)), 1)
-
-
 @dataclass(frozen=True)
 class _Ready:
     """A network that may go to the board, on its way there.
 
     Attributes:
-        delivery: Its way so far.
-        export: What is to be built.
-        samples: What it is verified on.
+        done: Its way so far.
         source: The FP32 file that it comes from.
         device: The board.
         tell: Told what is being done.
     """
 
-    delivery: Delivery
-    export: DeviceExport
-    samples: Samples
+    done: Deployment
     source: Path
     device: Device
     tell: Progress
+
+    @property
+    def delivery(self) -> Delivery:
+        """Its way to a file."""
+        assert self.done.delivery is not None
+        return self.done.delivery
+
+    @property
+    def export(self) -> DeviceExport:
+        """What is to be built."""
+        assert self.delivery.export is not None
+        return self.delivery.export
+
+    @property
+    def samples(self) -> Samples:
+        """What it is verified on."""
+        assert self.delivery.samples is not None
+        return self.delivery.samples
 
     def labels(self, given: Sequence[str] | None) -> tuple[str, ...]:
         """Names of the classes, the given ones or the data's.
@@ -298,7 +301,7 @@ class _Ready:
 
     def prove(self, window_s: float | None) -> Deployment:
         """Build on the board, verify and measure there, as far as it goes."""
-        device, where, done = self.device, self.device.link.name, Deployment(self.delivery)
+        device, where, done = self.device, self.device.link.name, self.done
         try:
             with self.tell.phase(f"build on {where} with TensorRT {self.export.tensorrt or '?'}"):
                 engine = build_engine(device, self.export)
@@ -325,7 +328,16 @@ class _Ready:
         """Fetch the engine, and write it and all that belongs to it to a folder."""
         export, recipe = self.export, self.source.parent / RECIPE_FILE
         generated = self.source.name == NETWORK and recipe.is_file()
-        texts: dict[str, Any] = {"processing.json": self._processing(labels)}
+        texts: dict[str, Any] = {
+            PROCESSING: processing_of(
+                export,
+                done.report,
+                self.samples,
+                batch=engine.batch,
+                labels=labels,
+                verified_on=self.delivery.data,
+            )
+        }
         if done.measurement is not None:
             texts["measurements.json"] = done.measurement.to_json()
         if labels:
@@ -343,35 +355,17 @@ class _Ready:
             self.device.link.get(posixpath.relpath(engine.plan, board_of(self.device).agent.folder), plan)
             proof = {} if done.report is None else done.report.to_json()
             proof["sha256"] = hashlib.sha256(plan.read_bytes()).hexdigest()
-            texts["verification.json"] = {"export": self.delivery.to_json(), "engine": proof}
+            texts["verification.json"] = {
+                "export": self.delivery.to_json(),
+                "engine": proof,
+                "passed_over": [tried.to_json() for tried in done.passed_over],
+            }
             files = {
                 ENGINE: plan,
                 NETWORK: export.path,
                 **({RECIPE_FILE: recipe} if generated else {}),
             }
             return write_bundle(folder, name, key, device=self.device.profile.name, files=files, texts=texts)
-
-    def _processing(self, labels: Sequence[str]) -> dict[str, Any]:
-        """What goes into the engine and what comes out, for whoever writes the program around it."""
-        runner = OnnxRunner(self.export.path)
-        inputs = {name: {"type": kind, "shape": list(shape)} for name, (kind, shape) in runner.inputs.items()}
-        return {
-            "inputs": inputs,
-            "normalisation": self.samples.normalisation,
-            "normalisation_means": "(scale * stored - mean) / std per channel, before the input",
-            "outputs": list(runner.outputs),
-            "postprocessing": self._postprocessing(labels),
-            "verified_on": self.delivery.data,
-        }
-
-    def _postprocessing(self, labels: Sequence[str]) -> Mapping[str, Any] | None:
-        """What the task says, or what names of classes say of the only output ``[batch, classes]``."""
-        if self.samples.postprocessing is not None:
-            return self.samples.postprocessing
-        outputs = [value_of(value.type).shape or () for value in load_model(self.export.path).graph.output]
-        if labels and len(outputs) == 1 and len(outputs[0]) == 2:
-            return {"kind": "classification", "axis": 1}
-        return None
 
 
 def _built(engine: EngineOnBoard) -> str:

@@ -6,7 +6,7 @@ import json
 import posixpath
 import secrets
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from edgesynth.deploy.target import DeviceExport
     from edgesynth.devices import Board, Device
 
-__all__ = ["BuildFailed", "EngineOnBoard", "EngineOutputs", "board_of", "build_engine", "run_engine"]
+__all__ = [
+    "BuildFailed",
+    "EngineOnBoard",
+    "EngineOutputs",
+    "EngineTensor",
+    "board_of",
+    "build_engine",
+    "run_engine",
+]
 
 _SCRATCH: Final = "scratch"
 """What is on its way, in the work folder of a board; the next run removes what is left."""
@@ -73,16 +81,38 @@ class EngineOnBoard:
 
 
 @dataclass(frozen=True)
+class EngineTensor:
+    """What an engine takes or gives, as the board told it.
+
+    Attributes:
+        dtype: NumPy's name of its element type, e.g. ``float32``.
+        shape: Of one call.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    @classmethod
+    def told(cls, kind: str, shape: Sequence[int]) -> EngineTensor:
+        """From NumPy's short name of the type, e.g. ``<f4``."""
+        return cls(np.dtype(kind).name, tuple(shape))
+
+
+@dataclass(frozen=True)
 class EngineOutputs:
     """What an engine gave.
 
     Attributes:
         arrays: Outputs by name.
         digits: To how many digits the board rounded floating-point numbers; 0 where they are exact.
+        takes: The engine's inputs by name.
+        gives: Its outputs by name.
     """
 
     arrays: Mapping[str, NDArray[Any]]
     digits: int = 0
+    takes: Mapping[str, EngineTensor] = field(default_factory=dict)
+    gives: Mapping[str, EngineTensor] = field(default_factory=dict)
 
     @property
     def rounding(self) -> float:
@@ -160,7 +190,8 @@ def run_engine(
 
     Raises:
         BuildFailed: It crashes, hangs, or does not fit into memory.
-        DeviceError: The board cannot be reached, the engine belongs to another one, or an input does not fit.
+        InputError: An array does not fit the engine.
+        DeviceError: The board cannot be reached, the engine belongs to another one, or takes other inputs.
     """
     board, link = board_of(device), device.link
     place = f"{_SCRATCH}/{secrets.token_hex(8)}"
@@ -179,16 +210,32 @@ def run_engine(
             "limit_s": _RUN_S,
             "kinds": dict(kinds or {}),
         }
-        told = board.work("run", request)
+        try:
+            told = board.work("run", request)
+        except DeviceError as error:
+            said = str(error)
+            for name, there in inputs.items():
+                said = said.replace(there, f"the array for {name!r}" if name else "the array")
+            if said == str(error):
+                raise
+            raise InputError(said) from error  # about an input, which the user knows by another name
         if told.failure:
             raise BuildFailed(told.failure_kind, told.failure)
-        found = {}
-        for entry in told.conditions.get("outputs", ()):
+        found, outputs = {}, told.conditions.get("outputs", ())
+        for entry in outputs:
             name, file = str(entry["name"]), posixpath.basename(str(entry["path"]))
             link.get(f"{place}/{file}", Path(folder) / file)
             found[name] = _read(Path(folder) / file)
     link.run(["rm", "-rf", "--", link.path(place)])
-    return EngineOutputs(found, int(told.conditions.get("digits", 0)))
+    return EngineOutputs(
+        found,
+        int(told.conditions.get("digits", 0)),
+        {
+            str(entry["name"]): EngineTensor.told(entry["type"], entry["shape"])
+            for entry in told.conditions.get("inputs", ())
+        },
+        {str(entry["name"]): EngineTensor.told(entry["type"], entry["call_shape"]) for entry in outputs},
+    )
 
 
 def _read(path: Path) -> NDArray[Any]:

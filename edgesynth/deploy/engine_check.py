@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["samples_for_board", "verify_engine"]
 
 _MOST_BYTES: Final = 64 << 20
-"""Of inputs that are sent to a board: seconds over a slow network."""
+"""Of inputs that are sent to a board to compare outputs: seconds over a slow network."""
+_MOST_SCORED_BYTES: Final = 256 << 20
+"""Where the task's score is to be told too: half a minute."""
 _RUNTIMES: Final = {"tensorrt": "TensorRT", "trtexec": "trtexec of TensorRT"}
 _MOST_LOADS: Final = 32
 """Calls of an engine that is loaded for each: seconds apiece on a small board."""
@@ -40,7 +42,8 @@ _TAPS: Final = 16
 def samples_for_board(samples: Samples, batch: int, runner: str = "tensorrt") -> Samples:
     """As many samples as are worth sending, a multiple of the engine's batch and more than one call."""
     each = max(1, sum(value.nbytes for value in samples.data.values()) // len(samples))
-    count = min(len(samples), max(2 * batch, _MOST_BYTES // each))
+    most = _MOST_BYTES if samples.score is None else _MOST_SCORED_BYTES
+    count = min(len(samples), max(2 * batch, most // each))
     if runner == "trtexec":
         count = min(count, _MOST_LOADS * batch)
     return samples.part(0, count).in_multiples_of(batch)
@@ -84,8 +87,9 @@ def verify_engine(
         found = run_engine(device, engine.plan, engine.batch, chosen.data, _kinds(load_model(export.path)))
     except BuildFailed as failure:
         return dataclasses.replace(report, problems=(f"it does not run: {failure.reason}",))
-    report = dataclasses.replace(report, rounding=found.rounding)
-    report = verify_outputs(report, expected, found.arrays, metric=chosen.score)
+    report = dataclasses.replace(report, rounding=found.rounding, takes=found.takes, gives=found.gives)
+    advice = _advice(engine, len(chosen), len(samples))
+    report = verify_outputs(report, expected, found.arrays, metric=chosen.score, advice=advice)
     wrong = [check for check in report.outputs if check.problem]
     if wrong and engine.runner == "tensorrt":
         first = next((check.bad_sample for check in wrong if check.bad_sample is not None), 0)
@@ -93,6 +97,18 @@ def verify_engine(
         part = chosen.part(start, start + engine.batch)
         report = dataclasses.replace(report, divergence=_divergence(device, export, part.data))
     return report
+
+
+def _advice(engine: EngineOnBoard, sent: int, known: int) -> str:
+    """How more samples get to the board; nothing where it was sent all that there were."""
+    if sent + engine.batch > known:
+        return ""
+    if engine.runner == "trtexec":
+        return (
+            f"trtexec alone runs {_MOST_LOADS} calls here; install TensorRT for Python (sudo apt install "
+            "python3-libnvinfer), or build with a larger --batch"
+        )
+    return f"{sent} of {known} are as many as are sent to a board; take a smaller input"
 
 
 def _kinds(model: ModelProto) -> dict[str, str]:

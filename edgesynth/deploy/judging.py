@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesynth.errors import InputError
+from edgesynth.metrics import Metric, Provenance, wilson_interval
 
 if TYPE_CHECKING:
-    from edgesynth.tasks import Batch, Task
+    from edgesynth.tasks import Batch, Score, Task
 
 __all__ = ["ClassScore", "TaskScore"]
 
@@ -34,17 +35,40 @@ class ClassScore:
         return replace(self, labels=self.labels[start:end])
 
     def __call__(self, outputs: Mapping[str, NDArray[Any]]) -> float:
-        """The score.
+        """The score; see :meth:`scored`."""
+        return self.scored(outputs).metric.value
+
+    def scored(self, outputs: Mapping[str, NDArray[Any]]) -> Score:
+        """The score, and which samples are right; there is no loss.
 
         Raises:
-            InputError: The output is not one number per class and sample.
+            InputError: The output is not one number per class and sample, or has fewer classes than labels.
         """
+        import torch
+
+        from edgesynth.tasks import Score
+
         first = next(iter(outputs.values()))
         if first.ndim != 2 or len(first) != len(self.labels):
             raise InputError(
                 f"labels are for outputs [samples, classes], the first one has shape {first.shape}"
             )
-        return float(np.mean(np.argmax(first, axis=1) == self.labels))
+        if (highest := int(self.labels.max(initial=0))) >= first.shape[1]:
+            raise InputError(
+                f"labels go up to {highest}, and the network tells {first.shape[1]} classes apart, 0 to "
+                f"{first.shape[1] - 1}; give the labels that it was trained with"
+            )
+        correct = np.argmax(first, axis=1) == self.labels
+        right, samples = int(correct.sum()), len(correct)
+        metric = Metric(
+            self.name,
+            right / samples,
+            Provenance.MEASURED,
+            samples,
+            wilson_interval(right, samples),
+            "labelled samples",
+        )
+        return Score(metric, float("nan"), torch.from_numpy(correct))
 
 
 @dataclass(frozen=True)
@@ -75,7 +99,11 @@ class TaskScore:
         )
 
     def __call__(self, outputs: Mapping[str, NDArray[Any]]) -> float:
-        """The score; the names of the outputs say which part of a nest each is.
+        """The score; see :meth:`scored`."""
+        return self.scored(outputs).metric.value
+
+    def scored(self, outputs: Mapping[str, NDArray[Any]]) -> Score:
+        """The score as the task gives it; the names of the outputs say which part of a nest each is.
 
         Raises:
             InputError: The outputs do not have the shape that the task needs.
@@ -87,4 +115,4 @@ class TaskScore:
         tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in outputs.items()}
         judge = self.task.judge("validation")
         judge.add(structured(tensors), self.batch)
-        return judge.score().metric.value
+        return judge.score()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import inspect
 import logging
 import os
 import tempfile
@@ -21,8 +22,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from edgesynth.deploy.attention import written_out_attention
+from edgesynth.deploy.folding import fold_integers
 from edgesynth.deploy.runners import first_line, load_runtime
 from edgesynth.errors import InputError, TraceError
+from edgesynth.graph.trace import plain_attention
 from edgesynth.runs.atomic import write_atomic
 from edgesynth.runs.faults import disk_faults
 from edgesynth.tasks.trees import output_names as structure_names
@@ -148,9 +152,9 @@ def export_onnx(
         with disk_faults(target), tempfile.TemporaryDirectory() as folder:
             scratch = Path(folder) / target.name
             try:
-                with _quiet_exporter():
+                with _quiet_exporter(), plain_attention(), written_out_attention(opset):
                     torch.onnx.export(
-                        _Flattened(module) if nested else module,
+                        _Flattened(module) if nested or _takes_more(module, len(inputs)) else module,
                         inputs,
                         str(scratch),
                         opset_version=opset,
@@ -166,7 +170,7 @@ def export_onnx(
                     f"{type(module).__name__} cannot be written as ONNX opset {opset}: {first_line(error)}. "
                     "Replace the operator it names, or allow a newer opset if your runtime reads one"
                 ) from error
-            data = _without_shared_constants(scratch.read_bytes())
+            data = _simplified(scratch.read_bytes())
     model = _checked(data, target.name, opset)
     with disk_faults(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -295,6 +299,12 @@ def _outputs_of(module: nn.Module, inputs: tuple[Tensor, ...]) -> object:
         ) from error
 
 
+def _takes_more(module: nn.Module, count: int) -> bool:
+    """Whether ``forward`` has arguments beside the inputs, whose defaults the exporter would make tensors."""
+    parameters = inspect.signature(module.forward).parameters.values()
+    return sum(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters) > count
+
+
 def _is_nested(outputs: object) -> bool:
     """Whether outputs are anything else than what ONNX knows: a tensor, or a tuple of tensors."""
     flat = type(outputs) is tuple and all(isinstance(item, Tensor) for item in outputs)
@@ -309,15 +319,21 @@ def _names(given: Sequence[str] | None, stem: str, count: int) -> tuple[str, ...
     return tuple(given)
 
 
-def _without_shared_constants(data: bytes) -> bytes:
+def _simplified(data: bytes) -> bytes:
+    """Without what the exporter leaves as nodes though it is known: copies of constants, and sizes."""
+    import onnx
+
+    model = fold_integers(_without_shared_constants(onnx.load_model_from_string(data)))
+    written: bytes = model.SerializeToString()
+    return written
+
+
+def _without_shared_constants(model: onnx_types.ModelProto) -> onnx_types.ModelProto:
     """Let every node read its constants itself.
 
     The exporter stores equal constants once and copies them by Identity nodes. The parsers of TensorRT want
     the weights of a convolution as constants, and take such a copy for something computed.
     """
-    import onnx
-
-    model = onnx.load_model_from_string(data)
     graph = model.graph
     constants = {constant.name for constant in graph.initializer}
     kept = {output.name for output in graph.output}
@@ -326,16 +342,13 @@ def _without_shared_constants(data: bytes) -> bytes:
         for node in graph.node
         if node.op_type == "Identity" and node.input[0] in constants and node.output[0] not in kept
     }
-    if not copies:
-        return data
     nodes = [node for node in graph.node if not node.output or node.output[0] not in copies]
     for node in nodes:
         for index, name in enumerate(node.input):
             node.input[index] = copies.get(name, name)
     del graph.node[:]
     graph.node.extend(nodes)
-    written: bytes = model.SerializeToString()
-    return written
+    return model
 
 
 def _checked(data: bytes, name: str, opset: int) -> onnx_types.ModelProto:
@@ -369,12 +382,15 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 @contextlib.contextmanager
 def _quiet_exporter() -> Iterator[None]:
     """Hide the exporter's advice about its own future; errors still come through."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
+    logger, core = logging.getLogger("torch.onnx"), vars(torch._C)
+    level, tell = logger.level, core["_jit_onnx_log"]
     logger.setLevel(logging.ERROR)
+    # Where it fails it prints the whole graph to standard output, where results belong.
+    torch._C._jit_onnx_log = lambda *_: None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
+        torch._C._jit_onnx_log = tell
         logger.setLevel(level)

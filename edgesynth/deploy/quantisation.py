@@ -21,11 +21,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesynth.deploy.acceptance import scored_by, worse_for_certain
 from edgesynth.deploy.runners import Arrays, OnnxRunner, first_line, run_in_parts
 from edgesynth.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+    from edgesynth.tasks import Score
 
 __all__ = ["METHODS", "Calibration", "Metric", "Quantised", "output_error", "quantise"]
 
@@ -97,7 +100,8 @@ def quantise(
         data: Calibration inputs by name, axis 0 the batch.
         methods: The ways to compare.
         metric: A score from 0 to 1 of the outputs on ``data``; the error of the outputs decides without one,
-            and between scores that lie within each other's noise.
+            and between methods of which none is for certain below the best, by the paired difference of
+            their scores (see :mod:`edgesynth.deploy.acceptance`).
 
     Raises:
         InputError: Nothing in the model can be quantised, it cannot run on the data, or a method is unknown.
@@ -112,20 +116,34 @@ def quantise(
         )
     expected = run_in_parts(OnnxRunner(model), data)
     reference = metric(expected) if metric else None
-    tried: list[tuple[Calibration, ModelProto]] = []
+    tried: list[tuple[Calibration, ModelProto, Score | None]] = []
     for method in methods:
         candidate = _quantised(model, data, method)
         found = run_in_parts(OnnxRunner(candidate), data)
-        score = metric(found) if metric else None
-        tried.append((Calibration(method, output_error(expected, found), score), candidate))
-    chosen, best = min(tried, key=lambda item: (-(item[0].metric or 0.0), item[0].error))
+        outcomes = None if metric is None else scored_by(metric, found)
+        score = None if metric is None else outcomes.metric.value if outcomes else metric(found)
+        tried.append((Calibration(method, output_error(expected, found), score), candidate, outcomes))
+    chosen, best = _best(tried)
     return Quantised(
         best,
         chosen,
-        tuple(calibration for calibration, _ in tried),
+        tuple(calibration for calibration, _, _ in tried),
         len(next(iter(data.values()))),
         reference,
     )
+
+
+def _best(tried: Sequence[tuple[Calibration, ModelProto, Score | None]]) -> tuple[Calibration, ModelProto]:
+    """The least error among those whose score is not for certain below the highest."""
+    first = max(tried, key=lambda item: (item[0].metric or 0.0, -item[0].error))
+
+    def alike(calibration: Calibration, outcomes: Score | None) -> bool:
+        if outcomes is None or first[2] is None:
+            return calibration.metric == first[0].metric
+        return not worse_for_certain(outcomes, first[2])
+
+    rest = [(calibration, model) for calibration, model, outcomes in tried if alike(calibration, outcomes)]
+    return min(rest, key=lambda item: item[0].error)
 
 
 def _quantised(model: ModelProto, data: Arrays, method: str) -> ModelProto:

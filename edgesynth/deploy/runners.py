@@ -44,6 +44,10 @@ NUMPY_TYPES: Final[Mapping[str, DTypeLike]] = {
 """NumPy's type for each of ONNX Runtime's that an input can be filled with."""
 
 
+_AT_ONCE: Final = 64
+"""Samples of a free batch that are run together: inner tensors of more may not fit into memory."""
+
+
 class OnnxRunner:
     """A model that can be run.
 
@@ -84,7 +88,10 @@ class OnnxRunner:
         self.inputs: dict[str, tuple[str, tuple[int | str | None, ...]]] = {
             node.name: (node.type, tuple(node.shape)) for node in self._session.get_inputs()
         }
-        self.outputs: tuple[str, ...] = tuple(node.name for node in self._session.get_outputs())
+        self.output_types: dict[str, tuple[str, tuple[int | str | None, ...]]] = {
+            node.name: (node.type, tuple(node.shape)) for node in self._session.get_outputs()
+        }
+        self.outputs: tuple[str, ...] = tuple(self.output_types)
 
     def __call__(self, feed: Arrays) -> dict[str, NDArray[Any]]:
         """Run once.
@@ -110,16 +117,19 @@ def fixed_batch(runner: OnnxRunner) -> int | None:
 
 
 def run_in_parts(runner: OnnxRunner, feed: Arrays) -> dict[str, NDArray[Any]]:
-    """Run a model on more samples than its batch takes, part by part; free batches run at once.
+    """Run a model on more samples than its batch takes, part by part; of a free batch some dozens at once.
 
     Raises:
         InputError: The number of samples is no multiple of the model's fixed batch.
     """
     samples = len(next(iter(feed.values())))
     fixed = fixed_batch(runner)
-    if fixed is None or fixed == samples:
+    counted = all(shape and not isinstance(shape[0], int) for _, shape in runner.output_types.values())
+    if fixed == samples or (fixed is None and (samples <= _AT_ONCE or not counted)):
         return runner(feed)
-    if samples % fixed:
+    if fixed is None:
+        fixed = _AT_ONCE
+    elif samples % fixed:
         raise InputError(f"{runner.name} takes {fixed} samples at a time; {samples} is no multiple of that")
     parts = [
         runner({name: value[start : start + fixed] for name, value in feed.items()})

@@ -69,9 +69,13 @@ class Samples:
             )
         return self.part(0, count)
 
-    def apart(self, batch: int) -> tuple[Samples, Samples]:
-        """Samples to calibrate on and others to judge by; the same ones where there are too few to part."""
-        middle = len(self) // 2 - len(self) // 2 % batch
+    def apart(self, batch: int, most: int) -> tuple[Samples, Samples]:
+        """Samples to calibrate on, half of them and at most so many, and others to judge by.
+
+        The same ones where there are too few to part.
+        """
+        middle = min(len(self) // 2, max(most, batch))
+        middle -= middle % batch
         return (self.part(0, middle), self.part(middle, len(self))) if middle else (self, self)
 
     def part(self, start: int, end: int) -> Samples:
@@ -100,9 +104,7 @@ def load_samples(source: str | Task, inputs: Inputs, limit: int) -> Samples:
     if not path.is_file():
         raise DataError(f"there is no file {source}; check the path")
     try:
-        with path.open("rb") as file:
-            held = np.load(file, allow_pickle=False)
-            arrays = {name: held[name] for name in held.files} if source.endswith(".npz") else {"": held}
+        arrays = _arrays(path)
     except Exception as error:
         raise DataError(
             f"{source} cannot be read: {first_line(error)}; write it with numpy.save or savez"
@@ -113,7 +115,7 @@ def load_samples(source: str | Task, inputs: Inputs, limit: int) -> Samples:
     samples = _fitted(arrays, labels, path.name, inputs, limit)
     if labels is None:
         return samples
-    return replace(samples, score=ClassScore(np.asarray(labels)[:limit].reshape(-1)))
+    return replace(samples, score=ClassScore(_class_indices(labels, path.name)[:limit]))
 
 
 def generated_samples(inputs: Inputs, count: int) -> Samples:
@@ -154,6 +156,33 @@ def _of_task(source: str | Task, inputs: Inputs, limit: int) -> Samples:
     )
 
 
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """What a file of NumPy holds, by name; the only array of an ``.npy`` file has none.
+
+    Raises:
+        ValueError: It is no such file.
+    """
+    with path.open("rb") as file:
+        if file.read(2) not in (b"PK", b"\x93N"):
+            raise ValueError("it is no file of NumPy")
+        file.seek(0)
+        held = np.load(file, allow_pickle=False)
+        return {name: held[name] for name in held.files} if path.suffix == ".npz" else {"": held}
+
+
+def _class_indices(labels: NDArray[Any], source: str) -> NDArray[Any]:
+    """One whole number from 0 on per sample, ``[samples]``; a last axis of size 1 is left out."""
+    flat = labels.reshape(-1) if labels.shape[1:] in ((), (1,)) else labels
+    whole = flat.dtype.kind in "iub" or (flat.dtype.kind == "f" and bool(np.all(flat == np.round(flat))))
+    if flat.ndim != 1 or not whole or int(flat.min(initial=0)) < 0:
+        found = "x".join(map(str, labels.shape))
+        raise DataError(
+            f"{source}: labels are one class index per sample, from 0 on, not {labels.dtype} {found}"
+            + ("; give labels.argmax(1)" if labels.ndim == 2 and whole else "")
+        )
+    return flat.astype(np.int64)
+
+
 def _fitted(
     arrays: dict[str, NDArray[Any]], labels: NDArray[Any] | None, source: str, inputs: Inputs, limit: int
 ) -> Samples:
@@ -177,6 +206,12 @@ def _fitted(
             found = "x".join(map(str, value.shape))
             raise DataError(
                 f"{source}: {value.dtype} {found} does not fit the input {name!r}, {kind} {list(shape)}"
+            )
+        if value.dtype.kind == "f" and not np.isfinite(value[:limit]).all():
+            sample = int(np.argwhere(~np.isfinite(value))[0][0])
+            raise DataError(
+                f"{source}: sample {sample} of {name!r} holds NaN or infinite numbers, on which any two "
+                "networks agree; leave such samples out"
             )
         data[name] = np.ascontiguousarray(value[:limit].astype(NUMPY_TYPES.get(kind, value.dtype)))
     return Samples(data, source)

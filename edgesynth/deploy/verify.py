@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from edgesynth.deploy.acceptance import Acceptance, accept
 from edgesynth.deploy.divergence import Divergence, find_divergence, first_overflow, relative_error
 from edgesynth.deploy.onnx_graph import default_opset, load_model
 from edgesynth.deploy.quantisation import Metric
@@ -28,6 +29,8 @@ from edgesynth.errors import InputError
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+    from edgesynth.deploy.engine import EngineTensor
 
 __all__ = ["TOLERANCES", "OutputCheck", "Tolerance", "VerifyReport", "verify", "verify_outputs"]
 
@@ -96,6 +99,9 @@ class VerifyReport:
         metric: The task's score of the file's outputs; ``None`` without labels.
         reference_metric: The reference's.
         metric_name: What the score is; empty where the caller's own has no name.
+        acceptance: Whether the precision keeps the score; ``None`` without one.
+        takes: The inputs of an engine by name, as the board told them; empty for a file.
+        gives: Its outputs.
         rounding: How far the outputs that were judged may be from the file's own, relative to each value;
             what they may differ is less by that.
     """
@@ -112,7 +118,10 @@ class VerifyReport:
     metric: float | None = None
     reference_metric: float | None = None
     metric_name: str = ""
+    acceptance: Acceptance | None = None
     rounding: float = 0.0
+    takes: Mapping[str, EngineTensor] = field(default_factory=dict)
+    gives: Mapping[str, EngineTensor] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.outputs) and not self.failures
@@ -120,9 +129,11 @@ class VerifyReport:
     @property
     def failures(self) -> tuple[str, ...]:
         """Everything that is wrong, one line each."""
+        refused = self.acceptance is not None and self.acceptance.refused
         return (
             *self.problems,
             *(f"{check.name}: {check.problem}" for check in self.outputs if check.problem),
+            *((self.acceptance.says,) if self.acceptance is not None and refused else ()),
         )
 
     @property
@@ -138,7 +149,13 @@ class VerifyReport:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
-        return {**asdict(self), "rounding_note": self.rounding_note, "passed": bool(self)}
+        acceptance = None if self.acceptance is None else self.acceptance.to_json()
+        return {
+            **asdict(self),
+            "acceptance": acceptance,
+            "rounding_note": self.rounding_note,
+            "passed": bool(self),
+        }
 
 
 def verify(
@@ -161,7 +178,9 @@ def verify(
         precision: Whose tolerance applies.
         opset: The default operator set it must declare.
         batch: The fixed batch it must have, or 0 for a free one; ``None`` for any.
-        metric: A score of the outputs, higher is better.
+        metric: A score of the outputs, higher is better. One with a method ``scored`` tells what each sample
+            came to, which a precision below FP32 needs to be accepted; see
+            :mod:`edgesynth.deploy.acceptance`.
         metric_drop: How much of the score may be lost.
 
     Returns:
@@ -206,6 +225,7 @@ def verify_outputs(
     *,
     metric: Metric | None = None,
     metric_drop: float = 0.01,
+    advice: str = "",
 ) -> VerifyReport:
     """Judge outputs, whatever computed them.
 
@@ -213,11 +233,12 @@ def verify_outputs(
         report: What is known so far; its precision decides the tolerance, its rounding narrows it.
         expected: The reference's outputs by name.
         found: Those under suspicion.
-        metric: A score of the outputs, higher is better.
+        metric: A score of the outputs, higher is better; as for :func:`verify`.
         metric_drop: How much of the score may be lost.
+        advice: What to do where the samples are too few to tell.
 
     Returns:
-        The report with a verdict per output, and the scores.
+        The report with a verdict per output and one on the score.
     """
     limits = TOLERANCES[report.precision]
     # Both errors obey the triangle inequality: within this, the outputs before rounding are within the whole.
@@ -226,18 +247,16 @@ def verify_outputs(
     outputs = tuple(
         _check(name, want, found[name], limits) for name, want in expected.items() if name in found
     )
-    scores: tuple[float | None, float | None] = (None, None)
-    if metric is not None and set(found) == set(expected):
-        scores = (metric(found), metric(expected))
-        if scores[0] is not None and scores[1] is not None and scores[0] < scores[1] - metric_drop:
-            problems.append(f"the task's score fell from {scores[1]:.4g} to {scores[0]:.4g}")
+    report = replace(report, outputs=outputs, problems=tuple(problems))
+    if metric is None or set(found) != set(expected):
+        return report
+    judged = accept(metric, expected, found, precision=report.precision, bound=metric_drop, advice=advice)
     return replace(
         report,
-        outputs=outputs,
-        problems=tuple(problems),
-        metric=scores[0],
-        reference_metric=scores[1],
-        metric_name=str(getattr(metric, "name", "")),
+        metric=judged.value,
+        reference_metric=judged.reference,
+        metric_name=judged.metric,
+        acceptance=judged,
     )
 
 

@@ -31,12 +31,14 @@ class Reason:
         operator: The ATen operator at fault, e.g. ``aten.cumsum``.
         node: The name of its node in the trace.
         line: Where the user's code says so, ``file:line: source``; empty if unknown.
+        module: The module it happens in, name and class; empty in the network itself.
     """
 
     text: str
     operator: str = ""
     node: str = ""
     line: str = ""
+    module: str = ""
 
 
 class Atoms:

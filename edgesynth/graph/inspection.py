@@ -47,6 +47,7 @@ class FrozenRow:
         reason: Why, in words.
         operator: The operator at fault.
         line: Where the user's code says so, ``file:line: source``; empty if unknown.
+        module: The module whose code that is, name and class; empty in the network itself.
     """
 
     layer: str
@@ -55,6 +56,7 @@ class FrozenRow:
     reason: str
     operator: str
     line: str
+    module: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,5 +113,6 @@ def _frozen(labels: Labels, dimensions: Dimensions) -> list[FrozenRow]:
             text = f"all {len(axes[0])} channels are tied together"
             rows.append(FrozenRow(layer, len(fixed), len(axes[0]), text, "", ""))
         else:
-            rows.append(FrozenRow(layer, len(fixed), len(axes[0]), reason.text, reason.operator, reason.line))
+            why = (reason.text, reason.operator, reason.line, reason.module)
+            rows.append(FrozenRow(layer, len(fixed), len(axes[0]), *why))
     return rows

@@ -139,7 +139,9 @@ class Call:
 
     def reason(self, text: str) -> Reason:
         """A reason that points at this call."""
-        return Reason(text, self.operator, self.node.name, self._trace.lines[self.node])
+        name, kind = self._trace.layers[self.node]
+        module = f"{name} ({kind.rpartition('.')[2]})" if name else ""
+        return Reason(text, self.operator, self.node.name, self._trace.lines[self.node], module)
 
     def tie(self, left: Indices | None, right: Indices | None, text: str = "") -> Indices | None:
         """Demand that two axes lose the same entries; an axis that cannot lose any fixes the other.

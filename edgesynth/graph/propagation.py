@@ -46,7 +46,10 @@ def _apply(node: fx.Node, trace: Trace, labels: Labels) -> tuple[Value, ...]:
     call = Call(node, trace, labels)
     rule = RULES.get(call.operator) or (RULES["pointwise"] if _is_pointwise(node) else None)
     if rule is None:
-        reason = call.reason(f"no rule for operator {call.operator}")
+        reason = call.reason(
+            f"no rule for operator {call.operator}; use another, or teach it with "
+            "edgesynth.graph.register_rule"
+        )
         for value in call.tensors:
             call.fix_all(value, reason.text)
         labels.reasons[node] = reason

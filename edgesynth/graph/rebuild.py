@@ -14,7 +14,7 @@ from edgesynth.graph.modules import BatchNormInMode, attach, tensor_at
 from edgesynth.graph.rewrites import Kept, rewrite
 from edgesynth.graph.trace import Argument, Trace, operator_name
 
-__all__ = ["layer_of", "rebuild", "surviving_state"]
+__all__ = ["counted_by", "layer_of", "rebuild", "surviving_state"]
 
 _LAYERS: dict[str, tuple[type[nn.Module], ...]] = {
     "aten.conv1d": (nn.Conv1d,),
@@ -52,6 +52,15 @@ def layer_of(trace: Trace, node: fx.Node, module: nn.Module) -> str:
     own = {id(t) for t in (*layer.parameters(recurse=False), *layer.buffers(recurse=False))}
     used = {id(tensor_at(module, trace.state[s])) for s in node.all_input_nodes if s in trace.state}
     return name if others == {operator_name(node)} and used <= own else ""
+
+
+def counted_by(trace: Trace, node: fx.Node, module: nn.Module) -> str:
+    """Qualified name of the layer whose attributes count this call's channels, or the empty string.
+
+    It may do more than the call, as a layer norm that moves the channels last and back does.
+    """
+    kinds, name = _LAYERS.get(operator_name(node)), trace.layers[node][0]
+    return name if kinds and name and isinstance(module.get_submodule(name), kinds) else ""
 
 
 def live_nodes(trace: Trace, removed: Sequence[ResidualBlock]) -> tuple[set[fx.Node], dict[fx.Node, fx.Node]]:

@@ -15,7 +15,7 @@ from edgesynth.graph.agreement import agree
 from edgesynth.graph.blocks import ResidualBlock
 from edgesynth.graph.couplings import Couplings
 from edgesynth.graph.dimensions import Dimensions
-from edgesynth.graph.rebuild import layer_of, rebuild, surviving_state
+from edgesynth.graph.rebuild import counted_by, rebuild, surviving_state
 from edgesynth.graph.resize import resized
 from edgesynth.graph.rewrites import Kept
 from edgesynth.graph.trace import Trace, operator_name
@@ -252,7 +252,7 @@ def _attributes(trace: Trace, kept: Kept, module: nn.Module) -> dict[str, dict[s
     """Attributes of layers that count channels or groups, where they change."""
     attributes: dict[str, dict[str, object]] = {}
     for node in trace.calls():
-        name = layer_of(trace, node, module)
+        name = counted_by(trace, node, module)
         if not name:
             continue
         changes: dict[str, object] = {}

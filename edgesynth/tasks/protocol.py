@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Literal, Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgesynth.metrics import Metric
@@ -82,6 +84,9 @@ class Score:
         confusion: Counts, int64 ``[classes, classes]``, row the truth, column the answer; ``None`` where
             answers are not classes.
         curves: Precision against recall by class, where answers have confidences.
+        resampled: The metric for a resample of the samples, given how often each occurs in it, int64
+            ``[samples]``, where it is no share of them: with it two networks can be compared on the same
+            samples. ``None`` where it cannot be told.
     """
 
     metric: Metric
@@ -91,6 +96,7 @@ class Score:
     per_class: Mapping[str, float] = field(default_factory=dict)
     confusion: Tensor | None = None
     curves: Mapping[str, Curve] = field(default_factory=dict)
+    resampled: Callable[[NDArray[np.int64]], float] | None = field(default=None, repr=False, compare=False)
 
 
 class Judge(Protocol):

@@ -54,13 +54,23 @@ def write_network(path, scale=1.0):
 
 @pytest.fixture
 def data(tmp_path, network):
+    return labelled(tmp_path / "data.npz", network, 12)
+
+
+@pytest.fixture
+def much_data(tmp_path, network):
+    """So many of them that a precision that changes no answer can be told to keep the score."""
+    return labelled(tmp_path / "much.npz", network, 400)
+
+
+def labelled(path, network, samples):
     """Samples that the network labels itself: all of them are right."""
     import onnxruntime
 
-    image = np.random.default_rng(1).normal(size=(12, 6)).astype(np.float32)
+    image = np.random.default_rng(1).normal(size=(samples, 6)).astype(np.float32)
     (scores,) = onnxruntime.InferenceSession(network.read_bytes()).run(None, {"image": image})
-    np.savez(tmp_path / "data.npz", image=image, labels=scores.argmax(1))
-    return str(tmp_path / "data.npz")
+    np.savez(path, image=image, labels=scores.argmax(1))
+    return str(path)
 
 
 @pytest.fixture
@@ -71,14 +81,16 @@ def tx2(here):
         yield device
 
 
-def test_a_network_is_built_verified_and_installed(here, tx2, network, data, tmp_path):
-    done = edgesynth.deploy(network, tx2, data=data, labels=CLASSES, batch=2, out=tmp_path / "bundle")
+def test_a_network_is_built_verified_and_installed(here, tx2, network, much_data, tmp_path):
+    done = edgesynth.deploy(network, tx2, data=much_data, labels=CLASSES, batch=20, out=tmp_path / "bundle")
 
     assert done, done.failures
     assert done.failures == ()
-    assert (done.report.metric, done.report.reference_metric, done.report.samples) == (1.0, 1.0, 12)
+    assert (done.report.metric, done.report.reference_metric, done.report.samples) == (1.0, 1.0, 400)
+    assert done.report.acceptance.verdict == "accepted"
+    assert done.notes == done.passed_over == ()
     assert done.report.runtime == "TensorRT 8.2.1 on local, tegra186"
-    assert (done.engine.kept, done.engine.batch, done.engine.facts["workspace_mb"]) == (False, 2, 256)
+    assert (done.engine.kept, done.engine.batch, done.engine.facts["workspace_mb"]) == (False, 20, 256)
     bundle = read_bundle(done.bundle)
     assert set(bundle.files) == {
         *("engine.plan", "network.onnx", "runner.py", "labels.json", "processing.json"),
@@ -94,8 +106,18 @@ def test_a_network_is_built_verified_and_installed(here, tx2, network, data, tmp
     assert json.loads((bundle.folder / "labels.json").read_text()) == list(CLASSES)
     processing = json.loads((bundle.folder / "processing.json").read_text())
     assert processing["postprocessing"] == {"kind": "classification", "axis": 1}
+    assert processing["outputs"] == {
+        "scores": {
+            "dtype": "float32",
+            "shape": [20, 4],
+            "batch_axis": 0,
+            "type": "tensor(float)",
+            "meaning": "a logit per class, the largest is the answer: [batch, class]",
+        }
+    }
     proof = json.loads((bundle.folder / "verification.json").read_text())
     assert proof["engine"]["passed"] is True
+    assert proof["engine"]["acceptance"]["verdict"] == "accepted"
     assert proof["export"]["passed"] is True
     (installed,) = list_bundles(tx2.board)
     assert (installed.name, installed.problem, installed.before) == ("net", "", "")
@@ -104,6 +126,38 @@ def test_a_network_is_built_verified_and_installed(here, tx2, network, data, tmp
         assert on_board == (bundle.folder / name).read_bytes()
     assert done.to_json()["passed"] is True
     here.wait_until_quiet()
+
+
+def test_half_precision_that_few_samples_cannot_decide_on_is_left_for_single(
+    here, tx2, network, data, tmp_path
+):
+    done = edgesynth.deploy(network, tx2, data=data, batch=2, out=tmp_path / "bundle")
+
+    assert done, done.failures
+    assert (done.delivery.export.precision, done.report.samples) == ("fp32", 12)
+    (tried,) = done.passed_over
+    assert (tried.precision, tried.verdict, tried.better, tried.worse) == ("fp16", "undecided", 0, 0)
+    assert tried.interval == pytest.approx((-0.2425, 0.2425), abs=1e-3)
+    (note,) = done.notes
+    assert note.startswith("fp16 was not chosen, it computes in fp32: whether fp16 keeps the task's score")
+    assert "95 % interval -24.2 to +24.2, and may lose 1" in note
+    assert "fp32 stays, unless about 390 samples decide it: give them with --data and --samples 390" in note
+    proof = json.loads((tmp_path / "bundle/verification.json").read_text())
+    assert proof["passed_over"][0]["says"] in note
+    assert proof["engine"]["acceptance"]["refused"] is False
+    assert read_bundle(tmp_path / "bundle").manifest["key"]["precision"] == "fp32"
+    assert len(here.told("builds")) == 2
+
+
+def test_half_precision_that_was_asked_for_is_refused_where_few_samples_cannot_decide(tx2, network, data):
+    done = edgesynth.deploy(network, tx2, data=data, precision="fp16")
+
+    assert not done
+    (failure,) = done.failures
+    assert failure.startswith(
+        "whether fp16 keeps the task's score cannot be decided: it changed by +0 points"
+    )
+    assert list_bundles(tx2.board) == ()
 
 
 def test_a_second_time_the_engine_is_there_already_and_the_first_one_can_come_back(tx2, network):

@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,10 @@ import onnxruntime
 import pytest
 from two_inputs import build, feed, write_network
 
+from edgesynth.deploy.bundle import read_bundle
+from edgesynth.deploy.processing import input_names
 from edgesynth.deploy.standalone import standalone_runner
+from edgesynth.errors import InputError
 
 PROGRAM = """
 import array, json, sys
@@ -130,6 +134,46 @@ def test_what_does_not_fit_is_refused_in_one_line(board):
         assert done.stderr.startswith("runner.py: ")
         assert said in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_python_without_tensorrt_and_a_folder_that_cannot_be_written_are_one_line(release, bundle):
+    for name, value in feed(2).items():
+        np.save(release.root / f"home/{name}.npy", value)
+    command = (bundle / "runner.py", "image=image.npy", "index=index.npy", "--out")
+    (release.root / "home/taken").write_text("a file")
+
+    taken = start(release, *command, "taken")
+    twice = start(release, bundle / "runner.py", "image.npy", "index.npy")
+    shutil.rmtree(release.modules / "tensorrt")
+    without = start(release, *command, "out")
+
+    assert (taken.returncode, taken.stderr) == (1, "runner.py: taken: File exists\n")
+    assert twice.stderr == ("runner.py: give one file per input, as NAME=FILE.npy where there are several\n")
+    assert without.returncode == 1
+    assert without.stderr.startswith("runner.py: this Python cannot import tensorrt (")
+    assert "sudo apt install python3-libnvinfer" in without.stderr
+
+
+@pytest.mark.parametrize(("text", "said"), [("{", "cannot be read"), ("[1]", "is no JSON dict; deploy anew")])
+def test_a_document_that_is_no_json_is_said_whatever_its_checksum(board, text, said):
+    folder = board.root / "home/bundle"
+    folder.mkdir()
+    for name, content in (("runner.py", standalone_runner()), ("processing.json", text), ("engine.plan", "")):
+        (folder / name).write_text(content)
+    files = {
+        path.name: {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        for path in folder.iterdir()
+    }
+    manifest = {"format": 1, "name": "net", "batch": 1, "key": {}, "files": files}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    told = start(board, folder / "runner.py", "--describe")
+    assert told.returncode == 1
+    assert said in told.stderr
+    with pytest.raises(InputError, match=r"processing\.json"):
+        input_names(read_bundle(folder))
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "batch": "one"}))
+    with pytest.raises(InputError, match="does not list its files, or no batch"):
+        read_bundle(folder)
 
 
 def test_it_needs_nothing_of_ours_and_says_how_it_is_used():

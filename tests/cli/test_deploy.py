@@ -30,6 +30,7 @@ def prepare(folder: Path) -> None:
     (folder / "broken").mkdir()
     (folder / "broken/manifest.json").write_text("{")
     (folder / "labels.txt").write_text("\n \n")
+    (folder / "twice.txt").write_bytes(b"\xef\xbb\xbfcat\r\ncat\r\n")
     Run.create(folder / "run", {"space": []}).close()
 
 
@@ -45,6 +46,7 @@ BAD = [
     (("run",), "run is a run; say which of its networks, with --seed NUMBER"),
     (("net.onnx", "--precision", "int8"), "no INT8 dot product"),
     (("net.onnx", "--labels", "labels.txt"), "labels.txt is empty; write one name per line"),
+    (("net.onnx", "--labels", "twice.txt"), "twice.txt names 'cat' twice"),
     (("net.onnx", "--labels", "nowhere.txt"), "the labels in nowhere.txt cannot be read"),
 ]
 

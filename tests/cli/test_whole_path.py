@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 import edgesynth as package
 from edgesynth.cli import main
 from edgesynth.cli.runs import draw_network
-from edgesynth.deploy.deployment import Network, find_onnx
+from edgesynth.deploy.source import Network, find_onnx
 
 JOB = """
 [prototype]

@@ -103,11 +103,12 @@ def test_quantisation_is_judged_before_and_after(written: tuple[nn.Module, Path]
     assert all(tried.metric is not None for tried in done.export.calibrations)
     assert done.report is not None
     assert done.report.reference_metric is not None
-    assert [value.name for value in onnx.load(str(done.export.path)).graph.output] == [
-        "x",
-        "rest.0",
-        "rest.1",
-    ]
+    assert done.export.outputs == ("x", "rest.0", "rest.1")
+    judged = done.report.acceptance
+    assert judged is not None
+    assert (judged.samples, judged.verdict) == (300 - 128, "undecided")  # none is judged by what calibrated
+    assert judged.says in done.failures
+    assert not done.kept
 
 
 def test_samples_in_part_keep_their_truths(written: tuple[nn.Module, Path]) -> None:

@@ -107,6 +107,28 @@ def test_what_has_no_counterpart_below_is_named(node: onnx.NodeProto, opset: int
         _lowered(node, opset=opset)
 
 
+def test_an_axis_that_an_old_exporter_leaves_to_compute_is_a_number(tmp_path: Path) -> None:
+    """``unflatten`` of opset 13 has a ``Mod``, which TensorRT 8.2 does not read; its numbers are known."""
+
+    class Heads(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.unflatten(-1, (3, 4)).transpose(1, 2)
+
+    raw = tmp_path / "raw.onnx"
+    x = torch.randn(2, 5, 12)
+    torch.onnx.export(Heads(), (x,), str(raw), opset_version=13, dynamo=False)
+    assert "Mod" in {node.op_type for node in onnx.load(str(raw)).graph.node}
+    for path in (
+        export_onnx(Heads(), x, tmp_path / "ours.onnx").path,
+        export_for_device(raw, TX2, tmp_path / "theirs.onnx").path,
+    ):
+        model = onnx.load(str(path))
+        assert "Mod" not in {node.op_type for node in model.graph.node}
+        assert preflight(path, TX2)
+        found = OnnxRunner(path)({model.graph.input[0].name: x.numpy()})
+        np.testing.assert_array_equal(next(iter(found.values())), Heads()(x).numpy())
+
+
 def test_free_sizes_are_fixed_by_a_shape(tmp_path: Path) -> None:
     _, path, _ = small(tmp_path)
     free = onnx.load(str(path))

@@ -12,6 +12,15 @@ from torch import Tensor, nn
 
 from edgesynth.zoo.lraspp import LiteSegmenter
 from edgesynth.zoo.refinenet import RefineNet
+from tests.graph.families import (
+    ChannelNorm,
+    ConvNextStages,
+    EfficientNet,
+    HeadsByChunk,
+    HeadsByUnbind,
+    PermutedNorm,
+    TransformerBlocks,
+)
 
 
 def conv_bn(i: int, o: int, k: int = 3, **kwargs: int) -> nn.Sequential:
@@ -708,6 +717,45 @@ CASES: dict[str, Case] = {
         ("encoder.self_attn-out_proj", "encoder.linear1-linear2"), rebuilt=True,
     ),
     "convnext": Case(ConvNext, _IMAGE, {"stem": 16, "up": 64}, ("depthwise-scale",)),
+    "efficientnet": Case(
+        EfficientNet, (3, 64, 64),
+        {"stem.0": 16, "stages.0.0.gate.reduce": 4, "stages.0.0.project.0": 8, "stages.1.0.expand.0": 48,
+         "stages.1.0.gate.reduce": 2, "stages.1.0.project.0": 12, "stages.1.1.expand.0": 72,
+         "stages.1.1.gate.reduce": 3, "stages.2.0.expand.0": 72, "stages.2.0.gate.reduce": 3,
+         "stages.2.0.project.0": 16, "stages.2.1.expand.0": 96, "stages.2.1.gate.reduce": 4, "top.0": 48},
+        ("stages.1.1", "stages.2.1"),
+    ),
+    "efficientnet-lite": Case(
+        partial(EfficientNet, nn.ReLU6, gated=False), (3, 64, 64),
+        {"stem.0": 16, "stages.0.0.project.0": 8, "stages.1.0.expand.0": 48, "stages.1.0.project.0": 12,
+         "stages.1.1.expand.0": 72, "stages.2.0.expand.0": 72, "stages.2.0.project.0": 16,
+         "stages.2.1.expand.0": 96, "top.0": 48},
+        ("stages.1.1", "stages.2.1"),
+    ),
+    "convnext-stages": Case(
+        partial(ConvNextStages, PermutedNorm), (3, 32, 32),
+        {"stem.0": 16, "one.0.up": 64, "one.1.up": 64, "down.1": 24, "two.0.up": 96},
+        ("one.0", "one.1", "two.0"),
+    ),
+    # Means over channels that are written out freeze them, where they are: see test_families.py.
+    "convnext-written-out": Case(
+        partial(ConvNextStages, ChannelNorm), (3, 32, 32),
+        {"one.0.up": 64, "one.1.up": 64, "down.1": 24, "two.0.up": 96}, ("one.0", "one.1", "two.0"),
+    ),
+    "transformer-unbind": Case(
+        partial(TransformerBlocks, HeadsByUnbind), _IMAGE,
+        {"patch": 24, "attention.0.qkv": 8, "mlp.0.0": 48, "attention.1.qkv": 8, "mlp.1.0": 48},
+        ("norms.0-attention.0.proj", "norms.1-mlp.0.2", "norms.2-attention.1.proj", "norms.3-mlp.1.2"),
+        rebuilt=True,
+    ),
+    # Queries and keys share a width here, values have one of their own.
+    "transformer-chunk": Case(
+        partial(TransformerBlocks, HeadsByChunk), _IMAGE,
+        {"patch": 24, "attention.0.qkv": 8, "attention.0.qkv#2": 8, "mlp.0.0": 48, "attention.1.qkv": 8,
+         "attention.1.qkv#2": 8, "mlp.1.0": 48},
+        ("norms.0-attention.0.proj", "norms.1-mlp.0.2", "norms.2-attention.1.proj", "norms.3-mlp.1.2"),
+        rebuilt=True,
+    ),
     "self-concat": Case(SelfConcat, _IMAGE, {"stem.0": 8, "conv.0": 8, "skip.0": 8}),
     "gated": Case(Gated, _IMAGE, {"conv1": 8, "conv2": 8}),
     "tokens": Case(Tokens, (9,), {"table": 8, "conv1": 12, "conv2": 8}, vocabulary=11),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from detection_shapes import shapes_task as detection_task
@@ -23,6 +25,7 @@ from edgesynth.synthesis.api import synthesize
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.settings import SynthesisSettings
 from edgesynth.tasks import Illustrated, Postprocessed, Split, Task, TrainingPlan, fit, load_task
+from edgesynth.tasks.comparison import paired_difference
 from edgesynth.tasks.trees import leaves, mapped
 from edgesynth.zoo.centrenet import CentreNet
 from edgesynth.zoo.detectnet import DetectNet
@@ -253,6 +256,21 @@ def test_a_score_has_provenance_samples_and_an_interval(task: Task, module: nn.M
 def test_a_judge_that_heard_nothing_refuses(task: Task) -> None:
     with pytest.raises(EdgesynthError, match="no outputs were given"):
         task.judge("test").score()
+
+
+def test_a_score_tells_what_samples_came_to_so_that_networks_can_be_compared(
+    task: Task, module: nn.Module
+) -> None:
+    one, other = (task.score(part, "validation", limit=12) for part in (module, copy.deepcopy(module)))
+    if one.correct is None:
+        assert one.resampled is not None
+        assert one.resampled(np.ones(12, np.int64)) == pytest.approx(one.metric.value)
+    known = paired_difference(one, other)
+    assert known.interval is not None
+    low, high = known.interval
+    assert (known.value, known.samples) == (0.0, 12)
+    assert -low == pytest.approx(high)
+    assert 0 < high < 0.3
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -50,7 +50,11 @@ def reduce(call: Call) -> Value | tuple[Value, ...]:
         if call.operator == "aten.sum":
             call.read(name, axis, x.labels.get(axis))
         else:
-            call.fix(x.labels.get(axis), f"{call.operator} over channels depends on how many there are")
+            call.fix(
+                x.labels.get(axis),
+                f"{call.operator} over channels depends on how many there are; a norm that is written out "
+                "may be nn.LayerNorm, nn.GroupNorm or nn.RMSNorm, whose channels are free",
+            )
     out: dict[int, Indices] = {}
     position = 0
     for axis in range(len(x.shape)):

@@ -190,7 +190,8 @@ def _dataset(images: Sequence[ImageBoxes], classes: int) -> dict[str, Any]:
                     "image_id": index,
                     "category_id": label,
                     "bbox": [box[0], box[1], width, height],
-                    "area": width * height,
+                    # A box inside out is wrong, and not left out as one of a negative size would be.
+                    "area": max(width, 0.0) * max(height, 0.0),
                     "iscrowd": 0,
                     "score": score,
                 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -102,19 +102,22 @@ class DetectionJudge:
             others=tuple(metrics.values()),
             per_class={classes[index]: float(averaged[:, :, index].mean()) for index in seen},
             curves={classes[index]: curve(table[0, :, index]) for index in seen},
+            resampled=_resampled(matched, thresholds[self._task.metric]),
         )
 
     def _metric(
         self, name: str, matched: tuple[ClassMatches, ...], value: float, thresholds: slice
     ) -> Metric:
-        def resampled(counts: NDArray[np.int64]) -> float:
-            return average_precision(matched, counts, thresholds)
-
         return Metric(
             name=name,
             value=float(value),
             provenance=Provenance.MEASURED,
             samples=len(self._truth),
-            interval=bootstrap_interval(resampled, len(self._truth)),
+            interval=bootstrap_interval(_resampled(matched, thresholds), len(self._truth)),
             source=self._source,
         )
+
+
+def _resampled(matched: tuple[ClassMatches, ...], thresholds: slice) -> Callable[[NDArray[np.int64]], float]:
+    """The mean average precision, given how often each image occurs."""
+    return lambda counts: average_precision(matched, counts, thresholds)

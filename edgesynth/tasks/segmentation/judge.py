@@ -87,4 +87,5 @@ class SegmentationJudge:
             others=(accuracy,),
             per_class={name: iou for name, iou in ious if not math.isnan(iou)},
             confusion=confusion.sum(0),
+            resampled=overlap.mean,
         )

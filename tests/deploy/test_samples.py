@@ -1,0 +1,67 @@
+"""Data that prove nothing are refused with what is wrong with them, before anything is judged by them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgesynth.deploy.judging import ClassScore
+from edgesynth.deploy.samples import load_samples
+from edgesynth.errors import DataError, InputError
+
+INPUTS: Any = {"image": ("tensor(float)", ("batch", 6))}
+IMAGE = np.random.default_rng(0).normal(size=(12, 6)).astype(np.float32)
+CLASSES = np.arange(12) % 4
+
+
+def write(folder: Path, **arrays: Any) -> str:
+    np.savez(folder / "data.npz", **arrays)
+    return str(folder / "data.npz")
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (np.eye(4)[CLASSES], "not float64 12x4; give labels.argmax\\(1\\)"),
+        (np.array(["cat"] * 12), "one class index per sample, from 0 on, not <U3 12"),
+        (CLASSES + 0.5, "not float64 12"),
+        (CLASSES - 1, "not int64 12"),
+        (CLASSES[:5], r"arrays of \[5, 12\] samples"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused(tmp_path: Path, labels: Any, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        load_samples(write(tmp_path, image=IMAGE, labels=labels), INPUTS, 10)
+
+
+@pytest.mark.parametrize(
+    "labels", [CLASSES, CLASSES[:, None], CLASSES.astype(float), CLASSES.astype(np.uint8)]
+)
+def test_classes_in_any_type_are_taken(tmp_path: Path, labels: Any) -> None:
+    samples = load_samples(write(tmp_path, image=IMAGE, labels=labels), INPUTS, 10)
+    assert isinstance(samples.score, ClassScore)
+    np.testing.assert_array_equal(samples.score.labels, CLASSES[:10])
+    assert samples.score({"scores": np.eye(4)[CLASSES[:10]]}) == 1.0
+
+
+def test_labels_beyond_the_classes_of_the_network_are_refused() -> None:
+    with pytest.raises(InputError, match="labels go up to 3, and the network tells 3 classes apart, 0 to 2"):
+        ClassScore(CLASSES)({"scores": np.zeros((12, 3), np.float32)})
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_numbers_on_which_any_networks_agree_are_refused(tmp_path: Path, bad: float) -> None:
+    image = IMAGE.copy()
+    image[7, 2] = bad
+    with pytest.raises(DataError, match="sample 7 of 'image' holds NaN or infinite numbers"):
+        load_samples(write(tmp_path, image=image), INPUTS, 10)
+    assert len(load_samples(write(tmp_path, image=image), INPUTS, 7)) == 7  # those before it are fine
+
+
+def test_what_is_no_file_of_numpy_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "text.npz").write_text("a text")
+    with pytest.raises(DataError, match=r"text\.npz cannot be read: it is no file of NumPy"):
+        load_samples(str(tmp_path / "text.npz"), INPUTS, 10)
