@@ -100,7 +100,7 @@ def test_by_hand_a_mask_becomes_a_picture_and_an_array(tmp_path, capsys):
 
     logits = np.random.default_rng(0).normal(size=(2, 3, 6, 9)).astype(np.float32)
     np.save(tmp_path / "output-0.npy", logits)
-    output = OutputFile("output", str(tmp_path / "output-0.npy"), logits.shape)
+    output = OutputFile("output", str(tmp_path / "output-0.npy"), logits.shape, "<f4", logits.shape)
     engine = SimpleNamespace(labels=["a", "b", "c"], postprocessing=SEGMENTATION, order=["output"])
     _tell_answers(engine, [output], str(tmp_path))
 
