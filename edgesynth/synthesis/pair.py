@@ -86,8 +86,9 @@ class GeneratorInquisitor:
         span: Budgets up to ``exp(span)`` times looser or tighter are learned along, so that one generator
             serves a range of them (:mod:`~edgesynth.synthesis.budgets`); 0 learns the given
             requirements only.
-        autonomous: Whether the generator learns a little while architectures are asked for, and the rest before
-            it generates. A client that decides itself when it learns passes false, and calls :meth:`update`.
+        autonomous: Whether the generator learns a little while architectures are asked for, and the rest
+            before it generates. A client that decides itself when it learns passes false, and calls
+            :meth:`update`.
     """
 
     def __init__(
