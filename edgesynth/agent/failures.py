@@ -6,7 +6,7 @@ from typing import List, Match, Optional
 
 from edgesynth.agent.errors import NetworkFailure
 
-__all__ = ["classify", "tells_full_disk", "tells_no_memory", "tells_unsaved"]
+__all__ = ["classify", "tells_full_disk", "tells_no_memory", "tells_unreadable", "tells_unsaved"]
 
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|OutOfMemory|insuff?icient memory|not enough memory|Cuda failure: 2\b|cudaMalloc"
@@ -20,6 +20,11 @@ _NO_KERNEL = re.compile(r"could not find any implementation", re.IGNORECASE)
 _UNSUPPORTED = re.compile(
     r"unsupported|not supported|no importer registered|UNSUPPORTED_NODE|INVALID[_ ]NODE|no plugin"
     r"|plugin not found|could not find any|failed to parse|parseFromFile|int8 calibrat",
+    re.IGNORECASE,
+)
+_UNREADABLE = re.compile(
+    r"serializ|(?:version|magic) tag|incompatible device|plan file is not compatible|Got invalid engine"
+    r"|Error (?:opening|loading) engine file",
     re.IGNORECASE,
 )
 _LEVEL = re.compile(r"\[(?:TRT\] \[)?([EWIV])\]|\[TensorRT\] (ERROR|WARNING|INFO|VERBOSE):")
@@ -46,6 +51,14 @@ def tells_no_memory(said: str) -> bool:
 def tells_unsaved(said: str) -> bool:
     """Whether trtexec built an engine and could not write it."""
     return "Saving engine to file failed" in said
+
+
+def tells_unreadable(said: str) -> bool:
+    """Whether trtexec could not load an engine, for another reason than memory.
+
+    Only errors count: that an engine was deserialized is told of every one that is loaded.
+    """
+    return _UNREADABLE.search("\n".join(_plain(said))) is not None and not tells_no_memory(said)
 
 
 def tells_full_disk(said: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 from edgesynth.agent.board import find_program, run
 from edgesynth.agent.errors import NetworkFailure, Refusal
-from edgesynth.agent.failures import classify, tells_no_memory
+from edgesynth.agent.failures import classify, tells_unreadable
 from edgesynth.agent.trtexec_trace import (
     Followed,
     Trace,
@@ -39,11 +39,6 @@ __all__ = [
 _OPTION = re.compile(r"^ {0,4}(--\w+)", re.MULTILINE)  # further right its prose begins, which names others
 _BANNER = re.compile(r"\[TensorRT v(\d+)\]")
 _UNKNOWN = re.compile(r"Unknown option: (--\w+)")
-_UNREADABLE = re.compile(
-    r"serializ|(?:version|magic) tag|incompatible device|plan file is not compatible|Got invalid engine"
-    r"|Error (?:opening|loading) engine file",
-    re.IGNORECASE,
-)
 _KINDS = {  # before 10 there are no integers of 64 bits; inputs of INT8 become FLOAT unless asked for
     "<i4": "INT32",
     "<i8": "INT32",
@@ -322,7 +317,7 @@ class Trtexec:
     def _failure(self, said: str, status: int) -> Refusal:
         """What a run that failed means."""
         refuse_misuse(said)
-        if _UNREADABLE.search(said) and not tells_no_memory(said):
+        if tells_unreadable(said):
             return Refusal(
                 "engine",
                 "trtexec cannot load {}: it was built by another version or for another GPU; build it on "

@@ -77,7 +77,7 @@ class GeneratorInquisitor:
         space: The dimensions that are free.
         requirements: The bounds, or their mapping form.
         performance: The performance function, or any callable on a mapping of metrics.
-        seed: Seed of everything random; two pairs told the same things answer the same.
+        seed: Seed of everything random; two pairs that are called alike answer alike.
         computed: Exact, free metrics of an architecture (MACs, parameters), if there are any; it is asked
             about every imagined architecture, so it should take microseconds, or answer for many at once
             (:class:`~edgesynth.synthesis.candidates.BatchedCosts`).
@@ -86,8 +86,9 @@ class GeneratorInquisitor:
         span: Budgets up to ``exp(span)`` times looser or tighter are learned along, so that one generator
             serves a range of them (:mod:`~edgesynth.synthesis.budgets`); 0 learns the given
             requirements only.
-        autonomous: Whether the generator learns while architectures are asked for, and what is left before it
-            generates. A client that decides itself when it learns passes false, and calls :meth:`update`.
+        autonomous: Whether the generator learns a little while architectures are asked for, and the rest
+            before it generates. A client that decides itself when it learns passes false, and calls
+            :meth:`update`.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class GeneratorInquisitor:
         self._calls = 0
         self._fitted = 0
         self._taught = 0
+        self._caught_up = 0
         self._stale = True
         self._kept: tuple[Tensor, Lesson] | None = None
 
@@ -216,7 +218,8 @@ class GeneratorInquisitor:
     ) -> Architecture:
         """The architecture that one seed stands for: ``G_k(s)``. No search, no evaluation.
 
-        An autonomous pair first learns what was told since its last lesson.
+        An autonomous pair first learns what was told since it last did so, or was updated: seconds, and
+        nothing until more is told. What it asks for next depends on that lesson.
 
         Args:
             seed: Any integer in 0 .. 2**64 - 1.
@@ -226,7 +229,7 @@ class GeneratorInquisitor:
                 function nor another requirement sees anything in a smaller network.
         """
         with self._lock:
-            if self.autonomous and self._memory.evaluations > self._taught:
+            if self.autonomous and self._memory.evaluations > self._caught_up:
                 self.update(_CATCH_UP)
             wanted = requirements or self.requirements
             bounds = wanted.vector(self.requirements)
@@ -246,7 +249,7 @@ class GeneratorInquisitor:
         """
         with self._lock:
             self._learn(teach=False)
-            self._taught = self._memory.evaluations
+            self._taught = self._caught_up = self._memory.evaluations
             return self._teach(steps)
 
     def keep(self) -> None:
@@ -302,6 +305,7 @@ class GeneratorInquisitor:
                 "calls": self._calls,
                 "fitted": self._fitted,
                 "taught": self._taught,
+                "caught_up": self._caught_up,
                 "noise": self.policy.noise,
                 "inquisitor": self.inquisitor.to_json(),
                 "kept": self._kept and self._kept[1].to_json(),
@@ -324,6 +328,8 @@ class GeneratorInquisitor:
         with self._lock:
             self.seed, self.cycles = int(meta["seed"]), int(meta["cycles"])
             self._calls, self._fitted, self._taught = (int(meta[k]) for k in ("calls", "fitted", "taught"))
+            # Earlier states do not tell.
+            self._caught_up = int(meta.get("caught_up", self._taught))
             self.policy.noise = float(meta["noise"])
             self.policy.theta = state.tensors["policy.theta"].clone()
             prefix = "inquisitor."

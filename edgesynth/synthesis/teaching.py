@@ -173,8 +173,12 @@ class Teaching:
         if start is not None:
             members = np.concatenate([start, members[len(start) :]])
 
+        belief: Belief
+
         def weigh(indices: Indices) -> Weights:
-            return _weights(self._believe(indices, strict), caution)
+            nonlocal belief
+            belief = self._believe(indices, strict)
+            return _weights(belief, caution)
 
         walk = Population(self._encoding, members, weigh, self.lesson.temperature, diversity)
         ascent = Ascent(policy.theta, _RATE)
@@ -193,7 +197,7 @@ class Teaching:
                     strict = budgets.tightened(bounds, reserve)
                     walk.weighed()
                 else:
-                    chances.append(self._chance(drawn, bounds))
+                    chances.append(_chance(belief))
                 warning = _GLOBAL * (outside - outside.mean()) / _POPULATION
                 slope += policy.gradient(shown, warning, ascent.theta)
                 loss += float(warning @ shown.log_p)
@@ -203,9 +207,10 @@ class Teaching:
             ascent.step(slope + policy.gradient(shown, even, ascent.theta))
             loss += float(even @ shown.log_p)
             if len(chances) == _REVIEW:
-                caution = _reviewed(caution, walk, _INSIDE - float(np.mean(chances)))
+                held, caution = caution, _reviewed(caution, walk, _INSIDE - float(np.mean(chances)))
                 chances.clear()
-                walk.weighed()
+                if caution != held:
+                    walk.weighed()
         self.lesson = Lesson(walk.members, walk.temperature, caution, reserve)
         record = {
             "loss": loss,
@@ -235,12 +240,6 @@ class Teaching:
         move = np.where(room > _ROOM, share - _OUTSIDE, -2 * _OUTSIDE).repeat(_NEIGHBOURS)
         return torch.from_numpy(outside), _GAIN * move
 
-    def _chance(self, drawn: Indices, bounds: Tensor) -> float:
-        """Mean believed chance that draws ``[n, D]`` hold the bounds on what is paid for."""
-        belief = self._believe(drawn, bounds)
-        sure = torch.special.ndtr(belief.margin / belief.margin_std.clamp_min(1e-9))
-        return float(sure.where(belief.margin_std > 0, 1.0).prod(0).mean())
-
     def _examine(self, policy: Policy, theta: Tensor, rng: np.random.Generator) -> dict[str, float | None]:
         """What is believed of fresh draws of a taught generator."""
         bounds = torch.zeros(_FRESH, policy.bounds, dtype=torch.float64)
@@ -261,6 +260,12 @@ def _weights(belief: Belief, caution: float) -> Weights:
     sure = belief.utility - _DOUBT * belief.utility_std
     utility = sure / belief.unit + belief.success.clamp_min(1e-3).log()
     return short.numpy(), utility.numpy()
+
+
+def _chance(belief: Belief) -> float:
+    """Mean chance of ``n`` architectures to hold the bounds on what is paid for."""
+    sure = torch.special.ndtr(belief.margin / belief.margin_std.clamp_min(1e-9))
+    return float(sure.where(belief.margin_std > 0, 1.0).prod(0).mean())
 
 
 def _reviewed(caution: float, walk: Population, short: float) -> float:

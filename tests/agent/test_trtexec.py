@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgesynth.agent import trtexec
-from edgesynth.agent.errors import Refusal
+from edgesynth.agent.errors import NetworkFailure, Refusal
 from edgesynth.agent.failures import classify
 from edgesynth.agent.trtexec_trace import exported_trace, follow, printed_trace, read_layers
 
@@ -108,18 +108,34 @@ def test_what_the_driver_of_a_jetson_says_matters_where_the_process_ends(status,
     assert classify("build", said, status).kind == kind
 
 
-@pytest.mark.parametrize("record", records("strangers"))
-def test_engines_of_elsewhere_are_told_from_failures(tmp_path, record, monkeypatch):
-    program = tmp_path / "trtexec"
-    program.write_text(f"#!{sys.executable}\nprint({chr(10).join(record['lines'])!r})\nraise SystemExit(1)\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(trtexec, "find_program", lambda name: str(program))
-    trtexec._help.cache_clear()
-    try:
-        engine = trtexec.Trtexec(str(tmp_path / "plan"), 1)
-        with pytest.raises(Refusal) as caught:
-            engine.latencies(0.0, 1, 1.0)
-    finally:
+@pytest.fixture
+def failing(tmp_path, monkeypatch):
+    """An engine whose trtexec prints these lines and fails."""
+
+    def engine(lines):
+        program = tmp_path / "trtexec"
+        program.write_text(f"#!{sys.executable}\nprint({chr(10).join(lines)!r})\nraise SystemExit(1)\n")
+        program.chmod(0o755)
+        monkeypatch.setattr(trtexec, "find_program", lambda name: str(program))
         trtexec._help.cache_clear()
+        return trtexec.Trtexec(str(tmp_path / "plan"), 1)
+
+    yield engine
+    trtexec._help.cache_clear()
+
+
+@pytest.mark.parametrize("record", records("strangers"))
+def test_engines_of_elsewhere_are_told_from_failures(failing, record):
+    with pytest.raises(Refusal) as caught:
+        failing(record["lines"]).latencies(0.0, 1, 1.0)
 
     assert caught.value.kind == "engine"
+
+
+@pytest.mark.parametrize("record", records("crashes"))
+def test_an_engine_that_was_loaded_is_not_blamed_for_what_came_after(failing, record):
+    with pytest.raises(NetworkFailure) as caught:
+        failing(record["lines"]).latencies(0.0, 1, 1.0)
+
+    assert caught.value.kind == record["kind"]
+    assert record["tells"] in caught.value.reason

@@ -236,6 +236,21 @@ def test_an_autonomous_generator_has_learned_all_that_was_told(autonomous):
     assert torch.equal(learned, pair.policy.theta)
 
 
+def test_a_lesson_while_asking_does_not_stand_for_that_before_generating():
+    pair = make()
+    run(pair, 12)
+    pair.ask(1)
+    assert pair.cycles == 1
+    first, second = pair, make(9)
+    second.restore(first.state())
+    for each in (first, second):
+        each.generate(0)
+        assert each.cycles == 2
+        each.generate(1)
+        assert each.cycles == 2
+    assert torch.equal(first.policy.theta, second.policy.theta)
+
+
 def test_a_small_space_is_exhausted_and_then_nothing_is_asked():
     space = Space([Switch("a"), Switch("b"), Switch("c")])
     pair = GeneratorInquisitor(space, {}, lambda m: m["accuracy"], seed=0)

@@ -11,11 +11,13 @@ from edgesynth.synthesis.teaching import Teaching
 SPACE = Space([Choice(f"op{i}", ["a", "b", "c", "d"]) for i in range(6)])
 
 
-def lesson(margin, std=1.0, steps=40):
+def lesson(margin, std=1.0, steps=40, asked=None):
     encoding = Encoding(SPACE)
 
     def believe(indices, bounds):
         del bounds
+        if asked is not None:
+            asked.append(len(indices))
         even = torch.zeros(len(indices), dtype=torch.float64)
         wide = torch.full((1, len(indices)), 1.0, dtype=torch.float64)
         return Belief(even, even, margin * wide, std * wide, even + 1.0)
@@ -45,3 +47,11 @@ def test_as_many_deviations_are_kept_in_hand_as_the_draws_need_and_the_populatio
 def test_caution_does_not_grow_for_ever():
     assert lesson(1e-3, 1e-9, steps=400).caution == pytest.approx(1.5)
     assert lesson(2.2, steps=400).caution <= 2.5
+
+
+def test_the_inquisitor_is_asked_once_for_each_move_and_again_only_after_caution_has_changed():
+    calm, wary = [], []
+    lesson(8.0, steps=18, asked=calm)
+    lesson(1.9, steps=18, asked=wary)
+    assert len(calm) == 1 + 18 + 1
+    assert len(wary) == len(calm) + 2

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from edgesynth.errors import DataError
@@ -23,8 +23,10 @@ def read_mask(
 ) -> tuple[Tensor, tuple[int, int], tuple[int, ...]]:
     """Read one mask: values of any whole type, a palette's indices, or colours that the legend knows.
 
+    It is turned as its EXIF orientation says, like pictures are.
+
     Returns:
-        The stored values at the size asked for, uint8 ``[height, width]``; the height and width in the file;
+        The stored values at the size asked for, uint8 ``[height, width]``; its height and width before;
         the distinct values of the whole file.
 
     Raises:
@@ -42,7 +44,8 @@ def read_mask(
 
 def _stored(path: Path, legend: Legend) -> NDArray[np.int64]:
     """The values of a whole mask, ``[height, width]``."""
-    with readable(path), Image.open(path) as picture:
+    with readable(path), Image.open(path) as opened:
+        picture = ImageOps.exif_transpose(opened)
         if picture.mode in ("1", "L", "P", "I;16", "I;16B", "I;16L", "I") and not (
             picture.mode == "P" and legend.colours
         ):

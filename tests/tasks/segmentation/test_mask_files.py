@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from mask_folders import draw, everything, save, values
+from mask_folders import assert_aligned, draw, everything, save, values
+from PIL import Image
 
 from edgesynth.errors import DataError
 from edgesynth.tasks import load_mask_folder
@@ -32,6 +33,23 @@ def test_masks_keep_to_their_pictures_when_both_are_cut_and_shrunk(tmp_path):
         pictures, masks = everything(task)
         assert (pictures[:, 0].float() / 200 - masks).abs().max() <= 0.6
         assert 0.02 < masks.float().mean() < 0.98
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_masks_are_turned_as_their_exif_orientation_says_like_pictures(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for index in range(30):
+        draw(tmp_path / "plain" / f"{index}.png", index)
+        kinds = (np.uint8, np.uint16)
+        for place, array in (
+            ("images", np.asarray(Image.open(tmp_path / "plain" / f"{index}.png"))),
+            ("masks", values(index).astype(kinds[index % 2])),
+        ):
+            (tmp_path / place).mkdir(exist_ok=True)
+            Image.fromarray(array).save(tmp_path / place / f"{index}.png", exif=exif)
+    task = load_mask_folder(tmp_path, size=(20, 16) if orientation == 6 else (16, 20))
+    assert_aligned(task)
 
 
 def test_masks_of_fractions_are_refused(folder):
