@@ -33,7 +33,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -45,7 +45,7 @@ from torch import nn
 
 import edgesynth as es
 from edgesynth.devices import Device, workload_from_cost
-from edgesynth.errors import EdgesynthError, MeasurementError, MissingDependencyError
+from edgesynth.errors import EdgesynthError, InputError, MeasurementError, MissingDependencyError
 from edgesynth.graph import Cost
 from edgesynth.profiler import MeasurementPlan, profile
 from edgesynth.progress import NullProgress
@@ -147,6 +147,19 @@ def trained(task: Task, setting: Setting, seed: int, folder: Path) -> tuple[nn.M
     return module.eval(), (wall, core)
 
 
+def claim(folder: Path, setting: Setting) -> None:
+    """Make the folder of a seed, or go on with one of the same setting.
+
+    Raises:
+        InputError: What it holds was computed with another.
+    """
+    record, wanted = folder / "setting.json", json.dumps(asdict(setting))
+    if folder.exists() and (not record.exists() or record.read_text() != wanted):
+        raise InputError(f"{folder} was computed with another setting; move it away, or keep elsewhere")
+    folder.mkdir(parents=True, exist_ok=True)
+    record.write_text(wanted)
+
+
 def per_joule(cost: Cost, task: Task, device: Device, batch: int) -> float:
     """Inferences per joule on the simulated board.
 
@@ -237,6 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 folder = (options.keep or Path(scratch)) / name
                 kept = folder / "row.json"
                 try:
+                    claim(folder, setting)
                     if not kept.exists():
                         measure(data, setting, seed, folder, device, options.batch).write(kept)
                     rows.append(Row.read(kept))

@@ -99,7 +99,7 @@ class _Bench:
                 "open", _SLACK_S, engine=self._built.plan, batch=ask.build.batch, runner=self._built.runner
             )
             self._outbox.tell("start", cuda_access=ready["cuda"])
-            limit_s = ask.warm_up_s + 3 * ask.latency_limit_s + _SLACK_S
+            limit_s = 2 * ask.warm_up_s + 3 * ask.latency_limit_s + _SLACK_S
             self._do(
                 "latency",
                 limit_s,

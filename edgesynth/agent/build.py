@@ -94,6 +94,7 @@ def build_engine(ask: BuildAsk, guard: Guard, outbox: Outbox) -> Built:
 def _build(ask: BuildAsk, plan: str, timings: str, runner: str, guard: Guard, outbox: Outbox) -> int:
     """Build into a file; returns the workspace that was allowed, in MiB."""
     available_mb = board.memory_mb().get("available")
+    known_timings = os.path.exists(timings)
     workspace_mb = ask.workspace_mb
     if available_mb is not None:  # the builder, its copies of the weights and the workspace share the memory
         workspace_mb = max(_LEAST_WORKSPACE_MB, min(workspace_mb, available_mb // 2))
@@ -135,7 +136,7 @@ def _build(ask: BuildAsk, plan: str, timings: str, runner: str, guard: Guard, ou
             raise Refusal("disk", FULL_DISK)
         if tells_unsaved(told):
             raise Refusal("disk", UNSAVED)
-        if trtexec.tells_bad_timings(told) and os.path.exists(timings):
+        if trtexec.tells_bad_timings(told) and known_timings:
             os.remove(timings)  # what is damaged is measured anew
             return _build(ask, plan, timings, runner, guard, outbox)
         trtexec.refuse_misuse(told)

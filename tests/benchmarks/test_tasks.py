@@ -92,6 +92,19 @@ def test_the_table_shows_spread_and_the_narrower_network(benchmark, row):
     assert "narrower network: +7.50 points lost on average" in text
 
 
+def test_a_folder_goes_on_with_its_own_setting_only(benchmark, tmp_path):
+    from edgesynth.errors import InputError
+
+    folder, setting = tmp_path / "seed", benchmark.SETTINGS["tree-crowns"]
+    benchmark.claim(folder, setting)
+    benchmark.claim(folder, setting)
+    with pytest.raises(InputError, match="another setting"):
+        benchmark.claim(folder, replace(setting, epochs=1))
+    (folder / "setting.json").unlink()
+    with pytest.raises(InputError, match="another setting"):
+        benchmark.claim(folder, setting)
+
+
 def test_every_published_set_is_of_the_kind_its_prototype_is_for(benchmark):
     from edgesynth.tasks.registry import DATASETS
     from edgesynth.zoo import prototype_kind
