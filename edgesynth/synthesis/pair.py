@@ -23,7 +23,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,24 +39,13 @@ from edgesynth.synthesis.candidates import repair as move_inside
 from edgesynth.synthesis.encoding import Encoding, Indices
 from edgesynth.synthesis.inquisitor import Inquisitor
 from edgesynth.synthesis.observations import Memory, Told
+from edgesynth.synthesis.pace import CATCH_UP, LESSON, Pace
 from edgesynth.synthesis.performance import Performance, as_performance
 from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.teaching import Lesson
 
 __all__ = ["GeneratorInquisitor", "PairState"]
-
-_FIT_AGAIN: Final = 1.15
-"""By what factor evaluations grow until the inquisitor's hyperparameters are fitted anew."""
-
-_TEACH_AGAIN: Final = 2.0
-"""By what factor evaluations grow until asking teaches the generator anew."""
-
-_LESSON: Final = 20
-"""Steps of a lesson given while asking."""
-
-_CATCH_UP: Final = 160
-"""Steps of the lesson before generating, after so few while asking."""
 
 
 @dataclass(frozen=True)
@@ -120,9 +109,7 @@ class GeneratorInquisitor:
         self.inquisitor = Inquisitor(self._encoding, self.requirements, self.performance, self._costs)
         self._memory = Memory(space, self._costs, self.performance, self.requirements)
         self._calls = 0
-        self._fitted = 0
-        self._taught = 0
-        self._caught_up = 0
+        self._pace = Pace()
         self._stale = True
         self._kept: tuple[Tensor, Lesson] | None = None
 
@@ -229,8 +216,8 @@ class GeneratorInquisitor:
                 function nor another requirement sees anything in a smaller network.
         """
         with self._lock:
-            if self.autonomous and self._memory.evaluations > self._caught_up:
-                self.update(_CATCH_UP)
+            if self.autonomous and self._memory.evaluations > self._pace.caught_up:
+                self.update(CATCH_UP)
             wanted = requirements or self.requirements
             bounds = wanted.vector(self.requirements)
             chosen, preferences = self.policy.choose([seed], bounds)
@@ -249,7 +236,7 @@ class GeneratorInquisitor:
         """
         with self._lock:
             self._learn(teach=False)
-            self._taught = self._caught_up = self._memory.evaluations
+            self._pace.catch_up(self._memory.evaluations)
             return self._teach(steps)
 
     def keep(self) -> None:
@@ -303,9 +290,7 @@ class GeneratorInquisitor:
                 "seed": self.seed,
                 "cycles": self.cycles,
                 "calls": self._calls,
-                "fitted": self._fitted,
-                "taught": self._taught,
-                "caught_up": self._caught_up,
+                **self._pace.to_json(),
                 "noise": self.policy.noise,
                 "inquisitor": self.inquisitor.to_json(),
                 "kept": self._kept and self._kept[1].to_json(),
@@ -327,9 +312,7 @@ class GeneratorInquisitor:
                 )
         with self._lock:
             self.seed, self.cycles = int(meta["seed"]), int(meta["cycles"])
-            self._calls, self._fitted, self._taught = (int(meta[k]) for k in ("calls", "fitted", "taught"))
-            # Earlier states do not tell.
-            self._caught_up = int(meta.get("caught_up", self._taught))
+            self._calls, self._pace = int(meta["calls"]), Pace.read(meta)
             self.policy.noise = float(meta["noise"])
             self.policy.theta = state.tensors["policy.theta"].clone()
             prefix = "inquisitor."
@@ -368,14 +351,10 @@ class GeneratorInquisitor:
         if not count:
             return
         if self._stale:
-            due = count >= _FIT_AGAIN * self._fitted + 1
-            steps = 0 if not due else 40 if self._fitted == 0 else 15
-            self.inquisitor.learn(self._memory.observations(), steps)
-            self._fitted = count if due else self._fitted
+            self.inquisitor.learn(self._memory.observations(), self._pace.fit(count))
             self._stale = False
-        if teach and self.autonomous and count >= _TEACH_AGAIN * self._taught + 1:
-            self._taught = count
-            self._teach(_LESSON)
+        if teach and self.autonomous and self._pace.teach(count):
+            self._teach(LESSON)
 
     def _teach(self, steps: int) -> Mapping[str, Any]:
         """``theta_G,k+1 = theta_G,k + delta theta_G,k``."""
