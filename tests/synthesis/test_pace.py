@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 from edgesynth.synthesis.pace import Pace
 
 
@@ -8,7 +10,7 @@ def test_learning_grows_rarer_as_evaluations_grow():
 
     assert lessons == [1, 3, 7, 15, 31, 63]
     assert fits[:3] == [1, 3, 5]
-    assert all(1.15 * a + 1 <= b <= 1.15 * a + 2 for a, b in zip(fits, fits[1:], strict=False))
+    assert all(1.15 * a + 1 <= b <= 1.15 * a + 2 for a, b in pairwise(fits))
 
 
 def test_the_first_fit_is_the_longest():
