@@ -229,8 +229,9 @@ def verification_rows(report: VerifyReport, data: str) -> Iterator[list[str]]:
             METRICS[name].label if name in METRICS else "score",
             f"{_value(name, report.metric)}, reference {_value(name, report.reference_metric)}",
         ]
-    if report.acceptance is not None and report.acceptance.verdict == "accepted":
-        yield ["", report.acceptance.verdict, report.acceptance.says]
+    judged = report.acceptance
+    if judged is not None and (judged.verdict == "accepted" or judged.warns):
+        yield ["", judged.verdict, judged.says]
 
 
 def _scored(name: str, value: float) -> str:

@@ -2,7 +2,8 @@
 
 The same samples went through both precisions, so the comparison is paired. A precision is accepted when the
 whole 95 % interval of what the score loses lies within the bound, and rejected when the whole interval lies
-beyond. In between the samples are too few to tell, and the higher precision stays.
+beyond. In between the samples are too few to tell: the higher precision stays, unless somebody asked for this
+one by name, whom only a score beyond the bound stops.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Acceptance:
         worse: Samples that are right in FP32 alone.
         enough: About how many samples would decide, if they are like these; ``None`` where it cannot be told.
         advice: What to do for more samples; to give more by default.
+        strict: Whether it must be shown to keep the score, because nobody asked for it by name.
     """
 
     precision: str
@@ -61,6 +63,7 @@ class Acceptance:
     worse: int | None = None
     enough: int | None = None
     advice: str = ""
+    strict: bool = False
 
     @property
     def verdict(self) -> Literal["accepted", "rejected", "undecided"]:
@@ -72,10 +75,15 @@ class Acceptance:
 
     @property
     def refused(self) -> bool:
-        """Whether the precision must not be used. Where there is no higher one, only a fall counts."""
-        if self.verdict == "undecided" and self.precision == HIGHEST:
+        """Whether the precision must not be used. Nothing has to be shown of the highest one."""
+        if self.verdict == "undecided" and not (self.strict and self.precision != HIGHEST):
             return self.value < self.reference - self.bound
         return self.verdict != "accepted"
+
+    @property
+    def warns(self) -> bool:
+        """Whether it is used though not shown to keep the score, and there is a higher one."""
+        return self.verdict == "undecided" and not self.refused and self.precision != HIGHEST
 
     @property
     def says(self) -> str:
@@ -112,12 +120,13 @@ class Acceptance:
 
     @property
     def _more(self) -> str:
+        stays = f"{HIGHEST} stays" if self.refused else f"{self.precision} is used because it was asked for"
         if self.interval is None:
-            return f"{HIGHEST} stays; give labels or a task with --data, whose score tells it"
+            return f"{stays}; give labels or a task with --data, whose score tells it"
         if self.enough is None:
-            return f"{HIGHEST} stays, unless {self.advice or 'more samples decide it: give them with --data'}"
+            return f"{stays}; {self.advice or 'more samples may decide it: give them with --data'}"
         give = self.advice or f"give them with --data and --samples {self.enough}"
-        return f"{HIGHEST} stays, unless about {self.enough} samples decide it: {give}"
+        return f"{stays}; about {self.enough} samples would decide it: {give}"
 
     def _text(self, value: float) -> str:
         return f"{100 * value:.4g} %" if self.metric in SHARES else f"{value:.4g}"
@@ -137,6 +146,7 @@ def accept(
     precision: str,
     bound: float,
     advice: str = "",
+    strict: bool = False,
 ) -> Acceptance:
     """Compare the scores of two precisions on the same samples.
 
@@ -147,6 +157,7 @@ def accept(
         precision: Which one that is.
         bound: How much of the score may be lost.
         advice: What to do for more samples.
+        strict: Whether the lower precision must be shown to keep the score.
 
     Raises:
         InputError: The outputs do not have the shape that the metric needs.
@@ -154,7 +165,8 @@ def accept(
     name = str(getattr(metric, "name", ""))
     before, after = scored_by(metric, expected), scored_by(metric, found)
     if before is None or after is None:
-        return Acceptance(precision, name, metric(found), metric(expected), bound, advice=advice)
+        values = metric(found), metric(expected)
+        return Acceptance(precision, name, *values, bound, advice=advice, strict=strict)
     from edgesynth.tasks.comparison import paired_difference
 
     known = paired_difference(after, before)
@@ -170,6 +182,7 @@ def accept(
         known.worse,
         _enough(known, bound),
         advice,
+        strict,
     )
 
 

@@ -119,6 +119,7 @@ def deliver(
     module: nn.Module | None = None,
     must_build: bool = False,
     samples: int | None = None,
+    strict: bool = False,
 ) -> Delivery:
     """Check, export, verify and build one network for one device.
 
@@ -134,6 +135,8 @@ def deliver(
         must_build: Refuse to go on without a real builder.
         samples: The most to take of the data; 256, or 1024 where the task's score is to tell whether a
             precision below FP32 will do.
+        strict: Whether such a precision must be shown to keep the task's score; see
+            :mod:`edgesynth.deploy.acceptance`.
 
     Raises:
         InputError: The source, the data or an option cannot be used.
@@ -169,6 +172,7 @@ def deliver(
             "opset": export.opset,
             "batch": export.batch if isinstance(export.batch, int) else 0,
             "metric": chosen.score,
+            "strict": strict,
         }
         delivery = Delivery(
             found,

@@ -156,7 +156,8 @@ def deploy(
         name: Under which it is installed; the network's own by default.
         precision: ``fp32``, ``fp16`` or ``int8``. Without it FP16 where the device has it, unless the data
             have labels and FP16 is not shown to keep the task's score (see
-            :mod:`edgesynth.deploy.acceptance`): then FP32, and the notes say why.
+            :mod:`edgesynth.deploy.acceptance`): then FP32, and the notes say why. One that is asked for by
+            name is refused only where the score falls beyond the bound.
         batch: Samples per call; 1 where the network leaves it free.
         data: Real inputs, see :func:`~edgesynth.deploy.samples.load_samples`; INT8 needs them, and labels
             among them have the task's score compared too.
@@ -208,9 +209,10 @@ def deploy(
                     shapes=shapes,
                     module=module,
                     samples=samples,
+                    strict=precision is None,
                 )
             done = Deployment(delivery, passed_over=passed_over)
-            ready = _Ready(done, source, device, tell)
+            ready = _Ready(done, source, device, tell, strict=precision is None)
             if delivery:
                 names = ready.labels(labels)
                 done = ready.prove(window_s)
@@ -253,12 +255,14 @@ class _Ready:
         source: The FP32 file that it comes from.
         device: The board.
         tell: Told what is being done.
+        strict: Whether a lower precision must be shown to keep the task's score.
     """
 
     done: Deployment
     source: Path
     device: Device
     tell: Progress
+    strict: bool
 
     @property
     def delivery(self) -> Delivery:
@@ -310,7 +314,7 @@ class _Ready:
             return replace(done, failure=said)
         self.tell.note(_built(engine))
         with self.tell.phase(f"verify on {where}"):
-            report = verify_engine(device, engine, self.export, self.source, self.samples)
+            report = verify_engine(device, engine, self.export, self.source, self.samples, strict=self.strict)
         done = replace(done, engine=engine, report=report, runner=engine.runner)
         if report and window_s is not None:
             plan = MeasurementPlan.report(self._precision, engine.batch, window_s)

@@ -55,6 +55,8 @@ def verify_engine(
     export: DeviceExport,
     reference: Path,
     samples: Samples,
+    *,
+    strict: bool = False,
 ) -> VerifyReport:
     """Run an engine, loaded from the board's disk anew, and compare each output with the network's.
 
@@ -64,6 +66,7 @@ def verify_engine(
         export: What the engine was built from.
         reference: The FP32 file that was exported, run by ONNX Runtime on this machine.
         samples: Inputs, and what is true of them where that is known.
+        strict: Whether a precision below FP32 must be shown to keep the task's score.
 
     Returns:
         The report. An engine that crashes or hangs is one that differs.
@@ -89,7 +92,7 @@ def verify_engine(
         return dataclasses.replace(report, problems=(f"it does not run: {failure.reason}",))
     report = dataclasses.replace(report, rounding=found.rounding, takes=found.takes, gives=found.gives)
     advice = _advice(engine, len(chosen), len(samples))
-    report = verify_outputs(report, expected, found.arrays, metric=chosen.score, advice=advice)
+    report = verify_outputs(report, expected, found.arrays, metric=chosen.score, advice=advice, strict=strict)
     wrong = [check for check in report.outputs if check.problem]
     if wrong and engine.runner == "tensorrt":
         first = next((check.bad_sample for check in wrong if check.bad_sample is not None), 0)

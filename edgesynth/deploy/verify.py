@@ -168,6 +168,7 @@ def verify(
     batch: int | None = None,
     metric: Metric | None = None,
     metric_drop: float = 0.01,
+    strict: bool = False,
 ) -> VerifyReport:
     """Compare a file with the network it was made from.
 
@@ -179,9 +180,9 @@ def verify(
         opset: The default operator set it must declare.
         batch: The fixed batch it must have, or 0 for a free one; ``None`` for any.
         metric: A score of the outputs, higher is better. One with a method ``scored`` tells what each sample
-            came to, which a precision below FP32 needs to be accepted; see
-            :mod:`edgesynth.deploy.acceptance`.
+            came to, which shows more than two scores; see :mod:`edgesynth.deploy.acceptance`.
         metric_drop: How much of the score may be lost.
+        strict: Whether a precision below FP32 must be shown to keep the score.
 
     Returns:
         The report; a difference is a result, not an error.
@@ -209,7 +210,7 @@ def verify(
         found = run_in_parts(runner, data)
     except InputError as error:
         return replace(report, problems=(*problems, str(error)))
-    report = verify_outputs(report, expected, found, metric=metric, metric_drop=metric_drop)
+    report = verify_outputs(report, expected, found, metric=metric, metric_drop=metric_drop, strict=strict)
     if overflow := first_overflow(model, data):
         said = f"{overflow.node} ({overflow.operator}) leaves the range of FP16"
         return replace(report, problems=(*report.problems, said), divergence=overflow)
@@ -226,6 +227,7 @@ def verify_outputs(
     metric: Metric | None = None,
     metric_drop: float = 0.01,
     advice: str = "",
+    strict: bool = False,
 ) -> VerifyReport:
     """Judge outputs, whatever computed them.
 
@@ -236,6 +238,7 @@ def verify_outputs(
         metric: A score of the outputs, higher is better; as for :func:`verify`.
         metric_drop: How much of the score may be lost.
         advice: What to do where the samples are too few to tell.
+        strict: Whether a precision below FP32 must be shown to keep the score.
 
     Returns:
         The report with a verdict per output and one on the score.
@@ -250,7 +253,15 @@ def verify_outputs(
     report = replace(report, outputs=outputs, problems=tuple(problems))
     if metric is None or set(found) != set(expected):
         return report
-    judged = accept(metric, expected, found, precision=report.precision, bound=metric_drop, advice=advice)
+    judged = accept(
+        metric,
+        expected,
+        found,
+        precision=report.precision,
+        bound=metric_drop,
+        advice=advice,
+        strict=strict,
+    )
     return replace(
         report,
         metric=judged.value,

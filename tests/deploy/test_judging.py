@@ -107,8 +107,13 @@ def test_quantisation_is_judged_before_and_after(written: tuple[nn.Module, Path]
     judged = done.report.acceptance
     assert judged is not None
     assert (judged.samples, judged.verdict) == (300 - 128, "undecided")  # none is judged by what calibrated
-    assert judged.says in done.failures
-    assert not done.kept
+    assert (done.failures, judged.warns, done.kept) == ((), True, True)  # it was asked for by name
+    unasked = {"precision": "int8", "batch": 1, "data": PairTask(16), "strict": True}
+    left = deliver(path, profile, tmp_path / "unasked.onnx", **unasked)
+    assert (left.failures, left.kept) == (
+        (judged.says.replace("int8 is used because it was asked for", "fp32 stays"),),
+        False,
+    )
 
 
 def test_samples_in_part_keep_their_truths(written: tuple[nn.Module, Path]) -> None:
