@@ -7,7 +7,7 @@ import posixpath
 import secrets
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +35,8 @@ _SCRATCH: Final = "scratch"
 """What is on its way, in the work folder of a board; the next run removes what is left."""
 _BUILD_S: Final = 1800.0
 _RUN_S: Final = 900.0
+_PART_BYTES: Final = 128 << 20
+"""Of inputs that are sent and run at a time: the board holds them in memory, and twice on its disk."""
 
 
 class BuildFailed(Exception):
@@ -180,6 +182,8 @@ def run_engine(
 ) -> EngineOutputs:
     """Load an engine from the board's disk, in a new process, and run it on arrays.
 
+    More than a board should hold at once is sent and run in parts, each by a process of its own.
+
     Args:
         device: Open, and a board.
         plan: Its path there.
@@ -193,6 +197,30 @@ def run_engine(
         InputError: An array does not fit the engine.
         DeviceError: The board cannot be reached, the engine belongs to another one, or takes other inputs.
     """
+    each, samples = sum(value[:batch].nbytes for value in data.values() if value.ndim), _samples(data)
+    step = max(2, _PART_BYTES // max(1, each)) * batch
+    if samples is None or samples % batch or samples <= step:
+        return _run_part(device, plan, batch, data, kinds)
+    parts = [
+        _run_part(
+            device, plan, batch, {name: value[start : start + step] for name, value in data.items()}, kinds
+        )
+        for start in range(0, samples, step)
+    ]
+    whole = {name: np.concatenate([part.arrays[name] for part in parts]) for name in parts[0].arrays}
+    return replace(parts[0], arrays=whole)
+
+
+def _samples(data: Arrays) -> int | None:
+    """How many samples every input has; ``None`` where they differ, which the board refuses."""
+    counts = {len(value) if value.ndim else 0 for value in data.values()}
+    return next(iter(counts)) if len(counts) == 1 else None
+
+
+def _run_part(
+    device: Device, plan: str, batch: int, data: Arrays, kinds: Mapping[str, str] | None
+) -> EngineOutputs:
+    """Send some samples, run the engine on them, and fetch what it gives."""
     board, link = board_of(device), device.link
     place = f"{_SCRATCH}/{secrets.token_hex(8)}"
     with tempfile.TemporaryDirectory() as folder:
