@@ -28,13 +28,14 @@ from edgesynth.deploy.engine import BuildFailed, EngineOnBoard, board_of, build_
 from edgesynth.deploy.engine_check import verify_engine
 from edgesynth.deploy.installation import Installed, install_bundle
 from edgesynth.deploy.onnx_graph import load_model, value_of
-from edgesynth.deploy.parser_facts import opset_range, parse_release
+from edgesynth.deploy.parser_facts import opset_range
 from edgesynth.deploy.processing import PROCESSING, processing_of
 from edgesynth.deploy.samples import Samples
 from edgesynth.deploy.source import Network, network_file, own_batch
 from edgesynth.deploy.standalone import RUNNER
 from edgesynth.deploy.target import DeviceExport
 from edgesynth.deploy.verify import VerifyReport
+from edgesynth.devices.release import parse_release
 from edgesynth.errors import InputError
 from edgesynth.graph.recipe import RECIPE_FILE
 from edgesynth.profiler import Measurement, MeasurementPlan, profile
@@ -231,15 +232,14 @@ def deploy(
 
 def _as_found(device: Device) -> Profile:
     """The profile with the TensorRT that the board really has; a JetPack of another year brings another."""
-    facts, _ = board_of(device).agent.info(("tensorrt", "trtexec_version"))
-    found, known = facts["tensorrt"] or facts["trtexec_version"], device.profile
-    release = parse_release(str(found or ""))
+    found, known = board_of(device).tensorrt, device.profile
+    release = parse_release(found)
     if release is None or release == parse_release(known.software.tensorrt):
         return known
     _, highest = opset_range(release) or (0, known.compiler.opset)
     return replace(
         known,
-        software=replace(known.software, tensorrt=str(found)),
+        software=replace(known.software, tensorrt=found),
         compiler=replace(known.compiler, opset=min(known.compiler.opset, highest)),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any, Final, Self
 
 from edgesynth.closing import Closing
@@ -67,6 +68,16 @@ class Board(Closing):
             raise
         # Only a link that can drop without this process needs work that outlives it.
         return cls(agent, lease, survives=isinstance(link, SshLink))
+
+    @cached_property
+    def tensorrt(self) -> str:
+        """Version of the TensorRT that builds here, asked once; empty where nobody knows it.
+
+        Raises:
+            LinkError: The board cannot be reached.
+        """
+        facts, _ = self.agent.info(("tensorrt", "trtexec_version"))
+        return str(facts["tensorrt"] or facts["trtexec_version"] or "")
 
     def bench(self, request: BenchRequest, silence_s: float) -> Recording:
         """Run a benchmark; see :meth:`work`."""

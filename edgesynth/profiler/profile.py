@@ -7,7 +7,7 @@ import statistics
 from pathlib import Path
 from typing import Any, Final
 
-from edgesynth.devices import BenchRequest, Device, Recording, Workload
+from edgesynth.devices import BenchRequest, Device, Precision, Recording, Workload
 from edgesynth.errors import InputError, MeasurementError
 from edgesynth.metrics import Metric
 from edgesynth.profiler.judgement import Findings, PowerJudge, judge_latency, other_speed
@@ -33,7 +33,8 @@ def profile(
     whose figures cannot be trusted is repeated, then reported as ``inconclusive`` with the reason.
 
     Args:
-        network: An ONNX file, or a workload on a device that runs workloads (a simulated board).
+        network: An ONNX file, or a workload on a device that runs workloads (a simulated board). For FP16 an
+            FP32 file will do, whether the device takes precision from flags or from the graph.
         device: An open device.
         plan: How long and how often; the search plan by default.
         engine: Of a board: where on it an engine of the network is; it builds one by default.
@@ -42,12 +43,12 @@ def profile(
         The measurement. A network that cannot run on the device is a result too: ``failed``.
 
     Raises:
-        InputError: The file is no usable ONNX model, or the device cannot compute in this precision.
+        InputError: The file is no usable ONNX model, or it or the device cannot compute in this precision.
         DeviceError: The device cannot be reached.
     """
     plan = plan or MeasurementPlan()
     device.profile.precision(plan.precision)
-    name, body = _prepare(network, device, engine)
+    name, body = _prepare(network, device, plan.precision, engine)
     request = _request(body, device, plan)
     for attempt in range(plan.attempts):
         if attempt:
@@ -58,7 +59,9 @@ def profile(
     return dataclasses.replace(measurement, attempts=attempt + 1)
 
 
-def _prepare(network: Workload | str | Path, device: Device, engine: str) -> tuple[str, dict[str, Any]]:
+def _prepare(
+    network: Workload | str | Path, device: Device, precision: Precision, engine: str
+) -> tuple[str, dict[str, Any]]:
     """The network's name and the form the device's bench program takes it in."""
     if isinstance(network, Workload):
         if device.runs_files:
@@ -70,7 +73,7 @@ def _prepare(network: Workload | str | Path, device: Device, engine: str) -> tup
     if engine:
         return path.stem, {"model": engine}
     workload = workload_from_onnx(path)  # refuses what is no model before the device is bothered
-    return path.stem, {"model": device.send(path)} if device.runs_files else workload.to_json()
+    return path.stem, {"model": device.send_for(path, precision)} if device.runs_files else workload.to_json()
 
 
 def _request(body: dict[str, Any], device: Device, plan: MeasurementPlan) -> BenchRequest:
