@@ -17,7 +17,6 @@ import hashlib
 import json
 import re
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -30,6 +29,7 @@ from edgesynth.deploy.standalone import RUNNER, standalone_runner
 from edgesynth.errors import InputError
 from edgesynth.runs.atomic import dump_json, write_json_atomic
 from edgesynth.runs.faults import disk_faults
+from edgesynth.scratch import Scratch
 
 __all__ = [
     "ENGINE",
@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 NETWORK: Final = "network.onnx"
+_COMING: Final = ".edgesynth-bundle-"  # of a folder beside the bundle, in which it is put together
 _FORMAT: Final = 1
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -128,8 +129,8 @@ def write_bundle(
     check_folder(folder)
     with disk_faults(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".bundle-") as scratch:
-            coming = Path(scratch) / "bundle"
+        with Scratch(folder.parent, _COMING) as scratch:
+            coming = scratch.path / "bundle"
             coming.mkdir()
             for target, source in files.items():
                 shutil.copyfile(source, coming / target)

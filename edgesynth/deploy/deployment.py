@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,6 +39,7 @@ from edgesynth.errors import InputError
 from edgesynth.graph.recipe import RECIPE_FILE
 from edgesynth.profiler import Measurement, MeasurementPlan, profile
 from edgesynth.progress import NullProgress, Progress
+from edgesynth.scratch import Scratch
 
 if TYPE_CHECKING:
     from torch import nn
@@ -195,14 +195,14 @@ def deploy(
     wanted = (precision,) if precision else tuple(dict.fromkeys((device.profile.default_precision, HIGHEST)))
     passed_over: tuple[Acceptance, ...] = ()
     names: tuple[str, ...] = ()
-    with tempfile.TemporaryDirectory(prefix="edgesynth-deploy-") as scratch:
-        source = network_file(network, Path(scratch))
+    with Scratch() as scratch:
+        source = network_file(network, scratch.path)
         for chosen in wanted:
             with tell.phase(f"export {source.stem} for {device.profile.title}"):
                 delivery = deliver(
                     source,
                     _as_found(device),
-                    Path(scratch) / _EXPORTED,
+                    scratch.path / _EXPORTED,
                     precision=chosen,
                     batch=batch or own_batch(source),
                     data=data,
@@ -224,7 +224,7 @@ def deploy(
             return done
         called = name or bundle_name(source.parent.name if source.name == NETWORK else source.stem)
         with tell.phase(f"install {called} on {device.link.name}"):
-            folder = Path(out) if out is not None else Path(scratch) / "bundle"
+            folder = Path(out) if out is not None else scratch.path / "bundle"
             bundle = ready.bundle(done, done.engine, folder, called, names)
             installed = install_bundle(board, bundle, engine=done.engine.plan)
     return replace(done, installed=installed, bundle=None if out is None else bundle.folder)
@@ -350,8 +350,8 @@ class _Ready:
             batch=engine.batch,
             flags=(*export.flags, *(("STRONGLY_TYPED",) if export.strongly_typed else ())),
         )
-        with tempfile.TemporaryDirectory() as scratch:
-            plan = Path(scratch) / ENGINE
+        with Scratch() as scratch:
+            plan = scratch.path / ENGINE
             self.device.link.get(posixpath.relpath(engine.plan, board_of(self.device).agent.folder), plan)
             proof = {} if done.report is None else done.report.to_json()
             proof["sha256"] = hashlib.sha256(plan.read_bytes()).hexdigest()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import posixpath
 import secrets
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgesynth.deploy.runners import Arrays
 from edgesynth.errors import DeviceError, InputError, LinkError
+from edgesynth.scratch import Scratch
 
 if TYPE_CHECKING:
     from edgesynth.deploy.target import DeviceExport
@@ -195,10 +195,10 @@ def run_engine(
     """
     board, link = board_of(device), device.link
     place = f"{_SCRATCH}/{secrets.token_hex(8)}"
-    with tempfile.TemporaryDirectory() as folder:
+    with Scratch() as scratch:
         inputs = {}
         for index, (name, value) in enumerate(data.items()):
-            local = Path(folder) / f"input-{index}.npy"
+            local = scratch.path / f"input-{index}.npy"
             np.save(local, np.ascontiguousarray(value), allow_pickle=False)
             link.put(local, f"{place}/{local.name}")
             inputs[name] = link.path(f"{place}/{local.name}")
@@ -224,8 +224,8 @@ def run_engine(
         found, outputs = {}, told.conditions.get("outputs", ())
         for entry in outputs:
             name, file = str(entry["name"]), posixpath.basename(str(entry["path"]))
-            link.get(f"{place}/{file}", Path(folder) / file)
-            found[name] = _read(Path(folder) / file)
+            link.get(f"{place}/{file}", scratch.path / file)
+            found[name] = _read(scratch.path / file)
     link.run(["rm", "-rf", "--", link.path(place)])
     return EngineOutputs(
         found,

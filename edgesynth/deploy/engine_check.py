@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +17,7 @@ from edgesynth.deploy.samples import Samples
 from edgesynth.deploy.target import DeviceExport
 from edgesynth.deploy.verify import TOLERANCES, VerifyReport, verify_outputs
 from edgesynth.errors import DeviceError, InputError
+from edgesynth.scratch import Scratch
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -125,8 +125,8 @@ def _divergence(device: Device, export: DeviceExport, data: Arrays) -> Divergenc
     limit = TOLERANCES[export.precision].rms
     names = _taps(model)
     wanted = tapped(model, names)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "tapped.onnx"
+    with Scratch() as folder:
+        path = folder.path / "tapped.onnx"
         path.write_bytes(wanted.SerializeToString())
         try:
             trusted = OnnxRunner(path, optimise=False)(data)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,6 +26,7 @@ from edgesynth.devices.simulated import BENCH_COMMAND, SimulatedLink
 from edgesynth.devices.simulated_bench import Faults
 from edgesynth.errors import InputError, LinkError
 from edgesynth.metrics import Provenance
+from edgesynth.scratch import Scratch
 
 __all__ = ["Device", "open_device"]
 
@@ -167,8 +167,8 @@ class Device(Closing):
             raise LinkError(f"cannot read {model}: {error.strerror}") from error
         in_graph = self.precision_in_graph
         if self._board is not None and in_graph and (holds, precision) == ("fp32", "fp16"):
-            with tempfile.TemporaryDirectory(prefix="edgesynth-") as folder:
-                half = Path(folder) / model.name
+            with Scratch() as folder:
+                half = folder.path / model.name
                 half.write_bytes(half_file(model))
                 return self.send(half)
         if wrong := disagreement(holds, precision, in_graph):
