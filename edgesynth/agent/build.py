@@ -20,7 +20,7 @@ from edgesynth.agent.events import Outbox
 from edgesynth.agent.failures import classify, tells_full_disk, tells_unsaved
 from edgesynth.agent.guard import Guard
 from edgesynth.agent.info import python_tensorrt
-from edgesynth.agent.precision import disagreement, read_precision
+from edgesynth.agent.onnx_types import disagreement, read_precision
 
 __all__ = ["Built", "build_engine", "tell_build"]
 

@@ -40,6 +40,7 @@ class PythonRunner:
         self.cuda = self._engine.cuda
         self.memory_bytes = self._engine.memory_bytes
         self.digits = 0  # outputs are exact
+        self.assumed: List[str] = []  # and of known types
 
     def latencies(self, warm_up_s: float, runs: int, limit_s: float) -> Tuple[List[float], List[float]]:
         """Single calls after a warm-up: GPU times and times of the caller in ms."""
@@ -102,7 +103,7 @@ def serve() -> int:
                 _time_layers(runner, command["runs"], outbox)
             elif command["do"] == "infer":
                 found = runner.infer(command["inputs"], command["outputs"], command["kinds"])
-                outbox.tell("done", digits=runner.digits, **found)
+                outbox.tell("done", digits=runner.digits, assumed=runner.assumed, **found)
             else:
                 _load(runner, command["seconds"], outbox)
     except Refusal as refusal:

@@ -179,6 +179,7 @@ class Trtexec:
 
     Attributes:
         digits: To how many digits the outputs of the last :meth:`infer` are rounded; 0 where they are exact.
+        assumed: Outputs of the last :meth:`infer` whose type nobody told.
     """
 
     cuda = "trtexec"
@@ -193,6 +194,7 @@ class Trtexec:
         self._prints_calls = "--separateProfileRun" not in known  # 7.1: its file of times costs a profiler
         self.memory_bytes = None
         self.digits = 0
+        self.assumed: List[str] = []
 
     def latencies(self, warm_up_s: float, runs: int, limit_s: float) -> Tuple[List[float], List[float]]:
         """Single calls after a warm-up: GPU times and latencies in ms.
@@ -258,7 +260,7 @@ class Trtexec:
         types = {name: _KINDS.get(read_npy(path).descr, "FLOAT") for name, path in inputs.items()}
         engine = TrtexecEngine(options(), self._call, self._batch, dict(kinds, **types), folder)
         try:
-            self.digits = engine.digits
+            self.digits, self.assumed = engine.digits, engine.assumed
             outputs = [dict(output._asdict()) for output in infer_files(engine, inputs, folder)]
             return {"outputs": outputs, "inputs": told_inputs(engine)}
         finally:

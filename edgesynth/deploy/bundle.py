@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgesynth.agent.errors import Refusal
-from edgesynth.agent.manifest import ENGINE, MANIFEST, check_files, read_manifest
+from edgesynth.agent.manifest import ENGINE, MANIFEST, NETWORK, check_files, read_manifest
 from edgesynth.deploy.standalone import RUNNER, standalone_runner
 from edgesynth.errors import InputError
 from edgesynth.runs.atomic import dump_json, write_json_atomic
@@ -45,7 +45,6 @@ __all__ = [
     "write_bundle",
 ]
 
-NETWORK: Final = "network.onnx"
 _COMING: Final = ".edgesynth-bundle-"  # of a folder beside the bundle, in which it is put together
 _FORMAT: Final = 1
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

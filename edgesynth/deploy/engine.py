@@ -107,12 +107,14 @@ class EngineOutputs:
         digits: To how many digits the board rounded floating-point numbers; 0 where they are exact.
         takes: The engine's inputs by name.
         gives: Its outputs by name.
+        assumed: Outputs whose type nobody told, and which are taken for ``float32``.
     """
 
     arrays: Mapping[str, NDArray[Any]]
     digits: int = 0
     takes: Mapping[str, EngineTensor] = field(default_factory=dict)
     gives: Mapping[str, EngineTensor] = field(default_factory=dict)
+    assumed: tuple[str, ...] = ()
 
     @property
     def rounding(self) -> float:
@@ -186,7 +188,7 @@ def run_engine(
         batch: Samples per call; the number of samples must be a multiple.
         data: Inputs by name, axis 0 the batch.
         kinds: TensorRT's names of the types of outputs, such as ``INT32``: old boards with ``trtexec`` alone
-            cannot tell, and take what is not given here for ``FLOAT``.
+            cannot tell, and take what is not given here, or by the bundle that the plan is in, for ``FLOAT``.
 
     Raises:
         BuildFailed: It crashes, hangs, or does not fit into memory.
@@ -235,6 +237,7 @@ def run_engine(
             for entry in told.conditions.get("inputs", ())
         },
         {str(entry["name"]): EngineTensor.told(entry["type"], entry["call_shape"]) for entry in outputs},
+        tuple(map(str, told.conditions.get("assumed", ()))),
     )
 
 

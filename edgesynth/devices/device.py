@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
-from edgesynth.agent.precision import disagreement, read_precision
+from edgesynth.agent.onnx_types import disagreement, read_precision
 from edgesynth.closing import Closing
 from edgesynth.devices.bench import BenchRequest, Recording, listen
 from edgesynth.devices.board import Board, check_link, reach_board

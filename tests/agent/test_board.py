@@ -128,9 +128,7 @@ def test_a_deployment_that_is_asked_to_end_leaves_nothing(from_here, model, monk
             _, said = process.communicate(timeout=120)
 
         assert process.returncode == 128 + number
-        assert said.startswith(
-            f"edgesynth: deploy stopped by {number.name}; what is installed is whole"
-        )
+        assert said.startswith(f"edgesynth: deploy stopped by {number.name}; what is installed is whole")
         assert len(said.splitlines()) == 1
         assert [path for path in Path(scratch).iterdir() if not path.name.startswith(".")] == []
         wait_for(lambda: not clients(scratch))

@@ -10,7 +10,7 @@ from fake_board import write_layer
 from onnx import TensorProto, helper, numpy_helper
 
 import edgesynth
-from edgesynth.agent.precision import read_precision
+from edgesynth.agent.onnx_types import read_precision
 from edgesynth.devices.half import to_half
 from edgesynth.errors import InputError
 from edgesynth.profiler import MeasurementPlan, profile

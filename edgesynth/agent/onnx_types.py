@@ -1,18 +1,18 @@
-"""What an ONNX file computes in, by its own types: a builder without flags of precision builds exactly that.
+"""What an ONNX file says of its types: what it computes in, and what it gives.
 
 A board has no package that reads ONNX, so the few fields that count are read from the bytes (onnx.proto3 of
 ONNX, in the wire format of Protocol Buffers).
 """
 
 import mmap
-import struct
-from typing import Any, Dict, Iterator, List, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Set, Tuple
 
-__all__ = ["disagreement", "read_precision"]
+__all__ = ["disagreement", "read_output_kinds", "read_precision"]
 
 _UINT8, _FLOAT16, _BFLOAT16 = 2, 10, 16  # TensorProto.DataType
 _FLOATS = (1, _FLOAT16, 11, _BFLOAT16)
 _QUANTISED = {17: "fp8", 18: "fp8", 19: "fp8", 20: "fp8", 21: "int4", 22: "int4", 23: "fp4"}  # others: int8
+_KINDS = {2: "UINT8", 3: "INT8", 6: "INT32", 7: "INT32", 9: "BOOL"}
 _MULTIPLY = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN", "Attention")
 _VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
 _HALF_SHOULD = (
@@ -40,16 +40,40 @@ def read_precision(path: str) -> str:
     Raises:
         OSError: It cannot be opened.
     """
+    return str(_read(path, lambda reader: reader.precision(), ""))
+
+
+def read_output_kinds(path: str) -> Dict[str, str]:
+    """TensorRT's names of the types of a file's outputs, for who reads them as old trtexec prints them.
+
+    Numbers of any floating-point type are printed alike, and are called ``FLOAT``; builders before
+    TensorRT 10 keep integers of 64 bits in 32.
+
+    Args:
+        path: A file.
+
+    Returns:
+        Types by name; nothing where the file cannot be read as ONNX.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    found: Dict[str, str] = _read(path, lambda reader: reader.output_kinds(), {})
+    return found
+
+
+def _read(path: str, wanted: Callable[["_Reader"], Any], missing: Any) -> Any:
+    """What a reader of a file gives, or what stands for it where there is nothing to be read."""
     with open(path, "rb") as file:
         try:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except ValueError:  # it is empty
-            return ""
+            return missing
         with data:
             try:
-                return _Reader(data).precision()
-            except (IndexError, ValueError, struct.error):
-                return ""
+                return wanted(_Reader(data))
+            except (IndexError, ValueError):
+                return missing
 
 
 def disagreement(holds: str, precision: str, in_graph: bool) -> str:
@@ -83,11 +107,7 @@ class _Reader:
         self._quantised: Set[str] = set()
 
     def precision(self) -> str:
-        graphs = [value for number, value in self._fields((0, len(self._data))) if number == 7]
-        if not graphs:
-            raise ValueError("there is no graph")
-        for graph in graphs:
-            self._graph(graph, {})
+        self._graph(self._whole(), {})
         if self._quantised:
             return min(self._quantised, key=("fp4", "int4", "fp8", "int8").index)
         computed = self._multiplied or self._taken
@@ -95,6 +115,17 @@ class _Reader:
             if kind in computed:
                 return name
         return "fp32"
+
+    def output_kinds(self) -> Dict[str, str]:
+        outputs = [self._declared(value) for number, value in self._fields(self._whole()) if number == 12]
+        return {name: _KINDS.get(kind, "FLOAT") for name, kind in outputs}
+
+    def _whole(self) -> Any:
+        """The graph of the model."""
+        graphs = [value for number, value in self._fields((0, len(self._data))) if number == 7]
+        if len(graphs) != 1:
+            raise ValueError("there is no graph")
+        return graphs[0]
 
     def _graph(self, span: Any, around: Dict[str, int]) -> None:
         """Go through a graph, whose nodes stand in the order in which they compute."""
