@@ -78,8 +78,7 @@ def _read(texts: Sequence[str]) -> dict[str, NDArray[Any]]:
 
 def _find(engine: str, device: Device, batch: int) -> tuple[str, int, tuple[str, ...], dict[str, str]]:
     """The plan on the board, its batch, and its inputs and types of outputs as far as they are known here."""
-    from edgesynth.agent.onnx_types import read_output_kinds
-    from edgesynth.deploy.bundle import ENGINE, MANIFEST, NETWORK, read_bundle
+    from edgesynth.deploy.bundle import ENGINE, MANIFEST, read_bundle
     from edgesynth.deploy.engine import board_of
     from edgesynth.deploy.installation import list_bundles
     from edgesynth.deploy.processing import input_names
@@ -87,8 +86,8 @@ def _find(engine: str, device: Device, batch: int) -> tuple[str, int, tuple[str,
     board, path = board_of(device), Path(engine)
     if (path / MANIFEST).is_file():
         bundle = read_bundle(path)
-        kinds = read_output_kinds(str(path / NETWORK))
-        return device.send(path / ENGINE), int(bundle.manifest["batch"]), input_names(bundle), kinds
+        batch = int(bundle.manifest["batch"])
+        return device.send(path / ENGINE), batch, input_names(bundle), bundle.output_kinds
     if path.is_file():
         return device.send(path), batch, (), {}
     known = {bundle.name: bundle for bundle in list_bundles(board)}

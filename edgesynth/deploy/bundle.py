@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from edgesynth.agent.errors import Refusal
 from edgesynth.agent.manifest import ENGINE, MANIFEST, NETWORK, check_files, read_manifest
+from edgesynth.agent.onnx_types import read_output_kinds
 from edgesynth.deploy.standalone import RUNNER, standalone_runner
 from edgesynth.errors import InputError
 from edgesynth.runs.atomic import dump_json, write_json_atomic
@@ -89,6 +90,11 @@ class Bundle:
     def digest(self) -> str:
         """Identity of its whole content: the manifest holds the checksum of everything else."""
         return hashlib.sha256((self.folder / MANIFEST).read_bytes()).hexdigest()
+
+    @property
+    def output_kinds(self) -> dict[str, str]:
+        """TensorRT's names of the types of its outputs, as old boards' ``trtexec`` needs to be told them."""
+        return read_output_kinds(str(self.folder / NETWORK))
 
     @property
     def files(self) -> tuple[str, ...]:
