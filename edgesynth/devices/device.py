@@ -95,7 +95,7 @@ class Device(Closing):
             LinkError: It is a board that cannot be reached.
         """
         if self._board is None:
-            return True  # what runs files runs them as they are
+            return False
         release = parse_release(self._board.tensorrt)
         return release is not None and half_is_in_graph(release)
 
@@ -144,6 +144,18 @@ class Device(Closing):
         self.link.put(Path(model), target)
         return self.link.path(target)
 
+    def precision_of(self, model: Path, asked: Precision) -> str:
+        """What a network runs in here that is sent for a precision: on a host, whatever the file computes in.
+
+        Args:
+            model: An ONNX file.
+            asked: What it is to run in.
+
+        Raises:
+            LinkError: It cannot be read here.
+        """
+        return _precision(model) or asked if self.profile.family == "host" else asked
+
     def send_for(self, model: Path, precision: Precision) -> str:
         """Bring a network to the device in the form that runs there in this precision.
 
@@ -161,12 +173,10 @@ class Device(Closing):
             InputError: It would run in another precision, and how to get a file that does not.
             LinkError: It cannot be read here or written there.
         """
-        try:
-            holds = read_precision(str(model))
-        except OSError as error:
-            raise LinkError(f"cannot read {model}: {error.strerror}") from error
-        in_graph = self.precision_in_graph
-        if self._board is not None and in_graph and (holds, precision) == ("fp32", "fp16"):
+        if self._board is None:
+            return self.send(model)
+        holds, in_graph = _precision(model), self.precision_in_graph
+        if in_graph and (holds, precision) == ("fp32", "fp16"):
             with Scratch() as folder:
                 half = folder.path / model.name
                 half.write_bytes(half_file(model))
@@ -199,6 +209,14 @@ class Device(Closing):
         if self._board is not None:
             self._board.close()
         self.link.close()
+
+
+def _precision(model: Path) -> str:
+    """What a file computes in; empty where nobody can tell."""
+    try:
+        return read_precision(str(model))
+    except OSError as error:
+        raise LinkError(f"cannot read {model}: {error.strerror}") from error
 
 
 def open_device(

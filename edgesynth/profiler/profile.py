@@ -50,10 +50,13 @@ def profile(
     device.profile.precision(plan.precision)
     name, body = _prepare(network, device, plan.precision, engine)
     request = _request(body, device, plan)
+    runs_in: str = plan.precision
+    if not engine and not isinstance(network, Workload) and device.runs_files:
+        runs_in = device.precision_of(Path(network), plan.precision)
     for attempt in range(plan.attempts):
         if attempt:
             device.clock.sleep(plan.cool_down_s)
-        measurement = _once(name, device, plan, dataclasses.replace(request, attempt=attempt))
+        measurement = _once(name, device, plan, dataclasses.replace(request, attempt=attempt), runs_in)
         if measurement.status != "inconclusive":
             break
     return dataclasses.replace(measurement, attempts=attempt + 1)
@@ -93,12 +96,14 @@ def _request(body: dict[str, Any], device: Device, plan: MeasurementPlan) -> Ben
     )
 
 
-def _once(name: str, device: Device, plan: MeasurementPlan, request: BenchRequest) -> Measurement:
+def _once(
+    name: str, device: Device, plan: MeasurementPlan, request: BenchRequest, runs_in: str
+) -> Measurement:
     try:
         recording = device.bench(request)
     except MeasurementError as error:
         return Measurement(name, "inconclusive", reason=str(error))
-    conditions = {**recording.conditions, "precision": plan.precision, "batch": plan.batch}
+    conditions = {**recording.conditions, "precision": runs_in, "batch": plan.batch}
     if recording.failure:
         if recording.failure_kind:
             conditions["failure_kind"] = recording.failure_kind
@@ -121,7 +126,7 @@ def _once(name: str, device: Device, plan: MeasurementPlan, request: BenchReques
     figures = {**({} if power.throttled else latency.figures), **power.figures}
     if reference_ms is not None and device.reference_ms is None and not latency.doubt:
         device.reference_ms = reference_ms
-    source = device.source(plan.precision, plan.batch)
+    source = device.source(runs_in, plan.batch)
     if "throughput_ips" in figures and "energy_mj" in figures:
         conditions["sampling_slowdown"] = _slowdown(figures["throughput_ips"].value, power, plan.batch)
     metrics = {

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import onnx
 import pytest
+import torch
 from fake_board import write_layer
 from onnx import TensorProto, helper, numpy_helper
 
@@ -13,7 +14,9 @@ import edgesynth
 from edgesynth.agent.onnx_types import read_precision
 from edgesynth.devices.half import to_half
 from edgesynth.errors import InputError
+from edgesynth.graph import Prototype
 from edgesynth.profiler import MeasurementPlan, profile
+from edgesynth.synthesis.measuring import MeasuringAhead
 
 TYPED = "11.1.0.106"  # has no flags of precision
 PLAN = {"latency_runs": 20, "latency_limit_s": 2.0, "warm_up_s": 0.01, "idle_s": 0.1, "window_s": 2.0}
@@ -295,3 +298,21 @@ def test_a_board_with_flags_gets_the_file_itself(here, model):
     assert found.conditions["precision_from"] == "flags"
     assert sent(here) == onnx.load(model)
     assert json.loads(here.told("builds")[-1])["flags"] == ["FP16"]
+
+
+@pytest.mark.parametrize("runner", ["tensorrt", "trtexec"])
+def test_candidates_of_a_synthesis_are_measured_in_half_too(here, runner):
+    typed_machine(here, runner)
+    layers = (torch.nn.Conv2d(3, 16, 1), torch.nn.ReLU(), torch.nn.Conv2d(16, 4, 1))
+    module, example = torch.nn.Sequential(*layers), (torch.zeros(1, 3, 8, 8),)
+    cost = Prototype(module, example).cost()
+
+    with edgesynth.open_device("jetson-tx2", link="local", mode="MAXN") as device:
+        ahead = MeasuringAhead(device, example)
+        ahead.begin({"candidate": (module, cost)})
+        found = ahead.take("candidate")
+
+    assert found.status == "ok", found.reason
+    assert (found.conditions["precision"], found.conditions["precision_from"]) == ("fp16", "graph")
+    weights = {weight.data_type for weight in sent(here).graph.initializer}
+    assert weights == {TensorProto.FLOAT16}
