@@ -316,3 +316,24 @@ def test_candidates_of_a_synthesis_are_measured_in_half_too(here, runner):
     assert (found.conditions["precision"], found.conditions["precision_from"]) == ("fp16", "graph")
     weights = {weight.data_type for weight in sent(here).graph.initializer}
     assert weights == {TensorProto.FLOAT16}
+
+
+@pytest.mark.ssh
+def test_a_board_elsewhere_gets_a_file_that_computes_in_half(remote, model):
+    remote.board.set("tensorrt", version=TYPED, call_ms=0.5)
+
+    done = remote.run(
+        *("bench", "model.onnx", "--device", "jetson-tx2", "--mode", "MAXN", "--window", "3"),
+        *("--precision", "fp16", "--quiet", "--json"),
+    )
+
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert shown["network"] == "model"
+    conditions = shown["conditions"]
+    assert (conditions["tensorrt"], conditions["precision"]) == (TYPED, "fp16")
+    assert conditions["precision_from"] == "graph"
+    (told,) = map(json.loads, remote.board.told("builds"))
+    assert (told["typed"], told["flags"]) == (True, [])
+    (file,) = (remote.work / "models").glob("*.onnx")
+    assert read_precision(str(file)) == "fp16"
