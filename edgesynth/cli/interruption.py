@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Final, Self
 
@@ -25,11 +26,15 @@ _KEPT: Final = {
 """What remains of a command that was interrupted, by its name; a synthesis tells how to go on with it."""
 
 
+_TIDYING_S: Final = 30.0
+
+
 class Interruption:
     """Turns signals into ``KeyboardInterrupt`` inside a ``with`` block, and knows which one came.
 
-    Only the first one does: a CI system that asks twice must not cut short how the first one is obeyed. A
-    person can, since Ctrl-C stays what it is. A signal that this process is to ignore (``nohup``) is ignored.
+    The first one does, and others half a minute later: a CI system that asks twice must not cut short how the
+    first one is obeyed, but Python drops what is raised while it collects garbage. A person can, since Ctrl-C
+    stays what it is. A signal that this process is to ignore (``nohup``) is ignored.
 
     Attributes:
         verb: The command that runs; empty until it is known.
@@ -38,6 +43,7 @@ class Interruption:
     def __init__(self) -> None:
         self.verb = ""
         self._number = signal.SIGINT
+        self._obeyed_s = -_TIDYING_S
         self._before: dict[signal.Signals, object] = {}
 
     @property
@@ -74,15 +80,11 @@ class Interruption:
             signal.signal(number, before)  # type: ignore[arg-type]
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        self._number = signal.Signals(number)
-        for other in self._before:
-            signal.signal(other, _go_on)  # ignored here, but not by the programs that tidying up starts
+        if time.monotonic() - self._obeyed_s < _TIDYING_S:
+            return
+        self._number, self._obeyed_s = signal.Signals(number), time.monotonic()
         _leave_closed_terminal()
         raise KeyboardInterrupt
-
-
-def _go_on(number: int, frame: FrameType | None) -> None:
-    """Nothing: the first signal is being obeyed."""
 
 
 def _leave_closed_terminal() -> None:
