@@ -17,10 +17,10 @@ __all__ = ["gather", "python_tensorrt", "tell_info", "tensorrt_version"]
 Fact = Tuple[Any, str]  # a value, or None and why there is none
 
 _RELEASE = re.compile(r"# R(\d+) \(release\), REVISION: ([\d.]+)")
-_PROBE = """import tensorrt
-flags = hasattr(getattr(tensorrt, 'BuilderFlag', None), 'FP16')
-print('tensorrt', tensorrt.__version__, 'flags' if flags else 'graph')
-"""
+_PROBE = (  # one line: it is told when it fails
+    "import tensorrt; print('tensorrt', tensorrt.__version__, "
+    "'flags' if hasattr(getattr(tensorrt, 'BuilderFlag', None), 'FP16') else 'graph')"
+)
 
 
 def tell_info(request: Dict[str, Any], outbox: Outbox) -> None:

@@ -106,8 +106,8 @@ class Board(Closing):
             SensorError: No power rail can be read.
             DeviceError: The board cannot do what was asked, or its lease was lost.
         """
-        self._idle.clear()
         try:
+            self._idle.clear()
             self._check()
             recording = self._do(
                 verb, {**request, "folder": request.get("folder") or self.agent.folder}, silence_s
