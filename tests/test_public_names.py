@@ -121,12 +121,12 @@ def imports_of(path: Path) -> set[str]:
     return {name.split(".")[1] for name in imported(path)}
 
 
-BASE = {"closing", "errors", "metrics", "space", "progress", "__version__"}
+BASE = {"closing", "errors", "metrics", "space", "progress", "scratch", "__version__"}
 MAY_IMPORT = {
     "agent": set(),
     "graph": set(),
     "zoo": set(),
-    "devices": set(),
+    "devices": {"agent"},
     "tasks": {"graph", "devices"},
     "runs": {"graph", "devices"},
     "profiler": {"graph", "devices", "agent", "runs"},

@@ -19,7 +19,8 @@ from edgesynth.agent.errors import FULL_DISK, UNSAVED, NetworkFailure, Refusal
 from edgesynth.agent.events import Outbox
 from edgesynth.agent.failures import classify, tells_full_disk, tells_unsaved
 from edgesynth.agent.guard import Guard
-from edgesynth.agent.info import tensorrt_version
+from edgesynth.agent.info import python_tensorrt
+from edgesynth.agent.onnx_types import disagreement, read_precision
 
 __all__ = ["Built", "build_engine", "tell_build"]
 
@@ -55,18 +56,24 @@ def build_engine(ask: BuildAsk, guard: Guard, outbox: Outbox) -> Built:
 
     Raises:
         NetworkFailure: It cannot be built here.
-        Refusal: There is no TensorRT, or no space on the disk.
+        Refusal: There is no TensorRT, no space on the disk, or the engine would be of another precision than
+            it is asked for in.
     """
-    version, why_not = tensorrt_version()
+    version, flags_known, why_not = python_tensorrt()
     runner = "trtexec" if version is None else "tensorrt"
     if version is None:
-        trtexec.options()  # refuses where there is none either
+        flags_known = trtexec.has_flags()  # refuses where there is none either
         version = trtexec.version() or "before 8"
     facts: Dict[str, Any] = {"runner": runner, "tensorrt": version}
     if runner == "trtexec":
         facts["runner_reason"] = why_not
     if not ask.model.endswith(".onnx"):
         return Built(ask.model, runner, facts)
+    ask = ask._replace(typed=ask.typed or not flags_known)
+    wrong = disagreement(read_precision(ask.model), ask.precision, ask.typed)
+    if wrong:
+        raise Refusal("request", "the network cannot be built in {}: {}".format(ask.precision, wrong))
+    facts["precision_from"] = "graph" if ask.typed else "flags"
     gpu = board.soc() or board.model() or "unknown"
     flags = [runner, "batch={}".format(ask.batch), "workspace={}".format(ask.workspace_mb)]
     flags += ["typed"] if ask.typed else []

@@ -123,11 +123,19 @@ def _keep_timings(config: Any, path: str) -> None:
 
 
 def _set_precision(tensorrt: Any, config: Any, precision: str) -> None:
-    """Allow what was asked for; a TensorRT without these flags takes the precision from the graph."""
+    """Allow what was asked for.
+
+    Raises:
+        NetworkFailure: This TensorRT has no such flag: the engine would be of another precision.
+    """
     names = {"fp16": ("FP16",), "int8": ("INT8", "FP16")}.get(precision, ())
     for name in names:  # layers without INT8 kernels run in FP16
-        if hasattr(tensorrt.BuilderFlag, name):
-            config.set_flag(getattr(tensorrt.BuilderFlag, name))
+        if not hasattr(tensorrt.BuilderFlag, name):
+            reason = "TensorRT {} does not support the flag {}; precision belongs into the graph".format(
+                tensorrt.__version__, name
+            )
+            raise NetworkFailure("unsupported", reason)
+        config.set_flag(getattr(tensorrt.BuilderFlag, name))
 
 
 def _set_shapes(builder: Any, network: Any, config: Any, batch: int) -> None:

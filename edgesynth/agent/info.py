@@ -4,7 +4,7 @@ import os
 import platform
 import re
 import sys
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from edgesynth.agent import board, ina, modes, trtexec
 from edgesynth.agent.errors import Refusal
@@ -12,12 +12,15 @@ from edgesynth.agent.events import Outbox
 from edgesynth.agent.guard import Guard
 from edgesynth.agent.power import open_sensor
 
-__all__ = ["gather", "tell_info", "tensorrt_version"]
+__all__ = ["gather", "python_tensorrt", "tell_info", "tensorrt_version"]
 
 Fact = Tuple[Any, str]  # a value, or None and why there is none
 
 _RELEASE = re.compile(r"# R(\d+) \(release\), REVISION: ([\d.]+)")
-_PROBE = "import tensorrt; print('tensorrt', tensorrt.__version__)"
+_PROBE = (  # one line: it is told when it fails
+    "import tensorrt; print('tensorrt', tensorrt.__version__, "
+    "'flags' if hasattr(getattr(tensorrt, 'BuilderFlag', None), 'FP16') else 'graph')"
+)
 
 
 def tell_info(request: Dict[str, Any], outbox: Outbox) -> None:
@@ -51,12 +54,22 @@ def gather(only: Any, outbox: Outbox, rails: Tuple[str, ...] = ()) -> Tuple[Dict
 
 
 def tensorrt_version() -> Fact:
-    """The version of the Python bindings; asked in a process of its own: a bad one crashes on import."""
+    """The version of the Python bindings, or ``None`` and the reason."""
+    version, _, reason = python_tensorrt()
+    return version, reason
+
+
+def python_tensorrt() -> Tuple[Optional[str], bool, str]:
+    """Version of the Python bindings, whether its builder has flags of precision, and why there is none.
+
+    They are asked in a process of their own: a bad one crashes on import.
+    """
     done = board.run([sys.executable, "-c", _PROBE], timeout_s=60.0)
     for line in done.output.splitlines():
-        if line.startswith("tensorrt "):
-            return line.partition(" ")[2], ""
-    return None, "this Python cannot import tensorrt: " + (done.problem or "it printed no version")
+        words = line.split()
+        if len(words) == 3 and words[0] == "tensorrt":
+            return words[1], words[2] == "flags", ""
+    return None, False, "this Python cannot import tensorrt: " + (done.problem or "it printed no version")
 
 
 def _model() -> Fact:

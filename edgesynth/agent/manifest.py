@@ -7,10 +7,11 @@ from typing import Any, Dict
 
 from edgesynth.agent.errors import Refusal
 
-__all__ = ["ENGINE", "MANIFEST", "check_files", "check_fit", "read_manifest"]
+__all__ = ["ENGINE", "MANIFEST", "NETWORK", "check_files", "check_fit", "read_manifest"]
 
 MANIFEST = "manifest.json"
 ENGINE = "engine.plan"
+NETWORK = "network.onnx"
 _FORMAT = 1
 
 

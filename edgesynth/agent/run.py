@@ -14,6 +14,8 @@ from edgesynth.agent.events import Outbox
 from edgesynth.agent.failures import classify, tells_full_disk
 from edgesynth.agent.guard import Guard
 from edgesynth.agent.info import tensorrt_version
+from edgesynth.agent.manifest import ENGINE, NETWORK
+from edgesynth.agent.onnx_types import read_output_kinds
 
 __all__ = ["tell_run"]
 
@@ -23,7 +25,9 @@ def tell_run(request: Dict[str, Any], outbox: Outbox) -> None:
 
     ``inputs`` are name, type and shape of what the engine takes.
 
-    ``digits`` says to how many digits outputs are rounded, 0 where they are exact: trtexec may run it.
+    ``digits`` says to how many digits outputs are rounded, 0 where they are exact: trtexec may run it. Of
+    ``assumed`` outputs nobody knows the type: they are taken for FLOAT. An engine of a bundle has the network
+    beside it that it was built from, whose types are its own.
 
     Raises:
         NetworkFailure: The engine cannot run here.
@@ -39,7 +43,8 @@ def tell_run(request: Dict[str, Any], outbox: Outbox) -> None:
             process.send(
                 json.dumps({"do": "open", "engine": ask.engine, "batch": ask.batch, "runner": runner})
             )
-            order = {"do": "infer", "inputs": ask.inputs, "outputs": ask.outputs, "kinds": ask.kinds}
+            kinds = dict(_kinds_beside(ask.engine), **ask.kinds)
+            order = {"do": "infer", "inputs": ask.inputs, "outputs": ask.outputs, "kinds": kinds}
             process.send(json.dumps(order))
             wait(
                 {process: lambda at_s, line: answers.extend(_events(line))},
@@ -51,6 +56,7 @@ def tell_run(request: Dict[str, Any], outbox: Outbox) -> None:
             if last["event"] == "done":
                 outbox.tell("start", outputs=last["outputs"], digits=last["digits"], runner=runner)
                 outbox.tell("start", inputs=last["inputs"], tensorrt=version or why_not)
+                outbox.tell("start", assumed=last["assumed"])
                 outbox.tell("end")
                 return
             if last.get("kind") == "engine" and _is_kept(ask.engine, request):
@@ -59,6 +65,15 @@ def tell_run(request: Dict[str, Any], outbox: Outbox) -> None:
             _fail(last, process, ask.limit_s)
         finally:
             process.close()
+
+
+def _kinds_beside(engine: str) -> Dict[str, str]:
+    """Types of the outputs as the bundle's network has them; nothing where the engine is in no bundle."""
+    folder = os.path.dirname(os.path.abspath(engine))
+    try:
+        return read_output_kinds(os.path.join(folder, NETWORK)) if os.path.basename(engine) == ENGINE else {}
+    except OSError:
+        return {}
 
 
 def _is_kept(engine: str, request: Dict[str, Any]) -> bool:

@@ -6,6 +6,7 @@ events; the agent hands on what the host should see.
 
 import json
 import os
+import signal
 import sys
 import time
 from typing import Any, Callable, Dict, List, Tuple
@@ -40,6 +41,7 @@ class PythonRunner:
         self.cuda = self._engine.cuda
         self.memory_bytes = self._engine.memory_bytes
         self.digits = 0  # outputs are exact
+        self.assumed: List[str] = []  # and of known types
 
     def latencies(self, warm_up_s: float, runs: int, limit_s: float) -> Tuple[List[float], List[float]]:
         """Single calls after a warm-up: GPU times and times of the caller in ms."""
@@ -86,6 +88,7 @@ class PythonRunner:
 def serve() -> int:
     """Obey commands until the input ends; the exit status is 0 unless something unforeseen happened."""
     offer_to_memory_killer()
+    signal.signal(signal.SIGTERM, _leave)
     outbox = Outbox(os.dup(1))
     os.dup2(2, 1)  # whatever libraries print goes to the error output, not among the events
     runner: Any = None
@@ -102,7 +105,7 @@ def serve() -> int:
                 _time_layers(runner, command["runs"], outbox)
             elif command["do"] == "infer":
                 found = runner.infer(command["inputs"], command["outputs"], command["kinds"])
-                outbox.tell("done", digits=runner.digits, **found)
+                outbox.tell("done", digits=runner.digits, assumed=runner.assumed, **found)
             else:
                 _load(runner, command["seconds"], outbox)
     except Refusal as refusal:
@@ -110,6 +113,11 @@ def serve() -> int:
     if runner is not None:
         runner.close()
     return 0
+
+
+def _leave(number: int, frame: Any) -> None:
+    """End in order, so that the files of trtexec are removed; what hangs is killed a second later."""
+    sys.exit(128 + number)
 
 
 def _time_calls(runner: Any, command: Dict[str, Any], outbox: Outbox) -> None:

@@ -28,6 +28,7 @@ from edgesynth.agent.trtexec_trace import (
 __all__ = [
     "Trtexec",
     "build_command",
+    "has_flags",
     "options",
     "read_options",
     "read_version",
@@ -84,6 +85,15 @@ def read_options(said: str) -> List[str]:
     return _OPTION.findall(said)
 
 
+def has_flags() -> bool:
+    """Whether it takes precision from its options; where not, the graph decides.
+
+    Raises:
+        Refusal: There is no trtexec.
+    """
+    return "--fp16" in options()
+
+
 def version() -> str:
     """Its version, e.g. ``8.2.1``; empty if it does not say (7.x does not) or there is none."""
     try:
@@ -109,10 +119,10 @@ def build_command(
 
     Raises:
         NetworkFailure: Precision is to come from the graph, and this trtexec takes it from its options only.
-        Refusal: There is no trtexec.
+        Refusal: There is no trtexec, or it has no option of this precision.
     """
     known = options()
-    if typed and "--stronglyTyped" not in known:
+    if typed and "--stronglyTyped" not in known and has_flags():
         raise NetworkFailure(
             "unsupported",
             "trtexec of TensorRT {} does not support precision in the graph; export for it".format(
@@ -124,8 +134,11 @@ def build_command(
         "fp16": ["--fp16"],
         "int8": ["--int8", "--fp16"],  # layers without INT8 kernels run in FP16
     }.get(precision, [])
+    missing = [option for option in wanted if option not in known]
+    if missing and not typed:  # without it the engine would be of another precision than it is called
+        raise Refusal("tensorrt", "this trtexec has no {}, so it builds no {}".format(missing[0], precision))
     if typed:
-        wanted = ["--stronglyTyped"]
+        wanted = ["--stronglyTyped"]  # of no effect where there is no other way, and may be gone there
     wanted += ["--explicitBatch", "--skipInference" if "--skipInference" in known else "--buildOnly"]
     if "--memPoolSize" in known:
         command.append("--memPoolSize=workspace:{}".format(workspace_mb))
@@ -166,6 +179,7 @@ class Trtexec:
 
     Attributes:
         digits: To how many digits the outputs of the last :meth:`infer` are rounded; 0 where they are exact.
+        assumed: Outputs of the last :meth:`infer` whose type nobody told.
     """
 
     cuda = "trtexec"
@@ -180,6 +194,7 @@ class Trtexec:
         self._prints_calls = "--separateProfileRun" not in known  # 7.1: its file of times costs a profiler
         self.memory_bytes = None
         self.digits = 0
+        self.assumed: List[str] = []
 
     def latencies(self, warm_up_s: float, runs: int, limit_s: float) -> Tuple[List[float], List[float]]:
         """Single calls after a warm-up: GPU times and latencies in ms.
@@ -245,7 +260,7 @@ class Trtexec:
         types = {name: _KINDS.get(read_npy(path).descr, "FLOAT") for name, path in inputs.items()}
         engine = TrtexecEngine(options(), self._call, self._batch, dict(kinds, **types), folder)
         try:
-            self.digits = engine.digits
+            self.digits, self.assumed = engine.digits, engine.assumed
             outputs = [dict(output._asdict()) for output in infer_files(engine, inputs, folder)]
             return {"outputs": outputs, "inputs": told_inputs(engine)}
         finally:

@@ -52,6 +52,7 @@ class TrtexecEngine:
     Attributes:
         tensors: Inputs and outputs.
         digits: To how many digits outputs are rounded; 0 where they are exact.
+        assumed: Outputs that are taken for FLOAT, since neither trtexec nor ``kinds`` tells their type.
 
     Raises:
         Refusal: This trtexec takes no files, gives no outputs, or does not say what the engine takes.
@@ -78,6 +79,7 @@ class TrtexecEngine:
         os.makedirs(folder, exist_ok=True)
         self._folder = tempfile.mkdtemp(prefix="trtexec-", dir=folder)
         try:
+            self.assumed: List[str] = []
             self.tensors = self._ask(kinds)
             self._check(batch)
         except BaseException:
@@ -130,9 +132,10 @@ class TrtexecEngine:
                 role, name, dimensions = match.groups()
                 shape = tuple(int(length) for length in dimensions.split("x") if length)
                 is_input = role.lower() == "input"
-                kind = kinds.get(name) or (kinds.get("") if is_input else None) or "FLOAT"
+                kind = kinds.get(name) or (kinds.get("") if is_input else None) or ""
                 kind = told[name].kind if name in told else kind
-                tensors.append(known_size(Tensor(name, is_input, shape, kind)))
+                self.assumed += [] if kind or is_input else [name]
+                tensors.append(known_size(Tensor(name, is_input, shape, kind or "FLOAT")))
         if not any(tensor.is_input for tensor in tensors):
             raise Refusal(
                 "tensorrt",

@@ -4,7 +4,7 @@
     1    finished, but the requirements were not met
     2    bad usage or bad input
     3    the device failed
-    130  interrupted; a synthesis can be resumed
+    130  interrupted; a synthesis can be resumed; 143 and 129 where SIGTERM or SIGHUP did it
 
 Results go to stdout, progress and errors to stderr.
 """
@@ -25,6 +25,7 @@ from typer.exceptions import TyperException
 
 from edgesynth import __version__
 from edgesynth.cli import bench, deploy, devices, export, generate, init, inspect, report, run, synth
+from edgesynth.cli.interruption import Interruption
 from edgesynth.errors import EdgesynthError
 
 __all__ = ["INTERNAL_ERROR", "INTERRUPTED", "app", "main"]
@@ -69,6 +70,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     *,
     version: Annotated[
         bool,
@@ -77,6 +79,7 @@ def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     del version  # its callback has acted on it
+    context.find_root().obj.verb = context.invoked_subcommand or ""
     if debug:
         os.environ[_DEBUG] = "1"
 
@@ -94,32 +97,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that lacks a character gets a question mark instead of a traceback.
             stream.reconfigure(errors="replace")
-    try:
-        code = app(
-            args=list(sys.argv[1:] if arguments is None else arguments),
-            prog_name="edgesynth",
-            standalone_mode=False,
-        )
-        sys.stdout.flush()
-    except EdgesynthError as error:
+    with Interruption() as interruption:
+        try:
+            code = app(
+                args=list(sys.argv[1:] if arguments is None else arguments),
+                prog_name="edgesynth",
+                standalone_mode=False,
+                obj=interruption,
+            )
+            sys.stdout.flush()
+        except (KeyboardInterrupt, typer.Abort):
+            code = INTERRUPTED
+        except Exception as error:
+            # Whatever fails while an interrupted command tidies up is not why it ended.
+            code = INTERRUPTED if interruption.came else _explain(error)
+        if code == INTERRUPTED:  # typer has turned the Ctrl-C of a command into its exit code already
+            _say(interruption.says)
+            return interruption.exit_code
+    return code if isinstance(code, int) else 0
+
+
+def _explain(error: Exception) -> int:
+    """Say what went wrong; returns the exit code."""
+    if isinstance(error, EdgesynthError):
         return _fail(error, error.exit_code)
-    except TyperException as error:
+    if isinstance(error, TyperException):
         # Usage errors know their command and print its usage line themselves.
         show = getattr(error, "show", None)
         show() if show else _say(str(error))
         return 2
-    except (KeyboardInterrupt, typer.Abort):
-        _say("interrupted")
-        return INTERRUPTED
-    except BrokenPipeError:
+    if isinstance(error, BrokenPipeError):
         # Whoever read our output has gone; Python would complain once more while shutting down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:  # The last line of defence: our own faults are kept, not shown.
-        return _unexpected(error)
-    if code == INTERRUPTED:  # typer has turned the Ctrl-C of a command into its exit code already
-        _say("interrupted")
-    return code if isinstance(code, int) else 0
+    return _unexpected(error)  # the last line of defence: our own faults are kept, not shown
 
 
 def _fail(error: EdgesynthError, code: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,7 @@ import typer
 
 from edgesynth.cli.options import AsJson, Quiet, Wait
 from edgesynth.errors import InputError, MeasurementError
+from edgesynth.scratch import Scratch
 
 if TYPE_CHECKING:
     from edgesynth.devices import Device, Precision, Profile
@@ -75,8 +75,8 @@ def bench(
     known.mode(mode)
     plan = MeasurementPlan.report(_precision(precision, known), batch, window_s)
     progress = open_progress(quiet=quiet)
-    with tempfile.TemporaryDirectory() as scratch:
-        path = _onnx_file(model, shape, Path(scratch), opset=known.compiler.opset)
+    with Scratch() as scratch:
+        path = _onnx_file(model, shape, scratch.path, opset=known.compiler.opset)
         with open_boards(device, link or (), mode=mode, clocks=clocks.value, wait_s=wait_s) as board:
             with progress.phase(f"measure {path.stem} on {board.describe()}"):
                 measurement = profile(path, board, plan)

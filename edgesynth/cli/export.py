@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from edgesynth.deploy.delivery import Delivery
-    from edgesynth.deploy.half import Kept
     from edgesynth.deploy.target import Batch
     from edgesynth.deploy.verify import VerifyReport
+    from edgesynth.devices.half import Kept
 
 __all__ = ["delivery_rows", "export", "read_module", "read_shapes", "verification_rows"]
 

@@ -46,13 +46,13 @@ def run(
 
     arrays = _read(inputs)
     with open_device(device, link, wait_s=wait_s) as board:
-        plan, size, names = _find(engine, board, batch)
+        plan, size, names, kinds = _find(engine, board, batch)
         if names and list(arrays) == [""]:
             arrays = {names[0]: arrays[""]}
         if names and set(arrays) != set(names):
             raise InputError(f"{engine} takes the inputs {list(names)}, there are arrays for {list(arrays)}")
         try:
-            found = run_engine(board, plan, size, arrays)
+            found = run_engine(board, plan, size, arrays, kinds)
         except BuildFailed as failure:
             raise DeviceError(f"{engine} does not run on {board.link.name}: {failure.reason}") from failure
     _tell(found, out, as_json=as_json)
@@ -76,8 +76,8 @@ def _read(texts: Sequence[str]) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _find(engine: str, device: Device, batch: int) -> tuple[str, int, tuple[str, ...]]:
-    """The plan on the board, its batch, and its inputs as far as they are known."""
+def _find(engine: str, device: Device, batch: int) -> tuple[str, int, tuple[str, ...], dict[str, str]]:
+    """The plan on the board, its batch, and its inputs and types of outputs as far as they are known here."""
     from edgesynth.deploy.bundle import ENGINE, MANIFEST, read_bundle
     from edgesynth.deploy.engine import board_of
     from edgesynth.deploy.installation import list_bundles
@@ -86,9 +86,10 @@ def _find(engine: str, device: Device, batch: int) -> tuple[str, int, tuple[str,
     board, path = board_of(device), Path(engine)
     if (path / MANIFEST).is_file():
         bundle = read_bundle(path)
-        return device.send(path / ENGINE), int(bundle.manifest["batch"]), input_names(bundle)
+        batch = int(bundle.manifest["batch"])
+        return device.send(path / ENGINE), batch, input_names(bundle), bundle.output_kinds
     if path.is_file():
-        return device.send(path), batch, ()
+        return device.send(path), batch, (), {}
     known = {bundle.name: bundle for bundle in list_bundles(board)}
     if engine not in known:
         there = f"there are {', '.join(known)}" if known else "none is installed there"
@@ -97,7 +98,7 @@ def _find(engine: str, device: Device, batch: int) -> tuple[str, int, tuple[str,
         )
     if known[engine].problem:
         raise DeviceError(known[engine].problem)
-    return f"{known[engine].path}/{ENGINE}", int(known[engine].manifest["batch"]), ()
+    return f"{known[engine].path}/{ENGINE}", int(known[engine].manifest["batch"]), (), {}
 
 
 def _tell(given: EngineOutputs, out: Path | None, *, as_json: bool) -> None:
@@ -124,6 +125,7 @@ def _tell(given: EngineOutputs, out: Path | None, *, as_json: bool) -> None:
                     "shape": list(value.shape),
                     "file": file,
                     "digits": given.digits,
+                    "type_known": name not in given.assumed,
                 }
                 for (name, value), file in told
             ]
@@ -143,4 +145,9 @@ def _tell(given: EngineOutputs, out: Path | None, *, as_json: bool) -> None:
         ],
     )
     if given.digits:
-        write(f"note: this board's trtexec gives decimals of {given.digits} digits, and not their types")
+        write(f"note: this board's trtexec gives decimals of {given.digits} digits")
+    if given.assumed:
+        write(
+            f"note: it does not tell types, and {', '.join(given.assumed)} may be of another than float32; "
+            "run the engine from its bundle, which knows them"
+        )

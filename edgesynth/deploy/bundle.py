@@ -17,7 +17,6 @@ import hashlib
 import json
 import re
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -25,11 +24,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgesynth.agent.errors import Refusal
-from edgesynth.agent.manifest import ENGINE, MANIFEST, check_files, read_manifest
+from edgesynth.agent.manifest import ENGINE, MANIFEST, NETWORK, check_files, read_manifest
+from edgesynth.agent.onnx_types import read_output_kinds
 from edgesynth.deploy.standalone import RUNNER, standalone_runner
 from edgesynth.errors import InputError
 from edgesynth.runs.atomic import dump_json, write_json_atomic
 from edgesynth.runs.faults import disk_faults
+from edgesynth.scratch import Scratch
 
 __all__ = [
     "ENGINE",
@@ -45,7 +46,7 @@ __all__ = [
     "write_bundle",
 ]
 
-NETWORK: Final = "network.onnx"
+_COMING: Final = ".edgesynth-bundle-"  # of a folder beside the bundle, in which it is put together
 _FORMAT: Final = 1
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -91,6 +92,11 @@ class Bundle:
         return hashlib.sha256((self.folder / MANIFEST).read_bytes()).hexdigest()
 
     @property
+    def output_kinds(self) -> dict[str, str]:
+        """TensorRT's names of the types of its outputs, as old boards' ``trtexec`` needs to be told them."""
+        return read_output_kinds(str(self.folder / NETWORK))
+
+    @property
     def files(self) -> tuple[str, ...]:
         """Names of its files, the manifest last."""
         return (*sorted(self.manifest["files"]), MANIFEST)
@@ -128,8 +134,8 @@ def write_bundle(
     check_folder(folder)
     with disk_faults(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".bundle-") as scratch:
-            coming = Path(scratch) / "bundle"
+        with Scratch(folder.parent, _COMING) as scratch:
+            coming = scratch.path / "bundle"
             coming.mkdir()
             for target, source in files.items():
                 shutil.copyfile(source, coming / target)

@@ -6,7 +6,6 @@ Fails closed: the file is kept only when nothing was refused and every output ag
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from edgesynth.deploy.verify import VerifyReport, verify
 from edgesynth.errors import InputError, MissingDependencyError
 from edgesynth.runs.atomic import write_atomic
 from edgesynth.runs.faults import disk_faults
+from edgesynth.scratch import Scratch
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -154,8 +154,8 @@ def deliver(
     if precision == "int8" and not is_quantised(model):
         # What ranges were chosen on cannot tell how good they are.
         calibration, chosen = chosen.apart(_fixed(model), _CALIBRATED)
-    with tempfile.TemporaryDirectory() as folder:
-        scratch = Path(folder) / (Path(path).name if path else "network.onnx")
+    with Scratch() as folder:
+        scratch = folder.path / (Path(path).name if path else "network.onnx")
         export = export_for_device(
             model,
             profile,

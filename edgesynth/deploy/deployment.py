@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,17 +27,19 @@ from edgesynth.deploy.engine import BuildFailed, EngineOnBoard, board_of, build_
 from edgesynth.deploy.engine_check import verify_engine
 from edgesynth.deploy.installation import Installed, install_bundle
 from edgesynth.deploy.onnx_graph import load_model, value_of
-from edgesynth.deploy.parser_facts import opset_range, parse_release
+from edgesynth.deploy.parser_facts import opset_range
 from edgesynth.deploy.processing import PROCESSING, processing_of
 from edgesynth.deploy.samples import Samples
 from edgesynth.deploy.source import Network, network_file, own_batch
 from edgesynth.deploy.standalone import RUNNER
 from edgesynth.deploy.target import DeviceExport
 from edgesynth.deploy.verify import VerifyReport
+from edgesynth.devices.release import parse_release
 from edgesynth.errors import InputError
 from edgesynth.graph.recipe import RECIPE_FILE
 from edgesynth.profiler import Measurement, MeasurementPlan, profile
 from edgesynth.progress import NullProgress, Progress
+from edgesynth.scratch import Scratch
 
 if TYPE_CHECKING:
     from torch import nn
@@ -195,14 +196,14 @@ def deploy(
     wanted = (precision,) if precision else tuple(dict.fromkeys((device.profile.default_precision, HIGHEST)))
     passed_over: tuple[Acceptance, ...] = ()
     names: tuple[str, ...] = ()
-    with tempfile.TemporaryDirectory(prefix="edgesynth-deploy-") as scratch:
-        source = network_file(network, Path(scratch))
+    with Scratch() as scratch:
+        source = network_file(network, scratch.path)
         for chosen in wanted:
             with tell.phase(f"export {source.stem} for {device.profile.title}"):
                 delivery = deliver(
                     source,
                     _as_found(device),
-                    Path(scratch) / _EXPORTED,
+                    scratch.path / _EXPORTED,
                     precision=chosen,
                     batch=batch or own_batch(source),
                     data=data,
@@ -225,7 +226,7 @@ def deploy(
             return done
         called = name or bundle_name(source.parent.name if source.name == NETWORK else source.stem)
         with tell.phase(f"install {called} on {device.link.name}"):
-            folder = Path(out) if out is not None else Path(scratch) / "bundle"
+            folder = Path(out) if out is not None else scratch.path / "bundle"
             bundle = ready.bundle(done, done.engine, folder, called, names)
             installed = install_bundle(board, bundle, engine=done.engine.plan)
     return replace(done, installed=installed, bundle=None if out is None else bundle.folder)
@@ -233,15 +234,14 @@ def deploy(
 
 def _as_found(device: Device) -> Profile:
     """The profile with the TensorRT that the board really has; a JetPack of another year brings another."""
-    facts, _ = board_of(device).agent.info(("tensorrt", "trtexec_version"))
-    found, known = facts["tensorrt"] or facts["trtexec_version"], device.profile
-    release = parse_release(str(found or ""))
+    found, known = board_of(device).tensorrt, device.profile
+    release = parse_release(found)
     if release is None or release == parse_release(known.software.tensorrt):
         return known
     _, highest = opset_range(release) or (0, known.compiler.opset)
     return replace(
         known,
-        software=replace(known.software, tensorrt=str(found)),
+        software=replace(known.software, tensorrt=found),
         compiler=replace(known.compiler, opset=min(known.compiler.opset, highest)),
     )
 
@@ -354,8 +354,8 @@ class _Ready:
             batch=engine.batch,
             flags=(*export.flags, *(("STRONGLY_TYPED",) if export.strongly_typed else ())),
         )
-        with tempfile.TemporaryDirectory() as scratch:
-            plan = Path(scratch) / ENGINE
+        with Scratch() as scratch:
+            plan = scratch.path / ENGINE
             self.device.link.get(posixpath.relpath(engine.plan, board_of(self.device).agent.folder), plan)
             proof = {} if done.report is None else done.report.to_json()
             proof["sha256"] = hashlib.sha256(plan.read_bytes()).hexdigest()

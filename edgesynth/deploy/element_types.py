@@ -13,7 +13,8 @@ import numpy as np
 
 from edgesynth.deploy.finding import Finding, Verdict
 from edgesynth.deploy.onnx_graph import Site, value_of
-from edgesynth.deploy.parser_facts import Release, allowed_types, has_int64
+from edgesynth.deploy.parser_facts import allowed_types, has_int64
+from edgesynth.devices.release import Release
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import posixpath
 import secrets
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgesynth.deploy.runners import Arrays
 from edgesynth.errors import DeviceError, InputError, LinkError
+from edgesynth.scratch import Scratch
 
 if TYPE_CHECKING:
     from edgesynth.deploy.target import DeviceExport
@@ -109,12 +109,14 @@ class EngineOutputs:
         digits: To how many digits the board rounded floating-point numbers; 0 where they are exact.
         takes: The engine's inputs by name.
         gives: Its outputs by name.
+        assumed: Outputs whose type nobody told, and which are taken for ``float32``.
     """
 
     arrays: Mapping[str, NDArray[Any]]
     digits: int = 0
     takes: Mapping[str, EngineTensor] = field(default_factory=dict)
     gives: Mapping[str, EngineTensor] = field(default_factory=dict)
+    assumed: tuple[str, ...] = ()
 
     @property
     def rounding(self) -> float:
@@ -190,7 +192,7 @@ def run_engine(
         batch: Samples per call; the number of samples must be a multiple.
         data: Inputs by name, axis 0 the batch.
         kinds: TensorRT's names of the types of outputs, such as ``INT32``: old boards with ``trtexec`` alone
-            cannot tell, and take what is not given here for ``FLOAT``.
+            cannot tell, and take what is not given here, or by the bundle that the plan is in, for ``FLOAT``.
 
     Raises:
         BuildFailed: It crashes, hangs, or does not fit into memory.
@@ -223,10 +225,10 @@ def _run_part(
     """Send some samples, run the engine on them, and fetch what it gives."""
     board, link = board_of(device), device.link
     place = f"{_SCRATCH}/{secrets.token_hex(8)}"
-    with tempfile.TemporaryDirectory() as folder:
+    with Scratch() as scratch:
         inputs = {}
         for index, (name, value) in enumerate(data.items()):
-            local = Path(folder) / f"input-{index}.npy"
+            local = scratch.path / f"input-{index}.npy"
             np.save(local, np.ascontiguousarray(value), allow_pickle=False)
             link.put(local, f"{place}/{local.name}")
             inputs[name] = link.path(f"{place}/{local.name}")
@@ -252,8 +254,8 @@ def _run_part(
         found, outputs = {}, told.conditions.get("outputs", ())
         for entry in outputs:
             name, file = str(entry["name"]), posixpath.basename(str(entry["path"]))
-            link.get(f"{place}/{file}", Path(folder) / file)
-            found[name] = _read(Path(folder) / file)
+            link.get(f"{place}/{file}", scratch.path / file)
+            found[name] = _read(scratch.path / file)
     link.run(["rm", "-rf", "--", link.path(place)])
     return EngineOutputs(
         found,
@@ -263,6 +265,7 @@ def _run_part(
             for entry in told.conditions.get("inputs", ())
         },
         {str(entry["name"]): EngineTensor.told(entry["type"], entry["call_shape"]) for entry in outputs},
+        tuple(map(str, told.conditions.get("assumed", ()))),
     )
 
 

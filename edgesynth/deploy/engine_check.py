@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from numpy.typing import NDArray
 
+from edgesynth.agent.onnx_types import read_output_kinds
 from edgesynth.deploy.divergence import Divergence, relative_error
 from edgesynth.deploy.engine import BuildFailed, EngineOnBoard, build_engine, run_engine
-from edgesynth.deploy.onnx_graph import load_model, value_of
+from edgesynth.deploy.onnx_graph import load_model
 from edgesynth.deploy.runners import Arrays, OnnxRunner, run_in_parts, tapped
 from edgesynth.deploy.samples import Samples
 from edgesynth.deploy.target import DeviceExport
 from edgesynth.deploy.verify import TOLERANCES, VerifyReport, verify_outputs
 from edgesynth.errors import DeviceError, InputError
+from edgesynth.scratch import Scratch
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -33,8 +34,6 @@ _MOST_SCORED_BYTES: Final = 640 << 20
 _RUNTIMES: Final = {"tensorrt": "TensorRT", "trtexec": "trtexec of TensorRT"}
 _MOST_LOADS: Final = 32
 """Calls of an engine that is loaded for each: seconds apiece on a small board."""
-_KINDS: Final = {"INT64": "INT32", "INT32": "INT32", "BOOL": "BOOL"}
-"""Of outputs, as builders before TensorRT 10 keep the types of a file."""
 _TAPS: Final = 16
 """Tensors inside the network that are looked at, where outputs differ."""
 
@@ -87,7 +86,8 @@ def verify_engine(
     )
     expected = run_in_parts(OnnxRunner(reference, optimise=False), chosen.data)
     try:
-        found = run_engine(device, engine.plan, engine.batch, chosen.data, _kinds(load_model(export.path)))
+        kinds = read_output_kinds(str(export.path))
+        found = run_engine(device, engine.plan, engine.batch, chosen.data, kinds)
     except BuildFailed as failure:
         return dataclasses.replace(report, problems=(f"it does not run: {failure.reason}",))
     report = dataclasses.replace(report, rounding=found.rounding, takes=found.takes, gives=found.gives)
@@ -114,11 +114,6 @@ def _advice(engine: EngineOnBoard, sent: int, known: int) -> str:
     return f"{sent} of {known} are as many as are sent to a board; take a smaller input"
 
 
-def _kinds(model: ModelProto) -> dict[str, str]:
-    """TensorRT's types of a file's outputs; what trtexec prints of any precision is read as single."""
-    return {value.name: _KINDS.get(value_of(value.type).type, "FLOAT") for value in model.graph.output}
-
-
 def _divergence(device: Device, export: DeviceExport, data: Arrays) -> Divergence | None:
     """The first of some tensors inside the network that an engine which gives them back has wrong.
 
@@ -128,8 +123,8 @@ def _divergence(device: Device, export: DeviceExport, data: Arrays) -> Divergenc
     limit = TOLERANCES[export.precision].rms
     names = _taps(model)
     wanted = tapped(model, names)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "tapped.onnx"
+    with Scratch() as folder:
+        path = folder.path / "tapped.onnx"
         path.write_bytes(wanted.SerializeToString())
         try:
             trusted = OnnxRunner(path, optimise=False)(data)

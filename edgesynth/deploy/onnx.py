@@ -12,7 +12,6 @@ import hashlib
 import inspect
 import logging
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from edgesynth.errors import InputError, TraceError
 from edgesynth.graph.trace import plain_attention
 from edgesynth.runs.atomic import write_atomic
 from edgesynth.runs.faults import disk_faults
+from edgesynth.scratch import Scratch
 from edgesynth.tasks.trees import output_names as structure_names
 
 if TYPE_CHECKING:
@@ -149,8 +149,8 @@ def export_onnx(
         told = output_names if output_names is not None else structure_names(outputs, names_in)
         names_out = _names(told, "output", len(leaves))
         axes = {name: {0: "batch"} for name in (*names_in, *names_out)} if dynamic_batch else None
-        with disk_faults(target), tempfile.TemporaryDirectory() as folder:
-            scratch = Path(folder) / target.name
+        with disk_faults(target), Scratch() as folder:
+            scratch = folder.path / target.name
             try:
                 with _quiet_exporter(), plain_attention(), written_out_attention(opset):
                     torch.onnx.export(

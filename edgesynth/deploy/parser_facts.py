@@ -16,25 +16,19 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
 
+from edgesynth.devices.release import Release
+
 __all__ = [
-    "Release",
     "Standing",
     "allowed_types",
-    "half_is_in_graph",
     "opset_range",
-    "parse_release",
     "standing",
 ]
-
-Release = tuple[int, int]
-"""Major and minor version of TensorRT."""
 
 Standing = Literal["read", "refused", "unknown"]
 
 _FIRST: Final[Release] = (8, 2)
 _NEWEST: Final[Release] = (10, 15)
-STRONG_TYPING: Final[Release] = (10, 12)
-"""From here on precision belongs into the graph: the flags are deprecated, and gone in TensorRT 11."""
 
 
 @dataclass(frozen=True)
@@ -138,15 +132,6 @@ _FLOAT_ONLY: Final = frozenset(
 """Operators whose row in the tables for TensorRT 8 lists FP32 and FP16 alone."""
 
 
-def parse_release(version: str) -> Release | None:
-    """Major and minor of a version text (``8.2.1``); ``None`` when it says neither."""
-    parts = version.split(".")
-    try:
-        return int(parts[0]), int(parts[1])
-    except (ValueError, IndexError):
-        return None
-
-
 def standing(operator: str, release: Release) -> Standing:
     """What is known about an operator of the default domain in one release."""
     history = _HISTORY.get(operator)
@@ -195,8 +180,3 @@ def allowed_types(operator: str, release: Release) -> frozenset[str] | None:
 def has_int64(release: Release) -> bool:
     """Whether the release computes in INT64; before 9.0 it is cast down to INT32, clamped."""
     return release >= (9, 0)
-
-
-def half_is_in_graph(release: Release) -> bool:
-    """Whether FP16 is decided by the types of the graph, instead of by a flag of the builder."""
-    return release >= STRONG_TYPING

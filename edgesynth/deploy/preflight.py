@@ -27,15 +27,14 @@ from edgesynth.deploy.onnx_graph import (
     value_of,
 )
 from edgesynth.deploy.parser_facts import (
-    Release,
     came_with,
     has_int64,
     opset_is_closed,
     opset_range,
-    parse_release,
     standing,
 )
 from edgesynth.deploy.restrictions import objections
+from edgesynth.devices.release import Release, parse_release
 from edgesynth.errors import InputError
 
 if TYPE_CHECKING:

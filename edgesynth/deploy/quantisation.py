@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import io
 import logging
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from edgesynth.deploy.acceptance import scored_by, worse_for_certain
 from edgesynth.deploy.runners import Arrays, OnnxRunner, first_line, run_in_parts
 from edgesynth.errors import InputError, MissingDependencyError
+from edgesynth.scratch import Scratch
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -150,8 +150,8 @@ def _quantised(model: ModelProto, data: Arrays, method: str) -> ModelProto:
     import onnx
 
     quantization = _quantization()
-    with tempfile.TemporaryDirectory() as folder, _quiet():
-        source, target = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
+    with Scratch() as folder, _quiet():
+        source, target = folder.path / "fp32.onnx", folder.path / "int8.onnx"
         onnx.save(model, str(source))
         try:
             quantization.quantize_static(

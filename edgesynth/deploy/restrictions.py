@@ -15,7 +15,7 @@ import numpy as np
 
 from edgesynth.deploy.finding import Verdict
 from edgesynth.deploy.onnx_graph import Site
-from edgesynth.deploy.parser_facts import Release
+from edgesynth.devices.release import Release
 
 __all__ = ["Objection", "objections"]
 

@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesynth.deploy.folding import fold_integers
-from edgesynth.deploy.half import Kept, find_overflows, to_half
 from edgesynth.deploy.onnx_graph import default_opset, load_model
 from edgesynth.deploy.opset import convert_opset
-from edgesynth.deploy.parser_facts import half_is_in_graph, parse_release
+from edgesynth.deploy.overflow import find_overflows
 from edgesynth.deploy.quantisation import METHODS, Calibration, Metric, quantise
 from edgesynth.deploy.runners import NUMPY_TYPES, Arrays, OnnxRunner, first_line
+from edgesynth.devices.half import Kept, to_half
+from edgesynth.devices.release import half_is_in_graph, parse_release
 from edgesynth.errors import InputError
 from edgesynth.runs.atomic import write_atomic
 from edgesynth.runs.faults import disk_faults

@@ -89,6 +89,7 @@ class BenchRequest:
         rails: Power rails that must be readable; any will do when there are none.
         workspace_mb: Most scratch memory of an engine builder; 0 leaves it to the device.
         layer_runs: Calls of a pass that tells the time of every layer, where the device can; 0 skips it.
+        typed: Whether the types of the graph decide the precision, instead of flags of an engine builder.
         folder: Where the device keeps engines and jobs; empty leaves it to the device.
     """
 
@@ -109,6 +110,7 @@ class BenchRequest:
     workspace_mb: int = 0
     folder: str = ""
     layer_runs: int = 0
+    typed: bool = False
 
     def to_json(self) -> str:
         """One line."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any, Final, Self
 
 from edgesynth.closing import Closing
@@ -23,6 +25,7 @@ __all__ = ["LEASE_S", "Board", "check_link", "reach_board"]
 
 LEASE_S: Final = 300.0
 """How long a board stays reserved for a run of another machine that has vanished."""
+_LEAVE_S: Final = 10.0  # for a thread to see that its board was closed: an agent says something every 5 s
 
 
 class Board(Closing):
@@ -43,6 +46,9 @@ class Board(Closing):
         self._survives = survives
         self._ended: tuple[str, ...] = ()
         self._closed = False
+        self._job: Job | None = None
+        self._idle = threading.Event()
+        self._idle.set()
 
     @classmethod
     def take(cls, link: Link, *, wait_s: float = 0.0) -> Self:
@@ -68,6 +74,16 @@ class Board(Closing):
         # Only a link that can drop without this process needs work that outlives it.
         return cls(agent, lease, survives=isinstance(link, SshLink))
 
+    @cached_property
+    def tensorrt(self) -> str:
+        """Version of the TensorRT that builds here, asked once; empty where nobody knows it.
+
+        Raises:
+            LinkError: The board cannot be reached.
+        """
+        facts, _ = self.agent.info(("tensorrt", "trtexec_version"))
+        return str(facts["tensorrt"] or facts["trtexec_version"] or "")
+
     def bench(self, request: BenchRequest, silence_s: float) -> Recording:
         """Run a benchmark; see :meth:`work`."""
         return self.work("bench", vars(request), silence_s)
@@ -90,18 +106,16 @@ class Board(Closing):
             SensorError: No power rail can be read.
             DeviceError: The board cannot do what was asked, or its lease was lost.
         """
-        self._check()
-        asked = {**request, "folder": request.get("folder") or self.agent.folder}
-        if self._survives:
-            job = Job(self.agent, verb, asked, self._check, forget=self._ended)
-            recording = job.run(silence_s)
-            self._ended = (job.name,)
-        else:
-            command = (*self.agent.command, verb)
-            recording = listen(
-                self.agent.link, command, json.dumps(asked), silence_s=silence_s, through=self._checked
+        try:
+            self._idle.clear()
+            self._check()
+            recording = self._do(
+                verb, {**request, "folder": request.get("folder") or self.agent.folder}, silence_s
             )
-        self._check()
+            self._check()
+        finally:
+            self._job = None
+            self._idle.set()
         return recording
 
     def ask(self, verb: str, request: Mapping[str, Any], *, timeout_s: float = 120.0) -> list[dict[str, Any]]:
@@ -110,9 +124,25 @@ class Board(Closing):
         return self.agent.ask(verb, request, timeout_s=timeout_s)
 
     def close(self) -> None:
-        """Let others have the board; closing twice is fine."""
+        """Let others have the board, when what another thread has it do was ended; closing twice is fine."""
         self._closed = True
+        job = self._job
+        if job is not None:
+            job.stop()
+        self._idle.wait(_LEAVE_S)
         self._lease.release()
+
+    def _do(self, verb: str, asked: Mapping[str, Any], silence_s: float) -> Recording:
+        """Do it in the way that the link needs."""
+        if not self._survives:
+            command = (*self.agent.command, verb)
+            return listen(
+                self.agent.link, command, json.dumps(asked), silence_s=silence_s, through=self._checked
+            )
+        self._job = job = Job(self.agent, verb, asked, self._check, forget=self._ended)
+        recording = job.run(silence_s)
+        self._ended = (job.name,)
+        return recording
 
     def _check(self) -> None:
         """Refuse to go on with a board that is not this run's own any more."""

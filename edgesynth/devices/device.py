@@ -9,20 +9,24 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
+from edgesynth.agent.onnx_types import disagreement, read_precision
 from edgesynth.closing import Closing
 from edgesynth.devices.bench import BenchRequest, Recording, listen
 from edgesynth.devices.board import Board, check_link, reach_board
 from edgesynth.devices.catalog import load_profile
 from edgesynth.devices.clock import Clock
+from edgesynth.devices.half import half_file
 from edgesynth.devices.host import bench_command, with_counter
 from edgesynth.devices.jetson import bench_settings, check_board
 from edgesynth.devices.link import Link
 from edgesynth.devices.local import LocalLink
-from edgesynth.devices.profile import Mode, Profile
+from edgesynth.devices.profile import Mode, Precision, Profile
+from edgesynth.devices.release import half_is_in_graph, parse_release
 from edgesynth.devices.simulated import BENCH_COMMAND, SimulatedLink
 from edgesynth.devices.simulated_bench import Faults
-from edgesynth.errors import LinkError
+from edgesynth.errors import InputError, LinkError
 from edgesynth.metrics import Provenance
+from edgesynth.scratch import Scratch
 
 __all__ = ["Device", "open_device"]
 
@@ -84,6 +88,18 @@ class Device(Closing):
         return self._board
 
     @property
+    def precision_in_graph(self) -> bool:
+        """Whether the types of a network decide its precision, and no flag of an engine builder.
+
+        Raises:
+            LinkError: It is a board that cannot be reached.
+        """
+        if self._board is None:
+            return False
+        release = parse_release(self._board.tensorrt)
+        return release is not None and half_is_in_graph(release)
+
+    @property
     def has_energy(self) -> bool:
         """Whether it can tell power; requirements on energy need it."""
         return self.profile.has_energy
@@ -128,6 +144,47 @@ class Device(Closing):
         self.link.put(Path(model), target)
         return self.link.path(target)
 
+    def precision_of(self, model: Path, asked: Precision) -> str:
+        """What a network runs in here that is sent for a precision: on a host, whatever the file computes in.
+
+        Args:
+            model: An ONNX file.
+            asked: What it is to run in.
+
+        Raises:
+            LinkError: It cannot be read here.
+        """
+        return _precision(model) or asked if self.profile.family == "host" else asked
+
+    def send_for(self, model: Path, precision: Precision) -> str:
+        """Bring a network to the device in the form that runs there in this precision.
+
+        Where TensorRT takes precision from the graph, an FP32 file is sent as one that computes in FP16, as
+        :func:`edgesynth.deploy` does; else an engine of it would be FP32, whatever it is called.
+
+        Args:
+            model: An ONNX file.
+            precision: What it is to run in.
+
+        Returns:
+            The path the bench program opens it by.
+
+        Raises:
+            InputError: It would run in another precision, and how to get a file that does not.
+            LinkError: It cannot be read here or written there.
+        """
+        if self._board is None:
+            return self.send(model)
+        holds, in_graph = _precision(model), self.precision_in_graph
+        if in_graph and (holds, precision) == ("fp32", "fp16"):
+            with Scratch() as folder:
+                half = folder.path / model.name
+                half.write_bytes(half_file(model))
+                return self.send(half)
+        if wrong := disagreement(holds, precision, in_graph):
+            raise InputError(f"{model} cannot run in {precision} on {self.profile.name}: {wrong}")
+        return self.send(model)
+
     def bench(self, request: BenchRequest, *, silence_s: float = 60.0) -> Recording:
         """Run the bench program once.
 
@@ -143,6 +200,7 @@ class Device(Closing):
         """
         request = dataclasses.replace(request, **self._settings)
         if self._board is not None:
+            request = dataclasses.replace(request, typed=self.precision_in_graph)
             return self._board.bench(request, silence_s)
         return listen(self.link, self._bench_command, request.to_json(), silence_s=silence_s)
 
@@ -151,6 +209,14 @@ class Device(Closing):
         if self._board is not None:
             self._board.close()
         self.link.close()
+
+
+def _precision(model: Path) -> str:
+    """What a file computes in; empty where nobody can tell."""
+    try:
+        return read_precision(str(model))
+    except OSError as error:
+        raise LinkError(f"cannot read {model}: {error.strerror}") from error
 
 
 def open_device(

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import posixpath
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from edgesynth.devices.agent_package import agent_name, agent_package
 from edgesynth.devices.link import Link
 from edgesynth.devices.profile import Profile
 from edgesynth.errors import DeviceError, LinkError
+from edgesynth.scratch import Scratch
 
 __all__ = ["Agent", "bench_settings", "board_folder", "check_board", "install_agent", "other_board"]
 
@@ -109,8 +109,8 @@ def install_agent(link: Link) -> Agent:
     pythons = _find_pythons(link, place)
     python = next((name for name, found in pythons.items() if found["tensorrt"]), next(iter(pythons)))
     if pythons[python]["digest"] != hashlib.sha256(package).hexdigest():
-        with tempfile.TemporaryDirectory() as scratch:
-            source = Path(scratch) / "agent.pyz"
+        with Scratch() as scratch:
+            source = scratch.path / "agent.pyz"
             source.write_bytes(package)
             link.put(source, target)
     return Agent(link, (python, place))

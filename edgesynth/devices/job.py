@@ -73,7 +73,7 @@ class Job:
         try:
             return self._follow(silence_s)
         except BaseException:
-            self._stop()
+            self.stop()
             raise
 
     def _follow(self, silence_s: float) -> Recording:
@@ -113,7 +113,7 @@ class Job:
                 self._heard, self._news_s = count, line.at_s
             yield line
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
         """End the job if it still runs; a board that cannot be reached ends it by itself."""
         with contextlib.suppress(DeviceError):
             self._agent.link.run(

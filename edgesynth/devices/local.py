@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from edgesynth.devices.clock import SystemClock
 from edgesynth.devices.link import Completed
 from edgesynth.devices.process import Child, ProcessStream
 from edgesynth.errors import LinkError
+from edgesynth.scratch import Scratch
 
 __all__ = ["LocalLink"]
 
@@ -26,8 +26,8 @@ class LocalLink:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.clock = SystemClock()
-        self._own = folder is None
-        self._folder = Path(tempfile.mkdtemp(prefix="edgesynth-")) if folder is None else Path(folder)
+        self._own = Scratch() if folder is None else None
+        self._folder = self._own.path if self._own is not None else Path(str(folder))
         self._streams: list[ProcessStream] = []
         self._closed = False
 
@@ -83,8 +83,8 @@ class LocalLink:
         self._closed = True
         for stream in self._streams:
             stream.close()
-        if self._own:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._own is not None:
+            self._own.close()
 
     def _refuse_when_closed(self) -> None:
         if self._closed:

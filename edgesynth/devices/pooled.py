@@ -11,6 +11,7 @@ from edgesynth.devices.bench import BenchRequest, Recording
 from edgesynth.devices.clock import Clock
 from edgesynth.devices.device import Device, open_device
 from edgesynth.devices.pool import Pool
+from edgesynth.devices.profile import Precision
 from edgesynth.errors import LinkError
 
 __all__ = ["PooledDevice", "open_boards"]
@@ -50,6 +51,11 @@ class PooledDevice(Device):
         """Leave the file here: which board is to have it shows when it is measured."""
         return str(model)
 
+    def send_for(self, model: Path, precision: Precision) -> str:
+        """Leave the file here: in which form it runs depends on the board that is to have it."""
+        del precision
+        return str(model)
+
     def bench(self, request: BenchRequest, *, silence_s: float = 60.0) -> Recording:
         """Run the bench program on a free board; on another one when its link fails.
 
@@ -62,7 +68,7 @@ class PooledDevice(Device):
         def measure(board: Device) -> Recording:
             network = dict(request.network)
             if board.runs_files:
-                network["model"] = board.send(Path(network["model"]))
+                network["model"] = board.send_for(Path(network["model"]), request.precision)
             recording = board.bench(dataclasses.replace(request, network=network), silence_s=silence_s)
             return dataclasses.replace(
                 recording, conditions={**recording.conditions, "link": board.link.name}

@@ -20,6 +20,7 @@ from edgesynth.devices.process import Child, ProcessStream
 from edgesynth.devices.ssh_address import SshAddress
 from edgesynth.devices.supervisor import LINGER_S, Supervised, shell_line
 from edgesynth.errors import LinkError
+from edgesynth.scratch import PREFIX, Scratch
 
 __all__ = ["SshConnection"]
 
@@ -108,15 +109,15 @@ class SshConnection:
             raise LinkError("there is no program ssh on this machine; install openssh-client")
         self._name = name
         self._address = address
-        self._folder = tempfile.TemporaryDirectory(prefix="es-", dir=_short_folder())
+        self._folder = Scratch(_short_folder())
         timeout = f"ConnectTimeout={max(1, round(connect_timeout_s))}"
         options = [part for option in (*_OPTIONS, timeout) for part in ("-o", option)]
         own = [] if config is None else ["-F", str(config)]
-        self._command = ["ssh", *own, *options, "-S", f"{self._folder.name}/c"]
+        self._command = ["ssh", *own, *options, "-S", f"{self._folder.path}/c"]
         try:
             self._open(connect_timeout_s + _LOGIN_S)
         except BaseException:
-            self._folder.cleanup()
+            self._folder.close()
             raise
 
     @property
@@ -150,7 +151,7 @@ class SshConnection:
     def close(self) -> None:
         """End the connection."""
         self._master.close()
-        self._folder.cleanup()
+        self._folder.close()
 
     def _open(self, timeout_s: float) -> None:
         mark = secrets.token_hex(8)
@@ -210,10 +211,11 @@ class SshConnection:
         return ""
 
 
-def _short_folder() -> str:
+def _short_folder() -> Path:
     """Where a socket can be made: its path must stay short."""
-    usual = tempfile.gettempdir()
-    return usual if len(os.fsencode(usual)) + len("/es-12345678/c") <= _SOCKET_BYTES else "/tmp"
+    usual = Path(tempfile.gettempdir())
+    fits = len(os.fsencode(usual)) + len(f"/{PREFIX}12345678/c") <= _SOCKET_BYTES
+    return usual if fits else Path("/tmp")
 
 
 def _quote(said: str) -> str:

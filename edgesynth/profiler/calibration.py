@@ -9,10 +9,8 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import statistics
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from edgesynth.devices import Device, Precision, Profile, Workload
@@ -27,6 +25,7 @@ from edgesynth.profiler.profile import profile as measure
 from edgesynth.profiler.roofline_fit import Observation, TimeFit, fit_power, fit_times
 from edgesynth.profiler.simulation_fit import simulation_from
 from edgesynth.progress import NullProgress, Progress
+from edgesynth.scratch import Scratch
 
 __all__ = ["CalibratedDevice", "ProbeResult", "calibrate"]
 
@@ -111,11 +110,11 @@ def calibrate(
     observations: list[Observation] = []
     results: list[ProbeResult] = []
     with (
-        tempfile.TemporaryDirectory() as scratch,
+        Scratch() as scratch,
         (progress or NullProgress()).phase("calibrate", len(chosen) * len(precisions)) as phase,
     ):
         for probe in chosen:
-            path = write_probe(probe, Path(scratch))
+            path = write_probe(probe, scratch.path)
             workload = workload_from_onnx(path)
             for precision in precisions:
                 network = path if device.runs_files else workload  # which saves reading the file again

@@ -7,7 +7,7 @@ import statistics
 from pathlib import Path
 from typing import Any, Final
 
-from edgesynth.devices import BenchRequest, Device, Recording, Workload
+from edgesynth.devices import BenchRequest, Device, Precision, Recording, Workload
 from edgesynth.errors import InputError, MeasurementError
 from edgesynth.metrics import Metric
 from edgesynth.profiler.judgement import Findings, PowerJudge, judge_latency, other_speed
@@ -33,7 +33,8 @@ def profile(
     whose figures cannot be trusted is repeated, then reported as ``inconclusive`` with the reason.
 
     Args:
-        network: An ONNX file, or a workload on a device that runs workloads (a simulated board).
+        network: An ONNX file, or a workload on a device that runs workloads (a simulated board). For FP16 an
+            FP32 file will do, whether the device takes precision from flags or from the graph.
         device: An open device.
         plan: How long and how often; the search plan by default.
         engine: Of a board: where on it an engine of the network is; it builds one by default.
@@ -42,23 +43,28 @@ def profile(
         The measurement. A network that cannot run on the device is a result too: ``failed``.
 
     Raises:
-        InputError: The file is no usable ONNX model, or the device cannot compute in this precision.
+        InputError: The file is no usable ONNX model, or it or the device cannot compute in this precision.
         DeviceError: The device cannot be reached.
     """
     plan = plan or MeasurementPlan()
     device.profile.precision(plan.precision)
-    name, body = _prepare(network, device, engine)
+    name, body = _prepare(network, device, plan.precision, engine)
     request = _request(body, device, plan)
+    runs_in: str = plan.precision
+    if not engine and not isinstance(network, Workload) and device.runs_files:
+        runs_in = device.precision_of(Path(network), plan.precision)
     for attempt in range(plan.attempts):
         if attempt:
             device.clock.sleep(plan.cool_down_s)
-        measurement = _once(name, device, plan, dataclasses.replace(request, attempt=attempt))
+        measurement = _once(name, device, plan, dataclasses.replace(request, attempt=attempt), runs_in)
         if measurement.status != "inconclusive":
             break
     return dataclasses.replace(measurement, attempts=attempt + 1)
 
 
-def _prepare(network: Workload | str | Path, device: Device, engine: str) -> tuple[str, dict[str, Any]]:
+def _prepare(
+    network: Workload | str | Path, device: Device, precision: Precision, engine: str
+) -> tuple[str, dict[str, Any]]:
     """The network's name and the form the device's bench program takes it in."""
     if isinstance(network, Workload):
         if device.runs_files:
@@ -70,7 +76,7 @@ def _prepare(network: Workload | str | Path, device: Device, engine: str) -> tup
     if engine:
         return path.stem, {"model": engine}
     workload = workload_from_onnx(path)  # refuses what is no model before the device is bothered
-    return path.stem, {"model": device.send(path)} if device.runs_files else workload.to_json()
+    return path.stem, {"model": device.send_for(path, precision)} if device.runs_files else workload.to_json()
 
 
 def _request(body: dict[str, Any], device: Device, plan: MeasurementPlan) -> BenchRequest:
@@ -90,12 +96,14 @@ def _request(body: dict[str, Any], device: Device, plan: MeasurementPlan) -> Ben
     )
 
 
-def _once(name: str, device: Device, plan: MeasurementPlan, request: BenchRequest) -> Measurement:
+def _once(
+    name: str, device: Device, plan: MeasurementPlan, request: BenchRequest, runs_in: str
+) -> Measurement:
     try:
         recording = device.bench(request)
     except MeasurementError as error:
         return Measurement(name, "inconclusive", reason=str(error))
-    conditions = {**recording.conditions, "precision": plan.precision, "batch": plan.batch}
+    conditions = {**recording.conditions, "precision": runs_in, "batch": plan.batch}
     if recording.failure:
         if recording.failure_kind:
             conditions["failure_kind"] = recording.failure_kind
@@ -118,7 +126,7 @@ def _once(name: str, device: Device, plan: MeasurementPlan, request: BenchReques
     figures = {**({} if power.throttled else latency.figures), **power.figures}
     if reference_ms is not None and device.reference_ms is None and not latency.doubt:
         device.reference_ms = reference_ms
-    source = device.source(plan.precision, plan.batch)
+    source = device.source(runs_in, plan.batch)
     if "throughput_ips" in figures and "energy_mj" in figures:
         conditions["sampling_slowdown"] = _slowdown(figures["throughput_ips"].value, power, plan.batch)
     metrics = {

@@ -8,7 +8,6 @@ disturb the other.
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -23,6 +22,7 @@ from edgesynth.deploy.onnx import export_onnx
 from edgesynth.devices import Device, workload_from_cost
 from edgesynth.graph import Cost
 from edgesynth.profiler import Measurement, MeasurementPlan, profile
+from edgesynth.scratch import Scratch
 
 __all__ = ["MeasuringAhead", "measure"]
 
@@ -50,8 +50,8 @@ def measure(
     """
     precision = device.profile.default_precision
     plan = MeasurementPlan.report(precision) if thorough else MeasurementPlan(precision)
-    with tempfile.TemporaryDirectory() as folder:
-        return _prepared(module, example_input, cost, device, plan, Path(folder) / f"{name}.onnx")()
+    with Scratch() as folder:
+        return _prepared(module, example_input, cost, device, plan, folder.path / f"{name}.onnx")()
 
 
 class MeasuringAhead:
@@ -78,10 +78,10 @@ class MeasuringAhead:
         """
         plan = MeasurementPlan(self._device.profile.default_precision)
         # Kept until the last of them is measured, in whichever thread that is.
-        folder = tempfile.TemporaryDirectory()
+        folder = Scratch()
         work: deque[_Job] = deque()
         for name, (module, cost) in networks.items():
-            path = Path(folder.name) / f"{name}.onnx"
+            path = folder.path / f"{name}.onnx"
             job = _prepared(module, self._example_input, cost, self._device, plan, path)
             self._coming[name] = Future()
             work.append((self._coming[name], job))

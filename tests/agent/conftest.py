@@ -1,9 +1,7 @@
 """Boards that are not there, for every release; see ``tests/support/fake_board.py``."""
 
-import onnx
 import pytest
-from fake_board import FakeBoard, compile_cudart
-from onnx import TensorProto, helper
+from fake_board import FakeBoard, compile_cudart, write_layer
 from remote_board import RemoteBoard
 
 from edgesynth.devices.agent_package import agent_package
@@ -17,6 +15,7 @@ RELEASES = [  # what JetPack 4.4 to 7.2 pair: Python, TensorRT
     ("3.10", "8.6.0"),
     ("3.10", "10.3.0"),
     ("3.12", "10.16.1.11"),
+    ("3.12", "11.1.0.106"),  # of no JetPack yet
 ]
 
 
@@ -92,14 +91,5 @@ def remote(board, ssh_server, tmp_path):
 @pytest.fixture
 def model(tmp_path):
     """One layer; what the board's TensorRT makes of it is up to the board."""
-    weight = helper.make_tensor("weight", TensorProto.FLOAT, [4, 3, 1, 1], [0.5] * 12)
-    graph = helper.make_graph(
-        [helper.make_node("Conv", ["input", "weight"], ["output"])],
-        "one-layer",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, 32, 32])],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, 4, 32, 32])],
-        [weight],
-    )
-    path = tmp_path / "model.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]), path)
-    return path
+    write_layer(tmp_path / "model.onnx", "fp32")
+    return tmp_path / "model.onnx"

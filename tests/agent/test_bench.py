@@ -265,6 +265,25 @@ def test_a_killed_agent_leaves_nothing_behind(board, sudo):
     assert board.present_clocks() == board.clocks
 
 
+def test_a_killed_agent_leaves_no_file_of_trtexec(bare_board):
+    scratch = bare_board.root / "tmp"
+    scratch.mkdir()
+    bare_board.environment["TMPDIR"] = str(scratch)
+    process = bare_board.start_bench(until='"name":"load"')
+    until = time.monotonic() + 20
+    while not list(scratch.glob("edgesynth-*.json")) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert list(scratch.glob("edgesynth-*.json"))
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    process.stderr.close()
+
+    bare_board.wait_until_quiet()
+
+    assert not list(scratch.iterdir())
+
+
 def test_a_killed_agent_ends_even_a_sensor_that_hangs(board):
     board.set("tegrastats", hang_at=3)
     process = board.start_bench(until='"event":"sensor"')

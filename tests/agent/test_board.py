@@ -1,10 +1,13 @@
 """A board belongs to one run at a time, and a dropped link costs it nothing; over a real ssh server."""
 
+import contextlib
 import json
 import re
 import signal
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -95,18 +98,53 @@ def test_a_second_run_is_refused_and_a_killed_one_leaves_nothing(from_here, mode
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_puts_the_board_back(from_here, model):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_run_puts_the_board_back(from_here, model, number):
     from_here.board.set("tensorrt", call_ms=0.5)
     with from_here.start(*BENCH) as process:
         wait_for(lambda: has_told(from_here, IDLE))
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, said = process.communicate(timeout=120)
 
-    assert process.returncode == 130
-    assert "Traceback" not in said
+    assert process.returncode == 128 + number
+    assert re.fullmatch(
+        r"edgesynth: bench (interrupted|stopped by SIG\w+); the device was given back, .*\n", said
+    )
     assert is_as_found(from_here.board)
     assert not (from_here.work / "lease.json").exists()
     from_here.board.wait_until_quiet()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_deployment_that_is_asked_to_end_leaves_nothing(from_here, model, monkeypatch, number):
+    board = from_here.board
+    board.set("tensorrt", build="slow")
+    with tempfile.TemporaryDirectory(dir="/tmp") as scratch:  # short, as the socket of ssh needs it
+        monkeypatch.setenv("TMPDIR", scratch)
+        with from_here.start("deploy", "model.onnx", "--device", "jetson-tx2", "--quiet") as process:
+            wait_for(lambda: board.told("builds"))
+            assert any("/c" in line for line in clients(scratch))
+            process.send_signal(number)
+            _, said = process.communicate(timeout=120)
+
+        assert process.returncode == 128 + number
+        assert said.startswith(f"edgesynth: deploy stopped by {number.name}; what is installed is whole")
+        assert len(said.splitlines()) == 1
+        assert [path for path in Path(scratch).iterdir() if not path.name.startswith(".")] == []
+        wait_for(lambda: not clients(scratch))
+    assert not (from_here.work / "lease.json").exists()
+    assert not list((from_here.work / "engines").glob("*.plan"))
+    board.wait_until_quiet()
+
+
+def clients(scratch):
+    """Command lines of the ssh clients whose socket is there."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            line = place.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            found += [line] if line.startswith("/usr/bin/ssh") and scratch in line else []
+    return found
 
 
 def test_a_run_may_wait_for_another(from_here, model):
@@ -155,10 +193,10 @@ def test_a_device_that_is_closed_meanwhile_ends_the_measurement(from_here, model
         with pytest.raises(DeviceError, match="was closed; open the device again"):
             device.bench(asked)
         closer.join()
+        assert is_as_found(from_here.board)  # nobody else may have it before it is
+        assert not (from_here.work / "lease.json").exists()
 
     assert time.monotonic() - begin < 60
-    with open_device("jetson-tx2", from_here.url):
-        assert is_as_found(from_here.board)
 
 
 def test_a_link_that_drops_twice_gives_the_same_recording(from_here, model):

@@ -12,7 +12,7 @@ from edgesynth.agent.failures import classify
 
 
 def ask_build(board, **values):
-    request = {**board.request(), **values}
+    request = board.request(**values)
     return board.ask("build", **{key: request[key] for key in (*BUILD_KEYS, *values)})
 
 
@@ -31,7 +31,10 @@ def test_every_tensorrt_builds_with_what_it_has(release):
     assert facts(events)["plan"] == str(release.folder / "engines" / (facts(events)["engine"] + ".plan"))
     assert events[-1] == {"event": "end"}
     (told,) = map(json.loads, release.told("builds"))
-    assert (told["flags"], told["workspace"], told["typed"]) == (["FP16"], 100 << 20, False)
+    typed = release.control["tensorrt"]["version"].startswith("11")
+    assert (told["flags"], told["workspace"]) == ([] if typed else ["FP16"], 100 << 20)
+    assert told["typed"] is typed
+    assert facts(events)["precision_from"] == ("graph" if typed else "flags")
 
 
 def test_what_one_build_measured_is_known_to_the_next(release):
@@ -53,7 +56,7 @@ def test_what_one_build_measured_is_known_to_the_next(release):
 def test_precision_of_the_graph_is_asked_for_where_it_can_be_had(board, version):
     board.set("tensorrt", version=version)
 
-    last = ask_build(board, typed=True)[-1]
+    last = ask_build(board, typed=True, network={"model": str(board.root / "home/fp16.onnx")})[-1]
 
     if version == "8.2.1":
         assert (last["event"], last["kind"]) == ("failed", "unsupported")
@@ -68,7 +71,7 @@ def test_an_engine_is_built_once_per_model_precision_and_batch(board):
         facts(ask_build(board, **values))["engine"]
         for values in ({}, {}, {"precision": "fp32"}, {"batch": 1, "workspace_mb": 64}, {})
     ]
-    board.write("home/model.onnx", "another model")
+    board.write("home/fp32.onnx", "another model")
     keys.append(facts(ask_build(board))["engine"])
 
     assert keys[0] == keys[1] == keys[4]
@@ -141,7 +144,7 @@ def test_what_trtexec_measured_is_kept_and_when_damaged_measured_anew(bare_board
 def test_trtexec_takes_precision_from_the_graph_where_it_can(bare_board, version):
     bare_board.set("trtexec", version=version)
 
-    last = ask_build(bare_board, typed=True)[-1]
+    last = ask_build(bare_board, typed=True, network={"model": str(bare_board.root / "home/fp16.onnx")})[-1]
 
     if version == "8.2":
         assert (last["event"], last["kind"]) == ("failed", "unsupported")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from two_inputs import feed, write_network
+from two_inputs import feed, write_kinds, write_network
 
 from edgesynth.cli import main
 from edgesynth.deploy import rtx
@@ -106,6 +106,28 @@ def test_a_board_with_trtexec_alone_is_deployed_to_and_said_what_it_lacks(here, 
     expected = onnxruntime.InferenceSession((tmp_path / "model.onnx").read_bytes()).run(None, data)
     for index, want in enumerate(expected):
         np.testing.assert_allclose(np.load(f"out/output-{index}.npy"), want, rtol=6e-6)
+
+
+def test_outputs_of_trtexec_have_the_types_of_the_network(here, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(rtx, "_MODULE", "no_such_module_anywhere")
+    monkeypatch.chdir(tmp_path)
+    shutil.rmtree(here.modules / "tensorrt")
+    here.compute()
+    write_kinds(tmp_path / "kinds.onnx")
+    x = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
+    np.save("x.npy", x)
+    board = ["--device", "jetson-tx2", "--link", "local"]
+    assert main(["deploy", "kinds.onnx", *board, "--precision", "fp32", "--quiet", "-o", "kept"]) == 0
+
+    for engine, known in (("kinds", True), ("kept", True), ("kept/engine.plan", False)):
+        capfd.readouterr()
+        assert main(["run", engine, "x.npy", *board, "--batch", "2", "-o", "out"]) == 0
+        told = capfd.readouterr().out
+        assert ("best, positive may be of another than float32" not in told) is known
+        best, positive = (np.load(f"out/output-{index}.npy") for index in range(2))
+        assert (best.dtype, positive.dtype) == ((np.int32, np.bool_) if known else (np.float32, np.float32))
+        np.testing.assert_array_equal(best, x.argmax(1))
+        np.testing.assert_array_equal(positive, x > 0)
 
 
 @pytest.mark.ssh

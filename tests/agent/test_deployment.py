@@ -261,8 +261,9 @@ def test_what_the_pre_flight_refuses_never_gets_to_the_board(here, tx2, tmp_path
 
 
 @pytest.mark.slow
-def test_the_tensorrt_that_is_there_decides_and_not_the_one_of_the_profile(here, network):
-    here.set("tensorrt", version="10.16.1.11")
+@pytest.mark.parametrize("version", ["10.16.1.11", "11.1.0.106"])
+def test_the_tensorrt_that_is_there_decides_and_not_the_one_of_the_profile(here, network, version):
+    here.set("tensorrt", version=version)
     here.compute()
 
     with edgesynth.open_device("jetson-tx2", link="local") as device:
@@ -270,7 +271,7 @@ def test_the_tensorrt_that_is_there_decides_and_not_the_one_of_the_profile(here,
 
     assert done, done.failures
     assert done.delivery.export.strongly_typed
-    assert done.delivery.preflight.tensorrt == done.engine.tensorrt == "10.16.1.11"
+    assert done.delivery.preflight.tensorrt == done.engine.tensorrt == version
     told = json.loads(here.told("builds")[0])
     assert (told["typed"], told["flags"]) == (True, [])
 

@@ -4,11 +4,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
-from two_inputs import build, feed, write_network
+from two_inputs import build, feed, write_kinds, write_network
 
 
 @pytest.fixture
@@ -192,34 +190,51 @@ def test_inputs_that_do_not_fit_an_engine_of_trtexec_are_refused(bare_board, net
         assert said in last["reason"]
 
 
+ASSUMED = ["best", "positive"]
+
+
+def of_kinds(board, folder, version):
+    """A plan whose outputs are whole numbers and truth values, the network it is of, and an input."""
+    model = write_kinds(folder / "kinds.onnx")
+    board.set("trtexec", version=version)
+    board.compute()
+    x = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
+    return build(board, model, 2), model, x
+
+
+def check_kinds(events, x, *, known=True):
+    found = outputs(events)
+    kinds = (np.int32, np.bool_) if known else (np.float32, np.float32)
+    assert (found["best"].dtype, found["positive"].dtype) == kinds
+    np.testing.assert_array_equal(found["best"], x.argmax(1))
+    np.testing.assert_array_equal(found["positive"], x > 0)
+    assert [event["assumed"] for event in events if "assumed" in event] == [[] if known else ASSUMED]
+
+
 @pytest.mark.parametrize("version", ["8.2", pytest.param("10.3", marks=pytest.mark.slow)])
 def test_whole_numbers_and_truth_values_come_back_as_what_they_are(bare_board, tmp_path, version):
     """As the host says where trtexec tells no types."""
-    graph = helper.make_graph(
-        [
-            helper.make_node("ArgMax", ["x"], ["best"], axis=1, keepdims=0),
-            helper.make_node("Greater", ["x", "zero"], ["positive"]),
-        ],
-        "kinds",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 5])],
-        [
-            helper.make_tensor_value_info("best", TensorProto.INT64, [2]),
-            helper.make_tensor_value_info("positive", TensorProto.BOOL, [2, 5]),
-        ],
-        [numpy_helper.from_array(np.zeros((), np.float32), "zero")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    onnx.save(model, tmp_path / "kinds.onnx")
-    bare_board.set("trtexec", version=version)
-    bare_board.compute()
-    plan = build(bare_board, tmp_path / "kinds.onnx", 2)
-    x = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
+    plan, _, x = of_kinds(bare_board, tmp_path, version)
 
-    found = outputs(run(bare_board, plan, 2, {"": x}, kinds={"best": "INT32", "positive": "BOOL"}))
+    check_kinds(run(bare_board, plan, 2, {"": x}, kinds={"best": "INT32", "positive": "BOOL"}), x)
 
-    assert (found["best"].dtype, found["positive"].dtype) == (np.int32, np.bool_)
-    np.testing.assert_array_equal(found["best"], x.argmax(1))
-    np.testing.assert_array_equal(found["positive"], x > 0)
+
+@pytest.mark.parametrize("version", ["8.2", pytest.param("8.5", marks=pytest.mark.slow)])
+def test_the_network_beside_an_engine_tells_its_types(bare_board, tmp_path, version):
+    plan, model, x = of_kinds(bare_board, tmp_path, version)
+    bundle = bare_board.root / "home/bundle"
+    bundle.mkdir()
+    (bundle / "engine.plan").write_text(Path(plan).read_text())
+
+    check_kinds(run(bare_board, str(bundle / "engine.plan"), 2, {"": x}), x, known=False)
+    (bundle / "network.onnx").write_bytes(model.read_bytes())
+    check_kinds(run(bare_board, str(bundle / "engine.plan"), 2, {"": x}), x)
+
+
+def test_types_that_trtexec_tells_are_not_assumed(bare_board, tmp_path):
+    plan, _, x = of_kinds(bare_board, tmp_path, "10.3")
+
+    check_kinds(run(bare_board, plan, 2, {"": x}), x)
 
 
 def test_an_engine_that_trtexec_cannot_load_is_refused_and_a_kept_one_built_anew(bare_board, network):

@@ -106,7 +106,7 @@ def test_ctrl_c_is_told_in_one_line_and_exits_130(
 
     monkeypatch.setattr(devices_verb, "_list", interrupt)
     outcome = edgesynth("devices")
-    assert (outcome.code, outcome.err) == (130, "edgesynth: interrupted\n")
+    assert (outcome.code, outcome.err) == (130, "edgesynth: devices interrupted\n")
 
 
 def test_the_installed_process_keeps_stdout_clean_and_loads_no_torch_for_help() -> None:

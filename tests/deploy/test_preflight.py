@@ -13,9 +13,10 @@ import torch
 from onnx import TensorProto, helper
 
 from edgesynth.deploy.onnx import export_onnx
-from edgesynth.deploy.parser_facts import opset_range, parse_release, standing
+from edgesynth.deploy.parser_facts import opset_range, standing
 from edgesynth.deploy.preflight import Preflight, preflight
 from edgesynth.devices import list_profiles, load_profile
+from edgesynth.devices.release import parse_release
 from edgesynth.errors import InputError
 from edgesynth.zoo import build, prototype_names
 

@@ -11,10 +11,10 @@ import torch
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
-from edgesynth.deploy.half import find_overflows
 from edgesynth.deploy.onnx import export_onnx
 from edgesynth.deploy.onnx_graph import default_opset, load_model
 from edgesynth.deploy.opset import convert_opset
+from edgesynth.deploy.overflow import find_overflows
 from edgesynth.deploy.preflight import preflight
 from edgesynth.deploy.quantisation import METHODS
 from edgesynth.deploy.runners import OnnxRunner

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from edgesynth.deploy.half import to_half
 from edgesynth.deploy.onnx_graph import load_model
 from edgesynth.deploy.quantisation import quantise
 from edgesynth.deploy.verify import VerifyReport, verify, verify_outputs
+from edgesynth.devices.half import to_half
 from edgesynth.errors import InputError
 from tests.deploy.networks import small
 

@@ -302,7 +302,7 @@ def test_the_socket_is_short_lived_and_its_path_short(ssh_server, tmp_path, monk
     long.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(long))
     link = ssh_server.connect(tmp_path)
-    folder = Path(link._connection._folder.name)
+    folder = link._connection._folder.path
 
     assert folder.stat().st_mode & 0o777 == 0o700
     assert len(str(folder / "c")) < 80

@@ -1,6 +1,7 @@
 """The CPU of this machine is a real target: measured latency, and no energy that it cannot tell."""
 
 import pytest
+from fake_board import write_layer
 
 from edgesynth.devices import open_device
 from edgesynth.errors import InputError
@@ -78,3 +79,13 @@ def test_workloads_cannot_run_on_a_real_machine(workload):
 def test_fp16_is_refused_with_the_reason(onnx_file):
     with open_device("host-cpu") as device, pytest.raises(InputError, match="compute in FP32"):
         profile(onnx_file, device, MeasurementPlan("fp16"))
+
+
+def test_a_host_runs_a_file_as_it_is_and_says_in_what(tmp_path):
+    write_layer(tmp_path / "half.onnx", "fp16")
+
+    with open_device("host-cpu") as device:
+        result = profile(tmp_path / "half.onnx", device, PLAN)
+
+    assert result.conditions["precision"] == "fp16"
+    assert all(", fp16, batch 1" in metric.source for metric in result.metrics.values())

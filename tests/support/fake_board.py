@@ -15,7 +15,9 @@ import sys
 import time
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 import edgesynth
 from edgesynth.devices.agent_package import agent_name
@@ -56,7 +58,8 @@ class FakeBoard:
         for name, folder in PROGRAMS.items():
             self.write_program(f"{folder}/{name}", PARTS / "programs" / name)
         self.trust("ALL")
-        self.write("home/model.onnx", "not looked into by a TensorRT that is not there")
+        for precision in ("fp32", "fp16", "int8"):
+            write_layer(root / f"home/{precision}.onnx", precision)
         self.write("proc/device-tree/model", "NVIDIA Jetson TX2 Developer Kit\0")
         self.write("proc/device-tree/compatible", "nvidia,quill\0nvidia,tegra186\0")
         self.write("proc/meminfo", "MemTotal: 8047208 kB\nMemFree: 91000 kB\nMemAvailable: 6291456 kB\n")
@@ -137,11 +140,18 @@ class FakeBoard:
         scratch.write_text(json.dumps(self.control))
         scratch.replace(self.root / "control.json")
 
+    def layer(self, precision):
+        """A file of one layer for this precision, as this board's TensorRT takes it."""
+        versions = [self.control.get(name, {}).get("version", "") for name in ("tensorrt", "trtexec")]
+        flags = precision == "fp16" and not any(version.startswith("11") for version in versions)
+        return self.root / f"home/{'fp32' if flags else precision}.onnx"
+
     def request(self, **values):
         """A short benchmark."""
+        precision = values.get("precision", "fp16")
         asked = {
-            "network": {"model": str(self.root / "home/model.onnx")},
-            "precision": "fp16",
+            "network": {"model": str(self.layer(precision))},
+            "precision": precision,
             "batch": 1,
             "warm_up_s": 0.01,
             "latency_runs": 20,
@@ -231,6 +241,35 @@ class FakeBoard:
         while self.processes() and time.monotonic() < until:
             time.sleep(0.05)
         assert not self.processes()
+
+
+def write_layer(path, precision):
+    """One convolution that computes in this precision."""
+    kind = TensorProto.FLOAT16 if precision == "fp16" else TensorProto.FLOAT
+    weights = [
+        helper.make_tensor("weight", kind, [4, 3, 1, 1], [0.5] * 12),
+        helper.make_tensor("scale", TensorProto.FLOAT, [], [0.1]),
+        helper.make_tensor("zero", TensorProto.INT8, [], [0]),
+    ]
+    before = {
+        "fp32": [],
+        "fp16": [helper.make_node("Cast", ["input"], ["taken"], to=TensorProto.FLOAT16)],
+        "int8": [
+            helper.make_node("QuantizeLinear", ["input", "scale", "zero"], ["small"]),
+            helper.make_node("DequantizeLinear", ["small", "scale", "zero"], ["taken"]),
+        ],
+    }[precision]
+    made = "half" if precision == "fp16" else "output"
+    after = [helper.make_node("Cast", ["half"], ["output"], to=TensorProto.FLOAT)] if made == "half" else []
+    graph = helper.make_graph(
+        [*before, helper.make_node("Conv", ["taken" if before else "input", "weight"], [made]), *after],
+        "one-layer",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, 32, 32])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, 4, 32, 32])],
+        weights if precision == "int8" else weights[:1],
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
 
 
 def compile_cudart(folder):

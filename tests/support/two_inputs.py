@@ -1,4 +1,4 @@
-"""A network with two inputs, one of them integers, and two outputs, and what boards make of it."""
+"""Networks with inputs and outputs of several types, and what boards make of them."""
 
 import numpy as np
 import onnx
@@ -25,6 +25,25 @@ def write_network(path, batch="batch"):
             helper.make_tensor_value_info("relu", TensorProto.FLOAT, [batch, 6]),
         ],
         [onnx.numpy_helper.from_array(weight, "table")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
+def write_kinds(path):
+    """Write one whose outputs are whole numbers and truth values, in batch 2."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("ArgMax", ["x"], ["best"], axis=1, keepdims=0),
+            helper.make_node("Greater", ["x", "zero"], ["positive"]),
+        ],
+        "kinds",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 5])],
+        [
+            helper.make_tensor_value_info("best", TensorProto.INT64, [2]),
+            helper.make_tensor_value_info("positive", TensorProto.BOOL, [2, 5]),
+        ],
+        [onnx.numpy_helper.from_array(np.zeros((), np.float32), "zero")],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
     return path

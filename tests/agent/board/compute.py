@@ -34,7 +34,7 @@ def spoiled(payload, faults):
     if "channels" in faults:
         spoil_weights(model, lambda weight: weight[::-1])
     if "half" in faults:
-        from edgesynth.deploy.half import to_half
+        from edgesynth.devices.half import to_half
 
         return to_half(model)[0]
     return model

@@ -255,8 +255,9 @@ class _Builder:
         known = NetworkDefinitionCreationFlag  # noqa: F821
         if hasattr(known, "STRONGLY_TYPED"):
             typed = flags & 1 << int(known.STRONGLY_TYPED)
-            assert flags - typed == 1 << int(known.EXPLICIT_BATCH)
-            return INetworkDefinition(bool(typed))
+            batch = 1 << int(known.EXPLICIT_BATCH) if hasattr(known, "EXPLICIT_BATCH") else 0
+            assert flags - typed == batch
+            return INetworkDefinition(bool(typed) or not batch)  # from 11 on there is no other way
         if hasattr(known, "EXPLICIT_BATCH"):
             assert flags == 1 << int(NetworkDefinitionCreationFlag.EXPLICIT_BATCH), "no explicit batch"  # noqa: F821
         return INetworkDefinition()

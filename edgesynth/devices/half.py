@@ -1,26 +1,25 @@
 """FP16 in the graph itself, for TensorRT that takes precision from types instead of flags (10.12 and later).
 
 Inputs and outputs stay FLOAT, with a cast at the edge. What sums or exponentiates many values stays FLOAT
-inside too: statistics of norms, softmax, reductions; so does every node whose tensors leave the range of FP16
-on calibration inputs, which is found by running the FP32 model and named.
+inside too: statistics of norms, softmax, reductions; so does every node that is known to leave the range of
+FP16.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edgesynth.deploy.onnx_graph import sites
-from edgesynth.deploy.runners import Arrays, OnnxRunner, run_in_parts
-from edgesynth.errors import InputError
+from edgesynth.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
-__all__ = ["HALF_MAX", "KEPT_OPERATORS", "Kept", "find_overflows", "to_half"]
+__all__ = ["HALF_MAX", "KEPT_OPERATORS", "Kept", "half_file", "to_half"]
 
 HALF_MAX: Final = 65504.0
 """The largest finite FP16 value."""
@@ -62,48 +61,12 @@ class Kept:
     max_abs: float | None = None
 
 
-def find_overflows(model: ModelProto, data: Arrays) -> tuple[Kept, ...]:
-    """Nodes whose tensors leave the range of FP16 when the model runs on these inputs.
-
-    Args:
-        model: In FP32.
-        data: Calibration inputs by name, axis 0 the batch.
-
-    Raises:
-        InputError: The model cannot run on them.
-    """
-    found = []
-    floats = [site for site in sites(model) if site.depth == 0]
-    names = [
-        name
-        for site in floats
-        for name in site.node.output
-        if site.scope.value(name).type in {"FLOAT", ""} and name
-    ]
-    made = run_in_parts(OnnxRunner(model, names, optimise=False), data)
-    largest = {
-        name: float(np.max(np.abs(value), initial=0.0))
-        for name, value in made.items()
-        if value.dtype.kind == "f"
-    }
-    for site in floats:
-        reach = max((largest.get(name, 0.0) for name in site.node.output), default=0.0)
-        inward = max((largest.get(name, 0.0) for name in site.node.input), default=0.0)
-        # A NaN compares false, and is no overflow of ours: the FP32 model has it.
-        if max(reach, inward) > HALF_MAX:
-            reason = "its result" if reach > HALF_MAX else "its input"
-            found.append(
-                Kept(site.name, site.node.op_type, f"{reason} leaves the range of FP16", max(reach, inward))
-            )
-    return tuple(found)
-
-
 def to_half(model: ModelProto, overflowing: Sequence[Kept] = ()) -> tuple[ModelProto, tuple[Kept, ...]]:
     """A copy of the model that computes in FP16 wherever it may.
 
     Args:
         model: In FP32; not changed.
-        overflowing: What :func:`find_overflows` found.
+        overflowing: Nodes that are known to leave the range of FP16.
 
     Returns:
         The copy, and the nodes that stay in FP32 with the reason.
@@ -113,28 +76,49 @@ def to_half(model: ModelProto, overflowing: Sequence[Kept] = ()) -> tuple[ModelP
     """
     import onnx
 
-    every = sites(model)
-    if any(site.depth for site in every):
+    if any(entry.HasField("g") or entry.graphs for node in model.graph.node for entry in node.attribute):
         raise InputError(
             "FP16 in the graph needs one without subgraphs (If, Loop, Scan); unroll them in the export"
         )
+    floats = _floats(model)
     half = onnx.ModelProto()
     half.CopyFrom(model)
     _hoist_constants(half)
-    floats = {
-        name
-        for site in every
-        for name in (*site.node.input, *site.node.output)
-        if name and site.scope.value(name).type == "FLOAT"
-    }
     weights = {tensor.name: tensor for tensor in half.graph.initializer}
     kept = {kept.node: kept for kept in overflowing}
-    for site in every:
-        reason = _reason(site.node, [weights[name] for name in site.node.input if name in weights])
-        if reason and site.name not in kept and any(name in floats for name in site.node.input):
-            kept[site.name] = Kept(site.name, site.node.op_type, reason)
+    for node in model.graph.node:
+        reason = _reason(node, [weights[name] for name in node.input if name in weights])
+        name = _name(node)
+        if reason and name not in kept and any(tensor in floats for tensor in node.input):
+            kept[name] = Kept(name, node.op_type, reason)
     _Caster(half, floats, kept).rewrite()
     return half, tuple(kept.values())
+
+
+def half_file(path: Path) -> bytes:
+    """The content of a file that computes in FP16 what an FP32 one does.
+
+    Raises:
+        InputError: It is no ONNX model, or has subgraphs.
+        MissingDependencyError: The ``onnx`` package is not installed.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise MissingDependencyError("FP16 in the graph needs onnx; pip install onnx") from error
+    try:
+        model = onnx.load(str(path))
+        onnx.checker.check_model(model)
+    except Exception as error:  # of protobuf, of the checker, and of files beside it
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError(f"{path} cannot be read as ONNX: {said[0]}; export it again") from error
+    # Old exporters list weights among the inputs, which would make them arguments once they are renamed.
+    weights = {tensor.name for tensor in model.graph.initializer}
+    for value in [value for value in model.graph.input if value.name in weights]:
+        model.graph.input.remove(value)
+    half, _ = to_half(model)
+    content: bytes = half.SerializeToString(deterministic=True)
+    return content
 
 
 class _Caster:
@@ -155,9 +139,8 @@ class _Caster:
 
         results = [value.name for value in self.graph.output]
         for node in list(self.graph.node):
-            name = node.name or (node.output[0] if node.output else node.op_type)
             half = (
-                name not in self.kept
+                _name(node) not in self.kept
                 and node.op_type not in _TYPED
                 and any(x in self.floats for x in node.input)
             )
@@ -198,6 +181,27 @@ class _Caster:
                 self.nodes.append(_cast(tensor, name, kind))
             self.made[tensor, half] = name
         return self.made[tensor, half]
+
+
+def _name(node: NodeProto) -> str:
+    return node.name or (node.output[0] if node.output else node.op_type)
+
+
+def _floats(model: ModelProto) -> set[str]:
+    """Names of the tensors that are FLOAT, as far as types can be inferred."""
+    import onnx
+
+    try:
+        inferred = onnx.shape_inference.infer_shapes(
+            model, check_type=False, strict_mode=False, data_prop=True
+        )
+    except Exception:  # what the file declares itself is known still
+        inferred = model
+    graph, wanted = inferred.graph, onnx.TensorProto.FLOAT
+    declared = (*graph.input, *graph.value_info, *graph.output)
+    return {value.name for value in declared if value.type.tensor_type.elem_type == wanted} | {
+        tensor.name for tensor in graph.initializer if tensor.data_type == wanted
+    }
 
 
 def _reason(node: NodeProto, weights: Sequence[TensorProto]) -> str:
