@@ -58,7 +58,7 @@ class Inquisitor:
         self.encoding = encoding
         self._requirements = requirements
         self._costs = costs
-        self._metrics = Regression(encoding.owner)
+        self._metrics = Regression(encoding.owner.numpy())
         self._interpretation = Interpretation(requirements, performance, costs.scales)
         self.teaching = Teaching(encoding, self.believe)
 
@@ -68,9 +68,10 @@ class Inquisitor:
         """Fit ``theta_I`` to every observation; 0 steps only conditions on them."""
         targets, noise = self._interpretation.observe(seen)
         outputs = self._interpretation.outputs
-        relevance = prior_relevance(self.encoding.space, seen.responses)
+        relevance = prior_relevance(self.encoding.space, seen.responses).numpy()
         priors = {name: relevance for name in outputs if self._interpretation.is_quality(name)}
-        self._metrics.fit(outputs, self.features(seen.indices), targets, noise, steps, priors)
+        x = self.features(seen.indices).numpy()
+        self._metrics.fit(outputs, x, targets.numpy(), noise.numpy(), steps, priors)
 
     # --- theta_I: prediction ---
 
@@ -85,14 +86,15 @@ class Inquisitor:
 
     def covariance(self, x: Tensor, other: Tensor) -> Tensor:
         """Posterior covariance of every output between feature rows: ``[B, n, m]``."""
-        return self._metrics.covariance(x, other)
+        return torch.from_numpy(self._metrics.covariance(x.numpy(), other.numpy()))
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of every output at feature rows ``[n, P]``, each ``[B, n]``."""
         if not self.ready:
             shape = (len(self._interpretation.outputs), len(x))
             return torch.zeros(shape, dtype=torch.float64), torch.ones(shape, dtype=torch.float64)
-        return self._metrics.posterior(x)
+        mean, std = self._metrics.posterior(x.numpy())
+        return torch.from_numpy(mean), torch.from_numpy(std)
 
     def bounds(self, requirements: Requirements | None = None) -> Tensor:
         """The vector ``[1, R]`` of requirements; by default of the taught ones."""
@@ -146,7 +148,7 @@ class Inquisitor:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything learned that is a tensor; what observations determine is left out."""
-        out = {f"hyper.metrics.{name}": value for name, value in self._metrics.hyper.items()}
+        out = {f"hyper.metrics.{name}": torch.from_numpy(hyper) for name, hyper in self._metrics.hyper.items()}
         out |= self.teaching.lesson.tensors()
         return out
 
@@ -157,7 +159,7 @@ class Inquisitor:
     def restore(self, tensors: Mapping[str, Tensor], data: Mapping[str, Any]) -> None:
         """Read what :meth:`tensors` and :meth:`to_json` gave; observations are to be learned again."""
         self._metrics.forget()
-        self._metrics.hyper = _under("hyper.metrics.", tensors)
+        self._metrics.hyper = {name: hyper.numpy() for name, hyper in _under("hyper.metrics.", tensors).items()}
         self._interpretation.forget()
         self.teaching.lesson = Lesson.read(tensors, data)
 
