@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from edgesynth.synthesis.encoding import Indices
+from edgesynth.synthesis.encoding import Array, Indices
 
-__all__ = ["Array", "GaussianProcess", "Kernel", "Likeness", "Regression", "Warp"]
-
-Array: TypeAlias = NDArray[np.float64]
+__all__ = ["GaussianProcess", "Kernel", "Likeness", "Regression", "Warp"]
 
 _JITTER: Final = 1e-6
 _MISSING: Final = 1e6
@@ -44,7 +41,7 @@ class Warp:
     floor: float = 1e-9
 
     @classmethod
-    def fit(cls, values: NDArray[np.float64], *, fraction: bool) -> Warp:
+    def fit(cls, values: Array, *, fraction: bool) -> Warp:
         """Choose the map by the values' range, and standardise by their mean and deviation."""
         kind: Literal["log", "logit", "raw"] = "raw"
         floor = 1e-9
@@ -52,25 +49,28 @@ class Warp:
             kind = "logit"
         elif not fraction and values.min() >= 0 and values.max() > 0:
             kind, floor = "log", max(1e-3 * float(np.median(values[values > 0])), 1e-300)
-        mapped = cls(kind, floor=floor).forward(torch.from_numpy(values)).numpy()
+        mapped = cls(kind, floor=floor).forward(values)
         scale = float(mapped.std()) if len(mapped) > 1 else 1.0
         return cls(kind, float(mapped.mean()), scale if scale > 1e-9 else 1.0, floor)
 
-    def forward(self, values: Tensor) -> Tensor:
+    def forward(self, values: Array) -> Array:
         """Metric to model scale."""
         if self.kind == "log":
-            values = (values + self.floor).clamp_min(self.floor).log()
+            values = np.log(np.maximum(values + self.floor, self.floor))
         elif self.kind == "logit":
-            values = values.clamp(1e-3, 1 - 1e-4).logit()
+            values = np.clip(values, 1e-3, 1 - 1e-4)
+            values = np.log(values / (1.0 - values))
         return (values - self.shift) / self.scale
 
-    def inverse(self, values: Tensor) -> Tensor:
+    def inverse(self, values: Array) -> Array:
         """Model scale to metric."""
         values = values * self.scale + self.shift
+        if self.kind == "raw":
+            return values
+        # Clipping keeps wild extrapolations finite.
         if self.kind == "log":
-            # The clamp keeps wild extrapolations finite.
-            return values.clamp(-200.0, 200.0).exp() - self.floor
-        return values.sigmoid() if self.kind == "logit" else values
+            return np.exp(np.clip(values, -200.0, 200.0)) - self.floor
+        return 1.0 / (1.0 + np.exp(np.clip(-values, -200.0, 200.0)))
 
     def to_json(self) -> list[Any]:
         """The JSON form."""
