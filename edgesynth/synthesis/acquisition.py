@@ -15,7 +15,7 @@ import numpy as np
 
 from edgesynth.synthesis.belief import Belief
 from edgesynth.synthesis.candidates import Costs, stratified
-from edgesynth.synthesis.encoding import Array, Indices, keys, mutate
+from edgesynth.synthesis.encoding import Array, Indices, first_rows, keys, mutate
 from edgesynth.synthesis.inquisitor import Inquisitor
 from edgesynth.synthesis.normal import cdf, scaled_erfc
 from edgesynth.synthesis.observations import Standing
@@ -197,11 +197,12 @@ class _Pool:
 
     def add(self, indices: Indices) -> bool:
         """Take in the rows ``[n, D]`` that are new; whether one of them ranks above all before."""
-        first = {key: row for row, key in reversed(list(enumerate(keys(indices)))) if key not in self._known}
-        if not first:
+        first = first_rows(indices)
+        new = set(first) - self._known
+        if not new:
             return False
-        self._known |= first.keys()
-        fresh = indices[sorted(first.values())]
+        self._known |= new
+        fresh = indices[sorted(first[key] for key in new)]
         scores = rank(self._inquisitor.believe(fresh, self._bounds), self._best)
         higher = bool(scores.max() > self._scores.max(initial=-np.inf))
         self._indices = np.concatenate([self._indices, fresh])

@@ -207,7 +207,9 @@ class Interpretation:
 
 def _moments(draws: Array) -> tuple[Array, Array]:
     """Mean and standard deviation over the first axis of ``[S, n]``, each ``[n]``."""
-    return draws.mean(0), draws.std(0, ddof=1)
+    mean = draws.mean(0)
+    # Several times faster than NumPy's own deviation.
+    return mean, np.sqrt(((draws - mean) ** 2).sum(0) / (len(draws) - 1))
 
 
 def _bound(bound: float, ratio: Array) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesynth.space import Architecture, Choice, Space, Switch, Width
-from edgesynth.synthesis.encoding import Array, Encoding, Indices, keys
+from edgesynth.synthesis.encoding import Array, Encoding, Indices, first_rows, keys
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.surrogate import Warp
 
@@ -118,8 +118,7 @@ class Costs:
 
 def unique(indices: Indices) -> Indices:
     """Distinct rows, in order of first appearance."""
-    first = {key: row for row, key in reversed(list(enumerate(keys(indices))))}
-    return indices[sorted(first.values())]
+    return indices[sorted(first_rows(indices).values())]
 
 
 def without(pool: Indices, taken: Indices) -> Indices:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgesynth.space import Architecture, Choice, Space, Switch, Value, Width
 
-__all__ = ["Array", "Encoding", "Indices", "distinct", "keys", "mutate"]
+__all__ = ["Array", "Encoding", "Indices", "distinct", "first_rows", "keys", "mutate"]
 
 Indices = NDArray[np.int64]
 Array = NDArray[np.float64]
@@ -58,6 +59,7 @@ class Encoding:
         self.table = np.stack(columns, axis=1)
         self.owner: Indices = np.array(owners)
         self.basis = np.stack(outputs)
+        self._moves = _Moves.of(space)
 
     def embed(self, indices: Indices) -> Array:
         """The features ``[n, P]`` of value indices ``[n, D]``."""
@@ -81,22 +83,47 @@ class Encoding:
         Unordered dimensions and those of few values try every other choice; long ordered ones step by
         one, and by an eighth and a third of their range.
         """
-        out: list[Indices] = []
-        for d, dimension in enumerate(self.space):
-            count = int(self.counts[d])
-            if isinstance(dimension, Choice) or count <= 2 * _FREE_LOGITS:
-                shifts = np.arange(1, count)
-                moved = (indices[:, d, None] + shifts) % count
-                keep = np.ones_like(moved, dtype=bool)
-            else:
-                steps = np.unique([1, max(1, count // 8), max(1, count // 3)])
-                moved = indices[:, d, None] + np.concatenate([-steps, steps])
-                keep = (moved >= 0) & (moved < count)
-            rows, cols = np.nonzero(keep)
-            block = indices[rows].copy()
-            block[:, d] = moved[rows, cols]
-            out.append(block)
-        return np.concatenate(out) if out else indices[:0]
+        moved = indices[:, self._moves.dimension] + self._moves.shift
+        moved = np.where(self._moves.wraps, moved % self._moves.count, moved)
+        rows, moves = np.nonzero((moved >= 0) & (moved < self._moves.count))
+        near = indices[rows]
+        near[np.arange(len(rows)), self._moves.dimension[moves]] = moved[rows, moves]
+        return near
+
+
+@dataclass(frozen=True)
+class _Moves:
+    """Every way to change one dimension, each ``[M]``.
+
+    Attributes:
+        dimension: Which one.
+        shift: Added to the index of its value.
+        count: How many values it has.
+        wraps: Whether the first follows on the last.
+    """
+
+    dimension: Indices
+    shift: Indices
+    count: Indices
+    wraps: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, space: Space) -> _Moves:
+        """The moves of :meth:`Encoding.neighbours`."""
+        moves: list[tuple[int, int, int, bool]] = []
+        for index, dimension in enumerate(space):
+            count = len(dimension.values)
+            wraps = isinstance(dimension, Choice) or count <= 2 * _FREE_LOGITS
+            steps = sorted({1, max(1, count // 8), max(1, count // 3)})
+            shifts = range(1, count) if wraps else [-step for step in steps] + steps
+            moves.extend((index, shift, count, wraps) for shift in shifts)
+        dimensions, shifts, counts, wrap = np.array(moves, dtype=np.int64).reshape(-1, 4).T
+        return cls(dimensions, shifts, counts, wrap.astype(bool))
+
+
+def first_rows(indices: Indices) -> dict[bytes, int]:
+    """The first row at which each of the distinct rows of ``[n, D]`` stands, by its key."""
+    return dict(zip(reversed(keys(indices)), reversed(range(len(indices))), strict=True))
 
 
 def keys(indices: Indices) -> list[bytes]:
