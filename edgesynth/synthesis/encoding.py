@@ -117,8 +117,8 @@ class _Moves:
             steps = sorted({1, max(1, count // 8), max(1, count // 3)})
             shifts = range(1, count) if wraps else [-step for step in steps] + steps
             moves.extend((index, shift, count, wraps) for shift in shifts)
-        dimensions, shifts, counts, wrap = np.array(moves, dtype=np.int64).reshape(-1, 4).T
-        return cls(dimensions, shifts, counts, wrap.astype(bool))
+        columns = np.array(moves, dtype=np.int64).reshape(-1, 4).T
+        return cls(columns[0], columns[1], columns[2], columns[3].astype(bool))
 
 
 def first_rows(indices: Indices) -> dict[bytes, int]:
