@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import torch
 from scipy.stats import t as student
 
@@ -72,10 +73,10 @@ class RandomUpdate(es.GeneratorInquisitor):
     def _teach(self, steps: int) -> Mapping[str, Any]:
         before = self.policy.theta
         record = super()._teach(steps)
-        far = (self.policy.theta - before).norm()
+        far = np.linalg.norm(self.policy.theta - before)
         draw = torch.Generator().manual_seed(self.seed + self.cycles)
-        direction = torch.randn(before.shape, generator=draw, dtype=before.dtype)
-        self.policy.theta = before + far * direction / direction.norm()
+        direction = torch.randn(before.shape, generator=draw, dtype=torch.float64).numpy()
+        self.policy.theta = before + far * direction / np.linalg.norm(direction)
         return record
 
 

@@ -12,14 +12,12 @@ import math
 from typing import Final
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from edgesynth.synthesis.belief import Belief
 from edgesynth.synthesis.candidates import Costs, stratified
-from edgesynth.synthesis.encoding import Indices, keys, mutate
+from edgesynth.synthesis.encoding import Array, Indices, first_rows, keys, mutate
 from edgesynth.synthesis.inquisitor import Inquisitor
+from edgesynth.synthesis.normal import cdf, scaled_erfc
 from edgesynth.synthesis.observations import Standing
 from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.requirements import Requirements
@@ -36,23 +34,24 @@ _CLIMBS: Final = 6
 """How often they are, at most, while that finds better ones."""
 
 
-def log_expected_improvement(mean: Tensor, std: Tensor, best: float) -> Tensor:
+def log_expected_improvement(mean: Array, std: Array, best: float) -> Array:
     """Logarithm of the expected improvement of Gaussians over ``best``, stable in the far tail.
 
     S. Ament et al., "Unexpected improvements to expected improvement", arXiv 2310.20708, eq. 9.
     """
     u = (mean - best) / std
-    near = u.clamp_min(-1.0)
-    density = (-0.5 * near.square()).exp() / math.sqrt(2 * math.pi)
-    close = (density + near * torch.special.ndtr(near)).log()
-    far = u.clamp_max(-1.0)
+    near = np.maximum(u, -1.0)
+    density = np.exp(-0.5 * near**2) / math.sqrt(2 * math.pi)
+    close = np.log(density + near * cdf(near))
+    far = np.minimum(u, -1.0)
     # phi(u) + u Phi(u) = phi(u) (1 - |u| Phi(u) / phi(u)), whose last ratio is a scaled erfc.
-    ratio = math.sqrt(math.pi / 2) * torch.special.erfcx(-far / math.sqrt(2)) * far.abs()
-    tail = -0.5 * far.square() - 0.5 * math.log(2 * math.pi) + torch.log1p(-ratio.clamp_max(1 - 1e-12))
-    return std.log() + torch.where(u > -1.0, close, tail)
+    ratio = math.sqrt(math.pi / 2) * scaled_erfc(-far / math.sqrt(2)) * np.abs(far)
+    tail = -0.5 * far**2 - 0.5 * math.log(2 * math.pi) + np.log1p(-np.minimum(ratio, 1 - 1e-12))
+    improvement: Array = np.log(std) + np.where(u > -1.0, close, tail)
+    return improvement
 
 
-def rank(belief: Belief, best: float | None) -> Tensor:
+def rank(belief: Belief, best: float | None) -> Array:
     """Score candidates: log expected feasible improvement, or log feasibility before any success.
 
     Args:
@@ -64,10 +63,8 @@ def rank(belief: Belief, best: float | None) -> Tensor:
     """
     if best is None:
         return belief.log_feasible
-    return (
-        log_expected_improvement(belief.utility, belief.utility_std.clamp_min(1e-9), best)
-        + belief.log_feasible
-    )
+    improvement = log_expected_improvement(belief.utility, np.maximum(belief.utility_std, 1e-9), best)
+    return improvement + belief.log_feasible
 
 
 def select(
@@ -77,7 +74,7 @@ def select(
     *,
     best: float | None = None,
     pending: Indices,
-    bounds: Tensor | None = None,
+    bounds: Array | None = None,
 ) -> list[int]:
     """Choose ``count`` rows of the pool, one after another, each as if the earlier ones were known.
 
@@ -92,33 +89,32 @@ def select(
         pending: Value indices ``[E, D]`` that were asked and not told.
         bounds: The requirement vector ``[1, R]`` to hold; by default the taught requirements.
     """
-    with torch.no_grad():
-        points = np.concatenate([pool, pending])
-        x = inquisitor.features(points)
-        mean, std = inquisitor.posterior(x)
-        variance = std.square()
-        absorbed: list[tuple[Tensor, Tensor]] = []
-        chosen: list[int] = []
-        waiting = list(range(len(pool), len(points)))
-        while len(chosen) < min(count, len(pool)):
-            if waiting:
-                row = waiting.pop()
-            else:
-                spread = variance[:, : len(pool)].sqrt()
-                belief = inquisitor.interpret(pool, mean[:, : len(pool)], spread, bounds)
-                scores = rank(belief, best)
-                scores[chosen] = -torch.inf
-                row = int(scores.argmax())
-                chosen.append(row)
-            if not inquisitor.ready or len(chosen) == count:
-                continue
-            # One step of a pivoted Cholesky factorisation of the posterior covariance.
-            column = inquisitor.covariance(x, x[row : row + 1])[:, :, 0]
-            for residual, pivot in absorbed:
-                column = column - residual * residual[:, row, None] / pivot
-            pivot = column[:, row, None].clamp_min(0.0) + 1e-3
-            absorbed.append((column, pivot))
-            variance = (variance - column.square() / pivot).clamp_min(1e-8)
+    points = np.concatenate([pool, pending])
+    x = inquisitor.features(points)
+    mean, std = inquisitor.posterior(x)
+    variance = std**2
+    absorbed: list[tuple[Array, Array]] = []
+    chosen: list[int] = []
+    waiting = list(range(len(pool), len(points)))
+    while len(chosen) < min(count, len(pool)):
+        if waiting:
+            row = waiting.pop()
+        else:
+            spread = np.sqrt(variance[:, : len(pool)])
+            belief = inquisitor.interpret(pool, mean[:, : len(pool)], spread, bounds)
+            scores = rank(belief, best)
+            scores[chosen] = -np.inf
+            row = int(scores.argmax())
+            chosen.append(row)
+        if not inquisitor.ready or len(chosen) == count:
+            continue
+        # One step of a pivoted Cholesky factorisation of the posterior covariance.
+        column = inquisitor.covariance(x, x[row : row + 1])[:, :, 0]
+        for residual, pivot in absorbed:
+            column = column - residual * residual[:, row, None] / pivot
+        pivot = np.maximum(column[:, row, None], 0.0) + 1e-3
+        absorbed.append((column, pivot))
+        variance = np.maximum(variance - column**2 / pivot, 1e-8)
     return chosen
 
 
@@ -150,7 +146,7 @@ def promising(
     encoding = inquisitor.encoding
     taken = np.concatenate([standing.indices, pending])
     bounds = inquisitor.bounds(requirements)
-    drawn, _ = policy.draw(policy.imagine(_POOL // 2, rng), bounds.expand(_POOL // 2, -1))
+    drawn, _ = policy.draw(policy.imagine(_POOL // 2, rng), bounds.repeat(_POOL // 2, axis=0))
     parts = [drawn, stratified(encoding, _POOL // 4, rng)]
     if len(standing.indices):
         leaders = standing.leaders(4)
@@ -188,25 +184,26 @@ class _Pool:
         bounds: The requirement vector ``[1, R]`` to hold.
     """
 
-    def __init__(self, inquisitor: Inquisitor, taken: Indices, best: float | None, bounds: Tensor) -> None:
+    def __init__(self, inquisitor: Inquisitor, taken: Indices, best: float | None, bounds: Array) -> None:
         self._inquisitor = inquisitor
         self._best = best
         self._bounds = bounds
         self._known = set(keys(taken))
         self._indices = taken[:0]
-        self._scores: NDArray[np.float64] = np.empty(0)
+        self._scores: Array = np.empty(0)
 
     def __len__(self) -> int:
         return len(self._indices)
 
     def add(self, indices: Indices) -> bool:
         """Take in the rows ``[n, D]`` that are new; whether one of them ranks above all before."""
-        first = {key: row for row, key in reversed(list(enumerate(keys(indices)))) if key not in self._known}
-        if not first:
+        first = first_rows(indices)
+        new = set(first) - self._known
+        if not new:
             return False
-        self._known |= first.keys()
-        fresh = indices[sorted(first.values())]
-        scores: NDArray[np.float64] = rank(self._inquisitor.believe(fresh, self._bounds), self._best).numpy()
+        self._known |= new
+        fresh = indices[sorted(first[key] for key in new)]
+        scores = rank(self._inquisitor.believe(fresh, self._bounds), self._best)
         higher = bool(scores.max() > self._scores.max(initial=-np.inf))
         self._indices = np.concatenate([self._indices, fresh])
         self._scores = np.concatenate([self._scores, scores])

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 
 from edgesynth.metrics import SHARES, metric_kind
+from edgesynth.synthesis.encoding import Array
+from edgesynth.synthesis.normal import cdf, log_cdf
 from edgesynth.synthesis.observations import Observations
 from edgesynth.synthesis.performance import Differentiable, Performance
 from edgesynth.synthesis.requirements import Requirements
@@ -44,18 +46,18 @@ class Belief:
         unit: The spread of performance among the better observations, in which gains are weighed.
     """
 
-    utility: Tensor
-    utility_std: Tensor
-    margin: Tensor
-    margin_std: Tensor
-    success: Tensor
+    utility: Array
+    utility_std: Array
+    margin: Array
+    margin_std: Array
+    success: Array
     unit: float = 1.0
 
     @property
-    def log_feasible(self) -> Tensor:
+    def log_feasible(self) -> Array:
         """Logarithm of the probability that every requirement holds and the evaluation succeeds."""
-        chance = torch.special.log_ndtr(self.margin / self.margin_std.clamp_min(1e-6)).sum(0)
-        total: Tensor = chance + self.success.clamp_min(1e-12).log()
+        chance = log_cdf(self.margin / np.maximum(self.margin_std, 1e-6)).sum(0)
+        total: Array = chance + np.log(np.maximum(self.success, 1e-12))
         return total
 
 
@@ -85,7 +87,7 @@ class Interpretation:
             self._names.append(_UTILITY)
         draws = np.random.default_rng(1234).standard_normal((_DRAWS // 2, max(1, len(self._names)), 1))
         both = np.concatenate([draws, -draws])
-        self._draws = torch.from_numpy(both / both.std(axis=0, keepdims=True))
+        self._draws = both / both.std(axis=0, keepdims=True)
         self.forget()
 
     @staticmethod
@@ -100,7 +102,7 @@ class Interpretation:
         self._slack: Mapping[str, tuple[float, float]] = {}
         self._unit = 1.0
 
-    def observe(self, seen: Observations) -> tuple[Tensor, Tensor]:
+    def observe(self, seen: Observations) -> tuple[Array, Array]:
         """Choose outputs and their scales by what was seen.
 
         Returns:
@@ -122,12 +124,11 @@ class Interpretation:
             else:
                 warp = Warp.fit(known, fraction=name in SHARES) if len(known) else Warp("raw")
             self._warps[name] = warp
-            finite = torch.from_numpy(np.where(np.isfinite(values), values, np.nan))
-            targets.append(warp.forward(finite))
-            noises.append(torch.from_numpy(seen.noise.get(name, np.ones(len(values)))))
-        return torch.stack(targets), torch.stack(noises)
+            targets.append(warp.forward(np.where(np.isfinite(values), values, np.nan)))
+            noises.append(seen.noise.get(name, np.ones(len(values))))
+        return np.stack(targets), np.stack(noises)
 
-    def metrics(self, mean: Tensor, std: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    def metrics(self, mean: Array, std: Array) -> dict[str, tuple[Array, Array]]:
         """Every output's mean and standard deviation in its own units; arguments as for :meth:`read`."""
         out = {}
         for row, name in enumerate(self.outputs):
@@ -138,10 +139,10 @@ class Interpretation:
 
     def read(
         self,
-        mean: Tensor,
-        std: Tensor,
-        exact: Mapping[str, Tensor],
-        bounds: Tensor | None = None,
+        mean: Array,
+        std: Array,
+        exact: Mapping[str, Array],
+        bounds: Array | None = None,
     ) -> Belief:
         """Turn a posterior into a belief.
 
@@ -157,10 +158,10 @@ class Interpretation:
         for j, item in enumerate(self._requirements):
             name, warp = item.metric, self._warp(item.metric)
             if name in exact:
-                centre, width = warp.forward(exact[name]), torch.zeros(count, dtype=torch.float64)
+                centre, width = warp.forward(exact[name]), np.zeros(count)
             else:
                 centre, width = mean[row[name]], std[row[name]]
-            ratio = torch.zeros(1, dtype=torch.float64) if bounds is None else bounds[:, j]
+            ratio = np.zeros(1) if bounds is None else bounds[:, j]
             bound = _bound(item.bound, ratio)
             low, high = self._slack.get(name, (0.0, 0.0))
             if item.sense == ">=":
@@ -168,17 +169,17 @@ class Interpretation:
             else:
                 margins.append(warp.forward(bound - high) - centre)
             margin_stds.append(width)
-        none = torch.zeros(0, count, dtype=torch.float64)
+        none = np.zeros((0, count))
         utility, utility_std = self._utility(mean, std, exact, row)
-        success = torch.ones(count, dtype=torch.float64)
+        success = np.ones(count)
         if _FAILURE in row:
             i = row[_FAILURE]
-            success = torch.special.ndtr((1.0 - mean[i]) / (std[i].square() + 0.04).sqrt())
+            success = cdf((1.0 - mean[i]) / np.sqrt(std[i] ** 2 + 0.04))
         return Belief(
             utility,
             utility_std,
-            torch.stack(margins) if margins else none,
-            torch.stack(margin_stds) if margins else none,
+            np.stack(margins) if margins else none,
+            np.stack(margin_stds) if margins else none,
             success,
             self._unit,
         )
@@ -187,8 +188,8 @@ class Interpretation:
         return self._scales.get(name) or self._warps.get(name, Warp("raw"))
 
     def _utility(
-        self, mean: Tensor, std: Tensor, exact: Mapping[str, Tensor], row: Mapping[str, int]
-    ) -> tuple[Tensor, Tensor]:
+        self, mean: Array, std: Array, exact: Mapping[str, Array], row: Mapping[str, int]
+    ) -> tuple[Array, Array]:
         """Mean and deviation of performance over fixed draws of the metrics, each ``[n]``."""
         if self._score is None:
             draws = self._warp(_UTILITY).inverse(mean[row[_UTILITY]] + std[row[_UTILITY]] * self._draws[:, 0])
@@ -196,23 +197,24 @@ class Interpretation:
         metrics: dict[str, Tensor] = {}
         for name in self._needs:
             if name in exact:
-                metrics[name] = exact[name].expand(_DRAWS, -1)
+                metrics[name] = torch.from_numpy(exact[name]).expand(_DRAWS, -1)
             else:
                 i = row[name]
-                metrics[name] = self._warp(name).inverse(mean[i] + std[i] * self._draws[:, i])
-        return _moments(self._score(metrics))
+                draws = self._warp(name).inverse(mean[i] + std[i] * self._draws[:, i])
+                metrics[name] = torch.from_numpy(draws)
+        return _moments(self._score(metrics).numpy())
 
 
-def _moments(draws: Tensor) -> tuple[Tensor, Tensor]:
+def _moments(draws: Array) -> tuple[Array, Array]:
     """Mean and standard deviation over the first axis of ``[S, n]``, each ``[n]``."""
     mean = draws.mean(0)
-    # Sums over rows are several times faster than torch's running form.
-    return mean, ((draws - mean).square().sum(0) / (len(draws) - 1)).sqrt()
+    # Several times faster than NumPy's own deviation.
+    return mean, np.sqrt(((draws - mean) ** 2).sum(0) / (len(draws) - 1))
 
 
-def _bound(bound: float, ratio: Tensor) -> Tensor:
+def _bound(bound: float, ratio: Array) -> Array:
     """The inverse of :meth:`Requirements.vector` for one bound."""
-    return bound * ratio.exp() if bound > 0 else bound + ratio * (abs(bound) or 1.0)
+    return bound * np.exp(ratio) if bound > 0 else bound + ratio * (abs(bound) or 1.0)
 
 
 def _tensor_form(performance: Performance) -> Callable[[Mapping[str, Tensor]], Tensor] | None:

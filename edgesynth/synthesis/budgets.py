@@ -11,9 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from edgesynth.metrics import SHARES
 from edgesynth.synthesis.requirements import Requirements
@@ -47,17 +45,19 @@ class Budgets:
         """Whether there is more than the taught requirements."""
         return self.span > 0 and bool(self._loose.any())
 
-    def rows(self, count: int) -> Tensor:
+    def rows(self, count: int) -> NDArray[np.float64]:
         """As many vectors, spread evenly, the same every time: ``[count, R]``."""
         taught, together = int(_TAUGHT * count), int(_TOGETHER * count)
         alone = np.random.default_rng(0).uniform(-1.0, 1.0, (count - taught - together, len(self._loose)))
         shared = np.linspace(-1.0, 1.0, together)[:, None].repeat(len(self._loose), axis=1)
         parts = [np.zeros((taught, len(self._loose))), shared, alone]
-        return torch.from_numpy(self.span * self._loose * np.concatenate(parts))
+        rows: NDArray[np.float64] = self.span * self._loose * np.concatenate(parts)
+        return rows
 
-    def tightened(self, rows: Tensor, reserve: NDArray[np.float64]) -> Tensor:
+    def tightened(self, rows: NDArray[np.float64], reserve: NDArray[np.float64]) -> NDArray[np.float64]:
         """Vectors ``[n, R]`` with every budget tightened by a reserve ``[n]``, in logarithms."""
-        return rows - torch.from_numpy(reserve[:, None] * self._loose)
+        tightened: NDArray[np.float64] = rows - reserve[:, None] * self._loose
+        return tightened
 
     def covers(self, vector: Sequence[float]) -> bool:
         """Whether a requirement vector ``[R]`` lies in the range; bounds on quality lie in any."""

@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from edgesynth.space import Architecture, Choice, Space, Switch, Width
-from edgesynth.synthesis.encoding import Encoding, Indices, keys
+from edgesynth.synthesis.encoding import Array, Encoding, Indices, first_rows, keys
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.surrogate import Warp
 
@@ -99,11 +97,11 @@ class Costs:
             table[row] = self._memory[key]
         return {name: table[:, i] for i, name in enumerate(self.names)}
 
-    def features(self, indices: Indices) -> Tensor:
+    def features(self, indices: Indices) -> Array:
         """The metrics of value indices ``[n, D]`` on their scales: ``[n, M]``."""
         values = self(indices)
-        columns = [self.scales[name].forward(torch.from_numpy(values[name])) for name in self.names]
-        return torch.stack(columns, dim=1) if columns else torch.zeros(len(indices), 0, dtype=torch.float64)
+        columns = [self.scales[name].forward(values[name]) for name in self.names]
+        return np.stack(columns, axis=1) if columns else np.zeros((len(indices), 0))
 
     def margins(self, indices: Indices, requirements: Requirements | None = None) -> NDArray[np.float64]:
         """The smallest relative margin over the computed bounds, ``[n]``; 0 without bounds."""
@@ -120,8 +118,7 @@ class Costs:
 
 def unique(indices: Indices) -> Indices:
     """Distinct rows, in order of first appearance."""
-    first = {key: row for row, key in reversed(list(enumerate(keys(indices))))}
-    return indices[sorted(first.values())]
+    return indices[sorted(first_rows(indices).values())]
 
 
 def without(pool: Indices, taken: Indices) -> Indices:
@@ -197,10 +194,10 @@ def _scaled(
 
 def spread_out(encoding: Encoding, pool: Indices, taken: Indices, count: int, start: int = 0) -> Indices:
     """Choose ``count`` rows of the pool, each the farthest from those taken so far (maximin design)."""
-    features = encoding.embed(pool).numpy()
+    features = encoding.embed(pool)
     chosen: list[int] = []
     if len(taken):
-        known = encoding.embed(taken).numpy()
+        known = encoding.embed(taken)
         near = np.min(((features[:, None, :] - known[None, :, :]) ** 2).sum(2), axis=1)
     else:
         chosen.append(start)
@@ -244,7 +241,7 @@ def opening(
 
 
 def repair(
-    encoding: Encoding, costs: Costs, choice: Indices, preferences: Tensor, requirements: Requirements
+    encoding: Encoding, costs: Costs, choice: Indices, preferences: Array, requirements: Requirements
 ) -> Indices:
     """Move one architecture ``[D]`` into the computed bounds along the policy's own ranking.
 
@@ -252,14 +249,13 @@ def repair(
     bounds hold or no single change helps.
     """
     current = choice.copy()
-    logits = preferences.numpy()
     margin = float(costs.margins(current[None], requirements)[0])
     while margin < 0:
         moves = encoding.neighbours(current[None])
         margins = costs.margins(moves, requirements)
         gain = np.minimum(margins, 0.0) - margin
         dims = np.arange(len(current))
-        given_up = (logits[dims, current] - logits[dims[None], moves]).sum(1)
+        given_up = (preferences[dims, current] - preferences[dims[None], moves]).sum(1)
         better = gain > 1e-12
         if not better.any():
             break
@@ -270,7 +266,7 @@ def repair(
 
 
 def fill(
-    encoding: Encoding, costs: Costs, choice: Indices, preferences: Tensor, requirements: Requirements
+    encoding: Encoding, costs: Costs, choice: Indices, preferences: Array, requirements: Requirements
 ) -> Indices:
     """Grow one architecture ``[D]`` until no single step stays inside the computed bounds.
 
@@ -278,13 +274,12 @@ def fill(
     Only for a performance that a larger network cannot lower.
     """
     current = choice.copy()
-    logits = preferences.numpy()
     grows = np.array([isinstance(dimension, Width | Switch) for dimension in encoding.space])
     while True:
         places = np.flatnonzero(grows & (current + 1 < encoding.counts))
         moves = np.repeat(current[None], len(places), axis=0)
         moves[np.arange(len(places)), places] += 1
-        minded = logits[places, current[places]] - logits[places, current[places] + 1]
+        minded = preferences[places, current[places]] - preferences[places, current[places] + 1]
         minded = np.where(costs.margins(moves, requirements) >= 0, minded, np.inf)
         if not np.isfinite(minded).any():
             return current

@@ -1,26 +1,24 @@
-"""Architectures as tensors: one-hot choices, and the features that surrogates see.
+"""Architectures as arrays: indices of their values, and the features that surrogates see.
 
-The padded one-hot form has shape ``[n, D, V]`` (dimensions, most values of any dimension) and may be
-*relaxed* to probabilities. Features are linear in it, so every surrogate is differentiable in a
-relaxed architecture.
+Per-choice tables are padded: ``[D, V]`` (dimensions, most values of any dimension).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from edgesynth.space import Architecture, Choice, Space, Switch, Value, Width
 
-__all__ = ["Encoding", "Indices", "distinct", "keys", "mutate"]
+__all__ = ["Array", "Encoding", "Indices", "distinct", "first_rows", "keys", "mutate"]
 
 Indices = NDArray[np.int64]
+Array = NDArray[np.float64]
 
 _FREE_LOGITS: Final = 4
 
@@ -32,11 +30,10 @@ class Encoding:
         space: The space.
         counts: Choices per dimension, ``[D]``.
         legal: Which slots of the padded form are choices, ``[D, V]`` bool.
-        projection: Padded one-hot to features, ``[D * V, P]``. An unordered dimension gives one column
-            per option, an ordered one its place on a linear and on a logarithmic scale; any two
-            extremes of one dimension are at squared distance 1.
-        owner: The dimension each feature belongs to, ``[P]``.
-        centre: The mean features of the space, ``[P]``; subtracted from every feature.
+        owner: The dimension each feature belongs to, ``[P]``, in ascending order.
+        table: Features by the choice in their dimension, ``[V, P]``, centred over the space. An unordered
+            dimension gives one feature per option, an ordered one its place on a linear and on a
+            logarithmic scale; any two extremes of one dimension are at squared distance 1.
         basis: Policy outputs to padded logits, ``[Q, D * V]``. A dimension of many ordered values has
             three outputs (slope, curvature, skew over its range), so that what is learned of one
             width holds for its neighbours; any other has one output per choice.
@@ -46,40 +43,29 @@ class Encoding:
         self.space = space
         self.counts: Indices = np.array(space.cardinalities, dtype=np.int64)
         dims, slots = len(space), int(self.counts.max())
-        self.legal = torch.from_numpy(np.arange(slots)[None, :] < self.counts[:, None])
-        columns: list[Tensor] = []
+        self.legal = np.arange(slots)[None, :] < self.counts[:, None]
+        columns: list[Array] = []
         owners: list[int] = []
-        outputs: list[Tensor] = []
+        outputs: list[Array] = []
         for index, dimension in enumerate(space):
             features, logits = _features(dimension), _logits(dimension)
-            for table, rows in ((features, columns), (logits, outputs)):
-                for column in table.T:
-                    padded = torch.zeros(dims, slots, dtype=torch.float64)
-                    padded[index, : len(column)] = column
-                    rows.append(padded.flatten())
+            centred = features - np.full(len(features), 1 / len(features)) @ features
+            columns.extend(np.pad(centred, ((0, slots - len(features)), (0, 0))).T)
             owners.extend([index] * features.shape[1])
-        self.projection = torch.stack(columns, dim=1)
-        self.owner = torch.tensor(owners)
-        self.basis = torch.stack(outputs)
-        centre = (self.legal / self.legal.sum(1, keepdim=True)).to(torch.float64)
-        self.centre = centre.flatten() @ self.projection
-        # A feature sees one dimension only: its centred value by the choice there, [V, P].
-        table = self.projection.view(dims, slots, -1)[self.owner, :, torch.arange(len(self.owner))]
-        self._table = (table - self.centre[:, None]).T.contiguous()
+            for column in logits.T:
+                padded = np.zeros((dims, slots))
+                padded[index, : len(column)] = column
+                outputs.append(padded.ravel())
+        self.table = np.stack(columns, axis=1)
+        self.owner: Indices = np.array(owners)
+        self.basis = np.stack(outputs)
+        self._moves = _Moves.of(space)
 
-    def onehot(self, indices: Indices | Tensor) -> Tensor:
-        """Value indices ``[n, D]`` to padded one-hot ``[n, D, V]``."""
-        chosen = torch.as_tensor(indices)
-        onehot: Tensor = torch.nn.functional.one_hot(chosen, self.legal.shape[1]).to(torch.float64)
-        return onehot
-
-    def features(self, onehot: Tensor) -> Tensor:
-        """Padded one-hot or probabilities ``[n, D, V]`` to features ``[n, P]``, centred over the space."""
-        return onehot.flatten(1) @ self.projection - self.centre
-
-    def embed(self, indices: Indices) -> Tensor:
+    def embed(self, indices: Indices) -> Array:
         """The features ``[n, P]`` of value indices ``[n, D]``."""
-        return self._table.gather(0, torch.from_numpy(indices)[:, self.owner])
+        columns = np.arange(len(self.owner))
+        # Places in the table as one row: taking from that is twice as fast as indexing rows and columns.
+        return self.table.take((indices * len(columns)).take(self.owner, axis=1) + columns)
 
     def indices(self, architectures: Sequence[Mapping[str, Value]]) -> Indices:
         """Architectures to value indices ``[n, D]``."""
@@ -97,22 +83,47 @@ class Encoding:
         Unordered dimensions and those of few values try every other choice; long ordered ones step by
         one, and by an eighth and a third of their range.
         """
-        out: list[Indices] = []
-        for d, dimension in enumerate(self.space):
-            count = int(self.counts[d])
-            if isinstance(dimension, Choice) or count <= 2 * _FREE_LOGITS:
-                shifts = np.arange(1, count)
-                moved = (indices[:, d, None] + shifts) % count
-                keep = np.ones_like(moved, dtype=bool)
-            else:
-                steps = np.unique([1, max(1, count // 8), max(1, count // 3)])
-                moved = indices[:, d, None] + np.concatenate([-steps, steps])
-                keep = (moved >= 0) & (moved < count)
-            rows, cols = np.nonzero(keep)
-            block = indices[rows].copy()
-            block[:, d] = moved[rows, cols]
-            out.append(block)
-        return np.concatenate(out) if out else indices[:0]
+        moved = indices[:, self._moves.dimension] + self._moves.shift
+        moved = np.where(self._moves.wraps, moved % self._moves.count, moved)
+        rows, moves = np.nonzero((moved >= 0) & (moved < self._moves.count))
+        near = indices[rows]
+        near[np.arange(len(rows)), self._moves.dimension[moves]] = moved[rows, moves]
+        return near
+
+
+@dataclass(frozen=True)
+class _Moves:
+    """Every way to change one dimension, each ``[M]``.
+
+    Attributes:
+        dimension: Which one.
+        shift: Added to the index of its value.
+        count: How many values it has.
+        wraps: Whether the first follows on the last.
+    """
+
+    dimension: Indices
+    shift: Indices
+    count: Indices
+    wraps: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, space: Space) -> _Moves:
+        """The moves of :meth:`Encoding.neighbours`."""
+        moves: list[tuple[int, int, int, bool]] = []
+        for index, dimension in enumerate(space):
+            count = len(dimension.values)
+            wraps = isinstance(dimension, Choice) or count <= 2 * _FREE_LOGITS
+            steps = sorted({1, max(1, count // 8), max(1, count // 3)})
+            shifts = range(1, count) if wraps else [-step for step in steps] + steps
+            moves.extend((index, shift, count, wraps) for shift in shifts)
+        columns = np.array(moves, dtype=np.int64).reshape(-1, 4).T
+        return cls(columns[0], columns[1], columns[2], columns[3].astype(bool))
+
+
+def first_rows(indices: Indices) -> dict[bytes, int]:
+    """The first row at which each of the distinct rows of ``[n, D]`` stands, by its key."""
+    return dict(zip(reversed(keys(indices)), reversed(range(len(indices))), strict=True))
 
 
 def keys(indices: Indices) -> list[bytes]:
@@ -139,22 +150,22 @@ def mutate(encoding: Encoding, parents: Indices, rng: np.random.Generator) -> In
     return np.where(changes, np.where(rng.random(parents.shape) < 0.5, fresh, step), parents)
 
 
-def _features(dimension: Width | Switch | Choice) -> Tensor:
+def _features(dimension: Width | Switch | Choice) -> Array:
     count = len(dimension.values)
     if isinstance(dimension, Choice):
-        return torch.eye(count, dtype=torch.float64) * math.sqrt(0.5)
+        return np.eye(count) * math.sqrt(0.5)
     if count == 1:
-        return torch.zeros(1, 1, dtype=torch.float64)
+        return np.zeros((1, 1))
     if isinstance(dimension, Switch):
-        return torch.tensor([[0.0], [1.0]], dtype=torch.float64)
-    values = torch.tensor([float(value) for value in dimension.values], dtype=torch.float64)
-    scales = [(scale - scale[0]) / (scale[-1] - scale[0]) for scale in (values, values.log())]
-    return torch.stack(scales, dim=1) * math.sqrt(0.5)
+        return np.array([[0.0], [1.0]])
+    values = np.array([float(value) for value in dimension.values])
+    scales = [(scale - scale[0]) / (scale[-1] - scale[0]) for scale in (values, np.log(values))]
+    return np.stack(scales, axis=1) * math.sqrt(0.5)
 
 
-def _logits(dimension: Width | Switch | Choice) -> Tensor:
+def _logits(dimension: Width | Switch | Choice) -> Array:
     count = len(dimension.values)
     if isinstance(dimension, Choice) or count <= _FREE_LOGITS:
-        return torch.eye(count, dtype=torch.float64)
-    t = torch.linspace(-1.0, 1.0, count, dtype=torch.float64)
-    return torch.stack([3.0 * t, 3.0 * t.square(), 3.0 * t**3], dim=1)
+        return np.eye(count)
+    t = np.linspace(-1.0, 1.0, count)
+    return np.stack([3.0 * t, 3.0 * t**2, 3.0 * t**3], axis=1)

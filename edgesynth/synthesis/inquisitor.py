@@ -17,13 +17,12 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from edgesynth.synthesis.belief import Belief, Interpretation
 from edgesynth.synthesis.budgets import Budgets
 from edgesynth.synthesis.candidates import Costs
-from edgesynth.synthesis.encoding import Encoding, Indices
+from edgesynth.synthesis.encoding import Array, Encoding, Indices
 from edgesynth.synthesis.observations import Observations
 from edgesynth.synthesis.performance import Performance
 from edgesynth.synthesis.policy import Policy
@@ -79,28 +78,27 @@ class Inquisitor:
         """Whether anything was learned yet."""
         return self._metrics.ready
 
-    def features(self, indices: Indices) -> Tensor:
+    def features(self, indices: Indices) -> Array:
         """An architecture and its exact costs: ``[n, P]``."""
-        return torch.cat([self.encoding.embed(indices), _ADDED * self._costs.features(indices)], dim=1)
+        return np.hstack([self.encoding.embed(indices), _ADDED * self._costs.features(indices)])
 
-    def covariance(self, x: Tensor, other: Tensor) -> Tensor:
+    def covariance(self, x: Array, other: Array) -> Array:
         """Posterior covariance of every output between feature rows: ``[B, n, m]``."""
         return self._metrics.covariance(x, other)
 
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def posterior(self, x: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of every output at feature rows ``[n, P]``, each ``[B, n]``."""
         if not self.ready:
             shape = (len(self._interpretation.outputs), len(x))
-            return torch.zeros(shape, dtype=torch.float64), torch.ones(shape, dtype=torch.float64)
+            return np.zeros(shape), np.ones(shape)
         return self._metrics.posterior(x)
 
-    def bounds(self, requirements: Requirements | None = None) -> Tensor:
+    def bounds(self, requirements: Requirements | None = None) -> Array:
         """The vector ``[1, R]`` of requirements; by default of the taught ones."""
         wanted = requirements or self._requirements
-        return torch.tensor([wanted.vector(self._requirements)], dtype=torch.float64)
+        return np.array([wanted.vector(self._requirements)])
 
-    @torch.no_grad()
-    def believe(self, indices: Indices, bounds: Tensor | None = None) -> Belief:
+    def believe(self, indices: Indices, bounds: Array | None = None) -> Belief:
         """What to expect of architectures ``[n, D]``.
 
         Args:
@@ -110,20 +108,17 @@ class Inquisitor:
         mean, std = self.posterior(self.features(indices))
         return self.interpret(indices, mean, std, bounds)
 
-    def interpret(self, indices: Indices, mean: Tensor, std: Tensor, bounds: Tensor | None = None) -> Belief:
+    def interpret(self, indices: Indices, mean: Array, std: Array, bounds: Array | None = None) -> Belief:
         """Turn the outputs' posterior (each ``[B, n]``) into performance, margins and success."""
-        exact = {name: torch.from_numpy(values) for name, values in self._costs(indices).items()}
-        return self._interpretation.read(mean, std, exact, bounds)
+        return self._interpretation.read(mean, std, self._costs(indices), bounds)
 
-    def predict(self, indices: Indices) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    def predict(self, indices: Indices) -> dict[str, tuple[Array, Array]]:
         """Mean and standard deviation, each ``[n]``, of every modelled metric at ``[n, D]``."""
-        with torch.no_grad():
-            found = self._interpretation.metrics(*self.posterior(self.features(indices)))
-        return {name: (mean.numpy(), std.numpy()) for name, (mean, std) in found.items()}
+        return self._interpretation.metrics(*self.posterior(self.features(indices)))
 
     # --- delta theta_G ---
 
-    def initial(self, policy: Policy, family: Indices) -> Tensor:
+    def initial(self, policy: Policy, family: Indices) -> Array:
         """The change of ``theta_G`` that makes the policy draw a given family ``[n, D]``."""
         return self.teaching.initial(policy, family)
 
@@ -146,7 +141,9 @@ class Inquisitor:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything learned that is a tensor; what observations determine is left out."""
-        out = {f"hyper.metrics.{name}": value for name, value in self._metrics.hyper.items()}
+        out = {
+            f"hyper.metrics.{name}": torch.from_numpy(hyper) for name, hyper in self._metrics.hyper.items()
+        }
         out |= self.teaching.lesson.tensors()
         return out
 
@@ -157,7 +154,9 @@ class Inquisitor:
     def restore(self, tensors: Mapping[str, Tensor], data: Mapping[str, Any]) -> None:
         """Read what :meth:`tensors` and :meth:`to_json` gave; observations are to be learned again."""
         self._metrics.forget()
-        self._metrics.hyper = _under("hyper.metrics.", tensors)
+        self._metrics.hyper = {
+            name: hyper.numpy() for name, hyper in _under("hyper.metrics.", tensors).items()
+        }
         self._interpretation.forget()
         self.teaching.lesson = Lesson.read(tensors, data)
 

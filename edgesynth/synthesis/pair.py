@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -36,7 +37,7 @@ from edgesynth.synthesis.acquisition import promising
 from edgesynth.synthesis.budgets import Budgets
 from edgesynth.synthesis.candidates import Computed, Costs, fill, opening, proportional
 from edgesynth.synthesis.candidates import repair as move_inside
-from edgesynth.synthesis.encoding import Encoding, Indices
+from edgesynth.synthesis.encoding import Array, Encoding, Indices
 from edgesynth.synthesis.inquisitor import Inquisitor
 from edgesynth.synthesis.observations import Memory, Told
 from edgesynth.synthesis.pace import CATCH_UP, LESSON, Pace
@@ -111,7 +112,7 @@ class GeneratorInquisitor:
         self._calls = 0
         self._pace = Pace()
         self._stale = True
-        self._kept: tuple[Tensor, Lesson] | None = None
+        self._kept: tuple[Array, Lesson] | None = None
 
     def initialise(self, count: int = 96) -> None:
         """``G_0``, from the prototype and the computed bounds alone, before anything was observed.
@@ -278,11 +279,11 @@ class GeneratorInquisitor:
     def state(self) -> PairState:
         """Everything needed to continue exactly where this pair is."""
         with self._lock:
-            tensors = {"policy.theta": self.policy.theta.clone()}
+            tensors = {"policy.theta": torch.tensor(self.policy.theta)}
             tensors |= {f"inquisitor.{k}": v.clone() for k, v in self.inquisitor.tensors().items()}
             if self._kept is not None:
                 theta, lesson = self._kept
-                tensors["kept.theta"] = theta.clone()
+                tensors["kept.theta"] = torch.tensor(theta)
                 tensors |= {f"kept.{name}": value for name, value in lesson.tensors().items()}
             meta = {
                 "space": self.space.to_json(),
@@ -314,7 +315,7 @@ class GeneratorInquisitor:
             self.seed, self.cycles = int(meta["seed"]), int(meta["cycles"])
             self._calls, self._pace = int(meta["calls"]), Pace.read(meta)
             self.policy.noise = float(meta["noise"])
-            self.policy.theta = state.tensors["policy.theta"].clone()
+            self.policy.theta = state.tensors["policy.theta"].numpy().copy()
             prefix = "inquisitor."
             self.inquisitor.restore(
                 {k.removeprefix(prefix): v.clone() for k, v in state.tensors.items() if k.startswith(prefix)},
@@ -324,7 +325,7 @@ class GeneratorInquisitor:
             if meta["kept"] is not None:
                 kept = {name.removeprefix("kept."): value for name, value in state.tensors.items()}
                 lesson = Lesson.read(kept, meta["kept"])
-                self._kept = (state.tensors["kept.theta"].clone(), lesson)
+                self._kept = (state.tensors["kept.theta"].numpy().copy(), lesson)
             self._memory.restore(meta)
             self._stale = True
 

@@ -14,13 +14,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from edgesynth.errors import InputError
 from edgesynth.space import Architecture
-from edgesynth.synthesis.encoding import Encoding, Indices
+from edgesynth.synthesis.encoding import Array, Encoding, Indices
 
 __all__ = ["Likelihood", "Policy"]
 
@@ -36,15 +33,17 @@ class Likelihood:
         log_p: Logarithm of the probability of each row at temperature 1, ``[n]``.
         features: Of the choices, ``[n, P]``.
         bounds: Requirement vectors ``[n, R]``.
-        before: Inputs of the hidden units ``[n, H]``.
-        surprise: The slope of ``log_p`` in the padded logits, ``[n, D * V]``: one-hot less probability.
+        before: Inputs of the hidden units ``[H, n]``.
+        gate: Their sigmoids ``[H, n]``.
+        surprise: The slope of ``log_p`` in the padded logits, ``[D * V, n]``: one-hot less probability.
     """
 
-    log_p: Tensor
-    features: Tensor
-    bounds: Tensor
-    before: Tensor
-    surprise: Tensor
+    log_p: Array
+    features: Array
+    bounds: Array
+    before: Array
+    gate: Array
+    surprise: Array
 
 
 class Policy:
@@ -67,12 +66,12 @@ class Policy:
         dims, slots = encoding.legal.shape
         features, outputs = len(encoding.owner), len(encoding.basis)
         # An output moves the logits of one dimension; a hidden unit of degree d sees the first d.
-        settles = (encoding.basis.view(outputs, dims, slots).abs().sum(2) > 0).to(torch.int64).argmax(1)
-        degree = torch.arange(_HIDDEN) % max(1, dims - 1) + 1
+        settles = encoding.basis.reshape(outputs, dims, slots).any(2).argmax(1)
+        degree = np.arange(_HIDDEN) % max(1, dims - 1) + 1
         self._masks = (
-            (encoding.owner[:, None] < degree[None, :]).to(torch.float64),
-            (degree[:, None] <= settles[None, :]).to(torch.float64),
-            (encoding.owner[:, None] < settles[None, :]).to(torch.float64),
+            encoding.owner[:, None] < degree[None, :],
+            degree[:, None] <= settles[None, :],
+            encoding.owner[:, None] < settles[None, :],
         )
         self._shapes = (
             (features, _HIDDEN),
@@ -83,44 +82,48 @@ class Policy:
             (_HIDDEN,),
             (outputs,),
         )
-        self._order = degree.argsort(stable=True)
-        ascending = degree[self._order]
-        self._settled = [int((ascending <= d).sum()) for d in range(dims)]
-        self._outputs = [(int((settles < d).sum()), int((settles <= d).sum())) for d in range(dims)]
+        self._sizes = np.cumsum([math.prod(shape) for shape in self._shapes])[:-1]
+        self._order = degree.argsort(kind="stable")
+        # By dimension: how many hidden units it settles, and its own features and outputs.
+        every = np.arange(dims)
+        self._settled = np.searchsorted(degree[self._order], every, side="right").tolist()
+        self._features, self._outputs = (
+            [slice(*ends) for ends in np.searchsorted(column, [every, every + 1]).T.tolist()]
+            for column in (encoding.owner, settles)
+        )
         rng = np.random.default_rng([seed, 1])
         scales = (1.0, 0.1 / math.sqrt(_HIDDEN), 0.0, 0.3, 0.0, 1.0, 0.0)
         parts = [
             s * rng.standard_normal(shape).ravel() for s, shape in zip(scales, self._shapes, strict=True)
         ]
-        self.theta = torch.from_numpy(np.concatenate(parts))
+        self.theta: Array = np.concatenate(parts)
 
-    def log_probability(self, indices: Indices, bounds: Tensor, theta: Tensor) -> Tensor:
-        """Logarithm of the policy's probability of choices ``[n, D]`` at temperature 1: ``[n]``.
+    def likelihood(self, indices: Indices, bounds: Array, theta: Array) -> Likelihood:
+        """How likely choices ``[n, D]`` are under parameters.
 
         Args:
             indices: Value indices.
             bounds: Requirement vectors ``[n, R]``.
-            theta: The parameters, in which it may be differentiated.
+            theta: The parameters.
         """
-        return self.likelihood(indices, bounds, theta).log_p
-
-    def likelihood(self, indices: Indices, bounds: Tensor, theta: Tensor) -> Likelihood:
-        """As :meth:`log_probability`, with what :meth:`gradient` needs."""
         features = self.encoding.embed(indices)
         w1, w2, skip, bound1, bound2, b1, b2 = self._unpack(theta)
-        before = torch.addmm(b1, features, w1) + bounds @ bound1
-        hidden = torch.nn.functional.silu(before)
-        out = torch.addmm(b2, hidden, w2) + features @ skip + bounds @ bound2
-        logits = (out @ self.encoding.basis).view(-1, *self.encoding.legal.shape)
-        scores = logits.masked_fill(~self.encoding.legal, _ILLEGAL).log_softmax(2)
-        chosen = torch.from_numpy(indices)[:, :, None]
-        log_p = scores.gather(2, chosen)[:, :, 0].sum(1)
-        ones = torch.ones((), dtype=torch.float64).expand(chosen.shape)
-        surprise = (-scores.detach().exp()).scatter_add_(2, chosen, ones)
-        return Likelihood(log_p, features, bounds, before, surprise.flatten(1))
+        before = w1.T @ features.T + (bounds @ bound1 + b1).T
+        gate = _sigmoid(before)
+        out = w2.T @ (before * gate) + skip.T @ features.T + (bounds @ bound2 + b2).T
+        legal = self.encoding.legal[:, :, None]
+        logits = np.where(legal, (self.encoding.basis.T @ out).reshape(*legal.shape[:2], -1), _ILLEGAL)
+        logits -= logits.max(1, keepdims=True)
+        share = np.exp(logits)
+        total = share.sum(1, keepdims=True)
+        share /= total
+        at = (np.arange(len(legal))[:, None], indices.T, np.arange(len(indices)))
+        log_p = (logits[at] - np.log(total[:, 0])).sum(0)
+        surprise = np.negative(share, out=share)
+        surprise[at] += 1.0
+        return Likelihood(log_p, features, bounds, before, gate, surprise.reshape(-1, len(indices)))
 
-    @torch.no_grad()
-    def gradient(self, likelihood: Likelihood, weight: Tensor, theta: Tensor) -> Tensor:
+    def gradient(self, likelihood: Likelihood, weight: Array, theta: Array) -> Array:
         """The gradient of ``sum(weight * log_p)`` in ``theta``, in closed form.
 
         Args:
@@ -129,19 +132,18 @@ class Policy:
             theta: The parameters.
         """
         _, w2, *_ = self._unpack(theta)
-        before, features, bounds = likelihood.before, likelihood.features, likelihood.bounds
-        gate = before.sigmoid()
+        before, gate = likelihood.before, likelihood.gate
+        features, bounds = likelihood.features, likelihood.bounds
         hidden = before * gate
-        out = (likelihood.surprise * weight[:, None]) @ self.encoding.basis.T
+        out = self.encoding.basis @ (likelihood.surprise * weight)
         # silu'(x) = s(x) (1 + x (1 - s(x)))
-        slope = (out @ w2.T) * gate * (1.0 + before - hidden)
-        parts = [features.T @ slope, hidden.T @ out, features.T @ out]
+        slope = (w2 @ out) * gate * (1.0 + before - hidden)
+        parts = [(slope @ features).T, hidden @ out.T, (out @ features).T]
         parts = [part * mask for part, mask in zip(parts, self._masks, strict=True)]
-        parts += [bounds.T @ slope, bounds.T @ out, slope.sum(0), out.sum(0)]
-        return torch.cat([part.flatten() for part in parts])
+        parts += [(slope @ bounds).T, (out @ bounds).T, slope.sum(1), out.sum(1)]
+        return np.concatenate([part.ravel() for part in parts])
 
-    @torch.no_grad()
-    def draw(self, gumbel: Tensor, bounds: Tensor, theta: Tensor | None = None) -> tuple[Indices, Tensor]:
+    def draw(self, gumbel: Array, bounds: Array, theta: Array | None = None) -> tuple[Indices, Array]:
         """Settle one dimension after another.
 
         Args:
@@ -156,34 +158,32 @@ class Policy:
         encoding = self.encoding
         dims, slots = encoding.legal.shape
         # A hidden unit is settled by the first dimensions; in the order of their degrees, each is so once.
-        order = self._order
-        before = (bounds @ bound1 + b1 - (encoding.centre @ w1))[:, order]
-        direct = bounds @ bound2 + b2 - (encoding.centre @ skip)
-        into_hidden = (encoding.projection @ w1[:, order]).view(dims, slots, -1)
-        into_output = (encoding.projection @ skip).view(dims, slots, -1)
-        w2 = w2[order]
-        hidden = torch.empty_like(before)
-        chosen = torch.zeros(dims, len(gumbel), dtype=torch.int64)
-        noisy = torch.full_like(gumbel, _ILLEGAL)
+        into_hidden, into_output, w2 = w1[:, self._order].T, skip.T, w2[self._order].T
+        before = ((bounds @ bound1 + b1)[:, self._order]).T.copy()
+        direct = (bounds @ bound2 + b2).T.copy()
+        hidden = np.empty_like(before)
+        chosen = np.zeros((dims, len(gumbel)), dtype=np.int64)
+        noisy = np.full((dims, slots, len(gumbel)), _ILLEGAL)
+        basis = encoding.basis.reshape(-1, dims, slots)
         known = 0
         for d in range(dims):
-            settled, (first, last) = self._settled[d], self._outputs[d]
-            hidden[:, known:settled] = torch.nn.functional.silu(before[:, known:settled])
+            settled, inputs, outputs = self._settled[d], self._features[d], self._outputs[d]
+            hidden[known:settled] = before[known:settled] * _sigmoid(before[known:settled])
             known = settled
-            out = torch.addmm(direct[:, first:last], hidden[:, :known], w2[:known, first:last])
-            count = int(encoding.counts[d])
-            logits = out @ encoding.basis.view(-1, dims, slots)[first:last, d, :count]
-            noisy[:, d, :count] = logits.add_(gumbel[:, d, :count], alpha=self.noise)
-            chosen[d] = noisy[:, d, :count].argmax(1)
-            before[:, known:] += into_hidden[d, :, known:][chosen[d]]
-            direct[:, last:] += into_output[d, :, last:][chosen[d]]
-        return chosen.T.contiguous().numpy(), noisy
+            out = w2[outputs, :known] @ hidden[:known] + direct[outputs]
+            count = encoding.counts[d]
+            noisy[d, :count] = basis[outputs, d, :count].T @ out + self.noise * gumbel[:, d, :count].T
+            chosen[d] = noisy[d, :count].argmax(0)
+            features = encoding.table[chosen[d], inputs].T
+            before[known:] += into_hidden[known:, inputs] @ features
+            direct[outputs.stop :] += into_output[outputs.stop :, inputs] @ features
+        return np.ascontiguousarray(chosen.T), noisy.transpose(2, 0, 1)
 
-    def imagine(self, count: int, rng: np.random.Generator) -> Tensor:
+    def imagine(self, count: int, rng: np.random.Generator) -> Array:
         """Gumbel noise ``[n, D, V]`` distributed as that of real seeds."""
         return _gumbel(rng.random((count, *self.encoding.legal.shape)))
 
-    def seeded(self, seeds: Sequence[int]) -> Tensor:
+    def seeded(self, seeds: Sequence[int]) -> Array:
         """The Gumbel noise ``[n, D, V]`` of real seeds.
 
         Each seed keys its own counter-based stream (Philox), so a seed means the same on every
@@ -199,10 +199,9 @@ class Policy:
             uniform[row] = np.random.Generator(np.random.Philox(key=int(seed))).random(uniform.shape[1:])
         return _gumbel(uniform)
 
-    def choose(self, seeds: Sequence[int], bounds: Sequence[float]) -> tuple[Indices, Tensor]:
+    def choose(self, seeds: Sequence[int], bounds: Sequence[float]) -> tuple[Indices, Array]:
         """Value indices ``[n, D]`` of these seeds under one requirement vector, and their noisy logits."""
-        rows = torch.tensor([list(bounds)], dtype=torch.float64).expand(len(seeds), -1)
-        return self.draw(self.seeded(seeds), rows)
+        return self.draw(self.seeded(seeds), np.tile(bounds, (len(seeds), 1)))
 
     def architectures(
         self, seeds: Sequence[int], bounds: Sequence[float] | None = None
@@ -211,11 +210,16 @@ class Policy:
         chosen, _ = self.choose(seeds, [0.0] * self.bounds if bounds is None else bounds)
         return self.encoding.architectures(chosen)
 
-    def _unpack(self, theta: Tensor) -> list[Tensor]:
-        parts = torch.split(theta, [math.prod(shape) for shape in self._shapes])
-        tensors = [part.view(shape) for part, shape in zip(parts, self._shapes, strict=True)]
-        return [t * mask for t, mask in zip(tensors, self._masks, strict=False)] + tensors[len(self._masks) :]
+    def _unpack(self, theta: Array) -> list[Array]:
+        parts = np.split(theta, self._sizes)
+        arrays = [part.reshape(shape) for part, shape in zip(parts, self._shapes, strict=True)]
+        return [w * mask for w, mask in zip(arrays, self._masks, strict=False)] + arrays[len(self._masks) :]
 
 
-def _gumbel(uniform: NDArray[np.float64]) -> Tensor:
-    return torch.from_numpy(-np.log(-np.log(np.clip(uniform, 1e-300, 1 - 1e-16))))
+def _sigmoid(values: Array) -> Array:
+    half: Array = 0.5 + 0.5 * np.tanh(0.5 * values)
+    return half
+
+
+def _gumbel(uniform: Array) -> Array:
+    return -np.log(-np.log(np.clip(uniform, 1e-300, 1 - 1e-16)))

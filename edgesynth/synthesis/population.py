@@ -6,11 +6,9 @@ from collections.abc import Callable
 from typing import ClassVar, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from edgesynth.synthesis.encoding import Encoding, Indices, distinct
+from edgesynth.synthesis.encoding import Array, Encoding, Indices, distinct
 
 __all__ = ["Ascent", "Population", "Weights"]
 
@@ -107,17 +105,17 @@ class Ascent:
         rate: Step size.
     """
 
-    def __init__(self, theta: Tensor, rate: float) -> None:
+    def __init__(self, theta: Array, rate: float) -> None:
         self.theta = theta
         self._rate = rate
-        self._first, self._second = torch.zeros_like(theta), torch.zeros_like(theta)
+        self._first, self._second = np.zeros_like(theta), np.zeros_like(theta)
         self._steps = 0
 
-    def step(self, gradient: Tensor) -> None:
+    def step(self, gradient: Array) -> None:
         """Move against the gradient of a loss."""
         self._steps += 1
         self._first = 0.9 * self._first + 0.1 * gradient
-        self._second = 0.99 * self._second + 0.01 * gradient.square()
+        self._second = 0.99 * self._second + 0.01 * gradient**2
         mean = self._first / (1 - 0.9**self._steps)
-        spread = (self._second / (1 - 0.99**self._steps)).sqrt() + 1e-8
+        spread = np.sqrt(self._second / (1 - 0.99**self._steps)) + 1e-8
         self.theta = self.theta - self._rate * mean / spread

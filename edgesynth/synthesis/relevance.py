@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from edgesynth.space import Space
+from edgesynth.synthesis.encoding import Array
 
 __all__ = ["prior_relevance"]
 
@@ -26,7 +26,7 @@ _MOST: Final = 2.0
 """How far a response may move a relevance, in natural logarithms."""
 
 
-def prior_relevance(space: Space, responses: Mapping[str, float]) -> Tensor:
+def prior_relevance(space: Space, responses: Mapping[str, float]) -> Array:
     """How much more than another a quality is expected to depend on each dimension: ``[D]`` logarithms.
 
     Args:
@@ -44,7 +44,8 @@ def prior_relevance(space: Space, responses: Mapping[str, float]) -> Tensor:
             heard[vertex].append(response)
     means = {name: sum(values) / len(values) for name, values in heard.items() if values}
     if not means:
-        return torch.zeros(len(space), dtype=torch.float64)
+        return np.zeros(len(space))
     least = min(means.values())
-    logs = torch.tensor([means.get(d.name, least) for d in space], dtype=torch.float64).log()
-    return (logs - logs.mean()).clamp(-_MOST, _MOST)
+    logs = np.log([means.get(dimension.name, least) for dimension in space])
+    relevance: Array = np.clip(logs - logs.mean(), -_MOST, _MOST)
+    return relevance

@@ -10,15 +10,18 @@ from typing import Any, Final, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-__all__ = ["GaussianProcess", "Kernel", "Regression", "Warp"]
+from edgesynth.synthesis.encoding import Array, Indices
+
+__all__ = ["GaussianProcess", "Kernel", "Likeness", "Regression", "Warp"]
 
 _JITTER: Final = 1e-6
 _MISSING: Final = 1e6
 _LEAST_NOISE: Final = 1e-5
-_BLOCK: Final = 2**16
+_BLOCK: Final = 2**14
 """Kernel entries predicted from at a time: they stay in the cache, and memory is reused."""
+_COLUMNS: Final = 64
+"""Columns of a triangular matrix multiplied with at a time; what is zero below them is left out."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Warp:
     floor: float = 1e-9
 
     @classmethod
-    def fit(cls, values: NDArray[np.float64], *, fraction: bool) -> Warp:
+    def fit(cls, values: Array, *, fraction: bool) -> Warp:
         """Choose the map by the values' range, and standardise by their mean and deviation."""
         kind: Literal["log", "logit", "raw"] = "raw"
         floor = 1e-9
@@ -46,25 +49,28 @@ class Warp:
             kind = "logit"
         elif not fraction and values.min() >= 0 and values.max() > 0:
             kind, floor = "log", max(1e-3 * float(np.median(values[values > 0])), 1e-300)
-        mapped = cls(kind, floor=floor).forward(torch.from_numpy(values)).numpy()
+        mapped = cls(kind, floor=floor).forward(values)
         scale = float(mapped.std()) if len(mapped) > 1 else 1.0
         return cls(kind, float(mapped.mean()), scale if scale > 1e-9 else 1.0, floor)
 
-    def forward(self, values: Tensor) -> Tensor:
+    def forward(self, values: Array) -> Array:
         """Metric to model scale."""
         if self.kind == "log":
-            values = (values + self.floor).clamp_min(self.floor).log()
+            values = np.log(np.maximum(values + self.floor, self.floor))
         elif self.kind == "logit":
-            values = values.clamp(1e-3, 1 - 1e-4).logit()
+            values = np.clip(values, 1e-3, 1 - 1e-4)
+            values = np.log(values / (1.0 - values))
         return (values - self.shift) / self.scale
 
-    def inverse(self, values: Tensor) -> Tensor:
+    def inverse(self, values: Array) -> Array:
         """Model scale to metric."""
         values = values * self.scale + self.shift
+        if self.kind == "raw":
+            return values
+        # Clipping keeps wild extrapolations finite.
         if self.kind == "log":
-            # The clamp keeps wild extrapolations finite.
-            return values.clamp(-200.0, 200.0).exp() - self.floor
-        return values.sigmoid() if self.kind == "logit" else values
+            return np.exp(np.clip(values, -200.0, 200.0)) - self.floor
+        return 1.0 / (1.0 + np.exp(np.clip(-values, -200.0, 200.0)))
 
     def to_json(self) -> list[Any]:
         """The JSON form."""
@@ -86,23 +92,20 @@ class GaussianProcess:
             nothing by default.
     """
 
-    def __init__(self, owner: Tensor, outputs: int, relevance: Tensor | None = None) -> None:
+    def __init__(self, owner: Indices, outputs: int, relevance: Array | None = None) -> None:
         self.owner = owner
         groups = int(owner.max()) + 1
-        even = torch.full((groups,), math.log(2.0 / groups), dtype=torch.float64)
-        rest = torch.tensor([0.0, 0.0, math.log(1e-3)], dtype=torch.float64)
-        self._prior = torch.cat([even, rest]).repeat(outputs, 1)
+        even = np.full(groups, math.log(2.0 / groups))
+        self._prior = np.tile(np.concatenate([even, [0.0, 0.0, math.log(1e-3)]]), (outputs, 1))
         if relevance is not None:
-            self._prior[:, :groups] += relevance - relevance.exp().mean(1, keepdim=True).log()
-        self._spread = torch.cat([torch.full((groups,), 1.0), torch.tensor([1.0, 1.0, 2.0])]).to(
-            torch.float64
-        )
-        self.hyper = self._prior.clone()
-        self._x = torch.empty(0, len(owner), dtype=torch.float64)
-        self._alpha = torch.empty(outputs, 0, dtype=torch.float64)
-        self._inverse = torch.empty(outputs, 0, 0, dtype=torch.float64)
+            self._prior[:, :groups] += relevance - np.log(np.exp(relevance).mean(1, keepdims=True))
+        self._spread = np.concatenate([np.ones(groups), [1.0, 1.0, 2.0]])
+        self.hyper = self._prior.copy()
+        self._kernel = Kernel(self.hyper, owner, np.empty((0, len(owner))))
+        self._alpha = np.empty((outputs, 0))
+        self._whitening = np.empty((outputs, 0, 0))
 
-    def fit(self, x: Tensor, y: Tensor, noise: Tensor, steps: int) -> float:
+    def fit(self, x: Array, y: Array, noise: Array, steps: int) -> float:
         """Learn hyperparameters for ``steps`` steps, then condition on the data.
 
         Args:
@@ -114,120 +117,172 @@ class GaussianProcess:
         Returns:
             The mean negative log posterior per observation at the last step.
         """
-        seen = ~y.isnan()
-        target = torch.where(seen, y, 0.0)
-        first, second = torch.zeros_like(self.hyper), torch.zeros_like(self.hyper)
+        seen = ~np.isnan(y)
+        target = np.where(seen, y, 0.0)
+        first, second = np.zeros_like(self.hyper), np.zeros_like(self.hyper)
         loss = math.nan
         for step in range(1, steps + 1):
             hyper = self.hyper
             kernel = Kernel(hyper, self.owner, x)
-            factor = torch.linalg.cholesky(_plus_diagonal(kernel.matrix, self._noise(hyper, noise, seen)))
-            inverse = torch.cholesky_inverse(factor)
+            likeness = kernel.between(x)
+            factor = np.linalg.cholesky(_plus_diagonal(likeness.matrix, self._noise(hyper, noise, seen)))
+            inverse = torch.cholesky_inverse(torch.from_numpy(factor)).numpy()
             alpha = (inverse @ target[:, :, None])[:, :, 0]
             # d(-log p)/dK
-            slope = torch.baddbmm(inverse, alpha[:, :, None], alpha[:, None, :], beta=0.5, alpha=-0.5)
-            grad = kernel.gradient(slope) + (hyper - self._prior) / self._spread**2
-            own = torch.where(seen, slope.diagonal(dim1=1, dim2=2) * noise, 0.0).sum(1)
-            grad[:, -1] += hyper[:, -1].exp() * own
+            slope = 0.5 * (inverse - alpha[:, :, None] * alpha[:, None, :])
+            grad = kernel.gradient(likeness, slope) + (hyper - self._prior) / self._spread**2
+            own = np.where(seen, slope.diagonal(axis1=1, axis2=2) * noise, 0.0).sum(1)
+            grad[:, -1] += np.exp(hyper[:, -1]) * own
             if step == steps:
-                diagonal = factor.diagonal(dim1=1, dim2=2).log()
-                fit = 0.5 * (target * alpha).sum(1) + torch.where(seen, diagonal, 0.0).sum(1)
+                diagonal = np.log(factor.diagonal(axis1=1, axis2=2))
+                fit = 0.5 * (target * alpha).sum() + diagonal[seen].sum()
                 prior = 0.5 * (((hyper - self._prior) / self._spread) ** 2).sum()
-                loss = float((fit.sum() + prior) / seen.sum().clamp_min(1))
+                loss = float((fit + prior) / max(1, seen.sum()))
             first = 0.9 * first + 0.1 * grad
-            second = 0.95 * second + 0.05 * grad.square()
+            second = 0.95 * second + 0.05 * grad**2
             rate = 0.15 * min(1.0, 2.0 * (1 - (step - 1) / steps))
-            move = (first / (1 - 0.9**step)) / ((second / (1 - 0.95**step)).sqrt() + 1e-8)
-            self.hyper = (self.hyper - rate * move).clamp(-9.0, 5.0)
+            move = (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.95**step)) + 1e-8)
+            self.hyper = (self.hyper - rate * move).clip(-9.0, 5.0)
         self.condition(x, y, noise)
         return loss
 
-    def condition(self, x: Tensor, y: Tensor, noise: Tensor) -> None:
+    def condition(self, x: Array, y: Array, noise: Array) -> None:
         """Condition on data under the present hyperparameters; arguments as for :meth:`fit`."""
-        seen = ~y.isnan()
-        kernel = Kernel(self.hyper, self.owner, x).matrix
-        noisy = _plus_diagonal(kernel, self._noise(self.hyper, noise, seen))
-        self._inverse = torch.cholesky_inverse(torch.linalg.cholesky(noisy))
-        self._alpha = (self._inverse @ torch.where(seen, y, 0.0)[:, :, None])[:, :, 0]
-        self._x = x
+        seen = ~np.isnan(y)
+        self._kernel = Kernel(self.hyper, self.owner, x)
+        noisy = _plus_diagonal(self._kernel.between(x).matrix, self._noise(self.hyper, noise, seen))
+        factor = torch.linalg.cholesky(torch.from_numpy(noisy))
+        inverse = torch.linalg.solve_triangular(factor, torch.eye(len(x), dtype=torch.float64), upper=False)
+        # K^-1 = W W'
+        self._whitening = np.ascontiguousarray(inverse.mT.numpy())
+        whitened = self._whitening.swapaxes(1, 2) @ np.where(seen, y, 0.0)[:, :, None]
+        self._alpha = (self._whitening @ whitened)[:, :, 0]
 
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def posterior(self, x: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of every output at ``x [C, P]``: each ``[B, C]``."""
-        rows = max(1, _BLOCK // max(1, self._alpha.numel()))
-        parts = [self._posterior(block) for block in torch.split(x, rows)]
-        return torch.cat([mean for mean, _ in parts], dim=1), torch.cat([std for _, std in parts], dim=1)
+        rows = max(1, _BLOCK // max(1, self._alpha.size))
+        parts = [self._posterior(x[start : start + rows]) for start in range(0, max(1, len(x)), rows)]
+        return np.concatenate([mean for mean, _ in parts], 1), np.concatenate([std for _, std in parts], 1)
 
-    def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        kernel = Kernel(self.hyper, self.owner, x, self._x)
-        cross = kernel.matrix
+    def _posterior(self, x: Array) -> tuple[Array, Array]:
+        cross = self._kernel.between(x).matrix
         mean = (cross @ self._alpha[:, :, None])[:, :, 0]
-        variance = kernel.diagonal() - (cross @ self._inverse).mul_(cross).sum(2)
-        return mean, variance.clamp_min(1e-8).sqrt()
+        variance = self._kernel.diagonal(x)
+        for start in range(0, cross.shape[2], _COLUMNS):
+            stop = min(start + _COLUMNS, cross.shape[2])
+            whitened = cross[:, :, :stop] @ self._whitening[:, :stop, start:stop]
+            variance -= np.vecdot(whitened, whitened)
+        return mean, np.sqrt(np.maximum(variance, 1e-8))
 
-    def covariance(self, x: Tensor, other: Tensor) -> Tensor:
+    def covariance(self, x: Array, other: Array) -> Array:
         """Posterior covariance between ``x [C, P]`` and ``other [E, P]``: ``[B, C, E]``."""
-        left, right, both = (
-            Kernel(self.hyper, self.owner, *pair).matrix
-            for pair in ((x, self._x), (other, self._x), (x, other))
-        )
-        return both - left @ (self._inverse @ right.transpose(1, 2))
+        left, right = (self._kernel.between(points).matrix @ self._whitening for points in (x, other))
+        covariance: Array = Kernel(self.hyper, self.owner, other).between(x).matrix
+        covariance -= left @ right.swapaxes(1, 2)
+        return covariance
 
-    def _noise(self, hyper: Tensor, noise: Tensor, seen: Tensor) -> Tensor:
-        variance = (hyper[:, -1:].exp() + _LEAST_NOISE) * noise + _JITTER
-        return torch.where(seen, variance, _MISSING)
+    def _noise(self, hyper: Array, noise: Array, seen: NDArray[np.bool_]) -> Array:
+        variance = (np.exp(hyper[:, -1:]) + _LEAST_NOISE) * noise + _JITTER
+        return np.where(seen, variance, _MISSING)
 
 
 class Kernel:
-    """The kernel of every output between two sets of features, and its slope in the hyperparameters.
-
-    Attributes:
-        matrix: ``[B, C, E]``.
+    """The kernel of every output, between any features and those of fixed points.
 
     Args:
         hyper: Hyperparameters ``[B, G + 3]``.
         owner: The group of each feature, ``[P]``.
-        x: Features ``[C, P]``.
-        other: Features ``[E, P]``; by default the same.
+        x: Features of the fixed points, ``[N, P]``.
     """
 
-    def __init__(self, hyper: Tensor, owner: Tensor, x: Tensor, other: Tensor | None = None) -> None:
-        self._hyper, self._owner, self._x = hyper, owner, x
-        scale = (0.5 * hyper[:, owner]).exp()[:, None, :]
-        left = x * scale
-        right = left if other is None else other * scale
-        self._gram = left @ right.transpose(1, 2)
-        self._lengths = left.square().sum(2)
-        squares = self._lengths[:, :, None] + right.square().sum(2)[:, None, :]
-        linear, local = hyper[:, -3, None, None].exp(), hyper[:, -2, None, None].exp()
+    def __init__(self, hyper: Array, owner: Indices, x: Array) -> None:
+        self._owner, self._x = owner, x
+        # A Matern kernel of 5/2 is a function of 5 |x - x'|^2.
+        self._relevance = 5.0 * np.exp(hyper[:, owner])
+        self._linear = np.exp(hyper[:, -3]) / 5.0
+        self._local = hyper[:, -2]
+        self._points = (x * self._relevance[:, None, :]).swapaxes(1, 2)
+        self._lengths = self._squared(x)
+
+    def between(self, x: Array) -> Likeness:
+        """The kernel between ``x [C, P]`` and the fixed points."""
         # In place, for these are the most costly lines of all.
-        distance = squares.sub_(self._gram, alpha=2.0).mul_(5.0).clamp_min_(1e-12).sqrt_()
-        self._distance, self._decay = distance, distance.neg().exp_()
-        self._matern = torch.addcmul(distance, distance, distance, value=1 / 3).add_(1.0).mul_(self._decay)
-        self.matrix = torch.addcmul(self._gram * linear, self._matern, local).add_(0.5)
+        linear = x @ self._points
+        squares = linear * -2.0
+        squares += self._squared(x)[:, :, None]
+        squares += self._lengths[:, None, :]
+        linear *= self._linear[:, None, None]
+        # Rounding may leave the square of no distance below zero.
+        distance = np.sqrt(np.abs(squares, out=squares))
+        decay = self._local[:, None, None] - distance
+        np.exp(decay, out=decay)
+        squares *= 1 / 3
+        squares += distance
+        squares += 1.0
+        squares *= decay
+        return Likeness(linear, squares, distance, decay)
 
-    def diagonal(self) -> Tensor:
-        """The kernel of every row of ``x`` with itself: ``[B, C]``."""
-        linear, local = self._hyper[:, -3, None].exp(), self._hyper[:, -2, None].exp()
-        return torch.addcmul(local + 0.5, linear, self._lengths)
+    def diagonal(self, x: Array) -> Array:
+        """The kernel of every row of ``x [C, P]`` with itself: ``[B, C]``."""
+        diagonal: Array = self._linear[:, None] * self._squared(x) + np.exp(self._local)[:, None] + 0.5
+        return diagonal
 
-    def gradient(self, slope: Tensor) -> Tensor:
-        """The gradient ``[B, G + 3]`` of ``sum(slope * matrix)``, for a symmetric slope ``[B, N, N]``."""
-        hyper, x = self._hyper, self._x
-        linear, local = hyper[:, -3, None].exp(), hyper[:, -2, None].exp()
-        grad = torch.zeros_like(hyper)
-        grad[:, -3] = linear[:, 0] * (slope * self._gram).sum((1, 2))
-        grad[:, -2] = local[:, 0] * (slope * self._matern).sum((1, 2))
-        # d Matern / d |x - x'|^2 = -5/6 (1 + d) exp(-d)
-        apart = (self._distance + 1.0).mul_(self._decay).mul_(slope).mul_(-5 / 6 * local[:, :, None])
-        both = torch.sub(slope * linear[:, :, None], apart, alpha=2.0)
-        per_feature = ((both @ x) * x).sum(1) + 2.0 * apart.sum(2) @ x.square()
-        per_feature *= hyper[:, self._owner].exp()
-        return grad.index_add_(1, self._owner, per_feature)
+    def gradient(self, likeness: Likeness, slope: Array) -> Array:
+        """The gradient ``[B, G + 3]`` of ``sum(slope * matrix)`` in the hyperparameters.
+
+        Args:
+            likeness: Between the fixed points and themselves.
+            slope: Symmetric, ``[B, N, N]``.
+        """
+        # d Matern / d distance^2 = -1/6 (1 + d) exp(-d)
+        apart = likeness.distance + 1.0
+        apart *= likeness.decay
+        apart *= slope
+        apart *= -1 / 6
+        both = slope * self._linear[:, None, None]
+        both -= 2.0 * apart
+        per_feature = ((both @ self._x) * self._x).sum(1) + 2.0 * apart.sum(2) @ self._x**2
+        per_feature *= self._relevance
+        grad = np.zeros((len(slope), self._owner.max() + 4))
+        grad[:, :-3] = per_feature @ (self._owner[:, None] == np.arange(grad.shape[1] - 3))
+        grad[:, -3] = np.einsum("bij,bij->b", slope, likeness.linear)
+        grad[:, -2] = np.einsum("bij,bij->b", slope, likeness.matern)
+        return grad
+
+    def _squared(self, x: Array) -> Array:
+        """The squared lengths of the rows of ``x [C, P]``, by relevance: ``[B, C]``."""
+        lengths: Array = self._relevance @ (x**2).T
+        return lengths
 
 
-def _plus_diagonal(matrix: Tensor, diagonal: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class Likeness:
+    """The parts of a kernel between two sets of points, each ``[B, C, N]``.
+
+    Attributes:
+        linear: ``s1 <x, x'>``.
+        matern: ``s2 Matern52(|x - x'|)``.
+        distance: ``|x - x'|`` in the unit of the Matern kernel.
+        decay: ``s2`` times the exponential of the distance, negated.
+    """
+
+    linear: Array
+    matern: Array
+    distance: Array
+    decay: Array
+
+    @property
+    def matrix(self) -> Array:
+        """The kernel itself, ``[B, C, N]``, a fresh array."""
+        matrix = self.linear + self.matern
+        matrix += 0.5
+        return matrix
+
+
+def _plus_diagonal(matrix: Array, diagonal: Array) -> Array:
     """``[B, N, N]``, changed in place, with ``[B, N]`` added to its diagonal."""
-    matrix.diagonal(dim1=1, dim2=2).add_(diagonal)
+    places = np.arange(matrix.shape[1])
+    matrix[:, places, places] += diagonal
     return matrix
 
 
@@ -242,8 +297,8 @@ class Regression:
             is given has a group of its own.
     """
 
-    def __init__(self, owner: Tensor) -> None:
-        self.hyper: dict[str, Tensor] = {}
+    def __init__(self, owner: Indices) -> None:
+        self.hyper: dict[str, Array] = {}
         self._owner = owner
         self._process: GaussianProcess | None = None
 
@@ -259,11 +314,11 @@ class Regression:
     def fit(
         self,
         names: Sequence[str],
-        x: Tensor,
-        y: Tensor,
-        noise: Tensor,
+        x: Array,
+        y: Array,
+        noise: Array,
         steps: int,
-        relevance: Mapping[str, Tensor] | None = None,
+        relevance: Mapping[str, Array] | None = None,
     ) -> None:
         """Fit the outputs of these names; otherwise as :meth:`GaussianProcess.fit`.
 
@@ -277,12 +332,12 @@ class Regression:
                 ``[D]``; nothing where a name is missing.
         """
         groups = int(self._owner.max()) + 1
-        extra = torch.arange(groups, groups + x.shape[1] - len(self._owner))
-        expected = torch.zeros(len(names), groups + len(extra), dtype=torch.float64)
+        extra = np.arange(groups, groups + x.shape[1] - len(self._owner))
+        expected = np.zeros((len(names), groups + len(extra)))
         for row, name in enumerate(names):
             if relevance and name in relevance:
                 expected[row, :groups] = relevance[name]
-        process = GaussianProcess(torch.cat([self._owner, extra]), len(names), expected)
+        process = GaussianProcess(np.concatenate([self._owner, extra]), len(names), expected)
         for row, name in enumerate(names):
             known = self.hyper.get(name)
             if known is not None and len(known) == process.hyper.shape[1]:
@@ -291,12 +346,12 @@ class Regression:
         self.hyper |= dict(zip(names, process.hyper, strict=True))
         self._process = process
 
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def posterior(self, x: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of every output at ``x [C, P]``: each ``[B, C]``."""
         assert self._process is not None
         return self._process.posterior(x)
 
-    def covariance(self, x: Tensor, other: Tensor) -> Tensor:
+    def covariance(self, x: Array, other: Array) -> Array:
         """Posterior covariance between ``x [C, P]`` and ``other [E, P]``: ``[B, C, E]``."""
         assert self._process is not None
         return self._process.covariance(x, other)

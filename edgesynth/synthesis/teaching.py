@@ -28,7 +28,8 @@ from torch import Tensor
 
 from edgesynth.synthesis.belief import Belief
 from edgesynth.synthesis.budgets import Budgets
-from edgesynth.synthesis.encoding import Encoding, Indices, distinct, mutate
+from edgesynth.synthesis.encoding import Array, Encoding, Indices, distinct, mutate
+from edgesynth.synthesis.normal import cdf
 from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.population import Ascent, Population, Weights
 
@@ -61,7 +62,7 @@ class Update:
         record: Figures for the cycle's record.
     """
 
-    delta: Tensor
+    delta: Array
     record: Mapping[str, Any]
 
 
@@ -81,7 +82,7 @@ class Lesson:
     members: Indices
     temperature: float = 1.0
     caution: float = _CAUTION
-    reserve: NDArray[np.float64] = field(default_factory=lambda: np.zeros(_POPULATION))
+    reserve: Array = field(default_factory=lambda: np.zeros(_POPULATION))
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that is one figure per member."""
@@ -116,12 +117,12 @@ class Teaching:
         believe: The belief about value indices ``[n, D]`` under requirement vectors ``[n, R]``.
     """
 
-    def __init__(self, encoding: Encoding, believe: Callable[[Indices, Tensor], Belief]) -> None:
+    def __init__(self, encoding: Encoding, believe: Callable[[Indices, Array], Belief]) -> None:
         self.lesson = Lesson(np.empty((0, len(encoding.space)), dtype=np.int64))
         self._encoding = encoding
         self._believe = believe
 
-    def initial(self, policy: Policy, family: Indices, steps: int = 200) -> Tensor:
+    def initial(self, policy: Policy, family: Indices, steps: int = 200) -> Array:
         """The change of ``theta_G`` that makes the policy draw a given family, and walk on from it.
 
         Args:
@@ -129,9 +130,9 @@ class Teaching:
             family: Value indices ``[n, D]``.
             steps: Gradient steps on the family's likelihood.
         """
-        bounds = torch.zeros(len(family), policy.bounds, dtype=torch.float64)
+        bounds = np.zeros((len(family), policy.bounds))
         ascent = Ascent(policy.theta, _RATE)
-        even = torch.full((len(family),), -1.0 / max(1, len(family)), dtype=torch.float64)
+        even = np.full(len(family), -1.0 / max(1, len(family)))
         for _ in range(steps):
             shown = policy.likelihood(family, bounds, ascent.theta)
             ascent.step(policy.gradient(shown, even, ascent.theta))
@@ -163,7 +164,7 @@ class Teaching:
             start: Architectures ``[n, D]`` to seed the population with.
         """
         members, caution, reserve = self.lesson.members, self.lesson.caution, self.lesson.reserve
-        bounds = torch.zeros(_POPULATION, policy.bounds, dtype=torch.float64)
+        bounds = np.zeros((_POPULATION, policy.bounds))
         strict = bounds
         if budgets:
             bounds, caution = budgets.rows(_POPULATION), _LEAST_CAUTION
@@ -183,14 +184,14 @@ class Teaching:
         walk = Population(self._encoding, members, weigh, self.lesson.temperature, diversity)
         ascent = Ascent(policy.theta, _RATE)
         loss, chances = None, list[float]()
-        even = torch.full((_POPULATION,), -1.0 / _POPULATION, dtype=torch.float64)
+        even = np.full(_POPULATION, -1.0 / _POPULATION)
         for step in range(steps):
-            slope, loss = torch.zeros_like(ascent.theta), 0.0
+            slope, loss = np.zeros_like(ascent.theta), 0.0
             if step % _GLOBAL == 0:
                 drawn, _ = policy.draw(policy.imagine(_POPULATION, rng), bounds, ascent.theta)
                 shown = policy.likelihood(drawn, bounds, ascent.theta)
-                own = policy.log_probability(walk.members, bounds, ascent.theta)
-                outside = torch.from_numpy(walk.propose(drawn, rng, (own - shown.log_p).numpy()))
+                own = policy.likelihood(walk.members, bounds, ascent.theta)
+                outside = walk.propose(drawn, rng, own.log_p - shown.log_p)
                 if budgets:
                     outside, move = self._outside(drawn, bounds, walk.short <= 0)
                     reserve = np.clip(reserve + move, 0.0, _MOST_RESERVE * budgets.span)
@@ -221,9 +222,7 @@ class Teaching:
         }
         return Update(ascent.theta - policy.theta, record)
 
-    def _outside(
-        self, drawn: Indices, bounds: Tensor, settled: NDArray[np.bool_]
-    ) -> tuple[Tensor, NDArray[np.float64]]:
+    def _outside(self, drawn: Indices, bounds: Array, settled: NDArray[np.bool_]) -> tuple[Array, Array]:
         """1 where a draw lies outside its budget, else 0, and how its reserve should move: each ``[n]``.
 
         Stochastic approximation (H. Robbins and S. Monro, 1951) of the reserve at which a small share does,
@@ -238,11 +237,11 @@ class Teaching:
         outside = (short > 0).astype(np.float64)
         share, room = (part.reshape(-1, _NEIGHBOURS).mean(1) for part in (outside, settled))
         move = np.where(room > _ROOM, share - _OUTSIDE, -2 * _OUTSIDE).repeat(_NEIGHBOURS)
-        return torch.from_numpy(outside), _GAIN * move
+        return outside, _GAIN * move
 
-    def _examine(self, policy: Policy, theta: Tensor, rng: np.random.Generator) -> dict[str, float | None]:
+    def _examine(self, policy: Policy, theta: Array, rng: np.random.Generator) -> dict[str, float | None]:
         """What is believed of fresh draws of a taught generator."""
-        bounds = torch.zeros(_FRESH, policy.bounds, dtype=torch.float64)
+        bounds = np.zeros((_FRESH, policy.bounds))
         fresh, _ = policy.draw(policy.imagine(_FRESH, rng), bounds, theta)
         belief = self._believe(fresh, bounds)
         short, utility = _weights(belief, 0.0)
@@ -256,16 +255,16 @@ class Teaching:
 
 def _weights(belief: Belief, caution: float) -> Weights:
     """Total predicted violation with caution, and sure performance in units of its spread: each ``[n]``."""
-    short = (caution * belief.margin_std - belief.margin).clamp_min(0.0).sum(0)
+    short = np.maximum(caution * belief.margin_std - belief.margin, 0.0).sum(0)
     sure = belief.utility - _DOUBT * belief.utility_std
-    utility = sure / belief.unit + belief.success.clamp_min(1e-3).log()
-    return short.numpy(), utility.numpy()
+    utility = sure / belief.unit + np.log(np.maximum(belief.success, 1e-3))
+    return short, utility
 
 
 def _chance(belief: Belief) -> float:
     """Mean chance of ``n`` architectures to hold the bounds on what is paid for."""
-    sure = torch.special.ndtr(belief.margin / belief.margin_std.clamp_min(1e-9))
-    return float(sure.where(belief.margin_std > 0, 1.0).prod(0).mean())
+    sure = cdf(belief.margin / np.maximum(belief.margin_std, 1e-9))
+    return float(np.where(belief.margin_std > 0, sure, 1.0).prod(0).mean())
 
 
 def _reviewed(caution: float, walk: Population, short: float) -> float:

@@ -2,7 +2,6 @@ import math
 
 import numpy as np
 import pytest
-import torch
 
 from edgesynth.space import Choice, Space, Width
 from edgesynth.synthesis.acquisition import log_expected_improvement, rank
@@ -21,11 +20,11 @@ def paid(a):
 
 @pytest.mark.parametrize("best", [-1.0, 0.5, 3.0])
 def test_expected_improvement_is_that_of_its_definition(best):
-    mean, std = torch.tensor([0.7], dtype=torch.float64), torch.tensor([0.4], dtype=torch.float64)
+    mean, std = np.array([0.7]), np.array([0.4])
     draws = 0.7 + 0.4 * np.linspace(-12, 12, 200_001)
     density = np.exp(-0.5 * ((draws - 0.7) / 0.4) ** 2) / math.sqrt(2 * math.pi) / 0.4
     wanted = float(np.trapezoid(np.maximum(draws - best, 0.0) * density, draws))
-    assert float(log_expected_improvement(mean, std, best).exp()) == pytest.approx(wanted, rel=1e-4)
+    assert np.exp(log_expected_improvement(mean, std, best)) == pytest.approx(wanted, rel=1e-4)
 
 
 def test_what_is_asked_next_ranks_above_all_its_neighbours():
@@ -40,6 +39,6 @@ def test_what_is_asked_next_ranks_above_all_its_neighbours():
     inquisitor = pair.inquisitor
     near = inquisitor.encoding.neighbours(chosen)
     bounds = inquisitor.bounds()
-    score = float(rank(inquisitor.believe(chosen, bounds), told))
+    score = rank(inquisitor.believe(chosen, bounds), told)[0]
     others = rank(inquisitor.believe(near, bounds), told)
-    assert score >= float(others.max()) - 1e-9
+    assert score >= others.max() - 1e-9

@@ -2,7 +2,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 
 from edgesynth.space import Choice, Space, Switch, Width
 from edgesynth.synthesis.candidates import (
@@ -116,7 +115,7 @@ def test_spreading_out_takes_the_farthest_first():
 
 def test_repair_moves_into_the_bounds_and_leaves_what_is_inside():
     requirements = Requirements({"macs": f"<= {BOUND}"})
-    preferences = torch.zeros(ENCODING.legal.shape, dtype=torch.float64)
+    preferences = np.zeros(ENCODING.legal.shape)
     largest, smallest = SPACE.encode(SPACE.largest()), SPACE.encode(SPACE.smallest())
     moved = repair(ENCODING, costs(), largest, preferences, requirements)
     assert computed(SPACE.decode(moved))["macs"] <= BOUND
@@ -129,8 +128,8 @@ def test_filling_ends_where_no_step_stays_inside_and_begins_with_the_preferred()
     smallest = SPACE.encode(SPACE.smallest())
     avoiding = []
     for place in range(3):
-        preferences = torch.zeros(ENCODING.legal.shape, dtype=torch.float64)
-        preferences[place] = -10.0 * torch.arange(preferences.shape[1])
+        preferences = np.zeros(ENCODING.legal.shape)
+        preferences[place] = -10.0 * np.arange(preferences.shape[1])
         filled = fill(ENCODING, costs(), smallest, preferences, requirements)
         assert (filled >= smallest).all()
         assert computed(SPACE.decode(filled))["macs"] <= bound
@@ -170,8 +169,8 @@ def test_many_are_asked_for_at_once_where_that_is_offered():
 
 def test_features_of_costs_are_spread_evenly_over_the_space():
     features = costs().features(stratified(ENCODING, 400, rng()))
-    assert features.mean(0).abs().max() < 0.2
-    assert (features.std(0) - 1).abs().max() < 0.2
+    assert np.abs(features.mean(0)).max() < 0.2
+    assert np.abs(features.std(0) - 1).max() < 0.2
 
 
 def test_nothing_is_computed_where_nothing_is_free():

@@ -34,33 +34,22 @@ def test_a_seed_outside_64_bits_is_refused(seed):
 def test_probabilities_sum_to_one_over_the_space():
     policy = make()
     every = np.array(list(np.ndindex(*SPACE.cardinalities)), dtype=np.int64)
-    bounds = torch.full((len(every), 2), 0.3, dtype=torch.float64)
-    log_p = policy.log_probability(every, bounds, policy.theta)
-    assert float(log_p.exp().sum()) == pytest.approx(1.0)
+    log_p = policy.likelihood(every, np.full((len(every), 2), 0.3), policy.theta).log_p
+    assert np.exp(log_p).sum() == pytest.approx(1.0)
 
 
 def test_draws_follow_the_probabilities():
     policy = make()
     policy.noise = 1.0
     every = np.array(list(np.ndindex(*SPACE.cardinalities)), dtype=np.int64)
-    p = policy.log_probability(every, torch.zeros(len(every), 2, dtype=torch.float64), policy.theta).exp()
+    p = np.exp(policy.likelihood(every, np.zeros((len(every), 2)), policy.theta).log_p)
     count = 20_000
     gumbel = policy.imagine(count, np.random.default_rng(0))
-    drawn, _ = policy.draw(gumbel, torch.zeros(count, 2, dtype=torch.float64))
+    drawn, _ = policy.draw(gumbel, np.zeros((count, 2)))
     for dimension, choices in enumerate(SPACE.cardinalities):
         for choice in range(choices):
-            want = float(p[torch.from_numpy(every[:, dimension] == choice)].sum())
+            want = p[every[:, dimension] == choice].sum()
             assert (drawn[:, dimension] == choice).mean() == pytest.approx(want, abs=0.02)
-
-
-def test_the_gradient_reaches_theta():
-    policy = make()
-    theta = policy.theta.clone().requires_grad_(True)
-    policy.log_probability(
-        np.zeros((1, 4), dtype=np.int64), torch.ones(1, 2).double(), theta
-    ).sum().backward()
-    assert theta.grad is not None
-    assert float(theta.grad.abs().sum()) > 0
 
 
 def test_the_global_random_state_is_left_alone():
@@ -69,12 +58,17 @@ def test_the_global_random_state_is_left_alone():
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_the_closed_form_gradient_is_that_of_autograd():
+def test_the_gradient_is_that_of_finite_differences():
     policy, rng = make(), np.random.default_rng(0)
-    theta = policy.theta + 0.1 * torch.from_numpy(rng.standard_normal(len(policy.theta)))
+    theta = policy.theta + 0.1 * rng.standard_normal(len(policy.theta))
     drawn = rng.integers(0, SPACE.cardinalities, (20, 4))
-    bounds, weight = (torch.from_numpy(rng.standard_normal(shape)) for shape in ((20, 2), 20))
-    leaf = theta.clone().requires_grad_(True)
-    (weight * policy.log_probability(drawn, bounds, leaf)).sum().backward()
+    bounds, weight = rng.standard_normal((20, 2)), rng.standard_normal(20)
     found = policy.gradient(policy.likelihood(drawn, bounds, theta), weight, theta)
-    assert torch.allclose(found, leaf.grad, rtol=1e-10, atol=1e-12)
+    # Masked connections have no slope; of the others, some everywhere in theta.
+    for place in [*range(0, len(theta), 37), *np.abs(found).argsort()[-20:]]:
+        step = np.zeros_like(theta)
+        step[place] = 1e-6
+        high, low = (
+            weight @ policy.likelihood(drawn, bounds, at).log_p for at in (theta + step, theta - step)
+        )
+        assert found[place] == pytest.approx((high - low) / 2e-6, rel=1e-5, abs=1e-7)

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import torch
 
 from edgesynth.space import Choice, Space
 from edgesynth.synthesis.belief import Belief
@@ -18,8 +17,8 @@ def lesson(margin, std=1.0, steps=40, asked=None):
         del bounds
         if asked is not None:
             asked.append(len(indices))
-        even = torch.zeros(len(indices), dtype=torch.float64)
-        wide = torch.full((1, len(indices)), 1.0, dtype=torch.float64)
+        even = np.zeros(len(indices))
+        wide = np.ones((1, len(indices)))
         return Belief(even, even, margin * wide, std * wide, even + 1.0)
 
     teaching = Teaching(encoding, believe)
