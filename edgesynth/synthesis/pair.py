@@ -45,6 +45,7 @@ from edgesynth.synthesis.performance import Performance, as_performance
 from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.teaching import Lesson
+from edgesynth.synthesis.threads import one_thread
 
 __all__ = ["GeneratorInquisitor", "PairState"]
 
@@ -120,7 +121,7 @@ class GeneratorInquisitor:
         The policy learns to draw the prototype scaled into the bounds, its proportions kept roughly:
         a better place to begin than networks of random proportions.
         """
-        with self._lock:
+        with self._lock, one_thread():
             family = proportional(self._encoding, self._costs, count, self._rng("initialise"))
             self.policy.theta = self.policy.theta + self.inquisitor.initial(self.policy, family)
 
@@ -137,7 +138,7 @@ class GeneratorInquisitor:
         """
         if n < 1:
             raise InputError(f"ask for at least one architecture, got n={n}")
-        with self._lock:
+        with self._lock, one_thread():
             rng = self._rng("ask")
             chosen = self._memory.pending[:0]
             first = min(n, self._start - len(self._memory))
@@ -173,7 +174,7 @@ class GeneratorInquisitor:
             RequirementError: A metric has an unknown name.
         """
         told = Told.read(metrics, responses, pinned=pinned)
-        with self._lock:
+        with self._lock, one_thread():
             self._memory.tell(architecture, told)
             self._stale = True
 
@@ -195,7 +196,7 @@ class GeneratorInquisitor:
         """
         if not 0 < trust <= 1:
             raise InputError(f"trust lies above 0 and at most at 1, got {trust}")
-        with self._lock:
+        with self._lock, one_thread():
             self._memory.drift(metric, offset, trust)
             self._stale = True
 
@@ -216,7 +217,7 @@ class GeneratorInquisitor:
                 alternatives, where it is not there already; and up to them, where neither the performance
                 function nor another requirement sees anything in a smaller network.
         """
-        with self._lock:
+        with self._lock, one_thread():
             if self.autonomous and self._memory.evaluations > self._pace.caught_up:
                 self.update(CATCH_UP)
             wanted = requirements or self.requirements
@@ -235,14 +236,14 @@ class GeneratorInquisitor:
         Returns:
             Predicted utility, feasible share, distance, distinct share, multiplier per requirement.
         """
-        with self._lock:
+        with self._lock, one_thread():
             self._learn(teach=False)
             self._pace.catch_up(self._memory.evaluations)
             return self._teach(steps)
 
     def keep(self) -> None:
         """Remember the generator as it is, to come back to it if its next updates are not borne out."""
-        with self._lock:
+        with self._lock, one_thread():
             self._kept = (self.policy.theta, self.inquisitor.teaching.lesson)
 
     def revert(self) -> None:
@@ -251,7 +252,7 @@ class GeneratorInquisitor:
         Raises:
             RunError: None was kept.
         """
-        with self._lock:
+        with self._lock, one_thread():
             if self._kept is None:
                 raise RunError("there is no generator to come back to; call keep() before the update")
             self.policy.theta, self.inquisitor.teaching.lesson = self._kept
@@ -260,7 +261,7 @@ class GeneratorInquisitor:
         self, architectures: Sequence[Mapping[str, Value]]
     ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
         """Mean and standard deviation of every metric, each ``[n]``; exact ones have deviation 0."""
-        with self._lock:
+        with self._lock, one_thread():
             self._learn(teach=False)
             indices = self._encoding.indices(architectures)
             out = self.inquisitor.predict(indices)
@@ -270,7 +271,7 @@ class GeneratorInquisitor:
     @property
     def best(self) -> Architecture | None:
         """The best architecture told so far whose values hold every requirement."""
-        with self._lock:
+        with self._lock, one_thread():
             standing = self._memory.standing()
             return None if standing.best is None else self.space.decode(standing.leaders(1)[0])
 
@@ -278,7 +279,7 @@ class GeneratorInquisitor:
 
     def state(self) -> PairState:
         """Everything needed to continue exactly where this pair is."""
-        with self._lock:
+        with self._lock, one_thread():
             tensors = {"policy.theta": torch.tensor(self.policy.theta)}
             tensors |= {f"inquisitor.{k}": v.clone() for k, v in self.inquisitor.tensors().items()}
             if self._kept is not None:
@@ -311,7 +312,7 @@ class GeneratorInquisitor:
                 raise RunError(
                     f"the saved state has another {name} than this pair; make the pair with the saved one"
                 )
-        with self._lock:
+        with self._lock, one_thread():
             self.seed, self.cycles = int(meta["seed"]), int(meta["cycles"])
             self._calls, self._pace = int(meta["calls"]), Pace.read(meta)
             self.policy.noise = float(meta["noise"])

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from edgesynth.synthesis.encoding import Array, Indices
@@ -125,8 +124,8 @@ class GaussianProcess:
             hyper = self.hyper
             kernel = Kernel(hyper, self.owner, x)
             likeness = kernel.between(x)
-            factor = np.linalg.cholesky(_plus_diagonal(likeness.matrix, self._noise(hyper, noise, seen)))
-            inverse = torch.cholesky_inverse(torch.from_numpy(factor)).numpy()
+            noisy = _plus_diagonal(likeness.matrix, self._noise(hyper, noise, seen))
+            inverse: NDArray[Any] = np.linalg.inv(noisy)
             alpha = (inverse @ target[:, :, None])[:, :, 0]
             # d(-log p)/dK
             slope = 0.5 * (inverse - alpha[:, :, None] * alpha[:, None, :])
@@ -134,7 +133,7 @@ class GaussianProcess:
             own = np.where(seen, slope.diagonal(axis1=1, axis2=2) * noise, 0.0).sum(1)
             grad[:, -1] += np.exp(hyper[:, -1]) * own
             if step == steps:
-                diagonal = np.log(factor.diagonal(axis1=1, axis2=2))
+                diagonal = np.log(np.linalg.cholesky(noisy).diagonal(axis1=1, axis2=2))
                 fit = 0.5 * (target * alpha).sum() + diagonal[seen].sum()
                 prior = 0.5 * (((hyper - self._prior) / self._spread) ** 2).sum()
                 loss = float((fit + prior) / max(1, seen.sum()))
@@ -151,10 +150,8 @@ class GaussianProcess:
         seen = ~np.isnan(y)
         self._kernel = Kernel(self.hyper, self.owner, x)
         noisy = _plus_diagonal(self._kernel.between(x).matrix, self._noise(self.hyper, noise, seen))
-        factor = torch.linalg.cholesky(torch.from_numpy(noisy))
-        inverse = torch.linalg.solve_triangular(factor, torch.eye(len(x), dtype=torch.float64), upper=False)
         # K^-1 = W W'
-        self._whitening = np.ascontiguousarray(inverse.mT.numpy())
+        self._whitening = np.ascontiguousarray(np.linalg.inv(np.linalg.cholesky(noisy)).swapaxes(1, 2))
         whitened = self._whitening.swapaxes(1, 2) @ np.where(seen, y, 0.0)[:, :, None]
         self._alpha = (self._whitening @ whitened)[:, :, 0]
 
