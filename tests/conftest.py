@@ -12,10 +12,13 @@ pytest_plugins = ("ssh_server",)
 
 # Tests compare figures, so they must not depend on how many cores happen to be free.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Programs that tests interrupt must hear of it; a shell in the background has its children ignore it.
-_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-if _ignored and threading.current_thread() is threading.main_thread():
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# Programs that tests interrupt must hear of it: a shell in the background has its children ignore SIGINT, and
+# nohup SIGHUP, to which the tests themselves stay deaf.
+if threading.current_thread() is threading.main_thread():
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 # The machine of the tests has no energy counters, whatever the one they run on has; some tests give it some.
 os.environ["EDGESYNTH_POWERCAP"] = os.devnull
 # Errors are checked as users see them.

@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import signal
+import subprocess
 import tempfile
 import threading
 import time
@@ -30,6 +31,15 @@ def wait_for(seen, patience_s=60.0):
         time.sleep(0.02)
     assert found
     return found
+
+
+def ended(process):
+    """What it said; one that does not end is killed, and fails the test."""
+    try:
+        return process.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
 
 
 def has_told(remote, text):
@@ -104,7 +114,7 @@ def test_an_interrupted_run_puts_the_board_back(from_here, model, number):
     with from_here.start(*BENCH) as process:
         wait_for(lambda: has_told(from_here, IDLE))
         process.send_signal(number)
-        _, said = process.communicate(timeout=120)
+        _, said = ended(process)
 
     assert process.returncode == 128 + number
     assert re.fullmatch(
@@ -125,7 +135,7 @@ def test_a_deployment_that_is_asked_to_end_leaves_nothing(from_here, model, monk
             wait_for(lambda: board.told("builds"))
             assert any("/c" in line for line in clients(scratch))
             process.send_signal(number)
-            _, said = process.communicate(timeout=120)
+            _, said = ended(process)
 
         assert process.returncode == 128 + number
         assert said.startswith(f"edgesynth: deploy stopped by {number.name}; what is installed is whole")

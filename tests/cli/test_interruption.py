@@ -61,6 +61,15 @@ def start(folder: Path, environment: dict[str, str], *before: str) -> subprocess
     )
 
 
+def ended(running: subprocess.Popen[str]) -> tuple[str, str]:
+    """What it said; one that does not end is killed, and fails the test."""
+    try:
+        return running.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        running.kill()
+        raise
+
+
 def wait_until(seen: Callable[[], object], patience_s: float = 120.0) -> None:
     until = time.monotonic() + patience_s
     while not seen() and time.monotonic() < until:
@@ -97,7 +106,7 @@ def test_a_command_that_is_asked_to_end_leaves_nothing(
     with start(tmp_path, environment) as running:
         wait_until(lambda: is_measuring(scratch))
         running.send_signal(number)
-        out, err = running.communicate(timeout=120)
+        out, err = ended(running)
 
     assert running.returncode == 128 + number
     kept = "the device was given back, and engines that a board has built are kept there"
@@ -138,7 +147,7 @@ def test_what_a_killed_command_left_is_removed_by_the_next_one(
         wait_until(lambda: not set(left) & set(folders(scratch)))
         wait_until(lambda: is_measuring(scratch))
         running.terminate()
-        running.communicate(timeout=120)
+        ended(running)
     assert folders(scratch) == []
 
 
@@ -151,7 +160,7 @@ def test_nohup_keeps_a_command_from_hearing_of_it(
         time.sleep(1.0)
         assert running.poll() is None
         running.send_signal(signal.SIGTERM)
-        running.communicate(timeout=120)
+        ended(running)
     assert running.returncode == 143
 
 
