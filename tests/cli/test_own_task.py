@@ -90,15 +90,13 @@ def test_further_networks_are_drawn(folder: Path) -> None:
 def test_an_export_is_judged_by_the_tasks_own_metric(folder: Path, data: str) -> None:
     (network,) = folder.glob("run/networks/0-*/network.onnx")
     options = ("--device", "jetson-orin-nano", "--precision", "int8", "--batch", 1, "--data", data)
-    # Of 300 samples 128 calibrate; the rest cannot show that less than 1 % is lost.
-    found = json.loads(
-        run(folder, "export", network, *options, "-o", "out.onnx", "--json", "--quiet", code=1)
-    )
+    # Of 300 samples 128 calibrate; the rest cannot show that less than 1 % is lost, but INT8 was asked for.
+    found = json.loads(run(folder, "export", network, *options, "-o", "out.onnx", "--json", "--quiet"))
     judged = found["verify"]["acceptance"]
     assert (judged["metric"], judged["samples"]) == ("pck", 172)
-    assert judged["verdict"] in ("undecided", "rejected")
-    assert judged["says"] in found["failures"]
-    assert not (folder / "out.onnx").exists()
+    assert (judged["verdict"], judged["refused"]) == ("undecided", False)
+    assert "int8 is used because it was asked for" in judged["says"]
+    assert (folder / "out.onnx").exists()
     assert found["data"].endswith("discs (generated)")
 
 
