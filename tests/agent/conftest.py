@@ -4,6 +4,7 @@ import pytest
 from fake_board import FakeBoard, compile_cudart, write_layer
 from remote_board import RemoteBoard
 
+from edgesynth.devices import open_device
 from edgesynth.devices.agent_package import agent_package
 
 RELEASES = [  # what JetPack 4.4 to 7.2 pair: Python, TensorRT
@@ -79,6 +80,14 @@ def here(board, monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     return board
+
+
+@pytest.fixture
+def tx2(here):
+    """The board, open; its engines compute."""
+    here.compute()
+    with open_device("jetson-tx2", link="local") as device:
+        yield device
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ import contextlib
 import json
 import re
 import signal
-import subprocess
 import tempfile
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from processes import ended, wait_for
 
 from edgesynth.cli import main
 from edgesynth.devices import BenchRequest, open_device
@@ -22,24 +22,6 @@ pytestmark = pytest.mark.ssh
 
 BENCH = ("bench", "model.onnx", "--device", "jetson-tx2", "--mode", "MAXN", "--clocks", "fixed", "--quiet")
 IDLE = '"name":"idle_before"'
-
-
-def wait_for(seen, patience_s=60.0):
-    """Wait until something is true, and give it."""
-    until = time.monotonic() + patience_s
-    while not (found := seen()) and time.monotonic() < until:
-        time.sleep(0.02)
-    assert found
-    return found
-
-
-def ended(process):
-    """What it said; one that does not end is killed, and fails the test."""
-    try:
-        return process.communicate(timeout=120)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise
 
 
 def has_told(remote, text):

@@ -74,14 +74,6 @@ def labelled(path, network, samples):
     return str(path)
 
 
-@pytest.fixture
-def tx2(here):
-    """The board, open; its engines compute."""
-    here.compute()
-    with edgesynth.open_device("jetson-tx2", link="local") as device:
-        yield device
-
-
 def test_a_network_is_built_verified_and_installed(here, tx2, network, much_data, tmp_path):
     done = edgesynth.deploy(network, tx2, data=much_data, labels=CLASSES, batch=20, out=tmp_path / "bundle")
 

@@ -3,20 +3,11 @@
 import numpy as np
 import pytest
 
-import edgesynth
 from edgesynth.deploy import engine
 from edgesynth.deploy.engine import build_engine, run_engine
 from edgesynth.deploy.target import export_for_device
 from edgesynth.errors import DeviceError
 from tests.deploy.networks import small
-
-
-@pytest.fixture
-def tx2(here):
-    """The board, open; its engines compute."""
-    here.compute()
-    with edgesynth.open_device("jetson-tx2", link="local") as device:
-        yield device
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from processes import ended, wait_for
 from torch import nn
 
 import edgesynth as package
@@ -61,22 +62,6 @@ def start(folder: Path, environment: dict[str, str], *before: str) -> subprocess
     )
 
 
-def ended(running: subprocess.Popen[str]) -> tuple[str, str]:
-    """What it said; one that does not end is killed, and fails the test."""
-    try:
-        return running.communicate(timeout=120)
-    except subprocess.TimeoutExpired:
-        running.kill()
-        raise
-
-
-def wait_until(seen: Callable[[], object], patience_s: float = 120.0) -> None:
-    until = time.monotonic() + patience_s
-    while not seen() and time.monotonic() < until:
-        time.sleep(0.05)
-    assert seen()
-
-
 def folders(scratch: Path) -> list[Path]:
     """What is there but for a hidden file that ONNX Runtime keeps for itself."""
     return [path for path in scratch.iterdir() if not path.name.startswith(".")]
@@ -104,7 +89,7 @@ def test_a_command_that_is_asked_to_end_leaves_nothing(
     tmp_path: Path, network: Path, scratch: Path, environment: dict[str, str], number: signal.Signals
 ) -> None:
     with start(tmp_path, environment) as running:
-        wait_until(lambda: is_measuring(scratch))
+        wait_for(lambda: is_measuring(scratch))
         running.send_signal(number)
         out, err = ended(running)
 
@@ -113,7 +98,7 @@ def test_a_command_that_is_asked_to_end_leaves_nothing(
     assert err == f"edgesynth: bench stopped by {number.name}; {kept}\n"
     assert out == ""
     assert folders(scratch) == []
-    wait_until(lambda: not users(scratch), 10.0)
+    wait_for(lambda: not users(scratch), 10.0)
 
 
 def test_a_terminal_that_is_closed_leaves_nothing(
@@ -123,7 +108,7 @@ def test_a_terminal_that_is_closed_leaves_nothing(
     if pid == 0:
         os.chdir(tmp_path)
         os.execve(sys.executable, [sys.executable, "-m", "edgesynth", *BENCH[:-1]], environment)
-    wait_until(lambda: is_measuring(scratch))
+    wait_for(lambda: is_measuring(scratch))
     os.close(terminal)
     _, status = os.waitpid(pid, 0)
 
@@ -135,7 +120,7 @@ def test_what_a_killed_command_left_is_removed_by_the_next_one(
     tmp_path: Path, network: Path, scratch: Path, environment: dict[str, str]
 ) -> None:
     with start(tmp_path, environment) as running:
-        wait_until(lambda: is_measuring(scratch))
+        wait_for(lambda: is_measuring(scratch))
         running.kill()
         running.communicate(timeout=60)
     left = folders(scratch)
@@ -144,8 +129,8 @@ def test_what_a_killed_command_left_is_removed_by_the_next_one(
         os.utime(path, (0, 0))
 
     with start(tmp_path, environment) as running:
-        wait_until(lambda: not set(left) & set(folders(scratch)))
-        wait_until(lambda: is_measuring(scratch))
+        wait_for(lambda: not set(left) & set(folders(scratch)))
+        wait_for(lambda: is_measuring(scratch))
         running.terminate()
         ended(running)
     assert folders(scratch) == []
@@ -155,7 +140,7 @@ def test_nohup_keeps_a_command_from_hearing_of_it(
     tmp_path: Path, network: Path, scratch: Path, environment: dict[str, str]
 ) -> None:
     with start(tmp_path, environment, "nohup") as running:
-        wait_until(lambda: is_measuring(scratch))
+        wait_for(lambda: is_measuring(scratch))
         running.send_signal(signal.SIGHUP)
         time.sleep(1.0)
         assert running.poll() is None
