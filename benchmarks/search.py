@@ -105,8 +105,9 @@ def main() -> None:
                 print(f"  {name:<17}left out: {error}")
                 continue
             table = np.array([regrets for regrets, _ in runs])
+            spread = table.std(axis=0, ddof=min(1, len(table) - 1))
             figures = "".join(
-                f"{table[:, mark - 1].mean():>10.3f} +-{table[:, mark - 1].std():.3f}" for mark in marks
+                f"{table[:, mark - 1].mean():>10.3f} +-{spread[mark - 1]:.3f}" for mark in marks
             )
             seconds = statistics.mean(seconds for _, seconds in runs)
             print(f"  {name:<17}{figures}{seconds:>10.1f}", flush=True)
