@@ -21,8 +21,8 @@ counted for anyone. With ``--untuned`` nobody chooses: the first value of each i
 the computing. Seeds 1, 2, ... are reported: each its own prototype, the splits being the same.
 Everybody hands over one network; edgesynth's is that of the first unseen seed. A cell (data, seed, method,
 target) that is finished is a small file in ``--keep`` and is not computed again; an interrupted one begins
-anew. Cells of edgesynth belong to the sources of ``edgesynth/synthesis`` they were computed with. Two
-commands with other ``--methods`` may share the folder.
+anew. Cells belong to the sources of ``edgesynth/tasks/training`` they were computed with, those of
+edgesynth also to ``edgesynth/synthesis``. Two commands with other ``--methods`` may share the folder.
 
 The bar: edgesynth ahead of the best peer by 0.5 points at 10 times fewer MACs and by 1 point at 20 times,
 nowhere more than 0.3 points behind. The exit status is 1 where it is missed.
@@ -39,6 +39,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from _budget import Meter, forward_macs, step_macs
@@ -48,6 +49,7 @@ from _peers import PEERS, Case, Peer
 from torch import nn
 
 import edgesynth.synthesis
+import edgesynth.tasks.training
 from edgesynth.errors import EdgesynthError, MissingDependencyError
 from edgesynth.progress import NullProgress
 from edgesynth.synthesis.api import train_prototype
@@ -109,9 +111,9 @@ class Bench:
             seed: :data:`TUNING_SEED` leaves the test data alone.
             recipe: One value for each stage of the method.
         """
-        sources = f"-{_sources()}" if method == OURS else ""
+        sources = _sources(edgesynth.tasks.training, *([edgesynth.synthesis] if method == OURS else []))
         chosen = "".join(f"-{name}{value:g}" for name, value in recipe.items())
-        path = self.folder / f"{self.name}-{method}{sources}-{fewer:g}x-seed{seed}{chosen}.json"
+        path = self.folder / f"{self.name}-{method}-{sources}-{fewer:g}x-seed{seed}{chosen}.json"
         if path.exists():
             return Cell.read(path)
         if not self.measuring:
@@ -168,10 +170,10 @@ class Bench:
         )
 
 
-def _sources() -> str:
-    """Eight digits that change with the sources of the synthesis."""
-    root = Path(edgesynth.synthesis.__file__).parent
-    texts = [path.read_bytes() for path in sorted(root.glob("*.py"))]
+def _sources(*packages: ModuleType) -> str:
+    """Eight digits that change with the sources of packages."""
+    roots = [Path(str(package.__file__)).parent for package in packages]
+    texts = [path.read_bytes() for root in roots for path in sorted(root.glob("*.py"))]
     return hashlib.sha256(b"\0".join(texts)).hexdigest()[:8]
 
 

@@ -30,6 +30,7 @@ from edgesynth.tasks import (
     as_channels_last,
     channels_last_kernels,
     has_images,
+    taught_loss,
 )
 
 __all__ = ["ElasticTrainer", "ElasticWeights", "StepSchedule", "suitable_rate"]
@@ -228,7 +229,7 @@ class ElasticTrainer:
             for group in self._optimizer.param_groups:
                 group["lr"] = rate
             outputs = self.weights.forward(architectures[int(turn)], batch.inputs)
-            loss = self.task.distillation_loss(outputs, said, batch.targets)
+            loss = taught_loss(self.task, outputs, said, batch.targets)
             value = float(loss.detach())
             if not np.isfinite(value):
                 raise TrainingError(
@@ -245,7 +246,7 @@ class ElasticTrainer:
             phase.advance(1, loss=value)
         return total / max(1, self.step - first)
 
-    def _batches(self, until_step: int) -> Iterator[tuple[Batch, Outputs]]:
+    def _batches(self, until_step: int) -> Iterator[tuple[Batch, Outputs | None]]:
         """Batches from the current step on, starting inside an epoch if that is where we are."""
         while self.step < until_step:
             epoch, skip = divmod(self.step, self.steps_per_epoch)

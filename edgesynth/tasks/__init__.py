@@ -70,6 +70,7 @@ from edgesynth.tasks.training import (
     fit,
     has_images,
     recalibrate_,
+    taught_loss,
 )
 
 __all__ = [
@@ -131,4 +132,5 @@ __all__ = [
     "pictures",
     "recalibrate_",
     "task_kind",
+    "taught_loss",
 ]

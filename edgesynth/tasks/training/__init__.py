@@ -10,7 +10,7 @@ from edgesynth.tasks.training.loop import fit
 from edgesynth.tasks.training.memory_format import as_channels_last, channels_last_kernels, has_images
 from edgesynth.tasks.training.plan import EpochRecord, TrainingPlan, TrainingRecord
 from edgesynth.tasks.training.recalibration import recalibrate_
-from edgesynth.tasks.training.teacher import TeacherCache
+from edgesynth.tasks.training.teacher import TeacherCache, taught_loss
 
 __all__ = [
     "EpochRecord",
@@ -22,4 +22,5 @@ __all__ = [
     "fit",
     "has_images",
     "recalibrate_",
+    "taught_loss",
 ]

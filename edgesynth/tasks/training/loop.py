@@ -19,7 +19,7 @@ from edgesynth.tasks.protocol import Batch, Outputs, Task
 from edgesynth.tasks.training.memory_format import channels_last_kernels, has_images
 from edgesynth.tasks.training.plan import EpochRecord, TrainingPlan, TrainingRecord
 from edgesynth.tasks.training.recalibration import recalibrate_
-from edgesynth.tasks.training.teacher import TeacherCache
+from edgesynth.tasks.training.teacher import TeacherCache, taught_loss
 from edgesynth.tasks.trees import moved
 
 __all__ = ["fit"]
@@ -48,7 +48,8 @@ def fit(
         task: Gives batches and losses.
         plan: How long and how hard.
         teacher: Its outputs on the same inputs enter ``task.distillation_loss``; it is not changed. One
-            that remembers its answers also decides how epochs are shuffled and augmented.
+            that remembers its answers also decides how epochs are shuffled and augmented, and which of them
+            have labels alone.
         on_epoch: Called after every pass with the record and the module as it is being trained (the average
             of ``plan.ema`` replaces its weights only at the end).
         progress: Told of every step.
@@ -157,11 +158,7 @@ class _Loop:
         targets = moved(batch.targets, self.device)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.reduced):
             outputs = self.module(inputs)
-            if self.teacher is None:
-                loss = self.task.loss(outputs, targets)
-            else:
-                taught = moved(self._taught(batch.inputs, place), self.device)
-                loss = self.task.distillation_loss(outputs, taught, targets)
+            loss = taught_loss(self.task, outputs, self._said(batch.inputs, place), targets)
         value = float(loss.detach())
         if math.isfinite(value):
             for group in self.optimizer.param_groups:
@@ -176,13 +173,16 @@ class _Loop:
                 self.average.update()
         return value
 
-    def _taught(self, inputs: Tensor, place: tuple[int, int, int]) -> Outputs:
-        assert self.teacher is not None
+    def _said(self, inputs: Tensor, place: tuple[int, int, int]) -> Outputs | None:
+        if self.teacher is None:
+            return None
         inputs = inputs.to(_device(_module(self.teacher)))
         if isinstance(self.teacher, TeacherCache):
-            return self.teacher.outputs(place, inputs)
-        with torch.no_grad():
-            return self.teacher(inputs)
+            said = self.teacher.outputs(place, inputs)
+        else:
+            with torch.no_grad():
+                said = self.teacher(inputs)
+        return None if said is None else moved(said, self.device)
 
     def finish(self) -> None:
         """Hand over the averaged weights, where an average was asked for."""

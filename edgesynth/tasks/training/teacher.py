@@ -5,26 +5,28 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from edgesynth.tasks.protocol import Outputs
+from edgesynth.tasks.protocol import Outputs, Targets, Task
 from edgesynth.tasks.training.memory_format import channels_last_kernels
 from edgesynth.tasks.trees import leaves, mapped
 
-__all__ = ["TeacherCache"]
+__all__ = ["TeacherCache", "taught_loss"]
 
 
 class TeacherCache:
     """A teacher's outputs on augmented batches, computed once and used in several epochs.
 
-    An epoch is named by its augmentation seed, and equal seeds give equal batches. With ``views``
-    seeds used in turn, the teacher runs ``views`` epochs in all instead of one beside each of the
-    student's, which would cost more than a ten times smaller student. Students trained one after
-    another on the same task share the answers. Answers with a value per pixel are kept, and given, in half
-    precision: a thousand masks of 96x96 pixels and six classes would take 1.3 GB otherwise.
+    An epoch is named by its augmentation seed, and equal seeds give equal batches. The teacher answers the
+    first ``views`` epochs, where answering each would cost more than a ten times smaller student. From then
+    on these epochs come again in turn, and between any two of them one that is augmented as none before it:
+    there the student has its labels alone. Without those a student that is trained for long sees the same
+    few pictures over and over, and learns them by heart. Students trained one after another on the same
+    task share the answers. Answers with a value per pixel are kept, and given, in half precision: a thousand
+    masks of 96x96 pixels and six classes would take 1.3 GB otherwise.
 
     Args:
         module: The teacher, used in evaluation mode.
         seed: Decides the augmentation seeds.
-        views: How many differently augmented epochs there are.
+        views: How many differently augmented epochs the teacher answers.
         limit_bytes: Outputs beyond this are computed anew each time instead of kept.
     """
 
@@ -33,22 +35,27 @@ class TeacherCache:
     ) -> None:
         self.module = module.eval()
         self.views = views
-        self._seed = seed
+        self._first = seed * 1009
         self._limit = limit_bytes
         self._held = 0
         self._outputs: dict[tuple[int, int, int], Outputs] = {}
 
     def view(self, epoch: int) -> int:
         """The augmentation seed of an epoch, counted from 0."""
-        return self._seed * 1009 + epoch % self.views
+        if epoch < self.views:
+            return self._first + epoch
+        turn, fresh = divmod(epoch - self.views, 2)
+        return self._first + (self.views + turn if fresh else turn % self.views)
 
-    def outputs(self, batch: tuple[int, int, int], inputs: Tensor) -> Outputs:
-        """What the teacher says about a batch.
+    def outputs(self, batch: tuple[int, int, int], inputs: Tensor) -> Outputs | None:
+        """What the teacher says about a batch; ``None`` where the epoch is one that it does not answer.
 
         Args:
             batch: Which one: the batch size of its pass, its view, and its place in that.
             inputs: Its samples, where the teacher is.
         """
+        if batch[1] >= self._first + self.views:
+            return None
         if batch in self._outputs:
             return mapped(_restored, self._outputs[batch])
         # Under the same conditions whoever asks, so that the first to ask makes no difference.
@@ -59,6 +66,11 @@ class TeacherCache:
             self._outputs[batch] = said
             self._held += size
         return mapped(_restored, said)
+
+
+def taught_loss(task: Task, outputs: Outputs, said: Outputs | None, targets: Targets) -> Tensor:
+    """The loss of a student, a scalar: distilled where a teacher said something, else of the labels alone."""
+    return task.loss(outputs, targets) if said is None else task.distillation_loss(outputs, said, targets)
 
 
 def _compact(output: Tensor) -> Tensor:

@@ -262,3 +262,33 @@ def test_a_teacher_that_remembers_answers_each_view_once_for_all_students(clothi
     fit(second, clothing, plan, teacher=cache)
     assert teacher.calls == 2 * rehearsal + views
     assert same(weights(first), weights(second))
+
+
+def test_between_views_that_come_again_a_student_has_new_pictures_and_labels_alone(clothing):
+    seen = []
+
+    class Watched:
+        def __getattr__(self, name):
+            return getattr(clothing, name)
+
+        def batches(self, split, **options):
+            if options.get("augment"):
+                seen.append(options["seed"])
+            return clothing.batches(split, **options)
+
+        def loss(self, outputs, targets):
+            seen.append("labels")
+            return clothing.loss(outputs, targets)
+
+        def distillation_loss(self, outputs, said, targets):
+            seen.append("teacher")
+            return clothing.distillation_loss(outputs, said, targets)
+
+    cache = TeacherCache(fresh_net(), seed=1, views=1)
+    fit(fresh_net(), Watched(), dataclasses.replace(QUICK, epochs=5), teacher=cache)
+    taught, new, newer = (cache.view(epoch) for epoch in (0, 2, 4))
+    by_teacher, by_labels = (taught, *8 * ["teacher"]), 8 * ["labels"]
+    epochs = [*by_teacher, *by_teacher, new, *by_labels, *by_teacher, newer, *by_labels]
+    rehearsals = ["labels", "labels"]
+    assert seen == rehearsals + epochs
+    assert len({taught, new, newer}) == 3
