@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from edgesynth.synthesis.threads import one_thread
+from edgesynth.synthesis.threads import _blas, one_thread
 
 
 def threads() -> set[int]:
@@ -16,7 +16,8 @@ def threads() -> set[int]:
 
 @pytest.fixture(autouse=True)
 def _two() -> Iterator[None]:
-    """Two threads, however many this machine has."""
+    """Two threads, however many this machine has, in every library that tests before these have loaded."""
+    _blas.cache_clear()
     with threadpool_limits(2, user_api="blas"):
         if threads() != {2}:
             pytest.skip("NumPy's library here has no threads to limit")
