@@ -86,7 +86,7 @@ class Sizes:
             epochs: Passes over the training data that train the shared weights, of which a synthesis makes
                 evaluations and probes depend; ``None`` for the most they may cost.
         """
-        calibration = look.calibration / 4
+        calibration = look.calibration / 8
         most = (min(look.validation, self.validation) + calibration) * self.bound
         least = min(most, (FEWEST_SAMPLES + calibration) * self.bound)
         probes = self.PROBES * self.PROBE * (self.stimuli + 1) * self.full

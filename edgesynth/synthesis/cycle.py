@@ -31,12 +31,12 @@ from edgesynth.synthesis.elastic import (
     StepSchedule,
     suitable_rate,
 )
+from edgesynth.synthesis.estimation import regressed
 from edgesynth.synthesis.evaluation import (
     DERIVED,
     ComputedCosts,
     Evaluation,
     Evaluator,
-    computed_metrics,
 )
 from edgesynth.synthesis.outlook import Outlook
 from edgesynth.synthesis.pair import GeneratorInquisitor, PairState
@@ -184,16 +184,17 @@ class Synthesizer:
             limit = self.evaluator.affordable(macs, trained_macs, self.settings.validation_limit)
             candidates = self._evaluate(cycle, "what was asked for", asked, limit)
             judged = self._evaluate(cycle, "fresh seeds", fresh, limit)
-            best = max(self._quality(evaluation).value for evaluation in (*candidates, *judged))
-            lift = self.outlook.lift(best, self.trainer.epochs)
-            incumbents = [self._again(member, lift, limit) for member in self._incumbents]
+            again = [self.evaluator.again(m.architecture, m.metrics, limit) for m in self._incumbents]
         with self._timed(seconds, "probe"):
             responses = self._probe(cycle, judged, trained_macs)
         with self._timed(seconds, "learn"):
+            lift, expected = self._expected([*candidates, *judged, *again])
+            count = len(candidates) + len(judged)
+            told, incumbents = expected[:count], expected[count:]
             self._follow_drift(incumbents)
-            for evaluation in (*candidates, *judged):
-                self._tell(evaluation, lift, responses)
-            better, stands = self._settle(judged, incumbents, lift, contested=moves)
+            for evaluation, member in zip((*candidates, *judged), told, strict=True):
+                self._tell(evaluation, member, responses)
+            better, stands = self._settle(told[len(candidates) :], incumbents, contested=moves)
         probed = [(e.architecture, responses[self._key(e)]) for e in judged if self._key(e) in responses]
         notes = {"loss": loss, "lift": lift, "update": dict(update), "responses": responses}
         record = summarise(
@@ -224,42 +225,37 @@ class Synthesizer:
             f"{'' if stands else '; the generator before was better and goes on'}"
         )
 
+    def _expected(self, found: Sequence[Evaluation]) -> tuple[float, list[Member]]:
+        """How much networks evaluated on the same samples should gain yet, and what they are then worth."""
+        name = self.task.metric
+        estimates = regressed([self._quality(each) for each in found], [each.loss for each in found])
+        lift = self.outlook.lift(max(metric.value for metric in estimates), self.trainer.epochs)
+        members = []
+        for each, metric in zip(found, estimates, strict=True):
+            ended = self.outlook.expected({**each.metrics, name: metric}, lift)
+            members.append(Member(each.architecture, {**each.metrics, **ended}))
+        return lift, members
+
     def _tell(
-        self, evaluation: Evaluation, lift: float, responses: Mapping[str, Mapping[str, float]]
+        self, evaluation: Evaluation, expected: Member, responses: Mapping[str, Mapping[str, float]]
     ) -> None:
         """Teach the pair one evaluation; a network that failed on the device is data too."""
         if evaluation.status == "failed":
             self.pair.tell(evaluation.architecture, evaluation.reason)
             return
-        told = {**evaluation.metrics, **self.outlook.expected(evaluation.metrics, lift)}
-        self.pair.tell(evaluation.architecture, told, responses.get(self._key(evaluation)))
-
-    def _again(self, member: Member, lift: float, limit: int) -> Member:
-        """What is expected today of a network that was evaluated on earlier weights."""
-        architecture = member.architecture
-        module = self.evaluator.extract(architecture, brief=True)
-        cost = self.prototype.cost(architecture)
-        quality = self.evaluator.quality(module, cost, "validation", limit)
-        # What a device said of it does not depend on the weights.
-        return Member(
-            architecture, {**member.metrics, **self.outlook.expected(quality | computed_metrics(cost), lift)}
-        )
+        self.pair.tell(evaluation.architecture, expected.metrics, responses.get(self._key(evaluation)))
 
     def _settle(
-        self, judged: Sequence[Evaluation], incumbents: Sequence[Member], lift: float, *, contested: bool
+        self, challengers: Sequence[Member], incumbents: Sequence[Member], *, contested: bool
     ) -> tuple[float | None, bool]:
         """Decide whether the update stands, and by which chance that its networks are the better ones."""
-        challengers = [
-            Member(found.architecture, {**found.metrics, **self.outlook.expected(found.metrics, lift)})
-            for found in judged
-        ]
         better = None
         if contested:
             better = superiority(challengers, incumbents, self.requirements, self.pair.performance)
         stands = better is None or better >= EVEN
         if not stands:
             self.pair.revert()
-        self._incumbents = challengers[:INCUMBENTS] if stands else list(incumbents)
+        self._incumbents = list(challengers[:INCUMBENTS] if stands else incumbents)
         return better, stands
 
     def _drawn(self, first: int, count: int) -> list[Architecture]:

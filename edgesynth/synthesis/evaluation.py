@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -20,7 +21,7 @@ from edgesynth.synthesis.elastic import ElasticWeights
 from edgesynth.synthesis.measuring import MeasuringAhead, measure
 from edgesynth.synthesis.performance import InformationDensity, NetScore
 from edgesynth.synthesis.requirements import Requirements
-from edgesynth.tasks import Batch, Split, Task, recalibrate_
+from edgesynth.tasks import Batch, Task, recalibrate_
 
 __all__ = ["ComputedCosts", "Evaluation", "Evaluator", "computed_metrics", "quality_metrics"]
 
@@ -51,10 +52,10 @@ class ComputedCosts:
         return self._prototype.totals(choices)
 
 
-EVALUATING: Final = 0.5
-"""MACs that a cycle's evaluations may take, over those of its training: about a seventh of the time."""
+EVALUATING: Final = 0.2
+"""MACs that a cycle's evaluations may take, over those of its training: about an eighth of the time."""
 
-FEWEST_SAMPLES: Final = 500
+FEWEST_SAMPLES: Final = 250
 """Validation samples that an evaluation reads, however little training there was before it."""
 
 DERIVED: Final = ("netscore", "information_density")
@@ -92,6 +93,7 @@ class Evaluation:
         status: ``ok``, or what became of the device measurement.
         reason: Why the status is not ``ok``.
         layer_times: Time per layer on the device; empty where it does not tell, or was asked for search.
+        loss: The mean task loss over the samples that gave its quality.
     """
 
     architecture: Architecture
@@ -100,6 +102,7 @@ class Evaluation:
     status: Status = "ok"
     reason: str = ""
     layer_times: tuple[LayerTimeRecord, ...] = ()
+    loss: float = math.nan
 
     def record(
         self,
@@ -154,7 +157,7 @@ class Evaluator:
         self.task = task
         self.device = device
         self.calibration = calibration
-        self._brief = calibration[: -(-len(calibration) // 4)]
+        self._brief = calibration[: -(-len(calibration) // 8)]
         self._ahead = MeasuringAhead(device, prototype.example_input) if device is not None else None
 
     def measure_ahead(self, architectures: Iterable[Architecture]) -> None:
@@ -191,7 +194,7 @@ class Evaluator:
 
         Args:
             architecture: Its choice per dimension.
-            brief: Estimate them on a quarter of the calibration batches: enough to compare networks.
+            brief: Estimate them on an eighth of the calibration batches: enough to compare networks.
         """
         module = self.weights.extract(architecture)
         recalibrate_(module, (batch.inputs for batch in (self._brief if brief else self.calibration)))
@@ -208,18 +211,19 @@ class Evaluator:
         recalibrate_(module, (batch.inputs for batch in self.calibration))
         return module.eval()
 
-    def quality(
-        self, module: nn.Module, cost: Cost, split: Split, limit: int | None = None
-    ) -> dict[str, Metric]:
-        """The task's metric, and what follows from it and the cost.
+    def again(self, architecture: Architecture, known: Mapping[str, Metric], limit: int) -> Evaluation:
+        """A network that was evaluated before, on today's weights.
 
         Args:
-            module: The network, in evaluation mode.
-            cost: Its cost.
-            split: Where quality is measured.
-            limit: Samples of that split; ``None`` uses all.
+            architecture: Its choice per dimension.
+            known: Its metrics then: what a device said of it does not depend on the weights.
+            limit: Validation samples.
         """
-        return quality_metrics(self.task.score(module, split, limit=limit).metric, cost)
+        cost = self.prototype.cost(architecture)
+        score = self.task.score(self.extract(architecture, brief=True), "validation", limit=limit)
+        return Evaluation(
+            architecture, {**known, **quality_metrics(score.metric, cost)}, cost, loss=score.loss
+        )
 
     def evaluate(
         self,
@@ -239,10 +243,10 @@ class Evaluator:
         """
         network = module if module is not None else self.extract(architecture, brief=True)
         cost = self.prototype.cost(architecture)
-        metrics = computed_metrics(cost)
-        metrics |= self.quality(network, cost, "validation", limit)
+        score = self.task.score(network, "validation", limit=limit)
+        metrics = computed_metrics(cost) | quality_metrics(score.metric, cost)
         if self.device is None:
-            return Evaluation(architecture, metrics, cost)
+            return Evaluation(architecture, metrics, cost, loss=score.loss)
         key, example = self.prototype.space.key(architecture), self.prototype.example_input
         measurement = None if thorough or self._ahead is None else self._ahead.take(key)
         if measurement is None:
@@ -254,6 +258,7 @@ class Evaluator:
             measurement.status,
             measurement.reason,
             tuple(LayerTimeRecord(layer.name, layer.mean_ms, layer.share) for layer in measurement.layers),
+            score.loss,
         )
 
 

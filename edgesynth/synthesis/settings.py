@@ -27,9 +27,9 @@ class SynthesisSettings:
         batch_size: Samples a training step.
         learning_rate: Peak learning rate of the shared weights; by default one that suits the prototype.
         validation_limit: The most validation samples of an evaluation inside cycles, ``None`` for all.
-            Fewer are read where evaluating would take more than about a sixth of a cycle.
+            Fewer are read where evaluating would take more than about an eighth of a cycle.
         calibration_samples: Training samples that re-estimate batch-norm statistics of a network that is
-            handed over; inside cycles a quarter of them do.
+            handed over; inside cycles an eighth of them do.
         diversity: Strength of the term that keeps the generator's networks different.
         budget_range: How many times looser or tighter the budgets may be that the generator serves
             besides; 1 learns the required ones only. Bounds on quality stay as they are.
