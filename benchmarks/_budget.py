@@ -125,8 +125,7 @@ class Spending:
         step: Of a training step.
         forward: Of the network's forward pass.
         teacher: Of the teacher's forward pass; 0 without one.
-        views: How many passes over the training data the teacher answers, before its answers are used again
-            on equally augmented images; 0 has it answer every pass.
+        views: How many passes over the training data the teacher answers; 0 has it answer every pass.
     """
 
     step: float

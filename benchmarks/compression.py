@@ -11,8 +11,7 @@ is given the prototype until it hands over its last network is counted, and noth
 answers, importance scores, validation of candidates, probes, batch-norm statistics. Only the scores on test
 data are left out. A smaller network thus trains longer: what a method does not spend elsewhere goes into
 steps of one cosine schedule of ``edgesynth.tasks.fit``, with the task's own augmentation and distillation for
-every peer. A teacher may answer every pass or, as in a synthesis, six passes whose images are then shown
-again.
+every peer. A teacher may answer every pass or, as in a synthesis, the first six, and labels alone the rest.
 
 Seed 0 is never reported. On it the validation data choose, for each method and target: for peers the
 learning rate (0.05, 0.1, 0.2) and how often the teacher answers; for edgesynth the step of its widths (2,

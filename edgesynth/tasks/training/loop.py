@@ -48,8 +48,8 @@ def fit(
         task: Gives batches and losses.
         plan: How long and how hard.
         teacher: Its outputs on the same inputs enter ``task.distillation_loss``; it is not changed. One
-            that remembers its answers also decides how epochs are shuffled and augmented, and which of them
-            have labels alone.
+            that remembers its answers also decides how epochs are shuffled and augmented, and how many of
+            them are taught.
         on_epoch: Called after every pass with the record and the module as it is being trained (the average
             of ``plan.ema`` replaces its weights only at the end).
         progress: Told of every step.

@@ -1,4 +1,4 @@
-"""A teacher that does not answer the same question twice."""
+"""A teacher that is heard at the beginning, and does not answer the same question twice."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ __all__ = ["TeacherCache", "taught_loss"]
 
 
 class TeacherCache:
-    """A teacher's outputs on augmented batches, computed once and used in several epochs.
+    """A teacher's outputs on the augmented batches of the first epochs, shared by its students.
 
     An epoch is named by its augmentation seed, and equal seeds give equal batches. The teacher answers the
-    first ``views`` epochs, where answering each would cost more than a ten times smaller student. From then
-    on these epochs come again in turn, and between any two of them one that is augmented as none before it:
-    there the student has its labels alone. Without those a student that is trained for long sees the same
-    few pictures over and over, and learns them by heart. Students trained one after another on the same
-    task share the answers. Answers with a value per pixel are kept, and given, in half precision: a thousand
+    first ``views`` epochs of a student, and from then on the labels have the word. It is worth most in the
+    beginning (2 epochs of a tenth of a ResNet-20 on Fashion-MNIST: 84.6 % of validation data right, 80.4 %
+    without), and a student that listens for long comes no farther than the teacher did, nor one that sees
+    the same answered pictures again and again (50 epochs: 91.3 % with six answered, 90.8 % with none, 89.9 %
+    with these six over and over; one run each). Besides, answering every epoch would cost more than a ten
+    times smaller student. Answers with a value per pixel are kept, and given, in half precision: a thousand
     masks of 96x96 pixels and six classes would take 1.3 GB otherwise.
 
     Args:
         module: The teacher, used in evaluation mode.
         seed: Decides the augmentation seeds.
-        views: How many differently augmented epochs the teacher answers.
+        views: How many epochs the teacher answers.
         limit_bytes: Outputs beyond this are computed anew each time instead of kept.
     """
 
@@ -42,10 +43,7 @@ class TeacherCache:
 
     def view(self, epoch: int) -> int:
         """The augmentation seed of an epoch, counted from 0."""
-        if epoch < self.views:
-            return self._first + epoch
-        turn, fresh = divmod(epoch - self.views, 2)
-        return self._first + (self.views + turn if fresh else turn % self.views)
+        return self._first + epoch
 
     def outputs(self, batch: tuple[int, int, int], inputs: Tensor) -> Outputs | None:
         """What the teacher says about a batch; ``None`` where the epoch is one that it does not answer.
