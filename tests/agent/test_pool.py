@@ -7,12 +7,14 @@ import pytest
 from processes import wait_for
 
 from edgesynth.agent.onnx_types import read_precision
+from edgesynth.cli import main
 from edgesynth.devices import BenchRequest, open_boards
 from edgesynth.errors import DeviceError, InputError
 
 pytestmark = pytest.mark.ssh
 
 HELD = json.dumps({"GPU": [1300500000] * 3, "EMC": [40800000, 1866000000, 665600000]})
+ALIKE = "boards of a pool must be alike for their figures to be compared; "
 IDLE = '"name":"idle_before"'
 
 
@@ -89,17 +91,6 @@ UNLIKE = {  # what is done to a board, and what is said of it and the first
 }
 
 
-def refused(rack):
-    """What is said when these are to be one pool."""
-    with pytest.raises(InputError) as refusal:
-        open_boards("jetson-tx2", rack.links)
-    said = str(refusal.value)
-    assert said.startswith("boards of a pool must be alike for their figures to be compared; ")
-    assert "\n" not in said
-    assert not any((rack.work(board) / "lease.json").exists() for board in rack.boards)
-    return said
-
-
 @pytest.mark.parametrize(
     ("other", "said"),
     [
@@ -113,11 +104,16 @@ def refused(rack):
         ),
     ],
 )
-def test_boards_of_other_tensorrts_are_refused_at_the_start(rack, other, said):
+def test_boards_of_other_tensorrts_are_refused_at_the_start(rack, model, capfd, other, said):
     rack.add("a")
     rack.add("b", **{"version": "8.2.1", **other})
+    links = [word for link in rack.links for word in ("--link", link)]
 
-    assert f"compared; {said}; make" in refused(rack)
+    assert main(["bench", str(model), "--device", "jetson-tx2", "--quiet", *links]) == 2
+
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"edgesynth: {ALIKE}{said}; make")
+    assert not any((rack.work(board) / "lease.json").exists() for board in rack.boards)
 
 
 @pytest.mark.slow
@@ -127,8 +123,10 @@ def test_everything_that_boards_differ_in_is_said(rack):
     for name, (change, _) in UNLIKE.items():
         change(rack.boards[name.lower()])
 
-    said = refused(rack)
+    with pytest.raises(InputError, match=ALIKE) as refusal:
+        open_boards("jetson-tx2", rack.links)
 
+    said = str(refusal.value)
     for name, (_, expected) in UNLIKE.items():
         rest = ", ".join(f"ssh://{board}" for board in rack.boards if board != name.lower())
         assert expected.format(rest=rest, board=f"ssh://{name.lower()}") in said
