@@ -245,5 +245,7 @@ class Pool(Closing):
 
 
 def _none_left(failed: Mapping[str, DeviceError]) -> DeviceError:
-    reasons = "; ".join(str(error) for error in failed.values())
+    reasons = "; ".join(
+        str(error) if name in str(error) else f"{name}: {error}" for name, error in failed.items()
+    )
     return DeviceError(f"no board of the pool is left ({reasons}); put one right and repeat")

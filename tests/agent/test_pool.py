@@ -209,7 +209,9 @@ def test_a_rail_that_is_lost_later_costs_that_board_alone(rack, model):
         assert {measure(device, model)["link"] for _ in range(2)} == {"ssh://a"}
         assert len(listener.notes) == 1
         no_rail(rack.boards["a"])
-        with pytest.raises(DeviceError, match=r"no board of the pool is left \(.*VDD_IN.*; .*VDD_IN"):
+        with pytest.raises(
+            DeviceError, match=r"no board of the pool is left \(ssh://b: .*VDD_IN.*; ssh://a: .*VDD_IN"
+        ):
             measure(device, model)
 
 
