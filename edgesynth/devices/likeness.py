@@ -18,7 +18,7 @@ Traits: TypeAlias = Mapping[str, str]
 _UNKNOWN: Final = "not told"
 _MODE: Final = "the power mode"
 _TENSORRT: Final = "TensorRT"
-_CLOCKS: Final = {"gpu": "the GPU clock", "emc": "the memory clock"}
+_CLOCKS: Final = {"gpu": "GPU clock", "emc": "memory clock"}
 _RUNNERS: Final = {"tensorrt": "Python", "trtexec": "trtexec"}
 
 
@@ -80,7 +80,7 @@ def find_traits(device: Device) -> Traits:
     traits[_TENSORRT] = _tensorrt(facts)
     if not device.sets_mode:
         traits[_MODE] = (facts["power_mode"] or {}).get("name") or _UNKNOWN
-        traits |= _clocks(facts["clocks"] or {}, highest=device.fixes_clocks)
+        traits |= (_highest_clocks if device.fixes_clocks else _clocks)(facts["clocks"] or {})
     if rails is not None:
         traits["the power rail"] = " + ".join(rails.total) if facts["power"] else "none"
     return traits
@@ -113,7 +113,7 @@ def _told(conditions: Mapping[str, Any]) -> Traits:
         return traits
     traits[_MODE] = str(conditions.get("mode") or _UNKNOWN)
     clocks = conditions["clocks_mhz"]
-    return traits | _clocks(clocks if isinstance(clocks, Mapping) else {}, highest=False)
+    return traits | _clocks(clocks if isinstance(clocks, Mapping) else {})
 
 
 def _tensorrt(facts: Mapping[str, Any]) -> str:
@@ -125,16 +125,20 @@ def _tensorrt(facts: Mapping[str, Any]) -> str:
     )
 
 
-def _clocks(clocks: Mapping[str, float], *, highest: bool) -> dict[str, str]:
+def _clocks(clocks: Mapping[str, float]) -> dict[str, str]:
     """What the clocks may be; not what they happen to be."""
     traits = {}
     for unit, title in _CLOCKS.items():
         least, most = clocks.get(f"{unit}_min"), clocks.get(f"{unit}_max")
         if least is None or most is None:
             text = _UNKNOWN
-        elif highest:  # where they will be held
-            text = f"held at {most:g} MHz"
         else:
             text = f"held at {most:g} MHz" if least == most else f"{least:g} to {most:g} MHz"
-        traits[title] = text
+        traits[f"the {title}"] = text
     return traits
+
+
+def _highest_clocks(clocks: Mapping[str, float]) -> dict[str, str]:
+    """Where the clocks will be held. What they are then, measurements tell: not all units tell it alike."""
+    highest = {f"the highest {title}": clocks.get(f"{unit}_max") for unit, title in _CLOCKS.items()}
+    return {title: _UNKNOWN if mhz is None else f"{mhz:g} MHz" for title, mhz in highest.items()}

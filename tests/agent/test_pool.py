@@ -144,6 +144,20 @@ def test_a_mode_that_the_run_sets_itself_may_differ_before(rack, model):
 
 
 @pytest.mark.slow
+def test_clocks_that_the_run_holds_itself_may_be_held_before(rack, model):
+    rack.add("a")
+    other_clocks(rack.add("b"))
+
+    with open_boards("jetson-tx2", rack.links, clocks="fixed") as device:
+        found = [measure(device, model) for _ in range(2)]
+
+    assert {entry["link"] for entry in found} == set(rack.links)
+    assert {(entry["clocks_mhz"]["gpu_min"], entry["clocks_mhz"]["emc_min"]) for entry in found} == {
+        (1300.5, 40.8)
+    }
+
+
+@pytest.mark.slow
 def test_a_board_that_measures_under_other_clocks_than_the_first_is_left_out(rack, model):
     for board in (rack.add("a"), rack.add("b")):
         bring_into_other_mode(board)  # the first of the profile

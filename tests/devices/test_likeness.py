@@ -2,8 +2,10 @@
 
 import pytest
 
-from edgesynth.devices.likeness import Likeness, differences
+from edgesynth.devices import Device, LocalLink, load_profile
+from edgesynth.devices.likeness import Likeness, differences, find_traits
 from edgesynth.errors import DeviceError
+from edgesynth.metrics import Provenance
 
 CLOCKS = {
     "gpu": 1300.5,
@@ -67,6 +69,43 @@ def test_what_boards_were_like_at_the_start_binds_measurements_too():
 
     with pytest.raises(DeviceError, match="the power mode is MAXN there, and was MAXQ on a"):
         likeness.check("b", TOLD)
+
+
+class Told:
+    """A board that tells these facts when it is asked."""
+
+    def __init__(self, **facts):
+        self.agent = self
+        self._facts = facts
+
+    def info(self, only, rails):
+        return {name: self._facts.get(name) for name in only}, {}
+
+
+def test_clocks_that_will_be_held_are_compared_by_their_highest():
+    """What jetson_clocks leaves of a lowest clock, boards differ in: the memory's stays, with an override."""
+    profile = load_profile("jetson-tx2")
+
+    def traits(clocks):
+        device = Device(
+            profile,
+            LocalLink(),
+            mode=profile.mode(),
+            runs_files=True,
+            provenance=Provenance.MEASURED,
+            settings={"clocks": "fixed"},
+            board=Told(clocks=clocks),
+        )
+        return find_traits(device)
+
+    alike = traits(CLOCKS)
+    assert traits({**CLOCKS, "gpu_min": 1300.5}) == alike
+    likeness = Likeness("a", alike)
+    likeness.check("a", {"clocks_mhz": {**CLOCKS, "gpu_min": 1300.5}})
+    other = traits({**CLOCKS, "gpu_max": 1122.0})
+    assert differences({"a": alike, "b": other}) == (
+        "the highest GPU clock is 1300.5 MHz on a and 1122 MHz on b"
+    )
 
 
 def test_a_network_that_cannot_be_built_tells_no_tensorrt_and_a_host_no_clocks():
