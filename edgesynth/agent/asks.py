@@ -44,7 +44,7 @@ class RunAsk(NamedTuple):
         inputs: The ``.npy`` file of every input.
         outputs: The folder that outputs go to.
         limit_s: How long it may take.
-        kinds: TensorRT's names of the types of outputs, for a runner that does not tell them.
+        kinds: TensorRT's names of the types of outputs, where neither the runner nor the bundle tells them.
     """
 
     engine: str

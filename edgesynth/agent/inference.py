@@ -8,9 +8,9 @@ from edgesynth.agent.engine import Tensor
 from edgesynth.agent.errors import Refusal
 from edgesynth.agent.npy import Array, read_npy, write_npy
 
-__all__ = ["OutputFile", "infer_files", "told_inputs", "type_of"]
+__all__ = ["TYPES", "OutputFile", "infer_files", "told_inputs", "type_of"]
 
-_DESCR = {
+TYPES = {
     "FLOAT": "<f4",
     "HALF": "<f2",
     "INT8": "|i1",
@@ -19,6 +19,7 @@ _DESCR = {
     "BOOL": "|b1",
     "UINT8": "|u1",
 }
+"""NumPy's names of the types that TensorRT names so."""
 _NARROWER = {("<i8", "<i4"): ("q", "i")}  # TensorRT before 10 keeps 64-bit integers in 32 bits
 
 
@@ -144,11 +145,11 @@ def type_of(tensor: Tensor) -> str:
     Raises:
         Refusal: NumPy has none; kind ``data``.
     """
-    if tensor.kind not in _DESCR:
+    if tensor.kind not in TYPES:
         raise Refusal(
             "data", "{!r} is of the type {}, which no .npy file has".format(tensor.name, tensor.kind)
         )
-    return _DESCR[tensor.kind]
+    return TYPES[tensor.kind]
 
 
 def _text(shape: Tuple[int, ...]) -> str:

@@ -43,7 +43,7 @@ def tell_run(request: Dict[str, Any], outbox: Outbox) -> None:
             process.send(
                 json.dumps({"do": "open", "engine": ask.engine, "batch": ask.batch, "runner": runner})
             )
-            kinds = dict(_kinds_beside(ask.engine), **ask.kinds)
+            kinds = dict(ask.kinds, **_kinds_beside(ask.engine))
             order = {"do": "infer", "inputs": ask.inputs, "outputs": ask.outputs, "kinds": kinds}
             process.send(json.dumps(order))
             wait(

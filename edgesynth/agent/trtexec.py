@@ -258,7 +258,7 @@ class Trtexec:
         from edgesynth.agent.trtexec_engine import TrtexecEngine
 
         types = {name: _KINDS.get(read_npy(path).descr, "FLOAT") for name, path in inputs.items()}
-        engine = TrtexecEngine(options(), self._call, self._batch, dict(kinds, **types), folder)
+        engine = TrtexecEngine(options(), self._call, self._batch, types, kinds, folder)
         try:
             self.digits, self.assumed = engine.digits, engine.assumed
             outputs = [dict(output._asdict()) for output in infer_files(engine, inputs, folder)]

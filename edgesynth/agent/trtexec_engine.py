@@ -4,10 +4,10 @@ From 8.6 on trtexec writes every output's bytes. Before, it prints outputs as de
 they are floating-point numbers, and tells no types.
 """
 
-import array
 import os
 import re
 import shutil
+import struct
 import tempfile
 from typing import Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
@@ -26,12 +26,14 @@ _EXPORTED = re.compile(
     r'"name"\s*:\s*"(.*?)"\s*,\s*"dimensions"\s*:\s*"([^"]*)"\s*,\s*"values"\s*:\s*\[([^\]]*)\]', re.DOTALL
 )  # by hand: trtexec prints nan and inf, which are no JSON
 _KINDS = {"fp32": "FLOAT", "fp16": "HALF"}
-_NUMBERS: Dict[str, Tuple[str, Callable[[str], float]]] = {
+_NUMBERS: Dict[str, Tuple[str, Callable[[str], float]]] = {  # how they are kept, and read
     "FLOAT": ("f", float),
+    "HALF": ("e", float),
     "INT32": ("i", int),
     "INT64": ("q", int),
-    "BOOL": ("b", int),
+    "BOOL": ("?", {"0": False, "1": True}.__getitem__),
 }
+_MISFITS = (ValueError, KeyError, OverflowError, struct.error)
 _RAW, _TEXT = "--dumpRawBindingsToFile", "--exportOutput"
 _JSON = "outputs.json"
 
@@ -45,14 +47,14 @@ class TrtexecEngine:
         options: What this trtexec has.
         call: Runs it with more options in a folder, and gives the lines that it printed.
         batch: What the inputs must begin with.
-        kinds: TensorRT's names of the types of inputs and outputs, as far as they are known; ``""`` stands
-            for the only input.
+        takes: TensorRT's names of the types of inputs; ``""`` stands for the only one.
+        gives: Of outputs, as far as they are known; what trtexec tells itself counts more.
         folder: Where its files may be, while it is open.
 
     Attributes:
         tensors: Inputs and outputs.
         digits: To how many digits outputs are rounded; 0 where they are exact.
-        assumed: Outputs that are taken for FLOAT, since neither trtexec nor ``kinds`` tells their type.
+        assumed: Outputs that are taken for FLOAT, since neither trtexec nor ``gives`` tells their type.
 
     Raises:
         Refusal: This trtexec takes no files, gives no outputs, or does not say what the engine takes.
@@ -64,7 +66,8 @@ class TrtexecEngine:
         options: Sequence[str],
         call: Callable[[List[str], str], List[str]],
         batch: int,
-        kinds: Mapping[str, str],
+        takes: Mapping[str, str],
+        gives: Mapping[str, str],
         folder: str,
     ) -> None:
         if "--loadInputs" not in options or not {_RAW, _TEXT} & set(options):
@@ -80,7 +83,7 @@ class TrtexecEngine:
         self._folder = tempfile.mkdtemp(prefix="trtexec-", dir=folder)
         try:
             self.assumed: List[str] = []
-            self.tensors = self._ask(kinds)
+            self.tensors = self._ask(takes, gives)
             self._check(batch)
         except BaseException:
             self.close()
@@ -115,7 +118,7 @@ class TrtexecEngine:
     def _wanted(self) -> str:
         return _RAW if self._raw else "{}={}".format(_TEXT, _JSON)
 
-    def _ask(self, kinds: Mapping[str, str]) -> List[Tensor]:
+    def _ask(self, takes: Mapping[str, str], gives: Mapping[str, str]) -> List[Tensor]:
         """Inputs and outputs, from what it prints about a run on inputs of its own."""
         said = self._call([self._wanted] if self._raw else [], self._folder)
         told = _read_dumps(said)
@@ -132,8 +135,8 @@ class TrtexecEngine:
                 role, name, dimensions = match.groups()
                 shape = tuple(int(length) for length in dimensions.split("x") if length)
                 is_input = role.lower() == "input"
-                kind = kinds.get(name) or (kinds.get("") if is_input else None) or ""
-                kind = told[name].kind if name in told else kind
+                known = (takes.get(name) or takes.get("")) if is_input else gives.get(name)
+                kind = told[name].kind if name in told else known
                 self.assumed += [] if kind or is_input else [name]
                 tensors.append(known_size(Tensor(name, is_input, shape, kind or "FLOAT")))
         if not any(tensor.is_input for tensor in tensors):
@@ -184,7 +187,8 @@ def _parse(tensor: Tensor, values: str) -> bytearray:
     """The bytes of an output from its decimals.
 
     Raises:
-        Refusal: They are not of its type, or of one that trtexec prints as letters; kind ``tensorrt``.
+        Refusal: They are not of the type that it is said to be of, kind ``type``; or of one that trtexec
+            prints as letters, or that cannot hold them, kind ``tensorrt``.
     """
     if tensor.kind not in _NUMBERS:
         raise Refusal(
@@ -198,11 +202,26 @@ def _parse(tensor: Tensor, values: str) -> bytearray:
     if tensor.kind == "FLOAT" and any(len(word) > 8 and word.lstrip("-").isdigit() for word in words):
         raise Refusal(  # a floating-point number of that size is printed with an exponent
             "tensorrt",
-            "the output {!r} is of whole numbers that single precision cannot hold".format(tensor.name),
+            "the output {!r} is of whole numbers that single precision cannot hold; say its type, as "
+            "edgesynth run does with --type".format(tensor.name),
         )
     try:
-        return bytearray(array.array(form, [number(word) for word in words]).tobytes())
-    except (ValueError, OverflowError) as error:
+        return _packed(form, number, words)
+    except _MISFITS as error:
+        wrong = next(word for word in words if not _fits(form, number, word))
         raise Refusal(
-            "tensorrt", "trtexec's output {!r} cannot be read: {}".format(tensor.name, error)
+            "type",
+            "output {!r} is not of the type {}: trtexec printed {!r}".format(tensor.name, tensor.kind, wrong),
         ) from error
+
+
+def _packed(form: str, number: Callable[[str], float], words: Sequence[str]) -> bytearray:
+    return bytearray(struct.pack("<{}{}".format(len(words), form), *map(number, words)))
+
+
+def _fits(form: str, number: Callable[[str], float], word: str) -> bool:
+    try:
+        _packed(form, number, [word])
+    except _MISFITS:
+        return False
+    return True

@@ -77,7 +77,10 @@ def bench(
     progress = open_progress(quiet=quiet)
     with Scratch() as scratch:
         path = _onnx_file(model, shape, scratch.path, opset=known.compiler.opset)
-        with open_boards(device, link or (), mode=mode, clocks=clocks.value, wait_s=wait_s) as board:
+        boards = open_boards(
+            device, link or (), mode=mode, clocks=clocks.value, wait_s=wait_s, progress=progress
+        )
+        with boards as board:
             with progress.phase(f"measure {path.stem} on {board.describe()}"):
                 measurement = profile(path, board, plan)
             _tell(measurement, board, as_json=as_json)

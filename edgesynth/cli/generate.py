@@ -59,19 +59,20 @@ def generate(
 
     wanted = [_read_bound(text) for text in require or ()]
     job, prototype_record = read_job(run_dir)
+    progress = open_progress(quiet=quiet)
     records: list[NetworkRecord] = []
     shortfall: RequirementsNotMet | None = None
     with ExitStack() as stack:
         task = job.build_task()
         prototype = job.build_prototype(task, checkpoint=False)
-        device = job.open_device()
+        device = job.open_device(progress)
         if device is not None:
             stack.enter_context(device)
         generator = load_generator(run_dir, prototype, task, device, cycle=cycle)
         for bound in wanted:
             generator = generator.under(generator.requirements.replaced(bound))
         own = replace(generator.polish, epochs=polish) if polish is not None else None
-        phase = stack.enter_context(open_progress(quiet=quiet).phase("draw networks", count))
+        phase = stack.enter_context(progress.phase("draw networks", count))
         try:
             for drawn in generator.draw(count, seed, polish=own, reject=not everything):
                 network = generator.tested(drawn)

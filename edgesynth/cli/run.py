@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,6 +37,16 @@ def run(
         Path | None, typer.Option("-o", "--out", help="A folder for the outputs; none is kept by default.")
     ] = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Of a plan: samples per call.")] = 1,
+    types: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--type",
+            metavar="NAME=TYPE",
+            help="Of a plan: what an output is of, e.g. best=int32; once per output. trtexec before 8.6 does "
+            "not tell, and without this its outputs are taken for float32. bool, float16, float32, int32, "
+            "int64, int8 or uint8.",
+        ),
+    ] = None,
     wait_s: Wait = 0.0,
     as_json: AsJson = False,
 ) -> None:
@@ -44,6 +54,7 @@ def run(
     from edgesynth.deploy.engine import BuildFailed, run_engine
     from edgesynth.devices import open_device
 
+    said = _read_types(types or ())
     arrays = _read(inputs)
     with open_device(device, link, wait_s=wait_s) as board:
         plan, size, names, kinds = _find(engine, board, batch)
@@ -52,10 +63,42 @@ def run(
         if names and set(arrays) != set(names):
             raise InputError(f"{engine} takes the inputs {list(names)}, there are arrays for {list(arrays)}")
         try:
-            found = run_engine(board, plan, size, arrays, kinds)
+            found = run_engine(board, plan, size, arrays, {**said, **kinds})
         except BuildFailed as failure:
             raise DeviceError(f"{engine} does not run on {board.link.name}: {failure.reason}") from failure
+    _check_types(said, found, engine)
     _tell(found, out, as_json=as_json)
+
+
+def _read_types(texts: Sequence[str]) -> dict[str, str]:
+    """TensorRT's names of the types of outputs that were named."""
+    from edgesynth.deploy.engine import TENSORRT_TYPES
+
+    said: dict[str, str] = {}
+    for text in texts:
+        name, _, kind = text.rpartition("=")
+        if not name:
+            raise InputError(f"--type takes NAME=TYPE, such as best=int32, not {text!r}")
+        if kind not in TENSORRT_TYPES:
+            known = ", ".join(sorted(TENSORRT_TYPES))
+            raise InputError(f"{kind!r} is no type of TensorRT; those are {known}")
+        if name in said:
+            raise InputError(f"--type says {name!r} twice; an output is of one type")
+        said[name] = TENSORRT_TYPES[kind]
+    return said
+
+
+def _check_types(said: Mapping[str, str], given: EngineOutputs, engine: str) -> None:
+    """Refuse a type that was said of an output which is of another, or is not there."""
+    from edgesynth.deploy.engine import TENSORRT_TYPES
+
+    for name, kind in said.items():
+        if name not in given.gives:
+            raise InputError(f"{engine} has no output {name!r}; its outputs are {', '.join(given.gives)}")
+        dtype = given.gives[name].dtype
+        if TENSORRT_TYPES[dtype] != kind:
+            asked = next(known for known, of_kind in TENSORRT_TYPES.items() if of_kind == kind)
+            raise InputError(f"the output {name!r} of {engine} is {dtype}, not {asked}; leave its --type out")
 
 
 def _read(texts: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -149,5 +192,5 @@ def _tell(given: EngineOutputs, out: Path | None, *, as_json: bool) -> None:
     if given.assumed:
         write(
             f"note: it does not tell types, and {', '.join(given.assumed)} may be of another than float32; "
-            "run the engine from its bundle, which knows them"
+            "say of which, with --type NAME=TYPE, or run the engine from its bundle, which knows them"
         )

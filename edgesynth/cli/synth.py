@@ -108,7 +108,7 @@ def _synthesize(job: Job, folder: Path, progress: Progress) -> Result:
 
     with ExitStack() as stack:
         task = job.build_task()
-        device = job.open_device()
+        device = job.open_device(progress)
         if device is not None:
             stack.enter_context(device)
         prototype, figures = _prepare_prototype(job, task, device, folder, progress)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesynth.agent.inference import TYPES
 from edgesynth.deploy.runners import Arrays
 from edgesynth.errors import DeviceError, InputError, LinkError
 from edgesynth.scratch import Scratch
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from edgesynth.devices import Board, Device
 
 __all__ = [
+    "TENSORRT_TYPES",
     "BuildFailed",
     "EngineOnBoard",
     "EngineOutputs",
@@ -30,6 +32,9 @@ __all__ = [
     "build_engine",
     "run_engine",
 ]
+
+TENSORRT_TYPES: Final = {np.dtype(kind).name: name for name, kind in sorted(TYPES.items())}
+"""TensorRT's names of types, by those of NumPy."""
 
 _SCRATCH: Final = "scratch"
 """What is on its way, in the work folder of a board; the next run removes what is left."""
@@ -193,10 +198,11 @@ def run_engine(
         data: Inputs by name, axis 0 the batch.
         kinds: TensorRT's names of the types of outputs, such as ``INT32``: old boards with ``trtexec`` alone
             cannot tell, and take what is not given here, or by the bundle that the plan is in, for ``FLOAT``.
+            What the board or that bundle tells counts more than what is given here.
 
     Raises:
         BuildFailed: It crashes, hangs, or does not fit into memory.
-        InputError: An array does not fit the engine.
+        InputError: An array does not fit the engine, or an output its type.
         DeviceError: The board cannot be reached, the engine belongs to another one, or takes other inputs.
     """
     each, samples = sum(value[:batch].nbytes for value in data.values() if value.ndim), _samples(data)

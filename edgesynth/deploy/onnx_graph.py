@@ -27,6 +27,8 @@ __all__ = [
     "load_model",
     "read_model",
     "sites",
+    "subgraphs",
+    "with_types",
 ]
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
@@ -159,21 +161,26 @@ def all_initializers(graph: GraphProto) -> Iterator[TensorProto]:
     """The initializers of a graph and of every graph inside it."""
     yield from graph.initializer
     for node in graph.node:
-        for inner in _subgraphs(node):
+        for inner in subgraphs(node):
             yield from all_initializers(inner)
 
 
 def sites(model: ModelProto) -> list[Site]:
     """Every node of a model, those in subgraphs after the node that holds them."""
+    return list(_walk(with_types(model).graph, None, 0))
+
+
+def with_types(model: ModelProto) -> ModelProto:
+    """The model with types and shapes of its tensors, as far as they can be inferred."""
     import onnx
 
     try:
-        inferred = onnx.shape_inference.infer_shapes(
+        inferred: ModelProto = onnx.shape_inference.infer_shapes(
             model, check_type=False, strict_mode=False, data_prop=True
         )
     except Exception:  # Types stay unknown then; whoever asks for them says so.
-        inferred = model
-    return list(_walk(inferred.graph, None, 0))
+        return model
+    return inferred
 
 
 def value_of(kind: TypeProto) -> Value:
@@ -221,11 +228,12 @@ def _walk(graph: GraphProto, parent: Scope | None, depth: int) -> Iterator[Site]
             depth,
             {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute},
         )
-        for inner in _subgraphs(node):
+        for inner in subgraphs(node):
             yield from _walk(inner, scope, depth + 1)
 
 
-def _subgraphs(node: NodeProto) -> Iterator[GraphProto]:
+def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
+    """The graphs inside a node: branches, or the body of a loop."""
     for entry in node.attribute:
         if entry.HasField("g"):
             yield entry.g

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +21,7 @@ __all__ = [
     "NUMPY_TYPES",
     "Arrays",
     "OnnxRunner",
+    "each_part",
     "first_line",
     "load_runtime",
     "run_in_parts",
@@ -127,15 +128,22 @@ def run_in_parts(runner: OnnxRunner, feed: Arrays) -> dict[str, NDArray[Any]]:
     counted = all(shape and not isinstance(shape[0], int) for _, shape in runner.output_types.values())
     if fixed == samples or (fixed is None and (samples <= _AT_ONCE or not counted)):
         return runner(feed)
-    if fixed is None:
-        fixed = _AT_ONCE
-    elif samples % fixed:
-        raise InputError(f"{runner.name} takes {fixed} samples at a time; {samples} is no multiple of that")
-    parts = [
-        runner({name: value[start : start + fixed] for name, value in feed.items()})
-        for start in range(0, samples, fixed)
-    ]
+    parts = list(each_part(runner, feed))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def each_part(runner: OnnxRunner, feed: Arrays) -> Iterator[dict[str, NDArray[Any]]]:
+    """The outputs of a model, part by part: each of its fixed batch, or of some dozens of samples.
+
+    Raises:
+        InputError: The number of samples is no multiple of the model's fixed batch.
+    """
+    samples, fixed = len(next(iter(feed.values()))), fixed_batch(runner)
+    if fixed is not None and samples % fixed:
+        raise InputError(f"{runner.name} takes {fixed} samples at a time; {samples} is no multiple of that")
+    step = fixed or _AT_ONCE
+    for start in range(0, samples, step):
+        yield runner({name: value[start : start + step] for name, value in feed.items()})
 
 
 def tapped(model: ModelProto, taps: Sequence[str]) -> ModelProto:

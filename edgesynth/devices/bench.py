@@ -30,8 +30,9 @@ in a ``start``: ``waited_share`` of the latency pass and ``load_waited_share`` o
 
 Kinds of ``failed`` are ``out_of_memory``, ``unsupported``, ``timeout`` and ``crash``. Kinds of ``error`` are
 ``sensor`` (no power rail), ``mode``, ``clocks``, ``request``, ``tensorrt``, ``cuda``, ``engine``, ``fault``;
-``disk`` (no space left); and ``hung``, ``interrupted``, ``job`` (it is not there any more) and ``stale`` (a
-kept engine that was damaged), which may go well the next time.
+``disk`` (no space left); ``type`` (an output is not of the type that was said); and ``hung``,
+``interrupted``, ``job`` (it is not there any more) and ``stale`` (a kept engine that was damaged), which may
+go well the next time.
 
 The agent of a board has more verbs than ``bench``: ``info`` answers with one event ``info`` (``facts``, and
 ``missing``: the reason of every fact that is null), ``build`` and ``clean`` with ``start`` and ``end``. See
@@ -48,18 +49,26 @@ from typing import Any, Final, Literal, Self
 
 from edgesynth.devices.link import Line, Link
 from edgesynth.devices.profile import Precision
-from edgesynth.errors import DeviceError, InputError, LinkError, MeasurementError, SensorError
+from edgesynth.errors import (
+    DeviceError,
+    EdgesynthError,
+    InputError,
+    LinkError,
+    MeasurementError,
+    SensorError,
+)
 
 __all__ = ["BenchRequest", "Phase", "Recording", "Unfinished", "listen", "read_recording"]
 
 Phase = Literal["idle_before", "load", "idle_after", "end"]
 
 _PHASES: Final = ("idle_before", "load", "idle_after", "end")
-_ERRORS: Final = {
+_ERRORS: Final[Mapping[str, type[EdgesynthError]]] = {
     "sensor": SensorError,
     "hung": MeasurementError,
     "interrupted": MeasurementError,
     "stale": MeasurementError,
+    "type": InputError,
     "job": MeasurementError,
 }
 

@@ -88,6 +88,16 @@ class Device(Closing):
         return self._board
 
     @property
+    def sets_mode(self) -> bool:
+        """Whether a board is brought into the power mode for every measurement, and back."""
+        return bool(self._settings.get("set_mode"))
+
+    @property
+    def fixes_clocks(self) -> bool:
+        """Whether the clocks of a board are held while it measures."""
+        return self._settings.get("clocks") == "fixed"
+
+    @property
     def precision_in_graph(self) -> bool:
         """Whether the types of a network decide its precision, and no flag of an engine builder.
 

@@ -1,13 +1,15 @@
 """FP16 in the graph itself, for TensorRT that takes precision from types instead of flags (10.12 and later).
 
-Inputs and outputs stay FLOAT, with a cast at the edge. What sums or exponentiates many values stays FLOAT
-inside too: statistics of norms, softmax, reductions; so does every node that is known to leave the range of
-FP16.
+Inputs and outputs stay FLOAT, with a cast at the edge: those of the network, and those of the branches and
+loops inside it, so that what a loop carries from turn to turn is not rounded by being carried. Only the rows
+that a Scan hands out are FLOAT16, cast before it: TensorRT cannot cast them inside. What sums or
+exponentiates many values stays FLOAT inside too: statistics of norms, softmax, reductions; so does every node
+that is known to leave the range of FP16, a branch or a loop with all that is in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,7 +19,7 @@ import numpy as np
 from edgesynth.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto, TensorProto
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 __all__ = ["HALF_MAX", "KEPT_OPERATORS", "Kept", "half_file", "to_half"]
 
@@ -40,6 +42,7 @@ _TYPED: Final = frozenset(
     | {"RandomNormal", "RandomNormalLike", "RandomUniformLike", "NonMaxSuppression", "Range"}
 )
 """Operators that name a type themselves, or that TensorRT gives no FP16 form."""
+_HALF: Final = 10  # TensorProto.FLOAT16
 _FULL_INPUTS: Final = {"Resize": (1, 2), "Upsample": (1,)}
 """Inputs that are FLOAT whatever the node computes in."""
 
@@ -69,29 +72,11 @@ def to_half(model: ModelProto, overflowing: Sequence[Kept] = ()) -> tuple[ModelP
         overflowing: Nodes that are known to leave the range of FP16.
 
     Returns:
-        The copy, and the nodes that stay in FP32 with the reason.
-
-    Raises:
-        InputError: The model has subgraphs, whose tensors this does not follow.
+        The copy, and the nodes that stay in FP32 with the reason; what is inside one of those is not listed.
     """
-    import onnx
-
-    if any(entry.HasField("g") or entry.graphs for node in model.graph.node for entry in node.attribute):
-        raise InputError(
-            "FP16 in the graph needs one without subgraphs (If, Loop, Scan); unroll them in the export"
-        )
-    floats = _floats(model)
-    half = onnx.ModelProto()
-    half.CopyFrom(model)
-    _hoist_constants(half)
-    weights = {tensor.name: tensor for tensor in half.graph.initializer}
+    half = _with_types(model)
     kept = {kept.node: kept for kept in overflowing}
-    for node in model.graph.node:
-        reason = _reason(node, [weights[name] for name in node.input if name in weights])
-        name = _name(node)
-        if reason and name not in kept and any(tensor in floats for tensor in node.input):
-            kept[name] = Kept(name, node.op_type, reason)
-    _Caster(half, floats, kept).rewrite()
+    _Caster(half.graph, kept).rewrite()
     return half, tuple(kept.values())
 
 
@@ -99,7 +84,7 @@ def half_file(path: Path) -> bytes:
     """The content of a file that computes in FP16 what an FP32 one does.
 
     Raises:
-        InputError: It is no ONNX model, or has subgraphs.
+        InputError: It is no ONNX model.
         MissingDependencyError: The ``onnx`` package is not installed.
     """
     try:
@@ -122,32 +107,55 @@ def half_file(path: Path) -> bytes:
 
 
 class _Caster:
-    """Gives every node the tensors of its own type, with one cast per tensor and direction."""
+    """Gives every node the tensors of its own type, with one cast per tensor and direction.
 
-    def __init__(self, model: ModelProto, floats: Collection[str], kept: Collection[str]) -> None:
-        self.graph = model.graph
-        self.floats, self.kept = floats, kept
-        self.weights = {tensor.name: tensor for tensor in self.graph.initializer}
-        self.home = {
-            value.name: False for value in self.graph.input
-        }  # whether a tensor is half where it is made
+    Args:
+        graph: With the types of its tensors; rewritten in place.
+        kept: Nodes that stay in FP32, by name; those that are found to are added.
+        around: Of the graph that this one is inside of.
+        full: Whether everything in it stays in FP32.
+        rows: How many of its inputs, at the end, are rows that come in FP16 where they are FLOAT.
+    """
+
+    def __init__(
+        self,
+        graph: GraphProto,
+        kept: dict[str, Kept],
+        around: _Caster | None = None,
+        *,
+        full: bool = False,
+        rows: int = 0,
+    ) -> None:
+        _hoist_constants(graph)
+        self.graph, self.kept, self.around, self.full = graph, kept, around, full
+        self.weights = {tensor.name: tensor for tensor in graph.initializer}
+        self.floats = _floats(graph)
+        made = (name for node in graph.node for name in node.output)
+        self.own = {*(value.name for value in graph.input), *self.weights, *made}
+        self.home: dict[str, bool] = {}  # whether a tensor is half where it is made
         self.nodes: list[NodeProto] = []
         self.made: dict[tuple[str, bool], str] = {}
+        for value in graph.input[len(graph.input) - rows :]:
+            if value.name in self.floats:
+                value.type.tensor_type.elem_type = _HALF
+                self.home[value.name] = True
 
     def rewrite(self) -> None:
         import onnx
 
         results = [value.name for value in self.graph.output]
         for node in list(self.graph.node):
-            half = (
-                _name(node) not in self.kept
-                and node.op_type not in _TYPED
-                and any(x in self.floats for x in node.input)
-            )
+            inner = list(_subgraphs(node))
+            half = not inner and self._computes_in_half(node)
             full = _FULL_INPUTS.get(node.op_type, ())
+            stays = self.full or _name(node) in self.kept
+            rows = 0 if stays or node.op_type != "Scan" else _rows(node)
             for index, tensor in enumerate(node.input):
-                if tensor in self.floats:
-                    node.input[index] = self._as(tensor, half=half and index not in full)
+                if self._is_float(tensor):
+                    is_row = index >= len(node.input) - rows
+                    node.input[index] = self._as(tensor, half=is_row or (half and index not in full))
+            for graph in inner:
+                _Caster(graph, self.kept, self, full=stays, rows=rows).rewrite()
             self.nodes.append(node)
             for index, tensor in enumerate(node.output):
                 if tensor in self.floats:
@@ -160,15 +168,38 @@ class _Caster:
         del self.graph.node[:]
         self.graph.node.extend(self.nodes)
         del self.graph.value_info[:]
-        used = {name for node in self.nodes for name in node.input} | set(results)
+        used = {*_taken(self.graph), *results}
         stale = [tensor for tensor in self.graph.initializer if tensor.name not in used]
         for tensor in stale:
             self.graph.initializer.remove(tensor)
 
+    def _computes_in_half(self, node: NodeProto) -> bool:
+        """Whether a node does; one that stays in FP32 for what it is is added to those that are kept."""
+        if self.full or not any(self._is_float(tensor) for tensor in node.input):
+            return False
+        name = _name(node)
+        weights = [weight for tensor in node.input if (weight := self._weight(tensor)) is not None]
+        reason = "" if name in self.kept else _reason(node, weights)
+        if reason:
+            self.kept[name] = Kept(name, node.op_type, reason)
+        return name not in self.kept and node.op_type not in _TYPED
+
+    def _is_float(self, tensor: str) -> bool:
+        if tensor in self.own or self.around is None:
+            return tensor in self.floats
+        return self.around._is_float(tensor)
+
+    def _weight(self, tensor: str) -> TensorProto | None:
+        if tensor in self.own or self.around is None:
+            return self.weights.get(tensor)
+        return self.around._weight(tensor)
+
     def _as(self, tensor: str, *, half: bool) -> str:
-        """The name of a tensor in the type wanted, made on first use."""
+        """The name of a tensor in the type wanted, made on first use, in the graph that the tensor is of."""
         import onnx
 
+        if tensor not in self.own and self.around is not None:
+            return self.around._as(tensor, half=half)
         if self.home.get(tensor, False) == half:
             return tensor
         if (tensor, half) not in self.made:
@@ -187,17 +218,48 @@ def _name(node: NodeProto) -> str:
     return node.name or (node.output[0] if node.output else node.op_type)
 
 
-def _floats(model: ModelProto) -> set[str]:
-    """Names of the tensors that are FLOAT, as far as types can be inferred."""
+def _subgraphs(node: NodeProto) -> Iterator[GraphProto]:
+    for entry in node.attribute:
+        if entry.HasField("g"):
+            yield entry.g
+        yield from entry.graphs
+
+
+def _rows(scan: NodeProto) -> int:
+    """How many inputs of a Scan it hands out row by row; they come last."""
+    return next(int(entry.i) for entry in scan.attribute if entry.name == "num_scan_inputs")
+
+
+def _taken(graph: GraphProto) -> Iterator[str]:
+    """Names of all that nodes take, and graphs inside give."""
+    for node in graph.node:
+        yield from node.input
+        for inner in _subgraphs(node):
+            yield from _taken(inner)
+            yield from (value.name for value in inner.output)
+
+
+def _with_types(model: ModelProto) -> ModelProto:
+    """A copy that tells the types of its tensors, as far as they can be inferred."""
     import onnx
 
+    copy = onnx.ModelProto()
     try:
-        inferred = onnx.shape_inference.infer_shapes(
-            model, check_type=False, strict_mode=False, data_prop=True
+        copy.CopyFrom(
+            onnx.shape_inference.infer_shapes(model, check_type=False, strict_mode=False, data_prop=True)
         )
     except Exception:  # what the file declares itself is known still
-        inferred = model
-    graph, wanted = inferred.graph, onnx.TensorProto.FLOAT
+        copy.CopyFrom(model)
+    for inferred, declared in zip(copy.graph.output, model.graph.output, strict=True):
+        inferred.CopyFrom(declared)
+    return copy
+
+
+def _floats(graph: GraphProto) -> set[str]:
+    """Names of the tensors of a graph that are FLOAT."""
+    import onnx
+
+    wanted = onnx.TensorProto.FLOAT
     declared = (*graph.input, *graph.value_info, *graph.output)
     return {value.name for value in declared if value.type.tensor_type.elem_type == wanted} | {
         tensor.name for tensor in graph.initializer if tensor.data_type == wanted
@@ -229,12 +291,12 @@ def _takes_half(node: NodeProto) -> bool:
     return all("tensor(float16)" in rule.allowed_type_strs for rule in floating)
 
 
-def _hoist_constants(model: ModelProto) -> None:
+def _hoist_constants(graph: GraphProto) -> None:
     """Turn ``Constant`` nodes that hold FLOAT into initializers, which can be stored in FP16."""
     import onnx
 
     rest = []
-    for node in model.graph.node:
+    for node in graph.node:
         held = next((entry.t for entry in node.attribute if entry.name == "value"), None)
         if node.op_type != "Constant" or held is None or held.data_type != onnx.TensorProto.FLOAT:
             rest.append(node)
@@ -242,9 +304,9 @@ def _hoist_constants(model: ModelProto) -> None:
         tensor = onnx.TensorProto()
         tensor.CopyFrom(held)
         tensor.name = node.output[0]
-        model.graph.initializer.append(tensor)
-    del model.graph.node[:]
-    model.graph.node.extend(rest)
+        graph.initializer.append(tensor)
+    del graph.node[:]
+    graph.node.extend(rest)
 
 
 def _cast(source: str, target: str, kind: int) -> NodeProto:

@@ -13,15 +13,16 @@ from edgesynth.devices.device import Device, open_device
 from edgesynth.devices.pool import Pool
 from edgesynth.devices.profile import Precision
 from edgesynth.errors import LinkError
+from edgesynth.progress import Progress
 
 __all__ = ["PooledDevice", "open_boards"]
 
 
 class PooledDevice(Device):
-    """A pool as a device. Boards take turns; one whose link fails is set aside and the others go on.
+    """A pool as a device. Boards take turns; one that fails is set aside and the others go on.
 
     Boards of one kind differ by a little, so every measurement says in its conditions which one gave it
-    (``link``); its source names the whole pool.
+    (``link``), and which were set aside by then and why (``left_out``); its source names the whole pool.
 
     Args:
         pool: Closed with the device.
@@ -57,12 +58,11 @@ class PooledDevice(Device):
         return str(model)
 
     def bench(self, request: BenchRequest, *, silence_s: float = 60.0) -> Recording:
-        """Run the bench program on a free board; on another one when its link fails.
+        """Run the bench program on a free board; on another one when that fails or was not like the others.
 
         Raises:
             MeasurementError: The device hung, or the program broke off without a result.
-            SensorError: No power rail can be read.
-            DeviceError: The device cannot do what was asked, or no board is left.
+            DeviceError: No board is left.
         """
 
         def measure(board: Device) -> Recording:
@@ -70,8 +70,11 @@ class PooledDevice(Device):
             if board.runs_files:
                 network["model"] = board.send_for(Path(network["model"]), request.precision)
             recording = board.bench(dataclasses.replace(request, network=network), silence_s=silence_s)
+            self._pool.check_likeness(board, recording.conditions)
+            found = {**recording.conditions, "link": board.link.name}
+            left_out = {name: str(error) for name, error in self._pool.set_aside.items()}
             return dataclasses.replace(
-                recording, conditions={**recording.conditions, "link": board.link.name}
+                recording, conditions={**found, "left_out": left_out} if left_out else found
             )
 
         return self._pool.run(measure, wait_s=self._wait_s)
@@ -89,6 +92,7 @@ def open_boards(
     seed: int = 0,
     clocks: Literal["found", "fixed"] = "found",
     wait_s: float = 0.0,
+    progress: Progress | None = None,
 ) -> Device:
     """Open a device over one link, or several boards as one device.
 
@@ -99,13 +103,16 @@ def open_boards(
         seed: Of a simulated board.
         clocks: Of a board: ``fixed`` holds them at the highest of the mode.
         wait_s: Of a board: how long to wait for another run that has it.
+        progress: Of several boards: told of every one that is set aside.
 
     Raises:
-        InputError: As of :func:`~edgesynth.devices.open_device`, or a link is named twice.
+        InputError: As of :func:`~edgesynth.devices.open_device`, a link is named twice, or the boards are not
+            alike.
         DeviceError: No board can be reached, or a reached one cannot be used.
     """
     if len(links) > 1:
-        return PooledDevice(Pool.open(name, links, mode=mode, clocks=clocks, wait_s=wait_s))
+        pool = Pool.open(name, links, mode=mode, clocks=clocks, wait_s=wait_s, progress=progress)
+        return PooledDevice(pool)
     link = links[0] if links else None
     return open_device(name, link, mode=mode, seed=seed, clocks=clocks, wait_s=wait_s)
 

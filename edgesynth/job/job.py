@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from edgesynth.devices import Device
     from edgesynth.graph import Prototype
+    from edgesynth.progress import Progress
     from edgesynth.synthesis.requirements import Requirements
     from edgesynth.synthesis.settings import SynthesisSettings
     from edgesynth.tasks import Task, TrainingPlan
@@ -166,8 +167,11 @@ class Job:
         task = task or self.build_task()
         return self.trace(self.build_module(task, checkpoint=checkpoint), task)
 
-    def open_device(self) -> Device | None:
+    def open_device(self, progress: Progress | None = None) -> Device | None:
         """Open the device, or ``None`` if the job has none.
+
+        Args:
+            progress: Of several boards: told of every one that is set aside.
 
         Raises:
             InputError: The profile or the link is unknown.
@@ -180,7 +184,13 @@ class Job:
         profile = self.device.name
         if profile.endswith(".toml"):
             profile = str(self.folder / profile)
-        return open_boards(profile, self.device.links, mode=self.device.mode, seed=self.synthesis.seed)
+        return open_boards(
+            profile,
+            self.device.links,
+            mode=self.device.mode,
+            seed=self.synthesis.seed,
+            progress=progress,
+        )
 
     def resolve(self, prototype: Mapping[str, float | Metric], *, partial: bool = False) -> Requirements:
         """The requirements as numbers, once the prototype's own values are known.

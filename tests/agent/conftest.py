@@ -1,6 +1,7 @@
 """Boards that are not there, for every release; see ``tests/support/fake_board.py``."""
 
 import pytest
+from board_rack import BoardRack
 from fake_board import FakeBoard, compile_cudart, write_layer
 from remote_board import RemoteBoard
 
@@ -95,6 +96,28 @@ def remote(board, ssh_server, tmp_path):
     """The board elsewhere, with the Python of JetPack 4, and the command line that reaches it."""
     board.use_python("3.6")
     return RemoteBoard(board, ssh_server, tmp_path)
+
+
+@pytest.fixture
+def rack(ssh_server, tmp_path, cudart, package, monkeypatch):
+    """Boards elsewhere, as many as a test adds, reached from this process: a TX2 with TensorRT 8.2 each."""
+    if cudart is None:
+        pytest.skip("no gcc to compile the CUDA library of the board with")
+
+    def make(root, *, version="8.2.1", runner="tensorrt"):
+        board = FakeBoard(root, package)
+        board.give_cuda(cudart)
+        board.use_python("3.6")
+        board.set("trtexec", version=version if runner == "trtexec" else "8.2")
+        if runner == "tensorrt":
+            board.install("tensorrt", version=version)
+        return board
+
+    boards = BoardRack(ssh_server, tmp_path, make)
+    monkeypatch.setenv("PATH", boards.path)
+    yield boards
+    for board in boards.boards.values():
+        board.kill_all()
 
 
 @pytest.fixture

@@ -130,6 +130,65 @@ def test_outputs_of_trtexec_have_the_types_of_the_network(here, tmp_path, monkey
         np.testing.assert_array_equal(positive, x > 0)
 
 
+@pytest.fixture
+def kinds(here, tmp_path, monkeypatch):
+    """A network whose outputs are no floats: its input, what deploys it, and what runs it with types."""
+    monkeypatch.setattr(rtx, "_MODULE", "no_such_module_anywhere")
+    monkeypatch.chdir(tmp_path)
+    here.compute()
+    write_kinds(tmp_path / "kinds.onnx")
+    x = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
+    np.save("x.npy", x)
+    board = ["--device", "jetson-tx2", "--link", "local"]
+
+    def run(engine, *types):
+        options = [part for text in types for part in ("--type", text)]
+        return main(["run", engine, "x.npy", *board, "--batch", "2", "-o", "out", "--json", *options])
+
+    def deploy():
+        options = ["--precision", "fp32", "--quiet", "-o", "kept"]
+        assert main(["deploy", "kinds.onnx", *board, *options]) == 0
+
+    return x, deploy, run
+
+
+def test_outputs_of_a_bare_plan_have_the_types_that_are_said(here, kinds, capfd):
+    shutil.rmtree(here.modules / "tensorrt")
+    x, deploy, run = kinds
+    deploy()
+    capfd.readouterr()
+
+    assert run("kept/engine.plan", "best=int32", "positive=bool") == 0
+
+    told = json.loads(capfd.readouterr().out)
+    assert [(entry["type"], entry["type_known"]) for entry in told] == [("int32", True), ("bool", True)]
+    np.testing.assert_array_equal(np.load("out/output-0.npy"), x.argmax(1))
+    assert run("kept", "best=int32") == 0
+    assert run("kinds", "positive=bool") == 0
+    for engine, said, expected in [
+        ("kept/engine.plan", "best=bool", "output 'best' is not of the type BOOL: trtexec printed '"),
+        ("kept/engine.plan", "bets=int32", "has no output 'bets'; its outputs are best, positive"),
+        ("kept/engine.plan", "x=float32", "has no output 'x'"),
+        ("kept", "best=float32", "the output 'best' of kept is int32, not float32"),
+        ("kinds", "best=int64", "the output 'best' of kinds is int32, not int64"),
+    ]:
+        capfd.readouterr()
+        assert run(engine, said) == 2
+        (line,) = capfd.readouterr().err.splitlines()
+        assert expected in line
+
+
+def test_a_type_that_the_board_tells_otherwise_is_refused(kinds, capfd):
+    _, deploy, run = kinds
+    deploy()
+    capfd.readouterr()
+
+    assert run("kept/engine.plan", "best=int32", "positive=bool") == 0
+    capfd.readouterr()
+    assert run("kept/engine.plan", "positive=float32") == 2
+    assert "the output 'positive' of kept/engine.plan is bool, not float32" in capfd.readouterr().err
+
+
 @pytest.mark.ssh
 @pytest.mark.slow
 def test_what_differs_ends_with_one_line_and_exit_code_1(remote, command, tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from control_flow import branches
 from fake_board import write_layer
 from onnx import TensorProto, helper, numpy_helper
 
@@ -268,6 +269,25 @@ def test_half_precision_of_a_network_in_single_is_measured_in_half(here, model, 
     if runner == "tensorrt":
         told = json.loads(here.told("builds")[-1])
         assert (told["typed"], told["flags"]) == (True, [])
+
+
+def test_a_network_with_branches_is_measured_in_half_too(here, tmp_path):
+    typed_machine(here, "tensorrt")
+    onnx.save(branches(), tmp_path / "branches.onnx")
+
+    with edgesynth.open_device("jetson-tx2", link="local", mode="MAXN") as device:
+        found = profile(tmp_path / "branches.onnx", device, MeasurementPlan("fp16", **PLAN))
+
+    assert found.status == "ok", found.reason
+    assert (found.conditions["precision"], found.conditions["precision_from"]) == ("fp16", "graph")
+    inside = [
+        tensor.data_type
+        for node in sent(here).graph.node
+        if node.op_type == "If"
+        for entry in node.attribute
+        for tensor in entry.g.initializer
+    ]
+    assert inside == [TensorProto.FLOAT16] * 2
 
 
 @pytest.mark.parametrize(

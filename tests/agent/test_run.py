@@ -231,6 +231,42 @@ def test_the_network_beside_an_engine_tells_its_types(bare_board, tmp_path, vers
     check_kinds(run(bare_board, str(bundle / "engine.plan"), 2, {"": x}), x)
 
 
+def test_halves_are_read_as_such(bare_board, tmp_path):
+    plan, _, x = of_kinds(bare_board, tmp_path, "8.2")
+
+    found = outputs(run(bare_board, plan, 2, {"": x}, kinds={"best": "HALF", "positive": "BOOL"}))
+
+    assert found["best"].dtype == np.float16
+    np.testing.assert_array_equal(found["best"], x.argmax(1))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"best": "BOOL", "positive": "BOOL"}, "output 'best' is not of the type BOOL: trtexec printed '"),
+        ({"sum": "INT32", "relu": "FLOAT"}, "output 'sum' is not of the type INT32: trtexec printed '"),
+    ],
+)
+def test_a_type_that_does_not_fit_what_is_printed_is_refused(bare_board, network, tmp_path, wrong, said):
+    if "sum" in wrong:
+        plan, data = on_trtexec(bare_board, "8.2", network), feed(2)
+    else:
+        plan, _, x = of_kinds(bare_board, tmp_path, "8.2")
+        data = {"": x}
+
+    last = run(bare_board, plan, 2, data, kinds=wrong)[-1]
+
+    assert (last["event"], last["kind"]) == ("error", "type")
+    assert last["reason"].startswith(said)
+
+
+def test_a_type_is_never_taken_for_that_of_an_input(bare_board, tmp_path):
+    plan, _, x = of_kinds(bare_board, tmp_path, "8.2")
+
+    kinds = {"x": "INT32", "best": "INT32", "positive": "BOOL"}
+    check_kinds(run(bare_board, plan, 2, {"": x}, kinds=kinds), x)
+
+
 def test_types_that_trtexec_tells_are_not_assumed(bare_board, tmp_path):
     plan, _, x = of_kinds(bare_board, tmp_path, "10.3")
 

@@ -100,3 +100,29 @@ def test_arrays_that_cannot_be_read_are_named(
 
     assert outcome.code == 2
     assert said in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("types", "said"),
+    [
+        (("int32",), "--type takes NAME=TYPE, such as best=int32, not 'int32'"),
+        (("=int32",), "--type takes NAME=TYPE, such as best=int32, not '=int32'"),
+        (
+            ("best=",),
+            "'' is no type of TensorRT; those are bool, float16, float32, int32, int64, int8, uint8",
+        ),
+        (("best=double",), "'double' is no type of TensorRT"),
+        (("best=int32", "best=bool"), "--type says 'best' twice"),
+    ],
+)
+def test_types_that_nothing_has_are_named(
+    edgesynth: Callable[..., Any], folder: Path, types: tuple[str, ...], said: str
+) -> None:
+    np.save(folder / "x.npy", np.zeros(4))
+    options = [part for text in types for part in ("--type", text)]
+
+    outcome = edgesynth("run", "net", "x.npy", *options, *NOWHERE)
+
+    assert outcome.code == 2
+    (line,) = outcome.err.splitlines()
+    assert said in line

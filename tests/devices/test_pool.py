@@ -7,8 +7,9 @@ import time
 import pytest
 
 from edgesynth.devices import Device, LocalLink, Pool, load_profile, open_device
-from edgesynth.errors import DeviceError, InputError, LinkError
+from edgesynth.errors import DeviceError, InputError, LinkError, MeasurementError, SensorError
 from edgesynth.metrics import Provenance
+from edgesynth.progress import NullProgress
 
 
 class NamedLink(LocalLink):
@@ -19,8 +20,8 @@ class NamedLink(LocalLink):
         self.name = name
 
 
-def make_board(name):
-    profile = load_profile("host-cpu")
+def make_board(name, profile_name="host-cpu"):
+    profile = load_profile(profile_name)
     return Device(
         profile,
         NamedLink(name),
@@ -79,12 +80,34 @@ def test_a_board_whose_link_fails_is_set_aside_and_the_others_go_on(pool):
     assert "no-such-program" in str(pool.set_aside["a"])
 
 
-def test_other_errors_keep_the_board(pool):
+@pytest.mark.parametrize("kind", [ZeroDivisionError, InputError, MeasurementError])
+def test_an_error_that_is_not_the_boards_keeps_it(pool, kind):
+    def fail(board):
+        raise kind("broke off")
+
     for _ in range(4):
-        with pytest.raises(ZeroDivisionError), pool.acquire():
-            raise ZeroDivisionError
+        with pytest.raises(kind, match="broke off"):
+            pool.run(fail)
 
     assert pool.set_aside == {}
+
+
+@pytest.mark.parametrize("kind", [LinkError, SensorError, DeviceError])
+def test_a_board_that_cannot_do_it_is_left_out_with_a_note(kind):
+    notes = []
+
+    class Listener(NullProgress):
+        def note(self, text):
+            notes.append(text)
+
+    def work(board):
+        if board.link.name == "a":
+            raise kind("a has no rail")
+        return board.link.name
+
+    with Pool([make_board("a"), make_board("b")], progress=Listener()) as boards:
+        assert [boards.run(work) for _ in range(3)] == ["b", "b", "b"]
+    assert notes == ["a is left out, the other boards do its work: a has no rail"]
 
 
 def test_when_no_board_is_left_every_reason_is_said(pool):
@@ -156,6 +179,15 @@ def test_boards_must_be_alike():
         Pool([tx2, host])
     with pytest.raises(InputError, match="at least one"):
         Pool([])
+
+
+def test_a_simulated_board_is_not_compared_with_a_real_one():
+    with (
+        open_device("jetson-tx2") as simulated,
+        make_board("a", "jetson-tx2") as real,
+        pytest.raises(InputError, match="the board is a simulated one on simulated and a real one on a"),
+    ):
+        Pool([simulated, real])
 
 
 def test_a_pool_opens_one_board_per_link():

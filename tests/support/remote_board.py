@@ -13,6 +13,26 @@ exec {ssh} -F '{config}' "$@"
 """
 
 
+def admit_board(server, board, name):
+    """A key of the server that leads to this board: to its root, its Python and its work folder."""
+    programs = board.root / "home/bin"
+    programs.mkdir(exist_ok=True)
+    (programs / "python3").symlink_to(board.python)
+    variables = {
+        **board.environment,
+        "XDG_CACHE_HOME": str(board.root / "home/.cache"),
+        "PATH": f"{programs}:{board.environment['PATH']}",
+    }
+    return server.admit(name, ",".join(f'environment="{key}={value}"' for key, value in variables.items()))
+
+
+def write_client(folder, config):
+    """An ``ssh`` in a folder, which uses this configuration and no other."""
+    wrapper = folder / "ssh"
+    wrapper.write_text(WRAPPER.format(ssh="/usr/bin/ssh", config=config))
+    wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
+
+
 class RemoteBoard:
     """What a person at the host does to a board elsewhere.
 
@@ -35,16 +55,7 @@ class RemoteBoard:
         self._bin.mkdir()
         self.path = f"{self._bin}:{os.environ['PATH']}"
         self._folder = folder
-        programs = board.root / "home/bin"
-        programs.mkdir(exist_ok=True)
-        (programs / "python3").symlink_to(board.python)
-        variables = {
-            **board.environment,
-            "XDG_CACHE_HOME": str(board.root / "home/.cache"),
-            "PATH": f"{programs}:{board.environment['PATH']}",
-        }
-        options = ",".join(f'environment="{name}={value}"' for name, value in variables.items())
-        self.key = server.admit(f"key-{folder.name}", options)
+        self.key = admit_board(server, board, f"key-{folder.name}")
         self.reach(key=self.key)
 
     def jobs(self):
@@ -53,10 +64,7 @@ class RemoteBoard:
 
     def reach(self, **config):
         """Log in with other keys or known hosts from now on."""
-        place = self.server.config(self._folder, **config)
-        wrapper = self._bin / "ssh"
-        wrapper.write_text(WRAPPER.format(ssh="/usr/bin/ssh", config=place))
-        wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
+        write_client(self._bin, self.server.config(self._folder, **config))
 
     def write_program(self, name, text):
         """A program of the shell that the board finds before all others."""

@@ -27,7 +27,9 @@ def main():
         with open(sys.argv[2]) as stored, open(CLOCKS, "w") as file:
             file.write(stored.read())
     else:
-        fixed = {unit: (most, most, most) for unit, (_, most, _) in clocks.items()}
+        fixed = {  # the memory is held by an override, which leaves its range as it was
+            unit: (least if unit == "EMC" else most, most, most) for unit, (least, most, _) in clocks.items()
+        }
         with open(CLOCKS, "w") as file:
             json.dump(fixed, file)
 
