@@ -22,6 +22,7 @@ from edgesynth.tasks.images.files import (
 )
 from edgesynth.tasks.images.folders import (
     SPLIT_NAMES,
+    by_name,
     check_filled,
     directories,
     draw,
@@ -40,6 +41,7 @@ __all__ = [
     "Corrupt",
     "ImageFormat",
     "PictureFiles",
+    "by_name",
     "check_filled",
     "class_colours",
     "corrupt_names",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.images import SPLIT_NAMES, draw, first_few, pictures_in, split_directories
+from edgesynth.tasks.images import SPLIT_NAMES, by_name, draw, first_few, pictures_in, split_directories
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["CITYSCAPES_IDS", "VOC_CLASSES", "Layout", "Pair", "find_layout"]
@@ -216,7 +216,7 @@ def _paired(images: Path, masks: Path) -> list[Pair]:
 
 def _files(folder: Path) -> dict[str, Path]:
     """The pictures below a folder, by their path inside it without ending."""
-    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in pictures_in(folder, "**/*")}
+    return by_name(folder, pictures_in(folder, "**/*"))
 
 
 def _complain(folder: Path, names: Sequence[str], what: str) -> None:

@@ -299,6 +299,14 @@ BAD = {
     "yolo, corrupt": (with_file(yolo, "labels/001.txt", "0 0.5 0.5"), "line 1: '0 0.5 0.5' is not"),
     "yolo, missing picture": (without(yolo, "images/003.png"), "003.txt is about the picture '003'"),
     "yolo, no names": (without(yolo, "data.yaml"), "neither data.yaml nor classes.txt"),
+    "voc, two pictures of one name": (
+        with_file(voc, "JPEGImages/003.jpg", b""),
+        "two files of one name, 003.jpg and 003.png",
+    ),
+    "yolo, two pictures of one name": (
+        with_file(yolo, "images/003.jpg", b""),
+        "two files of one name, 003.jpg and 003.png",
+    ),
     "a corrupt picture": (with_file(voc, "JPEGImages/001.png", b"not a picture"), "cannot read picture"),
     "too few": (lambda root: voc(root, count=2), "leaves no picture for"),
 }
@@ -332,3 +340,16 @@ def test_crowds_are_left_out_and_told(tmp_path):
 def test_a_format_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(DataError, match="no Pascal VOC annotations"):
         load_boxes(yolo(tmp_path), format="voc", size=32)
+
+
+def test_pictures_in_folders_inside_are_read_too(tmp_path):
+    root = yolo(tmp_path)
+    for part, suffix in (("images", "png"), ("labels", "txt")):
+        (root / part / "more").mkdir()
+        for index in range(20, 40):
+            file = root / part / f"{index:03}.{suffix}"
+            if file.is_file():
+                file.rename(file.parent / "more" / file.name)
+    task = load_boxes(root, size=32)
+    assert sum(task.size(split) for split in SPLITS) == 40
+    assert sum(int(labels[0] >= 0) for _, _, labels in everything(task)) == 32

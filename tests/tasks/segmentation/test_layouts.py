@@ -104,6 +104,13 @@ def test_missing_and_superfluous_masks_are_counted_and_named(folder):
         load_mask_folder(folder, size=8)
 
 
+@pytest.mark.parametrize("part", ["images", "masks"])
+def test_two_files_of_one_name_are_refused(folder, part):
+    draw(folder / part / "02.bmp", 2)
+    with pytest.raises(DataError, match=rf"{part} holds two files of one name, 02\.bmp and 02\.png"):
+        load_mask_folder(folder, size=8)
+
+
 def test_masks_stored_with_losses_are_refused(folder):
     (folder / "masks" / "02.png").unlink()
     save(folder / "masks" / "02.jpg", values(2))

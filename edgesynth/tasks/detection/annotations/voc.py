@@ -10,10 +10,12 @@ from xml.parsers import expat
 
 from edgesynth.errors import DataError
 from edgesynth.tasks.detection.annotations.record import BoxRecord
-from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, pictures_in
+from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, by_name, pictures_in
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["read_voc"]
+
+_FOLDERS = ("JPEGImages", "images")
 
 
 def read_voc(root: Path) -> tuple[list[BoxRecord], list[Corrupt]]:
@@ -27,9 +29,10 @@ def read_voc(root: Path) -> tuple[list[BoxRecord], list[Corrupt]]:
         The records, and what is wrong with annotations that cannot be read.
 
     Raises:
-        DataError: An annotation or a list names a picture that is not there.
+        DataError: An annotation or a list names a picture that is not there, or two pictures have one name.
     """
-    images = {path.stem: path for path in pictures_in(root / "JPEGImages") or pictures_in(root / "images")}
+    folder = next((root / name for name in _FOLDERS if pictures_in(root / name)), root / _FOLDERS[0])
+    images = by_name(folder, pictures_in(folder))
     annotations = {path.stem: path for path in sorted((root / "Annotations").glob("*.xml"))}
     listed = _listed(root / "ImageSets" / "Main")
     chosen = listed or dict.fromkeys(sorted(images.keys() | annotations.keys()))
@@ -38,7 +41,7 @@ def read_voc(root: Path) -> tuple[list[BoxRecord], list[Corrupt]]:
     for stem, split in chosen.items():
         if stem not in images:
             source = annotations.get(stem, root / "ImageSets" / "Main")
-            raise DataError(f"{source} is about the picture {stem!r}, which is not in {root / 'JPEGImages'}")
+            raise DataError(f"{source} is about the picture {stem!r}, which is not in {folder}")
         if stem not in annotations:
             records.append(BoxRecord(images[stem], images[stem], (), (), split))
             continue

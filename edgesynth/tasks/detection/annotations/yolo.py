@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgesynth.errors import DataError
 from edgesynth.tasks.detection.annotations.record import BoxRecord
-from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, pictures_in
+from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, by_name, pictures_in
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["read_yolo", "yolo_folders"]
@@ -37,20 +37,23 @@ def read_yolo(
     """Read a folder.
 
     A line is ``class x y width height``: a class index, the centre and the size in shares of the sides.
+    Folders inside those of pictures and labels are read as well.
 
     Returns:
         The records, the classes in the order of their indices, and what is wrong with files that cannot
         be read.
 
     Raises:
-        DataError: The classes have no names, a class index has none, or a file of labels has no picture.
+        DataError: The classes have no names, a class index has none, a file of labels has no picture, or two
+            pictures have one name.
     """
     names = classes or _names(root)
     records: list[BoxRecord] = []
     corrupt: list[Corrupt] = []
     for images, labels, split in yolo_folders(root):
-        pictures = {path.stem: path for path in pictures_in(images)}
-        texts = {path.stem: path for path in sorted(labels.glob("*.txt")) if path.name != "classes.txt"}
+        pictures = by_name(images, pictures_in(images, "**/*"))
+        files = [path for path in sorted(labels.glob("**/*.txt")) if path.name != "classes.txt"]
+        texts = by_name(labels, files)
         orphans = texts.keys() - pictures.keys()
         if orphans:
             first = min(orphans)
