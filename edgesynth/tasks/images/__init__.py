@@ -33,6 +33,7 @@ from edgesynth.tasks.images.folders import (
 )
 from edgesynth.tasks.images.palette import class_colours
 from edgesynth.tasks.images.reading import PictureFiles, corrupt_names, left_out, picked, read_splits
+from edgesynth.tasks.images.text import read_text
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -59,6 +60,7 @@ __all__ = [
     "read_images",
     "read_measured",
     "read_splits",
+    "read_text",
     "readable",
     "split_directories",
 ]

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Final
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.images import SPLIT_NAMES, by_name, draw, first_few, pictures_in, split_directories
+from edgesynth.tasks.images import (
+    SPLIT_NAMES,
+    by_name,
+    draw,
+    first_few,
+    pictures_in,
+    read_text,
+    split_directories,
+)
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["CITYSCAPES_IDS", "VOC_CLASSES", "Layout", "Pair", "find_layout"]
@@ -138,7 +146,7 @@ def _voc(folder: Path) -> Layout:
         if not path.is_file():
             continue
         # The test pictures of VOC come without masks.
-        named = [line.strip() for line in path.read_text("utf-8", "replace").splitlines() if line.strip()]
+        named = [line.strip() for line in read_text(path).splitlines() if line.strip()]
         if name == "test" and not any(one in answers for one in named):
             continue
         for what, known in (("picture", pictures), ("mask", answers)):

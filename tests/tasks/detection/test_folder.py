@@ -299,6 +299,26 @@ BAD = {
     "yolo, corrupt": (with_file(yolo, "labels/001.txt", "0 0.5 0.5"), "line 1: '0 0.5 0.5' is not"),
     "yolo, missing picture": (without(yolo, "images/003.png"), "003.txt is about the picture '003'"),
     "yolo, no names": (without(yolo, "data.yaml"), "neither data.yaml nor classes.txt"),
+    "voc, list in latin-1": (
+        with_file(voc, "ImageSets/Main/train.txt", "caf\xe9\n".encode("latin-1")),
+        r"train\.txt is no text in UTF-8 .*, byte 3\); save it as such",
+    ),
+    "yolo, classes in latin-1": (
+        with_file(yolo, "classes.txt", "stra\xdfe\nb\n".encode("latin-1")),
+        r"classes\.txt is no text in UTF-8",
+    ),
+    "yolo, names in latin-1": (
+        with_file(yolo, "data.yaml", "names: [stra\xdfe, b]".encode("latin-1")),
+        r"data\.yaml is no text in UTF-8",
+    ),
+    "yolo, labels in utf-16": (
+        with_file(yolo, "labels/001.txt", "0 .5 .5 .1 .1".encode("utf-16")),
+        r"1 of the files .*001\.txt is no text in UTF-8",
+    ),
+    "coco in latin-1": (
+        with_file(coco, "annotations/instances_all.json", '{"a": "\xe9"}'.encode("latin-1")),
+        r"instances_all\.json is no text in UTF-8",
+    ),
     "voc, two pictures of one name": (
         with_file(voc, "JPEGImages/003.jpg", b""),
         "two files of one name, 003.jpg and 003.png",
@@ -353,3 +373,10 @@ def test_pictures_in_folders_inside_are_read_too(tmp_path):
     task = load_boxes(root, size=32)
     assert sum(task.size(split) for split in SPLITS) == 40
     assert sum(int(labels[0] >= 0) for _, _, labels in everything(task)) == 32
+
+
+def test_text_with_a_mark_of_its_byte_order_is_read(tmp_path):
+    root = yolo(tmp_path)
+    for file in (root / "data.yaml", root / "labels" / "001.txt"):
+        file.write_text(file.read_text(), encoding="utf-8-sig")
+    assert load_boxes(root, size=32).classes == ("even", "odd")

@@ -11,7 +11,7 @@ from typing import Any
 
 from edgesynth.errors import DataError
 from edgesynth.tasks.detection.annotations.record import BoxRecord
-from edgesynth.tasks.images import SPLIT_NAMES
+from edgesynth.tasks.images import SPLIT_NAMES, read_text
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["coco_files", "read_coco"]
@@ -70,8 +70,8 @@ def read_coco(root: Path) -> tuple[list[BoxRecord], tuple[str, ...], int]:
 
 def _loaded(file: Path) -> dict[str, Any]:
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        data = json.loads(read_text(file))
+    except ValueError as error:
         raise DataError(f"cannot read {file} as JSON: {error}") from error
     if not isinstance(data, dict):
         raise DataError(f"{file} holds a {type(data).__name__}, the COCO format an object")

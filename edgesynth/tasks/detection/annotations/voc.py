@@ -10,7 +10,7 @@ from xml.parsers import expat
 
 from edgesynth.errors import DataError
 from edgesynth.tasks.detection.annotations.record import BoxRecord
-from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, by_name, pictures_in
+from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, by_name, pictures_in, read_text
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["read_voc"]
@@ -56,7 +56,7 @@ def _listed(folder: Path) -> dict[str, Split | None]:
     listed: dict[str, Split | None] = {}
     for file in sorted(folder.glob("*.txt")) if folder.is_dir() else ():
         if file.stem.lower() in SPLIT_NAMES:
-            for line in file.read_text(encoding="utf-8").split("\n"):
+            for line in read_text(file).splitlines():
                 if line.strip():
                     stem, split = line.split()[0], SPLIT_NAMES[file.stem.lower()]
                     if listed.setdefault(stem, split) != split:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgesynth.errors import DataError
 from edgesynth.tasks.detection.annotations.record import BoxRecord
-from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, by_name, pictures_in
+from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, by_name, pictures_in, read_text
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["read_yolo", "yolo_folders"]
@@ -72,11 +72,7 @@ def read_yolo(
 def _record(file: Path, image: Path, split: Split | None, names: tuple[str, ...]) -> BoxRecord:
     boxes: list[tuple[float, float, float, float]] = []
     labels: list[str] = []
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Corrupt(file, f"cannot read {file}: {error}") from error
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text(file).splitlines(), start=1):
         if not line.strip():
             continue
         try:
@@ -101,11 +97,11 @@ def _record(file: Path, image: Path, split: Split | None, names: tuple[str, ...]
 def _names(root: Path) -> tuple[str, ...]:
     for file in (root / "classes.txt", root / "labels" / "classes.txt"):
         if file.is_file():
-            lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+            lines = [line.strip() for line in read_text(file).splitlines()]
             return tuple(line for line in lines if line)
     for file in (root / "data.yaml", root / "data.yml", root / "dataset.yaml"):
         if file.is_file():
-            names = yaml_names(file.read_text(encoding="utf-8"))
+            names = yaml_names(read_text(file))
             if names:
                 return names
             raise DataError(f"{file} has no names; list them under names:, one per class")
