@@ -319,6 +319,39 @@ BAD = {
         with_file(coco, "annotations/instances_all.json", '{"a": "\xe9"}'.encode("latin-1")),
         r"instances_all\.json is no text in UTF-8",
     ),
+    "coco, two images of one id": (
+        coco_with(lambda d: d["images"][1].update(id=0)),
+        "lists two images with the id 0",
+    ),
+    "coco, a picture twice": (
+        coco_with(lambda d: d["images"][1].update(file_name="000.png")),
+        "lists 000.png, which .*instances_all.json lists before",
+    ),
+    "coco, two classes of one name": (
+        coco_with(lambda d: d["categories"][1].update(name="odd")),
+        "lists class 3 'odd' after one of that id or name",
+    ),
+    "coco, two classes of one id": (
+        coco_with(lambda d: d["categories"].append({"id": 3, "name": "third"})),
+        "lists class 3 'third' after one of that id or name",
+    ),
+    "coco, half a box": (
+        coco_with(lambda d: d["annotations"][0].update(bbox=[1, 2, 3])),
+        r"annotation 2 has the box \[1, 2, 3\]; give left, top, width and height",
+    ),
+    "coco, no box": (coco_with(lambda d: d["annotations"][0].update(bbox=None)), "has the box None"),
+    "yolo, two classes of one name": (
+        with_file(yolo, "data.yaml", "names: [odd, odd]"),
+        "class names must differ, got odd, odd",
+    ),
+    "yolo, a class without index": (
+        with_file(yolo, "data.yaml", "names:\n  0: even\n  5: odd\n"),
+        r"data.yaml: its names have the indices \[0, 5\]; number them from 0 on",
+    ),
+    "yolo, a box thinner than any pixel": (
+        with_file(yolo, "labels/001.txt", "0 0.99999999 0.5 0.00000002 0.1"),
+        r"001.txt: a box of 001.png .* has no area once the picture is 32x32",
+    ),
     "voc, two pictures of one name": (
         with_file(voc, "JPEGImages/003.jpg", b""),
         "two files of one name, 003.jpg and 003.png",
@@ -380,3 +413,12 @@ def test_text_with_a_mark_of_its_byte_order_is_read(tmp_path):
     for file in (root / "data.yaml", root / "labels" / "001.txt"):
         file.write_text(file.read_text(), encoding="utf-8-sig")
     assert load_boxes(root, size=32).classes == ("even", "odd")
+
+
+def test_lists_of_voc_may_name_pictures_of_several_words(tmp_path):
+    root = voc(tmp_path, lists=True)
+    for path in (root / "JPEGImages" / "003.png", root / "Annotations" / "003.xml"):
+        path.rename(path.with_stem("my photo"))
+    # Lists of one class have a number after the name.
+    (root / "ImageSets" / "Main" / "train.txt").write_text("my photo\n006  1\n009 -1\n")
+    assert load_boxes(root, size=32).size("train") == 3

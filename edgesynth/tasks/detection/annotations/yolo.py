@@ -12,6 +12,9 @@ from edgesynth.tasks.protocol import Split
 
 __all__ = ["read_yolo", "yolo_folders"]
 
+_ENTRY = r"""\s*(?:\d+\s*:\s*)?(?:'[^']*'|"[^"]*")\s*(?=,|$)|[^,]+"""
+"""What stands between commas; those inside quotes do not part."""
+
 
 def yolo_folders(root: Path) -> list[tuple[Path, Path, Split | None]]:
     """Folders of pictures, of labels, and their split; empty where the layout is another.
@@ -101,7 +104,10 @@ def _names(root: Path) -> tuple[str, ...]:
             return tuple(line for line in lines if line)
     for file in (root / "data.yaml", root / "data.yml", root / "dataset.yaml"):
         if file.is_file():
-            names = yaml_names(read_text(file))
+            try:
+                names = yaml_names(read_text(file))
+            except ValueError as error:
+                raise DataError(f"{file}: {error}; number them from 0 on, leaving none out") from None
             if names:
                 return names
             raise DataError(f"{file} has no names; list them under names:, one per class")
@@ -109,7 +115,11 @@ def _names(root: Path) -> tuple[str, ...]:
 
 
 def yaml_names(text: str) -> tuple[str, ...]:
-    """The entry ``names`` of such a file: ``[a, b]``, lines ``- a``, or lines ``0: a``; empty without one."""
+    """The entry ``names`` of such a file: ``[a, b]``, lines ``- a``, or lines ``0: a``; empty without one.
+
+    Raises:
+        ValueError: Their indices are not 0, 1, 2 and so on.
+    """
     lines = [re.sub(r"\s+#.*|^#.*", "", line) for line in text.splitlines()]
     start = next((i for i, line in enumerate(lines) if re.match(r"names\s*:", line)), None)
     if start is None:
@@ -119,8 +129,7 @@ def yaml_names(text: str) -> tuple[str, ...]:
         while "]" not in rest and "}" not in rest and start + 1 < len(lines):
             start += 1
             rest += " " + lines[start].strip()
-        inner = rest.strip("[]{} ")
-        parts = [part for part in inner.split(",") if part.strip()]
+        parts = [part for part in re.findall(_ENTRY, rest.strip("[]{} ")) if part.strip()]
     else:
         parts = []
         for line in lines[start + 1 :]:
@@ -130,5 +139,9 @@ def yaml_names(text: str) -> tuple[str, ...]:
                 parts.append(line.strip().removeprefix("-"))
     keyed = [re.fullmatch(r"\s*(\d+)\s*:\s*(.+)", part) for part in parts]
     pairs = [(int(match[1]), match[2]) for match in keyed if match]
-    values = [name for _, name in sorted(pairs)] if pairs and len(pairs) == len(parts) else parts
-    return tuple(value.strip().strip("'\"") for value in values)
+    if pairs and len(pairs) == len(parts):
+        parts = [name for _, name in sorted(pairs)]
+        indices = sorted(index for index, _ in pairs)
+        if indices != list(range(len(pairs))):
+            raise ValueError(f"its names have the indices {indices}")
+    return tuple(part.strip().strip("'\"") for part in parts)
