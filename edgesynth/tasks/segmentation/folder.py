@@ -88,7 +88,7 @@ def load_mask_folder(
     """Make a task of a folder of pictures and masks.
 
     One of: ``images/`` and ``masks/`` (or ``labels/``), perhaps inside ``train/``, ``validation/`` and
-    ``test/``; ``train/`` and ``trainannot/`` and so on (CamVid); ``JPEGImages/``, ``SegmentationClass/`` and
+    ``test/``, or with these inside them; ``train/`` and ``trainannot/`` and so on (CamVid); ``JPEGImages/``, ``SegmentationClass/`` and
     lists in ``ImageSets/Segmentation/`` (VOC); ``leftImg8bit/`` and ``gtFine/`` (Cityscapes). A mask has the
     name of its picture, perhaps with ``_L`` or ``_mask`` appended, and holds class indices, a palette, or the
     colours of ``label_colors.txt``. Splits that the folder does not have are held out of ``train`` by a hash

@@ -88,7 +88,7 @@ def find_layout(folder: Path) -> Layout:
 
     Raises:
         DataError: The folder is missing, has no known layout or no training pictures, a picture has no mask,
-            a mask has no picture, or a list names a picture that is not there.
+            a mask has no picture, or a list names a picture that is not there, or is in another list too.
     """
     if not folder.is_dir():
         raise DataError(f"no folder {folder}; give a directory of pictures and masks")
@@ -106,19 +106,28 @@ def find_layout(folder: Path) -> Layout:
 
 
 def _plain(folder: Path) -> dict[Split, list[Pair]]:
-    """One folder of pictures, one of masks."""
-    masks = _mask_folder(folder)
-    images = folder / "images"
-    return {"train": _paired(images, masks)} if masks is not None and images.is_dir() else {}
+    """One folder of pictures, one of masks; folders in them that are called as a split are one."""
+    found: dict[Split, list[Pair]] = {}
+    for pair in _side_by_side(folder) or ():
+        first, *rest = pair.name.split("/")
+        found.setdefault(SPLIT_NAMES.get(first.lower(), "train") if rest else "train", []).append(pair)
+    return found
+
+
+def _side_by_side(folder: Path) -> list[Pair] | None:
+    """Pictures in ``images`` with the masks beside them; ``None`` where there are no such folders."""
+    masks, images = _mask_folder(folder), folder / "images"
+    return _paired(images, masks) if masks is not None and images.is_dir() else None
 
 
 def _divided(folder: Path) -> dict[Split, list[Pair]]:
     """The plain layout inside each split."""
     found: dict[Split, list[Pair]] = {}
     for split, part in split_directories(folder):
-        for pairs in _plain(part).values():
+        pairs = _side_by_side(part)
+        if pairs is not None:
             found[split] = pairs
-    return found
+    return _complete(folder, found)
 
 
 def _annotated(folder: Path) -> dict[Split, list[Pair]]:
@@ -129,6 +138,17 @@ def _annotated(folder: Path) -> dict[Split, list[Pair]]:
         masks = next((path for path in beside if path.is_dir()), None)
         if masks is not None:
             found[split] = _paired(part, masks)
+    return _complete(folder, found)
+
+
+def _complete(folder: Path, found: dict[Split, list[Pair]]) -> dict[Split, list[Pair]]:
+    """Refuse splits that have pictures and no masks, where others have both."""
+    for split, part in split_directories(folder) if found else ():
+        if split not in found and pictures_in(part, "**/*"):
+            raise DataError(
+                f"{part} holds pictures, and no folder of masks is there for them; add the masks, or call the "
+                "folder otherwise"
+            )
     return found
 
 
@@ -151,7 +171,11 @@ def _voc(folder: Path) -> Layout:
             continue
         for what, known in (("picture", pictures), ("mask", answers)):
             _complain(folder, [one for one in named if one not in known], f"{what} for a line of {path.name}")
-        found[SPLIT_NAMES[name]] = [Pair(pictures[one], answers[one], one) for one in named]
+        before = {pair.name for pairs in found.values() for pair in pairs}
+        twice = [one for one in named if one in before]
+        if twice:
+            raise DataError(f"{path} lists {twice[0]!r}, which is in another list as well; leave it in one")
+        found[SPLIT_NAMES[name]] = [Pair(pictures[one], answers[one], one) for one in dict.fromkeys(named)]
     if not found:
         _complain(folder, [one for one in answers if one not in pictures], "picture for a mask")
         found["train"] = [Pair(pictures[one], path, one) for one, path in answers.items()]

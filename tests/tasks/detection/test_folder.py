@@ -356,6 +356,10 @@ BAD = {
         with_file(voc, "JPEGImages/003.jpg", b""),
         "two files of one name, 003.jpg and 003.png",
     ),
+    "yolo, a split without labels": (
+        with_file(lambda root: yolo(root, splits=("train",)), "images/val/x.png", b""),
+        "val holds pictures, and no folder of labels is there for them; add one, empty where",
+    ),
     "yolo, two pictures of one name": (
         with_file(yolo, "images/003.jpg", b""),
         "two files of one name, 003.jpg and 003.png",

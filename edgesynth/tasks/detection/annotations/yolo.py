@@ -47,13 +47,15 @@ def read_yolo(
         be read.
 
     Raises:
-        DataError: The classes have no names, a class index has none, a file of labels has no picture, or two
-            pictures have one name.
+        DataError: The classes have no names, a class index has none, a file of labels has no picture, two
+            pictures have one name, or a split has pictures and no folder of labels.
     """
     names = classes or _names(root)
+    folders = yolo_folders(root)
+    _check_labelled(root, [images for images, _, _ in folders])
     records: list[BoxRecord] = []
     corrupt: list[Corrupt] = []
-    for images, labels, split in yolo_folders(root):
+    for images, labels, split in folders:
         pictures = by_name(images, pictures_in(images, "**/*"))
         files = [path for path in sorted(labels.glob("**/*.txt")) if path.name != "classes.txt"]
         texts = by_name(labels, files)
@@ -70,6 +72,18 @@ def read_yolo(
             except Corrupt as error:
                 corrupt.append(error)
     return records, names, corrupt
+
+
+def _check_labelled(root: Path, known: list[Path]) -> None:
+    """Refuse splits that have pictures and no folder of labels; those of others are read."""
+    for word in SPLIT_NAMES:
+        for images in (root / "images" / word, root / word / "images"):
+            inside = any(images.is_relative_to(folder) for folder in known)
+            if not inside and pictures_in(images, "**/*"):
+                raise DataError(
+                    f"{images} holds pictures, and no folder of labels is there for them; add one, empty where "
+                    "no picture shows an object, or call the folder otherwise"
+                )
 
 
 def _record(file: Path, image: Path, split: Split | None, names: tuple[str, ...]) -> BoxRecord:
