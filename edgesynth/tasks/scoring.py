@@ -13,7 +13,7 @@ from torch import nn
 from edgesynth.tasks.protocol import Batch, Judge, Outputs, Score, Split
 from edgesynth.tasks.trees import moved
 
-__all__ = ["Scored", "bootstrap_interval", "score"]
+__all__ = ["Scored", "bootstrap_interval", "score", "share_interval"]
 
 _DRAWS = 400
 
@@ -85,3 +85,13 @@ def bootstrap_interval(
     values = [statistic(counts) for counts in generator.multinomial(samples, even, size=draws)]
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return float(low), float(high)
+
+
+def share_interval(statistic: Callable[[NDArray[np.int64]], float], samples: int) -> tuple[float, float]:
+    """:func:`bootstrap_interval` of a share; all of 0 to 1 for one sample, which says nothing of others.
+
+    Args:
+        statistic: See there.
+        samples: See there.
+    """
+    return bootstrap_interval(statistic, samples) if samples > 1 else (0.0, 1.0)

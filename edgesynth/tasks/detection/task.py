@@ -56,7 +56,7 @@ class DetectionTask(SplitTask[BoxedSamples]):
 
     Raises:
         DataError: A split is empty, shapes differ between splits, labels fall outside the classes, two
-            classes have one name, or the training images show no object.
+            classes have one name, or the images of a split show no object.
         InputError: The head or the metric is unknown, or a threshold lies outside its range.
     """
 
@@ -234,5 +234,8 @@ def _check(name: str, samples: Mapping[Split, BoxedSamples], classes: Sequence[s
         raise DataError(f"{name}: images are [channels, height, width], samples have shape {shape}")
     for split, part in samples.items():
         check_labels(name, split, torch.cat(list(part.labels)), len(classes))
-    if not any(len(part) for part in samples["train"].boxes):
-        raise DataError(f"{name}: the training images show no object; give some with boxes")
+        # Said now, and not when a network that took hours to train is judged.
+        if not any(len(boxes) for boxes in part.boxes):
+            raise DataError(
+                f"{name}: none of the {len(part.boxes)} {split} images shows an object; give some with boxes"
+            )

@@ -187,7 +187,13 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def _opaque(picture: Image.Image) -> Image.Image:
-    """Eight bits a channel, without transparency."""
+    """Eight bits a channel, without transparency.
+
+    Raises:
+        ValueError: Pixels are fractions, of which nothing says what is white.
+    """
+    if picture.mode == "F":
+        raise ValueError("it holds fractions; save it with 8 or 16 bits a channel")
     if picture.mode.startswith("I;16") or picture.mode == "I":
         # Sixteen bits of grey: keep the upper byte, where conversion would clip.
         deep = np.asarray(picture).astype(np.int64)

@@ -146,8 +146,8 @@ def _complete(folder: Path, found: dict[Split, list[Pair]]) -> dict[Split, list[
     for split, part in split_directories(folder) if found else ():
         if split not in found and pictures_in(part, "**/*"):
             raise DataError(
-                f"{part} holds pictures, and no folder of masks is there for them; add the masks, or call the "
-                "folder otherwise"
+                f"{part} holds pictures, and no folder of masks is there for them; add the masks, or call "
+                "the folder otherwise"
             )
     return found
 

@@ -143,7 +143,7 @@ class _Loop:
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"the loss became {loss} in epoch {epoch}, step {step + 1} of {self.steps}, at learning "
-                    f"rate {rate:.4g}; lower the learning rate, set clip_norm, or look for NaN in the data"
+                    f"rate {rate:.4g}; lower the learning rate, or look for NaN in the data"
                 )
             total += loss
             done += 1

@@ -232,6 +232,12 @@ def without(maker, path):
     return make
 
 
+def without_objects(root, split):
+    for file in (root / "labels" / split).iterdir():
+        file.write_text("")
+    return root
+
+
 BOMB = xml(1, (1, 1, 9, 9), "odd").replace(
     "<annotation>", '<!DOCTYPE a [<!ENTITY e "eeee">]><annotation><folder>&e;</folder>'
 )
@@ -355,6 +361,10 @@ BAD = {
     "voc, two pictures of one name": (
         with_file(voc, "JPEGImages/003.jpg", b""),
         "two files of one name, 003.jpg and 003.png",
+    ),
+    "yolo, no object in a split": (
+        lambda root: without_objects(yolo(root, splits=("train", "val", "test")), "val"),
+        "none of the 13 validation images shows an object",
     ),
     "yolo, a split without labels": (
         with_file(lambda root: yolo(root, splits=("train",)), "images/val/x.png", b""),

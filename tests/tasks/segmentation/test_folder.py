@@ -56,7 +56,7 @@ def test_corrupt_files_are_counted_and_named_unless_they_may_be_skipped(folder, 
     (folder / "masks" / "13.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"3 of the files in .* cannot be read") as caught:
         load_mask_folder(folder, size=8, memory_limit_bytes=limit)
-    for name in ("images/11.png", "masks/12.png", "masks/13.png", "skip_corrupt = true"):
+    for name in ("images/11.png", "masks/12.png", "masks/13.png", "truncated", "skip_corrupt = true"):
         assert name in str(caught.value)
     task = load_mask_folder(folder, size=8, skip_corrupt=True, memory_limit_bytes=limit)
     assert sum(task.size(split) for split in SPLITS) == 37

@@ -95,5 +95,9 @@ def test_one_class_is_not_enough(tmp_path):
     with pytest.raises(DataError, match=r"one class beside the ignored value 255; .*set ignore_label"):
         load_mask_folder(tmp_path, size=8)
     assert load_mask_folder(tmp_path, size=8, ignore_label=254).classes == ("0", "255")
+    for index in range(30):
+        save(tmp_path / "masks" / f"{index}.png", np.full((16, 20), 255, dtype=np.uint8))
+    with pytest.raises(DataError, match="show no class beside the ignored value 255"):
+        load_mask_folder(tmp_path, size=8)
     with pytest.raises(InputError, match="ignore_label is a value of 8 bits, 0 to 255, got -1"):
         load_mask_folder(tmp_path, size=8, ignore_label=-1)

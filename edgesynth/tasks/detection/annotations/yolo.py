@@ -81,8 +81,8 @@ def _check_labelled(root: Path, known: list[Path]) -> None:
             inside = any(images.is_relative_to(folder) for folder in known)
             if not inside and pictures_in(images, "**/*"):
                 raise DataError(
-                    f"{images} holds pictures, and no folder of labels is there for them; add one, empty where "
-                    "no picture shows an object, or call the folder otherwise"
+                    f"{images} holds pictures, and no folder of labels is there for them; add one, empty "
+                    "where no picture shows an object, or call the folder otherwise"
                 )
 
 
