@@ -84,7 +84,6 @@ class GeneratedNetwork:
         Raises:
             RunError: The disk is full or the folder cannot be written.
         """
-        directory.mkdir(parents=True, exist_ok=True)
         save_network(directory, self.module, self.recipe)
         export_onnx(self.module, self.example_input, directory / "network.onnx", opset=opset)
         return {"recipe": "recipe.json", "weights": "weights.safetensors", "onnx": "network.onnx"}
