@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from edgesynth.errors import InputError
 from edgesynth.tasks.protocol import Batch, Judge, Outputs, Score, Split
 from edgesynth.tasks.trees import moved
 
@@ -79,7 +80,12 @@ def bootstrap_interval(
         samples: How many there are.
         draws: How many resamples.
         seed: Decides them, so that equal outputs have equal intervals.
+
+    Raises:
+        InputError: There are no samples.
     """
+    if samples < 1:
+        raise InputError(f"there is no interval of {samples} samples; give at least one")
     generator = np.random.default_rng(seed)
     even: NDArray[Any] = np.full(samples, 1.0 / samples)
     values = [statistic(counts) for counts in generator.multinomial(samples, even, size=draws)]

@@ -254,7 +254,10 @@ def _rehearse(module: nn.Module, task: Task, device: torch.device, role: str) ->
         ) from error
     finally:
         module.train(was_training)
-    task.loss(outputs, moved(batch.targets, device))
+    loss: object = task.loss(outputs, moved(batch.targets, device))
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        got = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise InputError(f"task {task.name!r} gave {got} as loss; return a tensor with one number")
 
 
 @contextlib.contextmanager
