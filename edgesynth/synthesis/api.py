@@ -86,7 +86,7 @@ def synthesize(
     Raises:
         RequirementError: A requirement needs a device or a counter there is none of, or not even
             the smallest network can meet it.
-        RunError: The folder holds another job, or cannot be written.
+        RunError: The folder holds another job or had data of other sizes, or cannot be written.
         TrainingError: Training diverged.
         DeviceError: The device failed.
     """
@@ -159,7 +159,7 @@ def load_generator(
         cycle: Which cycle's policy to use; the last one by default.
 
     Raises:
-        RunError: The folder is no run, is damaged, or has no finished cycle.
+        RunError: The folder is no run, is damaged, or has no finished cycle, or the data have other sizes.
     """
     run_dir = Path(run_dir)
     with Run.open(run_dir) as run:
@@ -170,6 +170,7 @@ def load_generator(
             raise RunError(
                 f"the run in {run_dir} was learned for another prototype; give the one it was started with"
             )
+        _check_data(run_dir, manifest, _data(task))
         load_weights(prototype.module, run_dir / _PROTOTYPE)
         synthesizer = Synthesizer(prototype, task, requirements, device, run, settings, NullProgress())
         if not synthesizer.resume():
@@ -237,14 +238,18 @@ def load_weights(module: nn.Module, path: Path) -> None:
 
 def _circumstances(prototype: Prototype, task: Task, device: Device | None) -> dict[str, Any]:
     """What a reader of the report wants to know, and what may differ when a run goes on."""
-    description = getattr(task, "description", None)
     return {
         "prototype": {"name": prototype.name, "structure": prototype.structure_hash},
-        "data": description.to_json() if description is not None else {"name": task.name},
+        "data": _data(task),
         "device": {"name": device.profile.name, "link": device.link.name} if device else {},
         "metrics": [kind.to_json() for kind in own_metrics()],
         "versions": versions(),
     }
+
+
+def _data(task: Task) -> dict[str, Any]:
+    description = getattr(task, "description", None)
+    return description.to_json() if description is not None else {"name": task.name}
 
 
 def _open_or_create(run_dir: Path, job: Mapping[str, Any], circumstances: Mapping[str, Any]) -> Run:
@@ -258,7 +263,27 @@ def _open_or_create(run_dir: Path, job: Mapping[str, Any], circumstances: Mappin
             f"{run_dir} holds another job (different {', '.join(differing)}); "
             "give --run-dir a new folder, or continue with the job it was started with"
         )
+    try:
+        _check_data(run_dir, run.manifest, circumstances["data"])
+    except RunError:
+        run.close()
+        raise
     return run
+
+
+def _check_data(run_dir: Path, manifest: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+    """Refuse data of other sizes than a run began with: its figures could not be compared with new ones.
+
+    Raises:
+        RunError: Names the split and both sizes.
+    """
+    before, now = (found.get("sizes", {}) for found in (manifest.get("data", {}), data))
+    for split in before:
+        if split in now and now[split] != before[split]:
+            raise RunError(
+                f"the data of the run in {run_dir} have changed: {split} had {before[split]} samples and has "
+                f"{now[split]}; restore them, or begin a new run in another folder"
+            )
 
 
 def _contiguous(module: nn.Module) -> dict[str, Tensor]:

@@ -40,7 +40,7 @@ from edgesynth.synthesis.api import (
     train_prototype,
 )
 from edgesynth.synthesis.requirements import Requirements
-from edgesynth.tasks import ClassificationTask
+from edgesynth.tasks import ClassificationTask, load_task
 
 ROOT = Path(edgesynth.__file__).parents[1]
 TINY = replace(SETTINGS, cycles=1, epochs=0.3, networks=1, polish_epochs=0.0, validation_limit=50)
@@ -97,6 +97,18 @@ def test_a_folder_of_another_job_is_refused_and_left_alone(
     with finished.open() as run:
         assert run.status == "finished"
         assert run.manifest["settings"] == SETTINGS.to_json()
+
+
+def test_data_of_another_size_are_refused_where_figures_are_compared(
+    finished, fresh: Callable[[], Prototype], board: Device
+) -> None:
+    more = load_task("digits", train_size=700)
+    with pytest.raises(RunError, match="have changed: train had 600 samples and has 700; restore them"):
+        synthesize(fresh(), more, REQUIREMENTS, board, run_dir=finished.folder, settings=SETTINGS)
+    with pytest.raises(RunError, match="have changed: train had 600 samples and has 700"):
+        load_generator(finished.folder, fresh(), more, board)
+    with finished.open() as run:
+        assert run.status == "finished"
 
 
 # --- what is left ---
