@@ -137,8 +137,7 @@ def load_boxes(
     parts = {split: _samples(part, names, form) for split, part in found.items()}
     title = name or folder.resolve().stem
     sizes: dict[str, int] = {split: len(part.labels) for split, part in parts.items()}
-    fitted = "letterboxed" if fit == "letterbox" else "stretched"
-    source = f"pictures with boxes ({kind}) in {folder}, {fitted} to {form.height}x{form.width}"
+    source = f"pictures with boxes ({kind}) in {folder}, {form.described}"
     return DetectionTask(
         title,
         train=parts["train"],

@@ -114,6 +114,12 @@ class ImageFormat:
         """Of one picture in memory."""
         return math.prod(self.shape)
 
+    @property
+    def described(self) -> str:
+        """What becomes of pictures, for descriptions: ``cropped to 48x64``."""
+        done = {"crop": "cropped", "stretch": "stretched", "letterbox": "letterboxed"}[self.fit]
+        return f"{done} to {self.height}x{self.width}"
+
     def placed(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Where a picture of another size comes to lie, unless it is cropped: left, top, width, height."""
         if self.fit != "letterbox":

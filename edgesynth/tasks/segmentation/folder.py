@@ -153,7 +153,9 @@ def load_mask_folder(
         ignore_label=IGNORED,
         class_weights=class_weights,
         augmentation=augmentation,
-        description=DataDescription(title, "user", f"pictures and masks in {folder}", "", sizes, division),
+        description=DataDescription(
+            title, "user", f"pictures and masks in {folder}, {form.described}", "", sizes, division
+        ),
     )
 
 

@@ -17,6 +17,7 @@ def test_a_plain_folder_becomes_three_disjoint_splits(folder):
     assert all(len(part) >= 2 for part in parts)
     assert "hash of the file names" in task.description.division
     assert task.description.origin == "user"
+    assert task.description.source == f"pictures and masks in {folder}, cropped to 16x20"
 
 
 def test_the_division_depends_on_names_alone_and_new_files_move_no_other(folder):
