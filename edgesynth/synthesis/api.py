@@ -19,6 +19,7 @@ from edgesynth.progress import NullProgress, Progress
 from edgesynth.runs import NetworkRecord, Run, write_atomic
 from edgesynth.runs.details import write_details
 from edgesynth.runs.faults import disk_faults
+from edgesynth.runs.lock import LOCK, WriterLock
 from edgesynth.synthesis.cycle import Synthesizer
 from edgesynth.synthesis.evaluation import DERIVED, computed_metrics, quality_metrics
 from edgesynth.synthesis.generator import Generator, Polish
@@ -122,13 +123,27 @@ def synthesize(
 
 
 def train_prototype(
-    module: nn.Module, task: Task, plan: TrainingPlan, run_dir: Path, progress: Progress
+    module: nn.Module,
+    task: Task,
+    plan: TrainingPlan,
+    run_dir: Path,
+    progress: Progress,
+    *,
+    origin: str = "",
 ) -> None:
     """Train a prototype in place, or take the weights an earlier call left in the run folder.
 
+    Args:
+        module: Of the prototype.
+        task: What it learns.
+        plan: How.
+        run_dir: The run folder; it is made where it is missing.
+        progress: Is told.
+        origin: What weights were trained for, as text that is kept with them; callers compare it.
+
     Raises:
         TrainingError: Training diverged.
-        RunError: The folder cannot be written.
+        RunError: The folder cannot be written, or another process is writing it.
     """
     path = run_dir / _PROTOTYPE
     if path.exists():
@@ -137,8 +152,12 @@ def train_prototype(
     # A folder that cannot be written is found out before the training, not after it.
     with disk_faults(run_dir):
         run_dir.mkdir(parents=True, exist_ok=True)
-    fit(module, task, plan, progress=progress)
-    write_atomic(path, save(_contiguous(module)))
+    lock = WriterLock(run_dir / LOCK)
+    try:
+        fit(module, task, plan, progress=progress)
+        write_atomic(path, save(_contiguous(module), metadata={"origin": origin} if origin else None))
+    finally:
+        lock.release()
 
 
 def load_generator(

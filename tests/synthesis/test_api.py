@@ -32,6 +32,7 @@ from edgesynth.errors import RequirementError, RunError
 from edgesynth.graph import Prototype
 from edgesynth.progress import NullProgress
 from edgesynth.runs import Run
+from edgesynth.runs.lock import LOCK, WriterLock
 from edgesynth.synthesis.api import (
     check_obtainable,
     check_satisfiable,
@@ -237,6 +238,16 @@ def test_a_prototype_is_trained_once(task: ClassificationTask, tmp_path: Path) -
     assert log.reads == []
     state = first.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in second.state_dict().items())
+
+
+def test_a_prototype_is_not_trained_where_another_process_does(
+    task: ClassificationTask, tmp_path: Path
+) -> None:
+    lock = WriterLock(tmp_path / LOCK)
+    with pytest.raises(RunError, match="is being written by process"):
+        train_prototype(untrained(), task, PLAN, tmp_path, NullProgress())
+    lock.release()
+    assert not (tmp_path / "prototype.safetensors").exists()
 
 
 @pytest.mark.parametrize("damage", ["truncated", "other network", "no tensors"])
