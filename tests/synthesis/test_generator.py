@@ -106,6 +106,13 @@ def test_a_place_where_no_folder_can_be_is_told(generator: Generator, tmp_path: 
         generator.generate(2).save(tmp_path / "file" / "net")
 
 
+def test_what_is_missed_says_what_would_help(generator: Generator) -> None:
+    value = under(generator, REQUIREMENTS).generate(2).measurements["accuracy"].value
+    for bound, more in ((value, "validation samples"), (1.0, "cycles or epochs")):
+        strict = under(generator, Requirements({"accuracy": f">= {bound}"}))
+        assert strict._explain(strict.generate(2)).endswith(f"loosen the bound, or give more {more}")
+
+
 def test_no_polish_is_no_training(generator: Generator) -> None:
     none = generator.generate(2, polish=Polish(epochs=0))
     cut = generator.evaluator.extract(none.architecture)
