@@ -26,7 +26,7 @@ from typer.exceptions import TyperException
 from edgesynth import __version__
 from edgesynth.cli import bench, deploy, devices, export, generate, init, inspect, report, run, synth
 from edgesynth.cli.interruption import Interruption
-from edgesynth.errors import EdgesynthError
+from edgesynth.errors import EdgesynthError, InputError
 
 __all__ = ["INTERNAL_ERROR", "INTERRUPTED", "app", "main"]
 
@@ -145,6 +145,8 @@ def _unexpected(error: Exception) -> int:
     if os.environ.get(_DEBUG):
         traceback.print_exception(error)
         return INTERNAL_ERROR
+    from edgesynth.job.reference import users_fault
+
     first = str(error).splitlines()[0] if str(error) else "no message"
     try:
         handle, name = tempfile.mkstemp(prefix="edgesynth-", suffix=".traceback.txt")
@@ -153,6 +155,10 @@ def _unexpected(error: Exception) -> int:
         where = f"the traceback is in {Path(name)}"
     except OSError:
         where = "run `edgesynth --debug ...` for the traceback"
+    theirs = users_fault(error)
+    if theirs:
+        _say(f"code of yours raised {theirs}; {where}")
+        return InputError.exit_code
     _say(f"this is a fault of edgesynth: {type(error).__name__}: {first}; {where}")
     return INTERNAL_ERROR
 

@@ -106,6 +106,10 @@ def _onnx_file(model: str, shape: list[str] | None, scratch: Path, *, opset: int
             raise InputError(f"there is no ONNX file {model}; check the path")
         workload_from_onnx(model)
         return Path(model)
+    if Path(model).is_dir():
+        raise InputError(
+            f"{model} is a folder; give the ONNX file in it, e.g. {Path(model) / 'network.onnx'}"
+        )
     from edgesynth.cli.models import example_inputs, find_module
     from edgesynth.deploy.onnx import export_onnx
 

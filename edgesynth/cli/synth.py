@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -78,6 +79,7 @@ def _choose_run(folder: Path, job: Job, *, resume: bool | None) -> None:
     if not (folder / "run.sqlite").exists():
         if resume is True:
             raise InputError(f"there is no run in {folder} to go on with; leave --resume out to begin one")
+        _check_prototype(folder, job, fresh=resume is False)
         return
     if resume is False:
         # Opening for writing refuses to remove a run that another process is working on.
@@ -87,9 +89,48 @@ def _choose_run(folder: Path, job: Job, *, resume: bool | None) -> None:
     with Run.open(folder) as run:
         before = run.manifest.get("job")
     differing = _differences(before, job.to_json()) if isinstance(before, dict) else ["job"]
+    _refuse_another(f"the run in {folder}", differing)
+
+
+def _check_prototype(folder: Path, job: Job, *, fresh: bool) -> None:
+    """Weights that a run left before it began are taken only by a job that would train them alike."""
+    from safetensors import SafetensorError, safe_open
+
+    from edgesynth.runs.run import PROTOTYPE, refuse_occupied
+
+    if folder.is_dir():
+        refuse_occupied(folder)
+    path = folder / PROTOTYPE
+    if not path.is_file():
+        return
+    try:
+        with safe_open(path, "numpy") as file:
+            before = json.loads((file.metadata() or {}).get("origin", "null"))
+    except (OSError, SafetensorError, ValueError):
+        before = None
+    if not isinstance(before, dict):
+        raise InputError(
+            f"{path} was not left by a job; move it away, or give --run-dir another folder (weights of your "
+            "own are named by [prototype] checkpoint)"
+        )
+    if fresh:
+        path.unlink()
+        return
+    _refuse_another(f"the prototype in {path}", _differences(before, json.loads(_origin(job))))
+
+
+def _origin(job: Job) -> str:
+    """What the weights of a prototype depend on, as JSON."""
+    tables = job.to_json()
+    prototype = {key: value for key, value in tables["prototype"].items() if key not in ("freeze", "align")}
+    synthesis = {key: tables["synthesis"][key] for key in ("batch_size", "seed")}
+    return json.dumps({"prototype": prototype, "task": tables["task"], "synthesis": synthesis})
+
+
+def _refuse_another(what: str, differing: Sequence[str]) -> None:
     if differing:
         raise InputError(
-            f"the run in {folder} is of another job (different: {', '.join(differing)}); "
+            f"{what} is of another job (different: {', '.join(differing)}); "
             "begin anew in its place with --fresh, or give --run-dir another folder"
         )
 
@@ -140,7 +181,7 @@ def _prepare_prototype(
     # What can be refused without training is refused before it.
     check_satisfiable(prototype, job.resolve(figures, partial=True))
     if job.prototype.training_epochs:
-        train_prototype(module, task, job.training_plan, folder, progress)
+        train_prototype(module, task, job.training_plan, folder, progress, origin=_origin(job))
         # Channels are ranked by their weights, which training has changed.
         prototype = job.trace(module, task)
     quality = task.score(module, "validation").metric

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from edgesynth.errors import EdgesynthError, JobError
 
-__all__ = ["call", "is_reference", "load_reference"]
+__all__ = ["call", "is_reference", "load_reference", "users_fault"]
 
 _OURS = Path(__file__).resolve().parents[1]
 
@@ -86,6 +86,16 @@ def call(
         raise JobError(f"{reference!r} raised {_told(error)}") from error
 
 
+def users_fault(error: Exception) -> str:
+    """The error in one line with that of the user's code, where that code raised it; empty where ours did.
+
+    Args:
+        error: As it was caught; libraries that either code called do not count.
+    """
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _of_library(frame.filename)]
+    return _told(error) if frames and not _is_ours(frames[-1].filename) else ""
+
+
 def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
     """The signature; ``None`` for builtins that have none."""
     try:
@@ -142,13 +152,21 @@ def _told(error: Exception) -> str:
 
 
 def _users_line(trace: TracebackType | None) -> str:
-    def users(filename: str) -> bool:
-        path = Path(filename)
-        library = "site-packages" in path.parts or str(path).startswith((sys.base_prefix, "<frozen"))
-        return not library and _OURS not in path.parents
-
-    frames = [frame for frame in traceback.extract_tb(trace) if users(frame.filename)]
+    frames = [
+        frame
+        for frame in traceback.extract_tb(trace)
+        if not _of_library(frame.filename) and not _is_ours(frame.filename)
+    ]
     if not frames:
         return ""
     last = frames[-1]
     return f"{last.filename}, line {last.lineno}: {last.line}"
+
+
+def _of_library(filename: str) -> bool:
+    """Whether code was installed, came with Python, or was made while running."""
+    return "site-packages" in Path(filename).parts or filename.startswith((sys.base_prefix, "<"))
+
+
+def _is_ours(filename: str) -> bool:
+    return _OURS in Path(filename).parents

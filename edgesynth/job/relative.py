@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from edgesynth.errors import RequirementError
-from edgesynth.metrics import Metric, metric_kind
+from edgesynth.metrics import SHARES, Metric, metric_kind
 
 __all__ = ["check", "is_relative", "resolve"]
 
@@ -81,12 +81,13 @@ def resolve(
                         f"(known: {there}); write a number instead"
                     )
                 known = prototype[metric]
-                text = _substituted(metric, condition, known.value if isinstance(known, Metric) else known)
+                value = known.value if isinstance(known, Metric) else known
+                text = _substituted(metric, condition, value, share=metric in SHARES)
             found.setdefault(metric, []).append(text)
     return found
 
 
-def _substituted(metric: str, condition: str, value: float) -> str:
+def _substituted(metric: str, condition: str, value: float, *, share: bool = False) -> str:
     def number(match: re.Match[str]) -> str:
         result = value * (_read(match["factor"]) if match["factor"] else 1.0)
         if match["sign"]:
@@ -99,6 +100,11 @@ def _substituted(metric: str, condition: str, value: float) -> str:
                 "+": lambda: result + operand,
                 "-": lambda: result - operand,
             }[match["sign"]]()
+        if share and not 0 <= result <= 1:
+            raise RequirementError(
+                f"{match[0]!r} in the requirement {condition!r} on {metric!r} is {result:.6g}, as the "
+                f"prototype has {value:.6g}; {metric} lies in 0 .. 1: write another bound"
+            )
         # Twelve digits hide the noise of binary fractions and lose nothing that was measured.
         return format(result, ".12g")
 

@@ -65,7 +65,8 @@ class TaskTable(Table):
         path: Where the data are, relative to the job file: for ``image-folder`` a folder with one
             folder of images per class, for ``mask-folder`` one with images and masks, for ``boxes`` one with
             images and their annotations.
-        size: For a folder of your own, the side of the square that images are scaled to, in pixels.
+        size: For a folder of your own, the side of the square that images are brought to, in pixels: cropped
+            about their middle, or for ``boxes`` with grey beside them.
         colour: For a folder of your own, how images are read.
         mirror: For a folder of your own, whether a mirror image means the same and may be trained on.
         skip_corrupt: For a folder of your own, leave out files that cannot be read.

@@ -7,11 +7,15 @@ import os
 import socket
 import weakref
 from pathlib import Path
+from typing import Final
 
 from edgesynth.errors import RunError
 from edgesynth.runs.faults import disk_faults
 
-__all__ = ["WriterLock"]
+__all__ = ["LOCK", "WriterLock"]
+
+LOCK: Final = "run.lock"
+"""Its name in the folder of a run."""
 
 
 class WriterLock:

@@ -15,7 +15,7 @@ from edgesynth.metrics import MetricKind, register_metric
 from edgesynth.runs.atomic import TEMPORARY, dump_json, sync_folder, write_json_atomic
 from edgesynth.runs.checkpoint import Checkpoint, CheckpointFolder
 from edgesynth.runs.faults import disk_faults
-from edgesynth.runs.lock import WriterLock
+from edgesynth.runs.lock import LOCK, WriterLock
 from edgesynth.runs.pictures import PICTURES
 from edgesynth.runs.records import CycleRecord, NetworkRecord, Role
 from edgesynth.runs.store import Store
@@ -23,15 +23,14 @@ from edgesynth.runs.store import Store
 if TYPE_CHECKING:
     from edgesynth.runs.checkpoint import Tensors
 
-__all__ = ["Run", "RunStatus"]
+__all__ = ["PROTOTYPE", "Run", "RunStatus", "refuse_occupied"]
 
 RunStatus = Literal["running", "finished", "interrupted"]
 Record = TypeVar("Record", NetworkRecord, CycleRecord)
 
 _STORE: Final = "run.sqlite"
-_LOCK: Final = "run.lock"
 _MANIFEST: Final = "manifest.json"
-_PROTOTYPE: Final = "prototype.safetensors"  # may be there first: a prototype is trained before its run
+PROTOTYPE: Final = "prototype.safetensors"  # may be there first: a prototype is trained before its run
 _CHECKPOINTS: Final = "checkpoints"
 _RECENT: Final = 2  # how many checkpoints are there to resume from, besides the kept ones
 
@@ -80,13 +79,13 @@ class Run(Closing):
             raise RunError(f"the manifest of a run must be JSON: {error}") from error
         if path.exists() and not path.is_dir():
             raise RunError(f"{path} is a file; a run needs a folder of its own")
-        _refuse_occupied(path)
+        refuse_occupied(path)
         with disk_faults(path):
             path.mkdir(parents=True, exist_ok=True)
-        lock = WriterLock(path / _LOCK)
+        lock = WriterLock(path / LOCK)
         try:
             # Another process may have finished creating it while we waited for nothing but the lock.
-            _refuse_occupied(path)
+            refuse_occupied(path)
             write_json_atomic(path / _MANIFEST, manifest)
             half = path / f".{_STORE}{TEMPORARY}"
             half.unlink(missing_ok=True)
@@ -117,7 +116,7 @@ class Run(Closing):
             raise RunError(
                 f"{path} {state} (no {_STORE} in it); give the folder that `edgesynth synth` wrote"
             )
-        lock = WriterLock(path / _LOCK) if write else None
+        lock = WriterLock(path / LOCK) if write else None
         try:
             run = cls(path, Store(path / _STORE, write=write), lock)
             run._learn_metrics()
@@ -157,7 +156,7 @@ class Run(Closing):
     def status(self) -> RunStatus:
         """How the run stands; ``interrupted`` when it never finished and nobody is writing it."""
         status = cast("RunStatus", self._store.meta("status"))
-        alive = self._lock is not None or WriterLock.held(self.path / _LOCK)
+        alive = self._lock is not None or WriterLock.held(self.path / LOCK)
         return status if status != "running" or alive else "interrupted"
 
     def set_status(self, status: RunStatus) -> None:
@@ -305,10 +304,15 @@ class Run(Closing):
             ) from error
 
 
-def _refuse_occupied(path: Path) -> None:
+def refuse_occupied(path: Path) -> None:
+    """Refuse a folder that is a run already, or holds files of others.
+
+    Raises:
+        RunError: It is, or it does.
+    """
     if (path / _STORE).exists():
         raise RunError(f"{path} already holds a run; resume it, or choose another folder")
-    ours = {_LOCK, _MANIFEST, _PROTOTYPE}
+    ours = {LOCK, _MANIFEST, PROTOTYPE}
     with disk_faults(path):
         entries = [entry.name for entry in path.iterdir()] if path.is_dir() else []
     # Names that begin like ours are what a killed creation leaves behind.

@@ -19,6 +19,7 @@ from edgesynth.progress import NullProgress, Progress
 from edgesynth.runs import NetworkRecord, Run, write_atomic
 from edgesynth.runs.details import write_details
 from edgesynth.runs.faults import disk_faults
+from edgesynth.runs.lock import LOCK, WriterLock
 from edgesynth.synthesis.cycle import Synthesizer
 from edgesynth.synthesis.evaluation import DERIVED, computed_metrics, quality_metrics
 from edgesynth.synthesis.generator import Generator, Polish
@@ -86,7 +87,7 @@ def synthesize(
     Raises:
         RequirementError: A requirement needs a device or a counter there is none of, or not even
             the smallest network can meet it.
-        RunError: The folder holds another job, or cannot be written.
+        RunError: The folder holds another job or had data of other sizes, or cannot be written.
         TrainingError: Training diverged.
         DeviceError: The device failed.
     """
@@ -122,13 +123,27 @@ def synthesize(
 
 
 def train_prototype(
-    module: nn.Module, task: Task, plan: TrainingPlan, run_dir: Path, progress: Progress
+    module: nn.Module,
+    task: Task,
+    plan: TrainingPlan,
+    run_dir: Path,
+    progress: Progress,
+    *,
+    origin: str = "",
 ) -> None:
     """Train a prototype in place, or take the weights an earlier call left in the run folder.
 
+    Args:
+        module: Of the prototype.
+        task: What it learns.
+        plan: How.
+        run_dir: The run folder; it is made where it is missing.
+        progress: Is told.
+        origin: What weights were trained for, as text that is kept with them; callers compare it.
+
     Raises:
         TrainingError: Training diverged.
-        RunError: The folder cannot be written.
+        RunError: The folder cannot be written, or another process is writing it.
     """
     path = run_dir / _PROTOTYPE
     if path.exists():
@@ -137,8 +152,12 @@ def train_prototype(
     # A folder that cannot be written is found out before the training, not after it.
     with disk_faults(run_dir):
         run_dir.mkdir(parents=True, exist_ok=True)
-    fit(module, task, plan, progress=progress)
-    write_atomic(path, save(_contiguous(module)))
+    lock = WriterLock(run_dir / LOCK)
+    try:
+        fit(module, task, plan, progress=progress)
+        write_atomic(path, save(_contiguous(module), metadata={"origin": origin} if origin else None))
+    finally:
+        lock.release()
 
 
 def load_generator(
@@ -159,7 +178,7 @@ def load_generator(
         cycle: Which cycle's policy to use; the last one by default.
 
     Raises:
-        RunError: The folder is no run, is damaged, or has no finished cycle.
+        RunError: The folder is no run, is damaged, or has no finished cycle, or the data have other sizes.
     """
     run_dir = Path(run_dir)
     with Run.open(run_dir) as run:
@@ -170,6 +189,7 @@ def load_generator(
             raise RunError(
                 f"the run in {run_dir} was learned for another prototype; give the one it was started with"
             )
+        _check_data(run_dir, manifest, _data(task))
         load_weights(prototype.module, run_dir / _PROTOTYPE)
         synthesizer = Synthesizer(prototype, task, requirements, device, run, settings, NullProgress())
         if not synthesizer.resume():
@@ -237,14 +257,18 @@ def load_weights(module: nn.Module, path: Path) -> None:
 
 def _circumstances(prototype: Prototype, task: Task, device: Device | None) -> dict[str, Any]:
     """What a reader of the report wants to know, and what may differ when a run goes on."""
-    description = getattr(task, "description", None)
     return {
         "prototype": {"name": prototype.name, "structure": prototype.structure_hash},
-        "data": description.to_json() if description is not None else {"name": task.name},
+        "data": _data(task),
         "device": {"name": device.profile.name, "link": device.link.name} if device else {},
         "metrics": [kind.to_json() for kind in own_metrics()],
         "versions": versions(),
     }
+
+
+def _data(task: Task) -> dict[str, Any]:
+    description = getattr(task, "description", None)
+    return description.to_json() if description is not None else {"name": task.name}
 
 
 def _open_or_create(run_dir: Path, job: Mapping[str, Any], circumstances: Mapping[str, Any]) -> Run:
@@ -258,7 +282,27 @@ def _open_or_create(run_dir: Path, job: Mapping[str, Any], circumstances: Mappin
             f"{run_dir} holds another job (different {', '.join(differing)}); "
             "give --run-dir a new folder, or continue with the job it was started with"
         )
+    try:
+        _check_data(run_dir, run.manifest, circumstances["data"])
+    except RunError:
+        run.close()
+        raise
     return run
+
+
+def _check_data(run_dir: Path, manifest: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+    """Refuse data of other sizes than a run began with: its figures could not be compared with new ones.
+
+    Raises:
+        RunError: Names the split and both sizes.
+    """
+    before, now = (found.get("sizes", {}) for found in (manifest.get("data", {}), data))
+    for split in before:
+        if split in now and now[split] != before[split]:
+            raise RunError(
+                f"the data of the run in {run_dir} have changed: {split} had {before[split]} samples and has "
+                f"{now[split]}; restore them, or begin a new run in another folder"
+            )
 
 
 def _contiguous(module: nn.Module) -> dict[str, Tensor]:

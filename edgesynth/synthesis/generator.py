@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from edgesynth.deploy.onnx import export_onnx
 from edgesynth.errors import RequirementError, RequirementsNotMet
 from edgesynth.graph import Cost, Prototype, Recipe, save_network
-from edgesynth.metrics import Metric
+from edgesynth.metrics import METRICS, Metric
 from edgesynth.space import Architecture
 from edgesynth.synthesis.evaluation import Evaluation, Evaluator, quality_metrics
 from edgesynth.synthesis.pair import GeneratorInquisitor
-from edgesynth.synthesis.requirements import Judgement, Requirements
+from edgesynth.synthesis.requirements import Judgement, Requirements, VerdictStatus
 from edgesynth.tasks import Score, Task, TeacherCache, TrainingPlan, fit
 
 __all__ = ["GeneratedNetwork", "Generator", "Polish"]
@@ -84,7 +84,6 @@ class GeneratedNetwork:
         Raises:
             RunError: The disk is full or the folder cannot be written.
         """
-        directory.mkdir(parents=True, exist_ok=True)
         save_network(directory, self.module, self.recipe)
         export_onnx(self.module, self.example_input, directory / "network.onnx", opset=opset)
         return {"recipe": "recipe.json", "weights": "weights.safetensors", "onnx": "network.onnx"}
@@ -226,7 +225,12 @@ class Generator:
             f"{v.requirement.text} is {v.text}" + (f" at {v.metric.value:.6g}" if v.metric else "")
             for v in failing
         )
-        return f"for seed {network.seed}: {found}; loosen the bound, or give more cycles or epochs"
+        unsure = all(
+            v.status is VerdictStatus.INCONCLUSIVE and METRICS[v.requirement.metric].source == "task"
+            for v in failing
+        )
+        more = "validation samples" if unsure else "cycles or epochs"
+        return f"for seed {network.seed}: {found}; loosen the bound, or give more {more}"
 
     def _polish(self, module: nn.Module, polish: Polish, seed: int) -> None:
         if polish.epochs == 0:

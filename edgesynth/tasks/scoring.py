@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from edgesynth.errors import InputError
 from edgesynth.tasks.protocol import Batch, Judge, Outputs, Score, Split
 from edgesynth.tasks.trees import moved
 
-__all__ = ["Scored", "bootstrap_interval", "score"]
+__all__ = ["Scored", "bootstrap_interval", "score", "share_interval"]
 
 _DRAWS = 400
 
@@ -79,9 +80,24 @@ def bootstrap_interval(
         samples: How many there are.
         draws: How many resamples.
         seed: Decides them, so that equal outputs have equal intervals.
+
+    Raises:
+        InputError: There are no samples.
     """
+    if samples < 1:
+        raise InputError(f"there is no interval of {samples} samples; give at least one")
     generator = np.random.default_rng(seed)
     even: NDArray[Any] = np.full(samples, 1.0 / samples)
     values = [statistic(counts) for counts in generator.multinomial(samples, even, size=draws)]
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return float(low), float(high)
+
+
+def share_interval(statistic: Callable[[NDArray[np.int64]], float], samples: int) -> tuple[float, float]:
+    """:func:`bootstrap_interval` of a share; all of 0 to 1 for one sample, which says nothing of others.
+
+    Args:
+        statistic: See there.
+        samples: See there.
+    """
+    return bootstrap_interval(statistic, samples) if samples > 1 else (0.0, 1.0)

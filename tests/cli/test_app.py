@@ -76,18 +76,32 @@ def test_each_kind_of_error_has_its_exit_code_and_one_line(
 def test_a_fault_of_ours_is_one_line_and_a_file_with_the_traceback(
     edgesynth: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setattr(devices_verb, "_list", None)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    outcome = edgesynth("devices")
+    assert outcome.code == 70
+    assert len(outcome.err.splitlines()) == 1
+    assert "a fault of edgesynth: TypeError: 'NoneType' object is not callable" in outcome.err
+    (kept,) = tmp_path.iterdir()
+    assert str(kept) in outcome.err
+    assert "TypeError" in kept.read_text()
+
+
+def test_a_fault_of_the_users_code_is_told_as_such_with_its_line(
+    edgesynth: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def fail(*_: object) -> None:
         raise ZeroDivisionError("the details")
 
     monkeypatch.setattr(devices_verb, "_list", fail)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     outcome = edgesynth("devices")
-    assert outcome.code == 70
-    assert len(outcome.err.splitlines()) == 1
-    assert "ZeroDivisionError: the details" in outcome.err
+    assert outcome.code == 2
+    (line,) = outcome.err.splitlines()
+    assert "code of yours raised ZeroDivisionError: the details" in line
+    assert f"({__file__}, line" in line
     (kept,) = tmp_path.iterdir()
-    assert str(kept) in outcome.err
-    assert "raise ZeroDivisionError" in kept.read_text()
+    assert str(kept) in line
 
 
 def test_debug_shows_the_traceback(edgesynth: Callable[..., Any], folder: Path) -> None:

@@ -176,7 +176,9 @@ CASES = {
     "no pictures": Case(r"photos holds no pictures", data(PHOTOS), photos=lambda folder: folder.mkdir()),
     "one class": Case(r"photos shows one class \(0\)", data(PHOTOS), photos=lambda folder: draw(folder, 1)),
     "unreadable picture": Case(
-        r"1 of the pictures in .*: 1/7\.png; .*skip_corrupt = true", data(PHOTOS), photos=unreadable
+        r"1 of the pictures in .*: 1/7\.png \(the first: .*\); .*skip_corrupt = true",
+        data(PHOTOS),
+        photos=unreadable,
     ),
     "NaN loss": Case(r"the loss became nan in epoch 1, step 1 .*learning rate", network("Nan")),
     "unknown key": Case(

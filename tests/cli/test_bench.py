@@ -37,6 +37,7 @@ def test_measuring_twice_gives_the_same_simulated_figures(edgesynth: Callable[..
     ("arguments", "code", "said"),
     [
         (["absent.onnx", "--device", "jetson-tx2"], 2, "no ONNX file absent.onnx"),
+        ([".", "--device", "jetson-tx2"], 2, ". is a folder; give the ONNX file in it, e.g. network.onnx"),
         (["resnet8", "--device", "jetson-tx3"], 2, "did you mean 'jetson-tx2'"),
         (["resnet8", "--device", "jetson-tx2", "--precision", "int8"], 2, "cannot run int8"),
         (["resnet8", "--device", "jetson-tx2", "--mode", "MAXX"], 2, "did you mean"),

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from edgesynth.job import load_job
 from edgesynth.runs import Run
@@ -96,6 +98,41 @@ def test_the_run_of_another_job_is_not_gone_on_with(edgesynth: Callable[..., Any
     assert outcome.code == 2
     assert "synthesis.networks, synthesis.seed" in outcome.err
     assert "--fresh" in outcome.err
+
+
+def test_a_prototype_that_another_job_trained_is_not_taken_unless_it_would_train_it_alike(
+    edgesynth: Callable[..., Any], job: Path
+) -> None:
+    path = job.parent / "left" / "prototype.safetensors"
+    command = ("synth", job, "--run-dir", "left", "--quiet")
+    # The bound turns out to be impossible once the prototype is trained.
+    changed(job, '">= 0.2"', '">= prototype + 1"')
+    assert edgesynth(*command).code == 2
+    before = path.read_bytes()
+    changed(job, "epochs = 2", "epochs = 3")
+    other = edgesynth(*command)
+    assert other.code == 2
+    assert "prototype.safetensors is of another job (different: prototype.epochs)" in other.err
+    assert path.read_bytes() == before
+    changed(job, "epochs = 3", "epochs = 2")
+    assert edgesynth(*command).code == 2  # the bound still is
+    assert path.read_bytes() == before
+    changed(job, '">= prototype + 1"', '">= 0.2"')
+    changed(job, "epochs = 2", "epochs = 3")
+    assert edgesynth(*command, "--fresh").code == 0
+    assert path.read_bytes() != before
+
+
+def test_weights_that_no_job_left_are_left_alone(edgesynth: Callable[..., Any], job: Path) -> None:
+    path = job.parent / "mine" / "prototype.safetensors"
+    path.parent.mkdir()
+    save_file({"weight": torch.zeros(1)}, path)
+    before = path.read_bytes()
+    for flags in ((), ("--fresh",)):
+        outcome = edgesynth("synth", job, "--run-dir", "mine", *flags)
+        assert outcome.code == 2
+        assert "prototype.safetensors was not left by a job; move it away" in outcome.err
+        assert path.read_bytes() == before
 
 
 def test_a_run_that_is_being_written_is_not_replaced(edgesynth: Callable[..., Any], job: Path) -> None:

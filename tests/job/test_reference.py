@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from edgesynth.errors import JobError
-from edgesynth.job.reference import call, load_reference
+from edgesynth.job.reference import call, load_reference, users_fault
+from edgesynth.tasks import bootstrap_interval
 
 
 @pytest.fixture(autouse=True)
@@ -130,3 +131,13 @@ def test_a_module_of_the_same_name_from_elsewhere_is_not_taken_for_the_users(tmp
     assert load_reference("twin:build", tmp_path / "one")() == 1
     with pytest.raises(JobError, match="already loaded"):
         load_reference("twin:build", tmp_path / "two")
+
+
+def test_a_fault_is_the_users_where_their_code_raised_it_or_a_library_that_it_called(tmp_path: Path) -> None:
+    path = written(tmp_path, "faulty.py", "import json\n\ndef own():\n    json.loads('{')\n")
+    with pytest.raises(ValueError, match="Expecting") as caught:
+        load_reference("faulty:own", tmp_path)()
+    assert users_fault(caught.value).endswith(f"({path}, line 4: json.loads('{{'))")
+    with pytest.raises(TypeError) as ours:
+        bootstrap_interval(None, 3)  # type: ignore[arg-type]
+    assert users_fault(ours.value) == ""

@@ -76,6 +76,16 @@ def test_a_condition_that_cannot_be_read_shows_how_to_write_one(condition: str) 
         check("macs", condition)
 
 
+@pytest.mark.parametrize(
+    ("condition", "value"), [(">= prototype + 0.2", "1.086"), (">= prototype - 0.9", "-0.014")]
+)
+def test_a_share_that_cannot_be_is_told_with_the_prototypes_own(condition: str, value: str) -> None:
+    check("accuracy", condition)
+    said = f"is {value}, as the prototype has 0.886; accuracy lies in 0 .. 1: write another bound"
+    with pytest.raises(RequirementError, match=said):
+        resolve({"accuracy": condition}, PROTOTYPE)
+
+
 def test_dividing_by_zero_is_refused_before_any_work() -> None:
     with pytest.raises(RequirementError, match="divides by zero"):
         check("macs", "<= prototype / 0")

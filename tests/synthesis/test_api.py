@@ -32,6 +32,7 @@ from edgesynth.errors import RequirementError, RunError
 from edgesynth.graph import Prototype
 from edgesynth.progress import NullProgress
 from edgesynth.runs import Run
+from edgesynth.runs.lock import LOCK, WriterLock
 from edgesynth.synthesis.api import (
     check_obtainable,
     check_satisfiable,
@@ -40,7 +41,7 @@ from edgesynth.synthesis.api import (
     train_prototype,
 )
 from edgesynth.synthesis.requirements import Requirements
-from edgesynth.tasks import ClassificationTask
+from edgesynth.tasks import ClassificationTask, load_task
 
 ROOT = Path(edgesynth.__file__).parents[1]
 TINY = replace(SETTINGS, cycles=1, epochs=0.3, networks=1, polish_epochs=0.0, validation_limit=50)
@@ -97,6 +98,18 @@ def test_a_folder_of_another_job_is_refused_and_left_alone(
     with finished.open() as run:
         assert run.status == "finished"
         assert run.manifest["settings"] == SETTINGS.to_json()
+
+
+def test_data_of_another_size_are_refused_where_figures_are_compared(
+    finished, fresh: Callable[[], Prototype], board: Device
+) -> None:
+    more = load_task("digits", train_size=700)
+    with pytest.raises(RunError, match="have changed: train had 600 samples and has 700; restore them"):
+        synthesize(fresh(), more, REQUIREMENTS, board, run_dir=finished.folder, settings=SETTINGS)
+    with pytest.raises(RunError, match="have changed: train had 600 samples and has 700"):
+        load_generator(finished.folder, fresh(), more, board)
+    with finished.open() as run:
+        assert run.status == "finished"
 
 
 # --- what is left ---
@@ -225,6 +238,16 @@ def test_a_prototype_is_trained_once(task: ClassificationTask, tmp_path: Path) -
     assert log.reads == []
     state = first.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in second.state_dict().items())
+
+
+def test_a_prototype_is_not_trained_where_another_process_does(
+    task: ClassificationTask, tmp_path: Path
+) -> None:
+    lock = WriterLock(tmp_path / LOCK)
+    with pytest.raises(RunError, match="is being written by process"):
+        train_prototype(untrained(), task, PLAN, tmp_path, NullProgress())
+    lock.release()
+    assert not (tmp_path / "prototype.safetensors").exists()
 
 
 @pytest.mark.parametrize("damage", ["truncated", "other network", "no tensors"])

@@ -14,7 +14,7 @@ from small_synthesis import BOUND, REQUIREMENTS, SETTINGS, ReadLog, SmallNet
 from torch import Tensor
 
 from edgesynth.devices import Device
-from edgesynth.errors import InputError, RequirementError, RequirementsNotMet
+from edgesynth.errors import InputError, RequirementError, RequirementsNotMet, RunError
 from edgesynth.graph import Prototype, load
 from edgesynth.metrics import Provenance
 from edgesynth.synthesis.api import load_generator, synthesize
@@ -98,6 +98,19 @@ def test_polish_lowers_the_training_loss_of_that_network_alone(
         assert task.score(polished.module, "train").loss < task.score(plain.module, "train").loss
     assert same(generator.evaluator.weights.state(), shared)
     assert same(generator.prototype.module.state_dict(), whole)
+
+
+def test_a_place_where_no_folder_can_be_is_told(generator: Generator, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match=r"cannot save the network to .*choose another folder"):
+        generator.generate(2).save(tmp_path / "file" / "net")
+
+
+def test_what_is_missed_says_what_would_help(generator: Generator) -> None:
+    value = under(generator, REQUIREMENTS).generate(2).measurements["accuracy"].value
+    for bound, more in ((value, "validation samples"), (1.0, "cycles or epochs")):
+        strict = under(generator, Requirements({"accuracy": f">= {bound}"}))
+        assert strict._explain(strict.generate(2)).endswith(f"loosen the bound, or give more {more}")
 
 
 def test_no_polish_is_no_training(generator: Generator) -> None:

@@ -133,7 +133,9 @@ def load_image_folder(
         classes=classes,
         augmentation=augmentation,
         label_smoothing=label_smoothing,
-        description=DataDescription(title, "user", f"pictures in {folder}", "", sizes, division),
+        description=DataDescription(
+            title, "user", f"pictures in {folder}, {form.described}", "", sizes, division
+        ),
     )
 
 

@@ -137,8 +137,7 @@ def load_boxes(
     parts = {split: _samples(part, names, form) for split, part in found.items()}
     title = name or folder.resolve().stem
     sizes: dict[str, int] = {split: len(part.labels) for split, part in parts.items()}
-    fitted = "letterboxed" if fit == "letterbox" else "stretched"
-    source = f"pictures with boxes ({kind}) in {folder}, {fitted} to {form.height}x{form.width}"
+    source = f"pictures with boxes ({kind}) in {folder}, {form.described}"
     return DetectionTask(
         title,
         train=parts["train"],
@@ -192,7 +191,14 @@ def _records(
         raise DataError(f"unknown format {kind!r}; there are coco, voc and yolo")
     if not records and not corrupt:
         raise DataError(f"{folder} holds no pictures")
+    sources: dict[Path, Path] = {}
     for record in records:
+        if record.path in sources:
+            raise DataError(
+                f"{record.source} lists {record.path.name}, which {sources[record.path]} lists before; "
+                "list a picture once, with all of its objects"
+            )
+        sources[record.path] = record.source
         unknown = next((label for label in record.labels if label not in (classes or known)), None)
         if unknown is not None:
             raise DataError(
@@ -252,8 +258,7 @@ def _placed(record: BoxRecord, size: tuple[int, int], form: ImageFormat) -> Tens
     if record.relative:
         boxes = boxes * torch.tensor([width, height, width, height])
     for box in boxes.tolist():
-        told = ", ".join(f"{value:g}" for value in box)
-        where = f"{record.source}: a box of {record.path.name} (left, top, right, bottom: {told})"
+        where = _told(record, box)
         if box[2] <= box[0] or box[3] <= box[1]:
             raise DataError(f"{where} has no area; correct or remove it")
         if box[2] <= 0 or box[3] <= 0 or box[0] >= width or box[1] >= height:
@@ -262,4 +267,16 @@ def _placed(record: BoxRecord, size: tuple[int, int], form: ImageFormat) -> Tens
     left, top, across, down = form.placed(height, width)
     scale = torch.tensor([across / width, down / height] * 2, dtype=torch.float64)
     placed = torch.minimum(boxes.clamp_min(0), limit) * scale + torch.tensor([left, top] * 2)
-    return torch.minimum(placed, torch.tensor([form.width, form.height] * 2)).float()
+    placed = torch.minimum(placed, torch.tensor([form.width, form.height] * 2)).float()
+    for box, there in zip(boxes.tolist(), (placed[:, 2:] > placed[:, :2]).all(1).tolist(), strict=True):
+        if not there:
+            raise DataError(
+                f"{_told(record, box)} has no area once the picture is {form.width}x{form.height}; remove it"
+            )
+    return placed
+
+
+def _told(record: BoxRecord, box: Sequence[float]) -> str:
+    """Which box it is, for messages."""
+    sides = ", ".join(f"{value:g}" for value in box)
+    return f"{record.source}: a box of {record.path.name} (left, top, right, bottom: {sides})"

@@ -20,7 +20,7 @@ from edgesynth.tasks.detection.average_precision import (
 )
 from edgesynth.tasks.detection.boxes import Detections
 from edgesynth.tasks.protocol import Batch, Outputs, Score
-from edgesynth.tasks.scoring import bootstrap_interval
+from edgesynth.tasks.scoring import share_interval
 
 __all__ = ["DetectionJudge"]
 
@@ -113,7 +113,7 @@ class DetectionJudge:
             value=float(value),
             provenance=Provenance.MEASURED,
             samples=len(self._truth),
-            interval=bootstrap_interval(_resampled(matched, thresholds), len(self._truth)),
+            interval=share_interval(_resampled(matched, thresholds), len(self._truth)),
             source=self._source,
         )
 

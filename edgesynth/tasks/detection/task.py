@@ -55,8 +55,8 @@ class DetectionTask(SplitTask[BoxedSamples]):
         description: Where the data come from; derived when not given.
 
     Raises:
-        DataError: A split is empty, shapes differ between splits, labels fall outside the classes, or the
-            training images show no object.
+        DataError: A split is empty, shapes differ between splits, labels fall outside the classes, two
+            classes have one name, or the images of a split show no object.
         InputError: The head or the metric is unknown, or a threshold lies outside its range.
     """
 
@@ -89,7 +89,7 @@ class DetectionTask(SplitTask[BoxedSamples]):
         self.classes = tuple(classes)
         self.head = head_by_name(head)
         super().__init__(name, {"train": train, "validation": validation, "test": test}, description)
-        _check(name, self._samples, len(self.classes))
+        _check(name, self._samples, self.classes)
         self.augmentation = augmentation
         self.distillation = distillation or DetectionDistillation()
         self.normalization = normalization or Normalization.of(train)
@@ -224,13 +224,18 @@ def _rarest(labels: Sequence[Tensor], classes: int) -> Tensor:
     return torch.tensor(kinds, dtype=torch.int64)
 
 
-def _check(name: str, samples: Mapping[Split, BoxedSamples], classes: int) -> None:
-    if classes < 1:
+def _check(name: str, samples: Mapping[Split, BoxedSamples], classes: Sequence[str]) -> None:
+    if not classes:
         raise DataError(f"{name}: there is no class to find; name at least one")
+    if len(set(classes)) < len(classes):
+        raise DataError(f"{name}: class names must differ, got {', '.join(classes)}")
     shape = samples["train"].shape
     if len(shape) != 3:
         raise DataError(f"{name}: images are [channels, height, width], samples have shape {shape}")
     for split, part in samples.items():
-        check_labels(name, split, torch.cat(list(part.labels)), classes)
-    if not any(len(part) for part in samples["train"].boxes):
-        raise DataError(f"{name}: the training images show no object; give some with boxes")
+        check_labels(name, split, torch.cat(list(part.labels)), len(classes))
+        # Said now, and not when a network that took hours to train is judged.
+        if not any(len(boxes) for boxes in part.boxes):
+            raise DataError(
+                f"{name}: none of the {len(part.boxes)} {split} images shows an object; give some with boxes"
+            )

@@ -22,6 +22,7 @@ from edgesynth.tasks.images.files import (
 )
 from edgesynth.tasks.images.folders import (
     SPLIT_NAMES,
+    by_name,
     check_filled,
     directories,
     draw,
@@ -32,6 +33,7 @@ from edgesynth.tasks.images.folders import (
 )
 from edgesynth.tasks.images.palette import class_colours
 from edgesynth.tasks.images.reading import PictureFiles, corrupt_names, left_out, picked, read_splits
+from edgesynth.tasks.images.text import read_text
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -40,6 +42,7 @@ __all__ = [
     "Corrupt",
     "ImageFormat",
     "PictureFiles",
+    "by_name",
     "check_filled",
     "class_colours",
     "corrupt_names",
@@ -57,6 +60,7 @@ __all__ = [
     "read_images",
     "read_measured",
     "read_splits",
+    "read_text",
     "readable",
     "split_directories",
 ]

@@ -114,6 +114,12 @@ class ImageFormat:
         """Of one picture in memory."""
         return math.prod(self.shape)
 
+    @property
+    def described(self) -> str:
+        """What becomes of pictures, for descriptions: ``cropped to 48x64``."""
+        done = {"crop": "cropped", "stretch": "stretched", "letterbox": "letterboxed"}[self.fit]
+        return f"{done} to {self.height}x{self.width}"
+
     def placed(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Where a picture of another size comes to lie, unless it is cropped: left, top, width, height."""
         if self.fit != "letterbox":
@@ -187,7 +193,13 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def _opaque(picture: Image.Image) -> Image.Image:
-    """Eight bits a channel, without transparency."""
+    """Eight bits a channel, without transparency.
+
+    Raises:
+        ValueError: Pixels are fractions, of which nothing says what is white.
+    """
+    if picture.mode == "F":
+        raise ValueError("it holds fractions; save it with 8 or 16 bits a channel")
     if picture.mode.startswith("I;16") or picture.mode == "I":
         # Sixteen bits of grey: keep the upper byte, where conversion would clip.
         deep = np.asarray(picture).astype(np.int64)

@@ -14,6 +14,7 @@ from edgesynth.tasks.protocol import Split
 
 __all__ = [
     "SPLIT_NAMES",
+    "by_name",
     "check_filled",
     "directories",
     "draw",
@@ -59,8 +60,31 @@ def pictures_in(folder: Path, pattern: str = "*") -> list[Path]:
     return [
         path
         for path in sorted(folder.glob(pattern))
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in IMAGE_SUFFIXES and _visible(path, folder) and path.is_file()
     ]
+
+
+def _visible(path: Path, folder: Path) -> bool:
+    """Whether neither a file nor a directory that it lies in is hidden."""
+    return not any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def by_name(folder: Path, paths: Sequence[Path]) -> dict[str, Path]:
+    """Files by their path inside ``folder`` without ending, by which annotations find their picture.
+
+    Raises:
+        DataError: Two of them have one name.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in found:
+            raise DataError(
+                f"{folder} holds two files of one name, {found[name].name} and {path.name}; "
+                "rename or remove one of them"
+            )
+        found[name] = path
+    return found
 
 
 def first_few(names: Sequence[str]) -> str:

@@ -105,5 +105,7 @@ def left_out(corrupt: Sequence[Corrupt], complaint: str, *, skip_corrupt: bool) 
 
 
 def corrupt_names(folder: Path, corrupt: Iterable[Corrupt]) -> str:
-    """The first few of them, as they are called inside ``folder``."""
-    return first_few([str(path.relative_to(folder)) for path in sorted(error.path for error in corrupt)])
+    """The first few of them, as they are called inside ``folder``, and what is wrong with the first."""
+    found = sorted(corrupt, key=lambda error: error.path)
+    names = first_few([str(error.path.relative_to(folder)) for error in found])
+    return f"{names} (the first: {found[0].__cause__ or found[0]})" if found else ""

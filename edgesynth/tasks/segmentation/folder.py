@@ -88,11 +88,11 @@ def load_mask_folder(
     """Make a task of a folder of pictures and masks.
 
     One of: ``images/`` and ``masks/`` (or ``labels/``), perhaps inside ``train/``, ``validation/`` and
-    ``test/``; ``train/`` and ``trainannot/`` and so on (CamVid); ``JPEGImages/``, ``SegmentationClass/`` and
-    lists in ``ImageSets/Segmentation/`` (VOC); ``leftImg8bit/`` and ``gtFine/`` (Cityscapes). A mask has the
-    name of its picture, perhaps with ``_L`` or ``_mask`` appended, and holds class indices, a palette, or the
-    colours of ``label_colors.txt``. Splits that the folder does not have are held out of ``train`` by a hash
-    of the picture's name, about 15 % each.
+    ``test/``, or with these inside them; ``train/`` and ``trainannot/`` and so on (CamVid); ``JPEGImages/``,
+    ``SegmentationClass/`` and lists in ``ImageSets/Segmentation/`` (VOC); ``leftImg8bit/`` and ``gtFine/``
+    (Cityscapes). A mask has the name of its picture, perhaps with ``_L`` or ``_mask`` appended, and holds
+    class indices, a palette, or the colours of ``label_colors.txt``. Splits that the folder does not have are
+    held out of ``train`` by a hash of the picture's name, about 15 % each.
 
     Args:
         root: The folder.
@@ -134,8 +134,9 @@ def load_mask_folder(
     legend = _completed(legend, found)
     if len(legend.classes or ()) < 2:
         raise DataError(
-            f"the masks in {folder} show one class beside the ignored value {ignore_label}; segmentation "
-            "needs at least two (if that value is a class, set ignore_label to another one)"
+            f"the masks in {folder} show {'one' if legend.classes else 'no'} class beside the ignored value "
+            f"{ignore_label}; segmentation needs at least two (if that value is a class, set ignore_label to "
+            "another one)"
         )
     parts = {split: _samples(part, form, legend) for split, part in found.items()}
     if augmentation is None:
@@ -152,7 +153,9 @@ def load_mask_folder(
         ignore_label=IGNORED,
         class_weights=class_weights,
         augmentation=augmentation,
-        description=DataDescription(title, "user", f"pictures and masks in {folder}", "", sizes, division),
+        description=DataDescription(
+            title, "user", f"pictures and masks in {folder}, {form.described}", "", sizes, division
+        ),
     )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from edgesynth.errors import InputError
 from edgesynth.metrics import Metric, Provenance
 from edgesynth.tasks.protocol import Batch, Outputs, Score
-from edgesynth.tasks.scoring import bootstrap_interval
+from edgesynth.tasks.scoring import share_interval
 from edgesynth.tasks.segmentation.overlap import Overlap, confusions, most_probable
 from edgesynth.tasks.trees import moved
 
@@ -74,7 +74,7 @@ class SegmentationJudge:
                 value=statistic(None),
                 provenance=Provenance.MEASURED,
                 samples=len(confusion),
-                interval=bootstrap_interval(statistic, len(confusion)),
+                interval=share_interval(statistic, len(confusion)),
                 source=self._source,
             )
             for name, statistic in ((self._task.metric, overlap.mean), ("pixel_accuracy", overlap.accuracy))
@@ -83,7 +83,7 @@ class SegmentationJudge:
         total, weight = torch.stack(self._losses).sum(0).tolist()
         return Score(
             metric,
-            total / weight,
+            total / weight if weight else 0.0,
             others=(accuracy,),
             per_class={name: iou for name, iou in ious if not math.isnan(iou)},
             confusion=confusion.sum(0),

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Final
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.images import SPLIT_NAMES, draw, first_few, pictures_in, split_directories
+from edgesynth.tasks.images import (
+    SPLIT_NAMES,
+    by_name,
+    draw,
+    first_few,
+    pictures_in,
+    read_text,
+    split_directories,
+)
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["CITYSCAPES_IDS", "VOC_CLASSES", "Layout", "Pair", "find_layout"]
@@ -80,7 +88,7 @@ def find_layout(folder: Path) -> Layout:
 
     Raises:
         DataError: The folder is missing, has no known layout or no training pictures, a picture has no mask,
-            a mask has no picture, or a list names a picture that is not there.
+            a mask has no picture, or a list names a picture that is not there, or is in another list too.
     """
     if not folder.is_dir():
         raise DataError(f"no folder {folder}; give a directory of pictures and masks")
@@ -98,19 +106,28 @@ def find_layout(folder: Path) -> Layout:
 
 
 def _plain(folder: Path) -> dict[Split, list[Pair]]:
-    """One folder of pictures, one of masks."""
-    masks = _mask_folder(folder)
-    images = folder / "images"
-    return {"train": _paired(images, masks)} if masks is not None and images.is_dir() else {}
+    """One folder of pictures, one of masks; folders in them that are called as a split are one."""
+    found: dict[Split, list[Pair]] = {}
+    for pair in _side_by_side(folder) or ():
+        first, *rest = pair.name.split("/")
+        found.setdefault(SPLIT_NAMES.get(first.lower(), "train") if rest else "train", []).append(pair)
+    return found
+
+
+def _side_by_side(folder: Path) -> list[Pair] | None:
+    """Pictures in ``images`` with the masks beside them; ``None`` where there are no such folders."""
+    masks, images = _mask_folder(folder), folder / "images"
+    return _paired(images, masks) if masks is not None and images.is_dir() else None
 
 
 def _divided(folder: Path) -> dict[Split, list[Pair]]:
     """The plain layout inside each split."""
     found: dict[Split, list[Pair]] = {}
     for split, part in split_directories(folder):
-        for pairs in _plain(part).values():
+        pairs = _side_by_side(part)
+        if pairs is not None:
             found[split] = pairs
-    return found
+    return _complete(folder, found)
 
 
 def _annotated(folder: Path) -> dict[Split, list[Pair]]:
@@ -121,6 +138,17 @@ def _annotated(folder: Path) -> dict[Split, list[Pair]]:
         masks = next((path for path in beside if path.is_dir()), None)
         if masks is not None:
             found[split] = _paired(part, masks)
+    return _complete(folder, found)
+
+
+def _complete(folder: Path, found: dict[Split, list[Pair]]) -> dict[Split, list[Pair]]:
+    """Refuse splits that have pictures and no masks, where others have both."""
+    for split, part in split_directories(folder) if found else ():
+        if split not in found and pictures_in(part, "**/*"):
+            raise DataError(
+                f"{part} holds pictures, and no folder of masks is there for them; add the masks, or call "
+                "the folder otherwise"
+            )
     return found
 
 
@@ -138,12 +166,16 @@ def _voc(folder: Path) -> Layout:
         if not path.is_file():
             continue
         # The test pictures of VOC come without masks.
-        named = [line.strip() for line in path.read_text("utf-8", "replace").splitlines() if line.strip()]
+        named = [line.strip() for line in read_text(path).splitlines() if line.strip()]
         if name == "test" and not any(one in answers for one in named):
             continue
         for what, known in (("picture", pictures), ("mask", answers)):
             _complain(folder, [one for one in named if one not in known], f"{what} for a line of {path.name}")
-        found[SPLIT_NAMES[name]] = [Pair(pictures[one], answers[one], one) for one in named]
+        before = {pair.name for pairs in found.values() for pair in pairs}
+        twice = [one for one in named if one in before]
+        if twice:
+            raise DataError(f"{path} lists {twice[0]!r}, which is in another list as well; leave it in one")
+        found[SPLIT_NAMES[name]] = [Pair(pictures[one], answers[one], one) for one in dict.fromkeys(named)]
     if not found:
         _complain(folder, [one for one in answers if one not in pictures], "picture for a mask")
         found["train"] = [Pair(pictures[one], path, one) for one, path in answers.items()]
@@ -216,7 +248,7 @@ def _paired(images: Path, masks: Path) -> list[Pair]:
 
 def _files(folder: Path) -> dict[str, Path]:
     """The pictures below a folder, by their path inside it without ending."""
-    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in pictures_in(folder, "**/*")}
+    return by_name(folder, pictures_in(folder, "**/*"))
 
 
 def _complain(folder: Path, names: Sequence[str], what: str) -> None:

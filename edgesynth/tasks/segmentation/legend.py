@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgesynth.errors import DataError, InputError
+from edgesynth.tasks.images import read_text
 from edgesynth.tasks.segmentation.layouts import Layout
 from edgesynth.tasks.segmentation.samples import VALUES
 
@@ -162,7 +163,7 @@ def _colours(path: Path) -> tuple[tuple[str, ...], tuple[Colour, ...]]:
     """Names and colours of a file of lines such as ``64 128 64<tab>Animal``."""
     names: list[str] = []
     colours: list[Colour] = []
-    for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         words = line.split(None, 3)
         if not words or words[0].startswith("#"):
             continue
@@ -183,6 +184,6 @@ def _names(folder: Path) -> tuple[str, ...] | None:
     for name in _NAMES_FILES:
         path = folder / name
         if path.is_file():
-            lines = [line.strip() for line in path.read_text("utf-8", "replace").splitlines()]
+            lines = [line.strip() for line in read_text(path).splitlines()]
             return tuple(line for line in lines if line)
     return None

@@ -144,7 +144,7 @@ class _Loop:
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"the loss became {loss} in epoch {epoch}, step {step + 1} of {self.steps}, at learning "
-                    f"rate {rate:.4g}; lower the learning rate, set clip_norm, or look for NaN in the data"
+                    f"rate {rate:.4g}; lower the learning rate, or look for NaN in the data"
                 )
             total += loss
             done += 1
@@ -254,7 +254,10 @@ def _rehearse(module: nn.Module, task: Task, device: torch.device, role: str) ->
         ) from error
     finally:
         module.train(was_training)
-    task.loss(outputs, moved(batch.targets, device))
+    loss: object = task.loss(outputs, moved(batch.targets, device))
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        got = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise InputError(f"task {task.name!r} gave {got} as loss; return a tensor with one number")
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ def folder(tmp_path):
     """Four pictures in the layout of the package, a crown in each corner of a grid of 100 pixels."""
     for name in (*DIVIDED, *TRAINING):
         Image.fromarray(annotated().pixels).save(tmp_path / f"{name}.png")
-        boxes = [(x, y, x + 40, y + 40) for y in range(10, 750, 100) for x in range(10, 550, 100)]
+        boxes = [(x, y, x + 40, y + 40) for y in range(10, 1150, 100) for x in range(10, 550, 100)]
         (tmp_path / f"{name}.xml").write_text(voc(boxes))
     return tmp_path
 

@@ -232,6 +232,12 @@ def without(maker, path):
     return make
 
 
+def without_objects(root, split):
+    for file in (root / "labels" / split).iterdir():
+        file.write_text("")
+    return root
+
+
 BOMB = xml(1, (1, 1, 9, 9), "odd").replace(
     "<annotation>", '<!DOCTYPE a [<!ENTITY e "eeee">]><annotation><folder>&e;</folder>'
 )
@@ -299,6 +305,75 @@ BAD = {
     "yolo, corrupt": (with_file(yolo, "labels/001.txt", "0 0.5 0.5"), "line 1: '0 0.5 0.5' is not"),
     "yolo, missing picture": (without(yolo, "images/003.png"), "003.txt is about the picture '003'"),
     "yolo, no names": (without(yolo, "data.yaml"), "neither data.yaml nor classes.txt"),
+    "voc, list in latin-1": (
+        with_file(voc, "ImageSets/Main/train.txt", "caf\xe9\n".encode("latin-1")),
+        r"train\.txt is no text in UTF-8 .*, byte 3\); save it as such",
+    ),
+    "yolo, classes in latin-1": (
+        with_file(yolo, "classes.txt", "stra\xdfe\nb\n".encode("latin-1")),
+        r"classes\.txt is no text in UTF-8",
+    ),
+    "yolo, names in latin-1": (
+        with_file(yolo, "data.yaml", "names: [stra\xdfe, b]".encode("latin-1")),
+        r"data\.yaml is no text in UTF-8",
+    ),
+    "yolo, labels in utf-16": (
+        with_file(yolo, "labels/001.txt", "0 .5 .5 .1 .1".encode("utf-16")),
+        r"1 of the files .*001\.txt is no text in UTF-8",
+    ),
+    "coco in latin-1": (
+        with_file(coco, "annotations/instances_all.json", '{"a": "\xe9"}'.encode("latin-1")),
+        r"instances_all\.json is no text in UTF-8",
+    ),
+    "coco, two images of one id": (
+        coco_with(lambda d: d["images"][1].update(id=0)),
+        "lists two images with the id 0",
+    ),
+    "coco, a picture twice": (
+        coco_with(lambda d: d["images"][1].update(file_name="000.png")),
+        "lists 000.png, which .*instances_all.json lists before",
+    ),
+    "coco, two classes of one name": (
+        coco_with(lambda d: d["categories"][1].update(name="odd")),
+        "lists class 3 'odd' after one of that id or name",
+    ),
+    "coco, two classes of one id": (
+        coco_with(lambda d: d["categories"].append({"id": 3, "name": "third"})),
+        "lists class 3 'third' after one of that id or name",
+    ),
+    "coco, half a box": (
+        coco_with(lambda d: d["annotations"][0].update(bbox=[1, 2, 3])),
+        r"annotation 2 has the box \[1, 2, 3\]; give left, top, width and height",
+    ),
+    "coco, no box": (coco_with(lambda d: d["annotations"][0].update(bbox=None)), "has the box None"),
+    "yolo, two classes of one name": (
+        with_file(yolo, "data.yaml", "names: [odd, odd]"),
+        "class names must differ, got odd, odd",
+    ),
+    "yolo, a class without index": (
+        with_file(yolo, "data.yaml", "names:\n  0: even\n  5: odd\n"),
+        r"data.yaml: its names have the indices \[0, 5\]; number them from 0 on",
+    ),
+    "yolo, a box thinner than any pixel": (
+        with_file(yolo, "labels/001.txt", "0 0.99999999 0.5 0.00000002 0.1"),
+        r"001.txt: a box of 001.png .* has no area once the picture is 32x32",
+    ),
+    "voc, two pictures of one name": (
+        with_file(voc, "JPEGImages/003.jpg", b""),
+        "two files of one name, 003.jpg and 003.png",
+    ),
+    "yolo, no object in a split": (
+        lambda root: without_objects(yolo(root, splits=("train", "val", "test")), "val"),
+        "none of the 13 validation images shows an object",
+    ),
+    "yolo, a split without labels": (
+        with_file(lambda root: yolo(root, splits=("train",)), "images/val/x.png", b""),
+        "val holds pictures, and no folder of labels is there for them; add one, empty where",
+    ),
+    "yolo, two pictures of one name": (
+        with_file(yolo, "images/003.jpg", b""),
+        "two files of one name, 003.jpg and 003.png",
+    ),
     "a corrupt picture": (with_file(voc, "JPEGImages/001.png", b"not a picture"), "cannot read picture"),
     "too few": (lambda root: voc(root, count=2), "leaves no picture for"),
 }
@@ -332,3 +407,32 @@ def test_crowds_are_left_out_and_told(tmp_path):
 def test_a_format_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(DataError, match="no Pascal VOC annotations"):
         load_boxes(yolo(tmp_path), format="voc", size=32)
+
+
+def test_pictures_in_folders_inside_are_read_too(tmp_path):
+    root = yolo(tmp_path)
+    for part, suffix in (("images", "png"), ("labels", "txt")):
+        (root / part / "more").mkdir()
+        for index in range(20, 40):
+            file = root / part / f"{index:03}.{suffix}"
+            if file.is_file():
+                file.rename(file.parent / "more" / file.name)
+    task = load_boxes(root, size=32)
+    assert sum(task.size(split) for split in SPLITS) == 40
+    assert sum(int(labels[0] >= 0) for _, _, labels in everything(task)) == 32
+
+
+def test_text_with_a_mark_of_its_byte_order_is_read(tmp_path):
+    root = yolo(tmp_path)
+    for file in (root / "data.yaml", root / "labels" / "001.txt"):
+        file.write_text(file.read_text(), encoding="utf-8-sig")
+    assert load_boxes(root, size=32).classes == ("even", "odd")
+
+
+def test_lists_of_voc_may_name_pictures_of_several_words(tmp_path):
+    root = voc(tmp_path, lists=True)
+    for path in (root / "JPEGImages" / "003.png", root / "Annotations" / "003.xml"):
+        path.rename(path.with_stem("my photo"))
+    # Lists of one class have a number after the name.
+    (root / "ImageSets" / "Main" / "train.txt").write_text("my photo\n006  1\n009 -1\n")
+    assert load_boxes(root, size=32).size("train") == 3

@@ -58,3 +58,12 @@ def test_nothing_heard_and_nothing_to_find_are_said():
     judge.add(perfect(task, nothing), Batch(torch.zeros(2, 3, 64, 64), nothing))
     with pytest.raises(InputError, match="none of the 2 images shows an object"):
         judge.score()
+
+
+def test_one_image_says_nothing_of_others():
+    task = shapes_task()
+    batch = next(task.batches("test", batch_size=1, limit=1))
+    judge = task.judge("test")
+    judge.add(perfect(task, batch.targets), batch)
+    score = judge.score()
+    assert [metric.interval for metric in (score.metric, *score.others)] == [(0.0, 1.0), (0.0, 1.0)]

@@ -169,7 +169,7 @@ def bad(**changes):
                 train=BoxedTensorSamples(SAMPLES.inputs, [torch.zeros(0, 4)] * 8, [torch.zeros(0)] * 8)
             ),
             DataError,
-            "show no object",
+            "none of the 8 train images shows an object",
         ),
         (lambda: bad(head="corner"), InputError, "unknown detection head 'corner'; there are centre, grid"),
         (lambda: bad(metric="accuracy"), InputError, "map50 or map, not 'accuracy'"),

@@ -20,6 +20,12 @@ def test_transparent_pixels_become_white_and_deep_grey_keeps_its_upper_byte(tmp_
     assert read_image(tmp_path / "deep.png", grey).unique().tolist() == [0x80]
 
 
+def test_pictures_of_fractions_are_refused_instead_of_read_as_black(tmp_path):
+    Image.fromarray(np.full((4, 4), 0.5, dtype=np.float32)).save(tmp_path / "half.tif")
+    with pytest.raises(DataError, match=r"half\.tif: it holds fractions; save it with 8 or 16 bits"):
+        read_image(tmp_path / "half.tif", ImageFormat(4, 4))
+
+
 def test_pictures_are_turned_as_the_camera_said(tmp_path):
     picture = Image.new("RGB", (8, 4), (255, 0, 0))
     exif = Image.Exif()

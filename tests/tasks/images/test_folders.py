@@ -1,7 +1,15 @@
 import pytest
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.images import check_filled, draw, first_few, held_out, pictures_in, split_directories
+from edgesynth.tasks.images import (
+    by_name,
+    check_filled,
+    draw,
+    first_few,
+    held_out,
+    pictures_in,
+    split_directories,
+)
 
 
 def test_splits_are_found_whatever_they_are_called(tmp_path):
@@ -14,7 +22,8 @@ def test_splits_are_found_whatever_they_are_called(tmp_path):
 
 def test_pictures_are_told_from_other_files_by_their_ending(tmp_path):
     (tmp_path / "inner" / "folder.png").mkdir(parents=True)
-    for name in ("b.PNG", "a.jpeg", ".hidden.png", "notes.txt", "inner/c.tif"):
+    (tmp_path / ".copies").mkdir()
+    for name in ("b.PNG", "a.jpeg", ".hidden.png", "notes.txt", "inner/c.tif", ".copies/a.png"):
         (tmp_path / name).touch()
     assert [path.name for path in pictures_in(tmp_path)] == ["a.jpeg", "b.PNG"]
     assert [path.name for path in pictures_in(tmp_path, "**/*")] == ["a.jpeg", "b.PNG", "c.tif"]
@@ -44,3 +53,10 @@ def test_an_empty_split_is_named(tmp_path):
 def test_many_names_are_cut_short():
     assert first_few(["a", "b"]) == "a, b"
     assert first_few(list("abcdefg")) == "a, b, c, d, e and 2 more"
+
+
+def test_two_files_of_one_name_are_told(tmp_path):
+    files = [tmp_path / "a.png", tmp_path / "inner" / "a.png"]
+    assert by_name(tmp_path, files) == {"a": files[0], "inner/a": files[1]}
+    with pytest.raises(DataError, match=r"two files of one name, a\.png and a\.jpg; rename or remove"):
+        by_name(tmp_path, [*files, tmp_path / "a.jpg"])

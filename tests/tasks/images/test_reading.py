@@ -34,7 +34,7 @@ def test_what_cannot_be_read_is_set_apart_and_the_rest_keeps_its_order(divided, 
     }
     assert [path.stem for path, _ in found["train"]] == ["0", "6"]
     assert [error.path.name for error in corrupt] == ["3.png", "8.png"]
-    assert corrupt_names(tmp_path, corrupt) == "3.png, 8.png"
+    assert corrupt_names(tmp_path, corrupt).startswith("3.png, 8.png (the first: cannot identify image")
 
 
 def test_an_error_of_another_kind_ends_the_reading(divided):

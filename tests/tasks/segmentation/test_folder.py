@@ -17,6 +17,7 @@ def test_a_plain_folder_becomes_three_disjoint_splits(folder):
     assert all(len(part) >= 2 for part in parts)
     assert "hash of the file names" in task.description.division
     assert task.description.origin == "user"
+    assert task.description.source == f"pictures and masks in {folder}, cropped to 16x20"
 
 
 def test_the_division_depends_on_names_alone_and_new_files_move_no_other(folder):
@@ -56,7 +57,7 @@ def test_corrupt_files_are_counted_and_named_unless_they_may_be_skipped(folder, 
     (folder / "masks" / "13.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"3 of the files in .* cannot be read") as caught:
         load_mask_folder(folder, size=8, memory_limit_bytes=limit)
-    for name in ("images/11.png", "masks/12.png", "masks/13.png", "skip_corrupt = true"):
+    for name in ("images/11.png", "masks/12.png", "masks/13.png", "truncated", "skip_corrupt = true"):
         assert name in str(caught.value)
     task = load_mask_folder(folder, size=8, skip_corrupt=True, memory_limit_bytes=limit)
     assert sum(task.size(split) for split in SPLITS) == 37

@@ -103,3 +103,17 @@ def test_pixels_that_are_all_ignored_cannot_be_judged():
     batch = Batch(torch.zeros(1, 1, 1, 2), torch.full((1, 1, 2), 255, dtype=torch.uint8))
     with pytest.raises(InputError, match="every pixel of these 1 samples is to be ignored"):
         judged(task, torch.zeros(1, 2, 1, 2), batch)
+
+
+def test_one_picture_says_nothing_of_others():
+    task = task_of([[[0, 0], [1, 1]]], classes=("a", "b"))
+    batch = next(task.batches("test", batch_size=1))
+    score = judged(task, logits_of(batch.targets, 2), batch)
+    assert [metric.interval for metric in (score.metric, *score.others)] == [(0.0, 1.0), (0.0, 1.0)]
+
+
+def test_pixels_of_classes_that_weigh_nothing_have_no_loss():
+    task = task_of([[[0, 1]], [[0, 0]]], classes=("a", "b"), class_weights=(0.0, 1.0))
+    batch = next(task.batches("test", batch_size=2))
+    score = judged(task, logits_of(batch.targets[1:], 2), Batch(batch.inputs[1:], batch.targets[1:]))
+    assert (score.metric.value, score.loss) == (1.0, 0.0)

@@ -37,6 +37,9 @@ def test_voc_lists_decide_and_palettes_are_indices(tmp_path):
     assert_aligned(task)
     own = load_mask_folder(tmp_path, size=(16, 20), classes=("ground", "cat", "dog"))
     assert own.classes == ("ground", "cat", "dog")
+    (lists / "val.txt").write_text("2007_000021\n2007_000003\n")
+    with pytest.raises(DataError, match=r"val\.txt lists '2007_000003', which is in another list as well"):
+        load_mask_folder(tmp_path, size=16)
     (lists / "val.txt").write_text("2007_000021\nnowhere\n")
     with pytest.raises(DataError, match=r"no picture for a line of val\.txt: nowhere"):
         load_mask_folder(tmp_path, size=16)
@@ -104,6 +107,13 @@ def test_missing_and_superfluous_masks_are_counted_and_named(folder):
         load_mask_folder(folder, size=8)
 
 
+@pytest.mark.parametrize("part", ["images", "masks"])
+def test_two_files_of_one_name_are_refused(folder, part):
+    draw(folder / part / "02.bmp", 2)
+    with pytest.raises(DataError, match=rf"{part} holds two files of one name, 02\.bmp and 02\.png"):
+        load_mask_folder(folder, size=8)
+
+
 def test_masks_stored_with_losses_are_refused(folder):
     (folder / "masks" / "02.png").unlink()
     save(folder / "masks" / "02.jpg", values(2))
@@ -115,6 +125,28 @@ def test_two_folders_of_masks_are_one_too_many(folder):
     (folder / "labels").mkdir()
     with pytest.raises(DataError, match="both masks/ and labels/"):
         load_mask_folder(folder, size=8)
+
+
+def test_splits_inside_images_and_masks_are_kept(tmp_path):
+    for split, count in (("train", 5), ("val", 3), ("test", 2)):
+        for index in range(count):
+            pair(tmp_path / "images" / split, tmp_path / "masks" / split, f"{index}", index)
+    task = load_mask_folder(tmp_path, size=(16, 20))
+    assert [task.size(split) for split in SPLITS] == [5, 3, 2]
+    assert task.description.division == "splits as given"
+
+
+def test_a_split_whose_masks_are_missing_is_not_passed_over(tmp_path):
+    for index in range(30):
+        pair(tmp_path / "a" / "train" / "images", tmp_path / "a" / "train" / "masks", f"{index}", index)
+        pair(tmp_path / "b" / "train", tmp_path / "b" / "trainannot", f"{index}", index)
+    draw(tmp_path / "a" / "val" / "images" / "0.png", 0)
+    draw(tmp_path / "b" / "val" / "0.png", 0)
+    for root in (tmp_path / "a", tmp_path / "b"):
+        with pytest.raises(DataError, match="val holds pictures, and no folder of masks is there for them"):
+            load_mask_folder(root, size=8)
+        (root / "val").rename(root / "unlabelled")
+        assert sum(load_mask_folder(root, size=8).size(split) for split in SPLITS) == 30
 
 
 def test_pairs_of_nested_folders_keep_their_folder_in_the_name(tmp_path):

@@ -44,6 +44,14 @@ def test_names_may_stand_in_a_file(folder):
     assert load_mask_folder(folder, size=8).classes == ("sky", "road", "tree")
 
 
+def test_lists_of_names_are_utf_8_whatever_editor_wrote_them(folder):
+    (folder / "classes.txt").write_bytes("\ufeffstra\xdfe\nroad\ntree\n".encode())
+    assert load_mask_folder(folder, size=8).classes == ("stra\xdfe", "road", "tree")
+    (folder / "classes.txt").write_bytes("stra\xdfe\nroad\ntree\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"classes\.txt is no text in UTF-8 .*, byte 4\); save it as such"):
+        load_mask_folder(folder, size=8)
+
+
 def test_an_ignored_value_among_the_classes_moves_the_others_up(folder):
     task = load_mask_folder(folder, size=(16, 20), classes=("one", "two"), ignore_label=0)
     pictures, masks = everything(task)
@@ -87,5 +95,9 @@ def test_one_class_is_not_enough(tmp_path):
     with pytest.raises(DataError, match=r"one class beside the ignored value 255; .*set ignore_label"):
         load_mask_folder(tmp_path, size=8)
     assert load_mask_folder(tmp_path, size=8, ignore_label=254).classes == ("0", "255")
+    for index in range(30):
+        save(tmp_path / "masks" / f"{index}.png", np.full((16, 20), 255, dtype=np.uint8))
+    with pytest.raises(DataError, match="show no class beside the ignored value 255"):
+        load_mask_folder(tmp_path, size=8)
     with pytest.raises(InputError, match="ignore_label is a value of 8 bits, 0 to 255, got -1"):
         load_mask_folder(tmp_path, size=8, ignore_label=-1)

@@ -145,6 +145,16 @@ def test_a_network_that_does_not_take_the_samples_is_refused_with_their_shape(cl
         fit(fresh_net(), clothing, QUICK, teacher=nn.Conv2d(3, 4, 3))
 
 
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [(0.5, "gave float as loss"), (torch.ones(2), r"gave a tensor of shape \[2\] as loss; return a tensor")],
+)
+def test_a_loss_that_cannot_be_trained_by_is_refused_before_training(clothing, monkeypatch, loss, message):
+    monkeypatch.setattr(clothing, "loss", lambda _outputs, _targets: loss)
+    with pytest.raises(InputError, match=message):
+        fit(fresh_net(), clothing, QUICK)
+
+
 def test_a_network_with_nothing_to_train_is_refused(clothing):
     with pytest.raises(InputError, match="nothing to train"):
         fit(fresh_net().requires_grad_(False), clothing, QUICK)

@@ -7,14 +7,16 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from edgesynth.errors import DataError
 from edgesynth.tasks.detection.annotations.record import BoxRecord
-from edgesynth.tasks.images import SPLIT_NAMES
+from edgesynth.tasks.images import SPLIT_NAMES, read_text
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["coco_files", "read_coco"]
+
+_Sides: TypeAlias = tuple[float, float, float, float]
 
 
 def coco_files(root: Path) -> list[Path]:
@@ -41,7 +43,8 @@ def read_coco(root: Path) -> tuple[list[BoxRecord], tuple[str, ...], int]:
         The records; the classes in the order of their ids; how many crowds were left out.
 
     Raises:
-        DataError: A file is no such JSON, or names a picture, picture id or class id that is not there.
+        DataError: A file is no such JSON, names a picture, picture id or class id that is not there, or lists
+            one of them twice.
     """
     files = coco_files(root)
     folder = root if root.is_dir() else root.parent
@@ -51,7 +54,7 @@ def read_coco(root: Path) -> tuple[list[BoxRecord], tuple[str, ...], int]:
     for file in files:
         data = _loaded(file)
         try:
-            categories = {int(each["id"]): str(each["name"]) for each in data["categories"]}
+            categories = _categories(file, data)
             found, skipped = _records(file, data, categories, folder, _split(file, len(files)))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
@@ -70,8 +73,8 @@ def read_coco(root: Path) -> tuple[list[BoxRecord], tuple[str, ...], int]:
 
 def _loaded(file: Path) -> dict[str, Any]:
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        data = json.loads(read_text(file))
+    except ValueError as error:
         raise DataError(f"cannot read {file} as JSON: {error}") from error
     if not isinstance(data, dict):
         raise DataError(f"{file} holds a {type(data).__name__}, the COCO format an object")
@@ -89,9 +92,11 @@ def _split(file: Path, files: int) -> Split | None:
 def _records(
     file: Path, data: dict[str, Any], categories: dict[int, str], folder: Path, split: Split | None
 ) -> tuple[list[BoxRecord], int]:
-    boxes: dict[int, list[tuple[tuple[float, float, float, float], str]]] = {
-        int(each["id"]): [] for each in data["images"]
-    }
+    boxes: dict[int, list[tuple[_Sides, str]]] = {}
+    for each in data["images"]:
+        if int(each["id"]) in boxes:
+            raise DataError(f"{file} lists two images with the id {each['id']}; give each its own")
+        boxes[int(each["id"])] = []
     crowds = 0
     for each in data["annotations"]:
         image, category = int(each["image_id"]), int(each["category_id"])
@@ -103,9 +108,7 @@ def _records(
         if each.get("iscrowd"):
             crowds += 1
             continue
-        x, y, width, height = (float(value) for value in each["bbox"])
-        if not all(map(math.isfinite, (x, y, width, height))):
-            raise DataError(f"{where} has the box {each['bbox']}; give finite numbers")
+        x, y, width, height = _box(where, each["bbox"])
         boxes[image].append(((x, y, x + width, y + height), categories[category]))
     records = []
     for each in data["images"]:
@@ -122,6 +125,30 @@ def _records(
             )
         )
     return records, crowds
+
+
+def _categories(file: Path, data: dict[str, Any]) -> dict[int, str]:
+    """The names of the classes by id; both are used once."""
+    found: dict[int, str] = {}
+    for each in data["categories"]:
+        identity, name = int(each["id"]), str(each["name"])
+        if identity in found or name in found.values():
+            raise DataError(
+                f"{file} lists class {identity} {name!r} after one of that id or name; remove one"
+            )
+        found[identity] = name
+    return found
+
+
+def _box(where: str, given: Any) -> _Sides:  # noqa: ANN401 - whatever the file holds
+    """Left, top, width and height."""
+    try:
+        left, top, width, height = (float(value) for value in given)
+    except (TypeError, ValueError):
+        left = top = width = height = math.nan
+    if not all(map(math.isfinite, (left, top, width, height))):
+        raise DataError(f"{where} has the box {given}; give left, top, width and height as finite numbers")
+    return left, top, width, height
 
 
 def _picture(folder: Path, file: Path, name: str) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import NoReturn
 from xml.etree import ElementTree
@@ -10,10 +10,12 @@ from xml.parsers import expat
 
 from edgesynth.errors import DataError
 from edgesynth.tasks.detection.annotations.record import BoxRecord
-from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, pictures_in
+from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, by_name, pictures_in, read_text
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["read_voc"]
+
+_FOLDERS = ("JPEGImages", "images")
 
 
 def read_voc(root: Path) -> tuple[list[BoxRecord], list[Corrupt]]:
@@ -27,18 +29,19 @@ def read_voc(root: Path) -> tuple[list[BoxRecord], list[Corrupt]]:
         The records, and what is wrong with annotations that cannot be read.
 
     Raises:
-        DataError: An annotation or a list names a picture that is not there.
+        DataError: An annotation or a list names a picture that is not there, or two pictures have one name.
     """
-    images = {path.stem: path for path in pictures_in(root / "JPEGImages") or pictures_in(root / "images")}
+    folder = next((root / name for name in _FOLDERS if pictures_in(root / name)), root / _FOLDERS[0])
+    images = by_name(folder, pictures_in(folder))
     annotations = {path.stem: path for path in sorted((root / "Annotations").glob("*.xml"))}
-    listed = _listed(root / "ImageSets" / "Main")
+    listed = _listed(root / "ImageSets" / "Main", images.keys())
     chosen = listed or dict.fromkeys(sorted(images.keys() | annotations.keys()))
     records: list[BoxRecord] = []
     corrupt: list[Corrupt] = []
     for stem, split in chosen.items():
         if stem not in images:
             source = annotations.get(stem, root / "ImageSets" / "Main")
-            raise DataError(f"{source} is about the picture {stem!r}, which is not in {root / 'JPEGImages'}")
+            raise DataError(f"{source} is about the picture {stem!r}, which is not in {folder}")
         if stem not in annotations:
             records.append(BoxRecord(images[stem], images[stem], (), (), split))
             continue
@@ -49,13 +52,15 @@ def read_voc(root: Path) -> tuple[list[BoxRecord], list[Corrupt]]:
     return records, corrupt
 
 
-def _listed(folder: Path) -> dict[str, Split | None]:
+def _listed(folder: Path, known: Container[str]) -> dict[str, Split | None]:
+    """The split of each picture; lines may have more words after the name, which may have several."""
     listed: dict[str, Split | None] = {}
     for file in sorted(folder.glob("*.txt")) if folder.is_dir() else ():
         if file.stem.lower() in SPLIT_NAMES:
-            for line in file.read_text(encoding="utf-8").split("\n"):
+            for line in read_text(file).splitlines():
                 if line.strip():
-                    stem, split = line.split()[0], SPLIT_NAMES[file.stem.lower()]
+                    whole, split = line.strip(), SPLIT_NAMES[file.stem.lower()]
+                    stem = whole if whole in known else whole.split()[0]
                     if listed.setdefault(stem, split) != split:
                         raise DataError(f"{file} lists {stem!r}, which is in {listed[stem]} as well")
     return listed

@@ -7,10 +7,13 @@ from pathlib import Path
 
 from edgesynth.errors import DataError
 from edgesynth.tasks.detection.annotations.record import BoxRecord
-from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, pictures_in
+from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, by_name, pictures_in, read_text
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["read_yolo", "yolo_folders"]
+
+_ENTRY = r"""\s*(?:\d+\s*:\s*)?(?:'[^']*'|"[^"]*")\s*(?=,|$)|[^,]+"""
+"""What stands between commas; those inside quotes do not part."""
 
 
 def yolo_folders(root: Path) -> list[tuple[Path, Path, Split | None]]:
@@ -37,20 +40,25 @@ def read_yolo(
     """Read a folder.
 
     A line is ``class x y width height``: a class index, the centre and the size in shares of the sides.
+    Folders inside those of pictures and labels are read as well.
 
     Returns:
         The records, the classes in the order of their indices, and what is wrong with files that cannot
         be read.
 
     Raises:
-        DataError: The classes have no names, a class index has none, or a file of labels has no picture.
+        DataError: The classes have no names, a class index has none, a file of labels has no picture, two
+            pictures have one name, or a split has pictures and no folder of labels.
     """
     names = classes or _names(root)
+    folders = yolo_folders(root)
+    _check_labelled(root, [images for images, _, _ in folders])
     records: list[BoxRecord] = []
     corrupt: list[Corrupt] = []
-    for images, labels, split in yolo_folders(root):
-        pictures = {path.stem: path for path in pictures_in(images)}
-        texts = {path.stem: path for path in sorted(labels.glob("*.txt")) if path.name != "classes.txt"}
+    for images, labels, split in folders:
+        pictures = by_name(images, pictures_in(images, "**/*"))
+        files = [path for path in sorted(labels.glob("**/*.txt")) if path.name != "classes.txt"]
+        texts = by_name(labels, files)
         orphans = texts.keys() - pictures.keys()
         if orphans:
             first = min(orphans)
@@ -66,14 +74,22 @@ def read_yolo(
     return records, names, corrupt
 
 
+def _check_labelled(root: Path, known: list[Path]) -> None:
+    """Refuse splits that have pictures and no folder of labels; those of others are read."""
+    for word in SPLIT_NAMES:
+        for images in (root / "images" / word, root / word / "images"):
+            inside = any(images.is_relative_to(folder) for folder in known)
+            if not inside and pictures_in(images, "**/*"):
+                raise DataError(
+                    f"{images} holds pictures, and no folder of labels is there for them; add one, empty "
+                    "where no picture shows an object, or call the folder otherwise"
+                )
+
+
 def _record(file: Path, image: Path, split: Split | None, names: tuple[str, ...]) -> BoxRecord:
     boxes: list[tuple[float, float, float, float]] = []
     labels: list[str] = []
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Corrupt(file, f"cannot read {file}: {error}") from error
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text(file).splitlines(), start=1):
         if not line.strip():
             continue
         try:
@@ -98,11 +114,14 @@ def _record(file: Path, image: Path, split: Split | None, names: tuple[str, ...]
 def _names(root: Path) -> tuple[str, ...]:
     for file in (root / "classes.txt", root / "labels" / "classes.txt"):
         if file.is_file():
-            lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+            lines = [line.strip() for line in read_text(file).splitlines()]
             return tuple(line for line in lines if line)
     for file in (root / "data.yaml", root / "data.yml", root / "dataset.yaml"):
         if file.is_file():
-            names = yaml_names(file.read_text(encoding="utf-8"))
+            try:
+                names = yaml_names(read_text(file))
+            except ValueError as error:
+                raise DataError(f"{file}: {error}; number them from 0 on, leaving none out") from None
             if names:
                 return names
             raise DataError(f"{file} has no names; list them under names:, one per class")
@@ -110,7 +129,11 @@ def _names(root: Path) -> tuple[str, ...]:
 
 
 def yaml_names(text: str) -> tuple[str, ...]:
-    """The entry ``names`` of such a file: ``[a, b]``, lines ``- a``, or lines ``0: a``; empty without one."""
+    """The entry ``names`` of such a file: ``[a, b]``, lines ``- a``, or lines ``0: a``; empty without one.
+
+    Raises:
+        ValueError: Their indices are not 0, 1, 2 and so on.
+    """
     lines = [re.sub(r"\s+#.*|^#.*", "", line) for line in text.splitlines()]
     start = next((i for i, line in enumerate(lines) if re.match(r"names\s*:", line)), None)
     if start is None:
@@ -120,8 +143,7 @@ def yaml_names(text: str) -> tuple[str, ...]:
         while "]" not in rest and "}" not in rest and start + 1 < len(lines):
             start += 1
             rest += " " + lines[start].strip()
-        inner = rest.strip("[]{} ")
-        parts = [part for part in inner.split(",") if part.strip()]
+        parts = [part for part in re.findall(_ENTRY, rest.strip("[]{} ")) if part.strip()]
     else:
         parts = []
         for line in lines[start + 1 :]:
@@ -131,5 +153,9 @@ def yaml_names(text: str) -> tuple[str, ...]:
                 parts.append(line.strip().removeprefix("-"))
     keyed = [re.fullmatch(r"\s*(\d+)\s*:\s*(.+)", part) for part in parts]
     pairs = [(int(match[1]), match[2]) for match in keyed if match]
-    values = [name for _, name in sorted(pairs)] if pairs and len(pairs) == len(parts) else parts
-    return tuple(value.strip().strip("'\"") for value in values)
+    if pairs and len(pairs) == len(parts):
+        parts = [name for _, name in sorted(pairs)]
+        indices = sorted(index for index, _ in pairs)
+        if indices != list(range(len(pairs))):
+            raise ValueError(f"its names have the indices {indices}")
+    return tuple(part.strip().strip("'\"") for part in parts)

@@ -12,6 +12,8 @@ from edgesynth.tasks.detection.annotations.yolo import yaml_names
         ("names:\n  1: b\n  0: a\ntrain: y\n", ("a", "b")),
         ("names: {0: a, 1: b}\n", ("a", "b")),
         ("names: [a,\n  b]\n", ("a", "b")),
+        ("names: ['a b', \"c, d\", e,]\n", ("a b", "c, d", "e")),
+        ("names: {0: 'a, b', 1: driver's seat}\n", ("a, b", "driver's seat")),
         ("nc: 3\n", ()),
     ],
 )
