@@ -155,7 +155,7 @@ def _users_line(trace: TracebackType | None) -> str:
     frames = [
         frame
         for frame in traceback.extract_tb(trace)
-        if not _of_library(frame.filename) and not _is_ours(frame.filename)
+        if not (_is_ours(frame.filename) or _of_library(frame.filename))
     ]
     if not frames:
         return ""
@@ -164,7 +164,9 @@ def _users_line(trace: TracebackType | None) -> str:
 
 
 def _of_library(filename: str) -> bool:
-    """Whether code was installed, came with Python, or was made while running."""
+    """Whether code of others was installed, came with Python, or was made while running."""
+    if _is_ours(filename):
+        return False
     return "site-packages" in Path(filename).parts or filename.startswith((sys.base_prefix, "<"))
 
 
