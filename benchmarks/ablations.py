@@ -40,8 +40,8 @@ from edgesynth.cli.progress import open_progress
 from edgesynth.graph import Prototype
 from edgesynth.runs import write_atomic
 from edgesynth.synthesis import Polish
-from edgesynth.synthesis.api import train_prototype
 from edgesynth.synthesis.elastic import ElasticTrainer
+from edgesynth.synthesis.prototypes import train_prototype
 from edgesynth.tasks import Task, TrainingPlan, load_task
 from edgesynth.zoo import build
 

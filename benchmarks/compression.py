@@ -51,7 +51,7 @@ import edgesynth.synthesis
 import edgesynth.tasks.training
 from edgesynth.errors import EdgesynthError, MissingDependencyError
 from edgesynth.progress import NullProgress
-from edgesynth.synthesis.api import train_prototype
+from edgesynth.synthesis.prototypes import train_prototype
 from edgesynth.tasks import Task, TrainingPlan, load_task
 from edgesynth.zoo import build
 

@@ -26,13 +26,13 @@ import torch
 
 import edgesynth as es
 from edgesynth.progress import NullProgress
-from edgesynth.synthesis.api import train_prototype
 from edgesynth.synthesis.candidates import Costs, proportional, stratified
 from edgesynth.synthesis.elastic import ElasticTrainer, ElasticWeights, StepSchedule
 from edgesynth.synthesis.encoding import Encoding
 from edgesynth.synthesis.evaluation import ComputedCosts, Evaluator
 from edgesynth.synthesis.performance import Quality
 from edgesynth.synthesis.probing import Prober, rank_channels
+from edgesynth.synthesis.prototypes import train_prototype
 from edgesynth.tasks import TeacherCache, TrainingPlan, load_task
 from edgesynth.zoo import build
 

@@ -33,7 +33,7 @@ from edgesynth.cli.progress import open_progress
 from edgesynth.errors import EdgesynthError, MissingDependencyError
 from edgesynth.runs import Run
 from edgesynth.synthesis import Polish
-from edgesynth.synthesis.api import train_prototype
+from edgesynth.synthesis.prototypes import train_prototype
 from edgesynth.tasks import TrainingPlan, load_task
 from edgesynth.zoo import build
 

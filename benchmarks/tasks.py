@@ -49,7 +49,7 @@ from edgesynth.errors import EdgesynthError, InputError, MeasurementError, Missi
 from edgesynth.graph import Cost
 from edgesynth.profiler import MeasurementPlan, profile
 from edgesynth.progress import NullProgress
-from edgesynth.synthesis.api import train_prototype
+from edgesynth.synthesis.prototypes import train_prototype
 from edgesynth.tasks import Task, TrainingPlan, load_task
 from edgesynth.tasks.datasets.synthetic.scenes import scenes_masks
 from edgesynth.tasks.datasets.synthetic.shapes import shapes_boxes, shapes_masks

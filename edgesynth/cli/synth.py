@@ -169,9 +169,10 @@ def _prepare_prototype(
     job: Job, task: Task, device: Device | None, folder: Path, progress: Progress
 ) -> tuple[Prototype, dict[str, Metric]]:
     """The prototype with trained weights, and the figures that requirements may refer to."""
-    from edgesynth.synthesis.api import check_obtainable, check_satisfiable, train_prototype
+    from edgesynth.synthesis.api import check_obtainable, check_satisfiable
     from edgesynth.synthesis.evaluation import computed_metrics, derived_metrics
     from edgesynth.synthesis.measuring import measure
+    from edgesynth.synthesis.prototypes import train_prototype
 
     check_obtainable(job.requirements, task, device)
     module = job.build_module(task)

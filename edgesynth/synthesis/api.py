@@ -7,30 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import nn
 
 from edgesynth.devices import Device
 from edgesynth.errors import EdgesynthError, RequirementError, RequirementsNotMet, RunError
 from edgesynth.graph import Prototype, versions
 from edgesynth.metrics import METRICS, metric_kind, own_metrics
 from edgesynth.progress import NullProgress, Progress
-from edgesynth.runs import NetworkRecord, Run, write_atomic
+from edgesynth.runs import NetworkRecord, Run
 from edgesynth.runs.details import write_details
-from edgesynth.runs.faults import disk_faults
-from edgesynth.runs.lock import LOCK, WriterLock
+from edgesynth.runs.run import PROTOTYPE
 from edgesynth.synthesis.cycle import Synthesizer
 from edgesynth.synthesis.evaluation import DERIVED, computed_metrics, quality_metrics
 from edgesynth.synthesis.generator import Generator, Polish
 from edgesynth.synthesis.illustration import NETWORKS, details_of, illustrate
+from edgesynth.synthesis.prototypes import load_weights, save_weights
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.settings import SynthesisSettings
-from edgesynth.tasks import Score, Task, TrainingPlan, fit
+from edgesynth.tasks import Score, Task
 
-__all__ = ["Result", "load_generator", "synthesize", "train_prototype"]
-
-_PROTOTYPE = "prototype.safetensors"
+__all__ = ["Result", "load_generator", "synthesize"]
 
 
 @dataclass(frozen=True)
@@ -102,9 +98,9 @@ def synthesize(
         **(manifest or {}),
     }
     with _open_or_create(Path(run_dir), job, _circumstances(prototype, task, device)) as run:
-        weights = Path(run_dir) / _PROTOTYPE
+        weights = Path(run_dir) / PROTOTYPE
         if not weights.exists():
-            write_atomic(weights, save(_contiguous(prototype.module)))
+            save_weights(prototype.module, weights)
         else:
             load_weights(prototype.module, weights)
         synthesizer = Synthesizer(prototype, task, requirements, device, run, settings, progress)
@@ -120,44 +116,6 @@ def synthesize(
             raise
         run.set_status("finished")
     return result
-
-
-def train_prototype(
-    module: nn.Module,
-    task: Task,
-    plan: TrainingPlan,
-    run_dir: Path,
-    progress: Progress,
-    *,
-    origin: str = "",
-) -> None:
-    """Train a prototype in place, or take the weights an earlier call left in the run folder.
-
-    Args:
-        module: Of the prototype.
-        task: What it learns.
-        plan: How.
-        run_dir: The run folder; it is made where it is missing.
-        progress: Is told.
-        origin: What weights were trained for, as text that is kept with them; callers compare it.
-
-    Raises:
-        TrainingError: Training diverged.
-        RunError: The folder cannot be written, or another process is writing it.
-    """
-    path = run_dir / _PROTOTYPE
-    if path.exists():
-        load_weights(module, path)
-        return
-    # A folder that cannot be written is found out before the training, not after it.
-    with disk_faults(run_dir):
-        run_dir.mkdir(parents=True, exist_ok=True)
-    lock = WriterLock(run_dir / LOCK)
-    try:
-        fit(module, task, plan, progress=progress)
-        write_atomic(path, save(_contiguous(module), metadata={"origin": origin} if origin else None))
-    finally:
-        lock.release()
 
 
 def load_generator(
@@ -190,7 +148,7 @@ def load_generator(
                 f"the run in {run_dir} was learned for another prototype; give the one it was started with"
             )
         _check_data(run_dir, manifest, _data(task))
-        load_weights(prototype.module, run_dir / _PROTOTYPE)
+        load_weights(prototype.module, run_dir / PROTOTYPE)
         synthesizer = Synthesizer(prototype, task, requirements, device, run, settings, NullProgress())
         if not synthesizer.resume():
             raise RunError(f"the run in {run_dir} has no finished cycle yet; run `edgesynth synth` on")
@@ -243,18 +201,6 @@ def check_satisfiable(prototype: Prototype, requirements: Requirements) -> None:
     requirements.satisfiable_by(computed_metrics(prototype.cost(prototype.smallest())))
 
 
-def load_weights(module: nn.Module, path: Path) -> None:
-    """Load a module's state from safetensors.
-
-    Raises:
-        RunError: The file is missing, damaged, or of another network.
-    """
-    try:
-        module.load_state_dict(load_file(path))
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise RunError(f"the weights in {path} cannot be loaded into this prototype: {error}") from error
-
-
 def _circumstances(prototype: Prototype, task: Task, device: Device | None) -> dict[str, Any]:
     """What a reader of the report wants to know, and what may differ when a run goes on."""
     return {
@@ -303,11 +249,6 @@ def _check_data(run_dir: Path, manifest: Mapping[str, Any], data: Mapping[str, A
                 f"the data of the run in {run_dir} have changed: {split} had {before[split]} samples and has "
                 f"{now[split]}; restore them, or begin a new run in another folder"
             )
-
-
-def _contiguous(module: nn.Module) -> dict[str, Tensor]:
-    """The state with every tensor in memory of its own, as safetensors requires."""
-    return {name: tensor.detach().clone().contiguous() for name, tensor in module.state_dict().items()}
 
 
 def _generator(synthesizer: Synthesizer) -> Generator:

@@ -19,7 +19,8 @@ from small_synthesis import PLAN, REQUIREMENTS, SETTINGS, Watch, digits_task, tr
 
 from edgesynth.devices import open_device
 from edgesynth.runs import Run
-from edgesynth.synthesis.api import synthesize, train_prototype
+from edgesynth.synthesis.api import synthesize
+from edgesynth.synthesis.prototypes import train_prototype
 
 pytestmark = pytest.mark.slow
 
