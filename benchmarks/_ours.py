@@ -16,7 +16,7 @@ import edgesynth as es
 from edgesynth.errors import EdgesynthError
 from edgesynth.runs import NetworkRecord
 from edgesynth.synthesis import generator
-from edgesynth.synthesis.cycle import PROBING
+from edgesynth.synthesis.cycle import INCUMBENTS, PROBING, SURER
 from edgesynth.synthesis.evaluation import EVALUATING, FEWEST_SAMPLES
 from edgesynth.tasks import TeacherCache
 
@@ -92,7 +92,7 @@ class Sizes:
         probes = self.PROBES * self.PROBE * (self.stimuli + 1) * self.full
         spent = 0.0
         for cycle in range(look.cycles):
-            judged = 2 * look.networks + (min(8, 2 * look.networks) if cycle else 0)
+            judged = 2 * look.networks + (min(INCUMBENTS, 2 * look.networks) if cycle else 0) + SURER - 1
             trained = math.inf if epochs is None else self._trained(look, cycle, epochs)
             spent += min(judged * most, max(judged * least, EVALUATING * trained))
             spent += min(probes, PROBING * trained) + self.PROBES * look.calibration * self.bound

@@ -31,7 +31,6 @@ from edgesynth.synthesis.elastic import (
     StepSchedule,
     suitable_rate,
 )
-from edgesynth.synthesis.estimation import regressed
 from edgesynth.synthesis.evaluation import (
     DERIVED,
     ComputedCosts,
@@ -56,11 +55,14 @@ FRESH_SEEDS = 1 << 62
 TAUGHT_SEEDS = 1 << 63
 """Seeds from here on name the networks that a cycle trains."""
 
-INCUMBENTS = 8
+INCUMBENTS = 6
 """Networks of the standing generator that every cycle evaluates again, on that cycle's weights."""
 
-PROBING = 0.5
-"""MACs that probing may take, over those of training: about a tenth of the time, there being no gradients."""
+SURER = 4
+"""How many times as many samples judge one network of a cycle, to tell how hard those of the others are."""
+
+PROBING = 0.25
+"""MACs that probing may take, over those of training: about a tenth of the time."""
 
 EVEN = 0.5
 """A generator stands whose networks are better than those of the one before with at least this chance."""
@@ -180,15 +182,17 @@ class Synthesizer:
             loss, trained_macs = self._train(cycle, [*asked, *taught])
         with self._timed(seconds, "evaluate"):
             standing = [member.architecture for member in self._incumbents]
-            macs = sum(self.prototype.cost(each).macs for each in (*asked, *fresh, *standing))
+            one_surely = (SURER - 1) * fresh[:1]
+            macs = sum(self.prototype.cost(each).macs for each in (*asked, *fresh, *standing, *one_surely))
             limit = self.evaluator.affordable(macs, trained_macs, self.settings.validation_limit)
             candidates = self._evaluate(cycle, "what was asked for", asked, limit)
             judged = self._evaluate(cycle, "fresh seeds", fresh, limit)
             again = [self.evaluator.again(m.architecture, m.metrics, limit) for m in self._incumbents]
+            harder = self._harder(judged[0], limit)
         with self._timed(seconds, "probe"):
             responses = self._probe(cycle, judged, trained_macs)
         with self._timed(seconds, "learn"):
-            lift, expected = self._expected([*candidates, *judged, *again])
+            lift, expected = self.outlook.members([*candidates, *judged, *again], harder, self.trainer.epochs)
             count = len(candidates) + len(judged)
             told, incumbents = expected[:count], expected[count:]
             self._follow_drift(incumbents)
@@ -225,16 +229,13 @@ class Synthesizer:
             f"{'' if stands else '; the generator before was better and goes on'}"
         )
 
-    def _expected(self, found: Sequence[Evaluation]) -> tuple[float, list[Member]]:
-        """How much networks evaluated on the same samples should gain yet, and what they are then worth."""
-        name = self.task.metric
-        estimates = regressed([self._quality(each) for each in found], [each.loss for each in found])
-        lift = self.outlook.lift(max(metric.value for metric in estimates), self.trainer.epochs)
-        members = []
-        for each, metric in zip(found, estimates, strict=True):
-            ended = self.outlook.expected({**each.metrics, name: metric}, lift)
-            members.append(Member(each.architecture, {**each.metrics, **ended}))
-        return lift, members
+    def _harder(self, evaluation: Evaluation, limit: int) -> float:
+        """By how much quality on so many samples is below that on more of them, going by one network."""
+        most = min(SURER * limit, self.settings.validation_limit or SURER * limit)
+        if min(most, self.task.size("validation")) <= limit:
+            return 0.0
+        again = self.evaluator.again(evaluation.architecture, evaluation.metrics, most)
+        return self._quality(again).value - self._quality(evaluation).value
 
     def _tell(
         self, evaluation: Evaluation, expected: Member, responses: Mapping[str, Mapping[str, float]]

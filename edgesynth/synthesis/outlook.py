@@ -6,11 +6,13 @@ A floor on quality is a floor at the end, so the pair is told of the end. No tab
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from edgesynth.metrics import Metric
-from edgesynth.synthesis.evaluation import derived_metrics
+from edgesynth.synthesis.estimation import moved, regressed
+from edgesynth.synthesis.evaluation import Evaluation, derived_metrics
+from edgesynth.synthesis.succession import Member
 
 __all__ = ["Outlook"]
 
@@ -44,6 +46,28 @@ class Outlook:
             epochs: Passes over the training data so far.
         """
         return max(0.0, (self._epochs - epochs) / self._epochs * (self.ceiling - best))
+
+    def members(
+        self, found: Sequence[Evaluation], harder: float, epochs: float
+    ) -> tuple[float, list[Member]]:
+        """How much networks should gain yet, and what each of them is then worth.
+
+        Args:
+            found: Evaluated on the same samples and weights.
+            harder: By how much these samples give a lower quality than others would.
+            epochs: Passes over the training data so far.
+        """
+        qualities = [evaluation.metrics[self._quality] for evaluation in found]
+        estimates = [
+            moved(quality, harder, "for its samples")
+            for quality in regressed(qualities, [evaluation.loss for evaluation in found])
+        ]
+        lift = self.lift(max(metric.value for metric in estimates), epochs)
+        members = []
+        for evaluation, metric in zip(found, estimates, strict=True):
+            ended = self.expected({**evaluation.metrics, self._quality: metric}, lift)
+            members.append(Member(evaluation.architecture, {**evaluation.metrics, **ended}))
+        return lift, members
 
     def expected(self, metrics: Mapping[str, Metric], lift: float) -> dict[str, Metric]:
         """Quality, and what follows from it, as they are expected to end.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgesynth.metrics import Metric, Provenance, wilson_interval
-from edgesynth.synthesis.estimation import FEWEST_NETWORKS, regressed
+from edgesynth.synthesis.estimation import FEWEST_NETWORKS, moved, regressed
 
 SAMPLES = 250
 
@@ -84,3 +84,12 @@ def test_no_estimate_is_above_one_or_below_zero() -> None:
     for estimate in regressed(qualities, losses):
         assert estimate.interval is not None
         assert 0 <= estimate.interval[0] <= estimate.value <= estimate.interval[1] <= 1
+
+
+def test_a_share_moves_with_its_interval_and_stays_one() -> None:
+    harder = moved(judged(0.9 * SAMPLES), 0.02, "for its samples")
+    assert harder.value == pytest.approx(0.92)
+    assert harder.interval == pytest.approx([end + 0.02 for end in wilson_interval(0.9 * SAMPLES, SAMPLES)])
+    assert harder.source == "data validation, +0.0200 for its samples"
+    assert moved(judged(0.99 * SAMPLES), 0.02, "").value == 1.0
+    assert moved(judged(0.01 * SAMPLES), -0.02, "").value == 0.0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from edgesynth.graph import Prototype
 from edgesynth.metrics import Metric, Provenance, wilson_interval
+from edgesynth.synthesis.evaluation import Evaluation
 from edgesynth.synthesis.outlook import Outlook
 
 
@@ -49,3 +51,23 @@ def test_what_follows_from_quality_is_lifted_along(outlook: Outlook) -> None:
     assert end["accuracy"].value == pytest.approx(0.9)
     assert end["netscore"].value > today["netscore"].value
     assert outlook.expected(measured(490, 500), 0.1)["accuracy"].value == 1.0
+
+
+def test_networks_of_a_cycle_are_told_apart_by_losses_and_set_right_together(
+    outlook: Outlook, prototype: Prototype
+) -> None:
+    cost = prototype.cost()
+    right, losses = (400, 410, 390, 405, 395, 400), (0.5, 0.45, 0.55, 0.4, 0.6, 0.5)
+    found = [
+        Evaluation({"width": i}, measured(count, 500), cost, loss=loss)
+        for i, (count, loss) in enumerate(zip(right, losses, strict=True))
+    ]
+    lift, members = outlook.members(found, 0.02, 10.0)
+    assert lift == 0.0
+    qualities = [member.metrics["accuracy"].value for member in members]
+    assert sorted(range(6), key=lambda i: qualities[i]) == sorted(range(6), key=lambda i: -losses[i])
+    assert sum(qualities) / 6 == pytest.approx(0.82)
+    assert [member.architecture for member in members] == [evaluation.architecture for evaluation in found]
+    sooner, better = outlook.members(found, 0.02, 5.0)
+    assert sooner == pytest.approx(0.5 * (0.9 - max(qualities)))
+    assert better[0].metrics["accuracy"].value == pytest.approx(qualities[0] + sooner)
