@@ -15,6 +15,11 @@ inputs, outputs      by name, in the order in which the network takes and return
                      ``batch_axis``: 0; ``null`` for an output that is no sequence of samples.
                      ``type``: the element type in ``network.onnx``, such as ``tensor(float)``.
                      ``meaning``: a sentence; ``null`` where nothing is known.
+pictures             how a picture becomes the values that are normalised: ``height`` and ``width`` in pixels,
+                     ``channels`` (``RGB`` in this order, or ``L``), ``resampling``, and ``fit``: ``crop``
+                     scales until it covers the size and cuts the overhang evenly, ``stretch`` changes its
+                     proportions, ``letterbox`` scales until it fits in and fills the rest evenly with the
+                     grey ``fill``. ``null`` where the data are no files of pictures
 normalisation        ``mean``, ``std`` and ``scale`` of every channel of the input: ``(scale * stored - mean)
                      / std``, to be done before the input; ``null`` where the data do not say
 normalisation_means  the same formula, in words
@@ -95,6 +100,7 @@ def processing_of(
             name: _tensor(kind, shape, batch, takes.get(name), sample)
             for name, (kind, shape) in runner.inputs.items()
         },
+        "pictures": samples.pictures,
         "normalisation": samples.normalisation,
         "normalisation_means": "(scale * stored - mean) / std per channel, before the input",
         "outputs": {

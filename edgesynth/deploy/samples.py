@@ -43,6 +43,7 @@ class Samples:
         normalisation: What was done to each channel: ``(scale * stored - mean) / std``, as JSON; ``None``
             when it is not known.
         postprocessing: What is to be done with the outputs, as JSON; ``None`` when the task does not say.
+        pictures: What pictures in files were brought to before that, as JSON; ``None`` when it is not known.
     """
 
     data: Arrays
@@ -52,6 +53,7 @@ class Samples:
     classes: tuple[str, ...] = ()
     normalisation: Mapping[str, Any] | None = None
     postprocessing: Mapping[str, Any] | None = None
+    pictures: Mapping[str, Any] | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.data.values())))
@@ -153,6 +155,7 @@ def _of_task(source: str | Task, inputs: Inputs, limit: int) -> Samples:
         classes=tuple(task.classes),
         normalisation=None if normalisation is None else normalisation.to_json(),
         postprocessing=dict(task.postprocessing) if isinstance(task, Postprocessed) else None,
+        pictures=getattr(getattr(task, "description", None), "pictures", None),
     )
 
 

@@ -21,6 +21,8 @@ class DataDescription:
         licence: The terms it comes under; empty for the user's own.
         sizes: Samples per split.
         division: How the splits were made.
+        pictures: What pictures in files were brought to, as ``ImageFormat.to_json`` says it; ``None`` where
+            samples were no files of pictures, or nothing is known of it.
     """
 
     name: str
@@ -29,6 +31,7 @@ class DataDescription:
     licence: str = ""
     sizes: Mapping[str, int] = field(default_factory=dict)
     division: str = ""
+    pictures: Mapping[str, Any] | None = None
 
     def __str__(self) -> str:
         """One paragraph for a report."""
@@ -55,4 +58,5 @@ class DataDescription:
             "licence": self.licence,
             "sizes": dict(self.sizes),
             "division": self.division,
+            "pictures": None if self.pictures is None else dict(self.pictures),
         }

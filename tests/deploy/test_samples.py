@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edgesynth.deploy.judging import ClassScore
 from edgesynth.deploy.samples import load_samples
 from edgesynth.errors import DataError, InputError
+from edgesynth.tasks import load_image_folder
 
 INPUTS: Any = {"image": ("tensor(float)", ("batch", 6))}
 IMAGE = np.random.default_rng(0).normal(size=(12, 6)).astype(np.float32)
@@ -65,3 +67,20 @@ def test_what_is_no_file_of_numpy_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("a text")
     with pytest.raises(DataError, match=r"text\.npz cannot be read: it is no file of NumPy"):
         load_samples(str(tmp_path / "text.npz"), INPUTS, 10)
+
+
+def test_a_folder_of_pictures_says_what_its_pictures_were_brought_to(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for label in ("dark", "bright"):
+        (tmp_path / label).mkdir()
+        for index in range(30):
+            pixels = rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / label / f"{index}.png")
+    inputs = {"image": ("tensor(float)", ["batch", 1, 8, 10])}
+    samples = load_samples(load_image_folder(tmp_path, size=(8, 10), colour="grey"), inputs, 4)
+    told = {"height": 8, "width": 10, "channels": "L", "fit": "crop", "resampling": "bilinear"}
+    assert samples.pictures == told
+    assert samples.part(0, 2).pictures == told
+    assert (
+        load_samples("fashion-mnist-subset", {"x": ("tensor(float)", ["b", 1, 28, 28])}, 4).pictures is None
+    )

@@ -134,7 +134,7 @@ def load_image_folder(
         augmentation=augmentation,
         label_smoothing=label_smoothing,
         description=DataDescription(
-            title, "user", f"pictures in {folder}, {form.described}", "", sizes, division
+            title, "user", f"pictures in {folder}, {form.described}", "", sizes, division, form.to_json()
         ),
     )
 

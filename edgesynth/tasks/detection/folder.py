@@ -147,7 +147,7 @@ def load_boxes(
         head=head,
         metric=metric,
         augmentation=augmentation or replace(BoxAugmentation(), flip=mirror),
-        description=DataDescription(title, "user", source, "", sizes, division),
+        description=DataDescription(title, "user", source, "", sizes, division, form.to_json()),
     )
 
 

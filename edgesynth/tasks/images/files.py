@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -119,6 +119,12 @@ class ImageFormat:
         """What becomes of pictures, for descriptions: ``cropped to 48x64``."""
         done = {"crop": "cropped", "stretch": "stretched", "letterbox": "letterboxed"}[self.fit]
         return f"{done} to {self.height}x{self.width}"
+
+    def to_json(self) -> dict[str, Any]:
+        """What a program must do with a picture before it is normalised, as bundles tell it."""
+        told = {"height": self.height, "width": self.width, "channels": "L" if self.channels == 1 else "RGB"}
+        grey = {"fill": LETTERBOX} if self.fit == "letterbox" else {}
+        return {**told, "fit": self.fit, "resampling": "bilinear", **grey}
 
     def placed(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Where a picture of another size comes to lie, unless it is cropped: left, top, width, height."""

@@ -154,7 +154,12 @@ def load_mask_folder(
         class_weights=class_weights,
         augmentation=augmentation,
         description=DataDescription(
-            title, "user", f"pictures and masks in {folder}, {form.described}", "", sizes, division
+            title,
+            "user",
+            f"pictures and masks in {folder}, {form.described}",
+            sizes=sizes,
+            division=division,
+            pictures=form.to_json(),
         ),
     )
 

@@ -5,7 +5,7 @@ from PIL import Image
 
 from edgesynth import zoo
 from edgesynth.errors import DataError
-from edgesynth.tasks import Augmentation, TrainingPlan, fit, load_image_folder
+from edgesynth.tasks import Augmentation, ImageFormat, TrainingPlan, fit, load_image_folder
 
 SPLITS = ("train", "validation", "test")
 
@@ -45,6 +45,11 @@ def test_one_directory_per_class_becomes_three_disjoint_splits(folder):
     ]
     assert sum(map(len, parts)) == len(set.union(*parts))
     assert "hash of the file names" in str(task.description)
+
+
+def test_the_description_says_what_pictures_were_brought_to(folder):
+    task = load_image_folder(folder, size=(12, 16), fit="stretch")
+    assert task.description.to_json()["pictures"] == ImageFormat(12, 16, "rgb", "stretch").to_json()
 
 
 def test_the_division_depends_on_names_alone_and_new_files_move_no_other(folder, tmp_path_factory):

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from edgesynth.errors import DataError, InputError
 from edgesynth.tasks import ImageFormat
@@ -55,3 +55,23 @@ def test_a_picture_too_large_to_trust_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(DataError, match=r"bomb\.png"):
         read_image(path, ImageFormat(4, 4))
+
+
+@pytest.mark.parametrize("colour", ["rgb", "grey"])
+@pytest.mark.parametrize("fit", ["crop", "stretch", "letterbox"])
+def test_a_program_that_does_as_the_form_says_gets_the_same_pixels(tmp_path, fit, colour):
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (30, 50, 3), dtype=np.uint8)).save(tmp_path / "noise.png")
+    form = ImageFormat(16, 20, colour, fit)
+    told = form.to_json()
+    picture = Image.open(tmp_path / "noise.png").convert(told["channels"])
+    size, method = (told["width"], told["height"]), Image.Resampling[told["resampling"].upper()]
+    if told["fit"] == "letterbox":
+        fill = told["fill"]
+        inside = ImageOps.contain(picture, size, method)
+        made = ImageOps.pad(inside, size, method, fill if told["channels"] == "L" else (fill, fill, fill))
+    else:
+        made = {"crop": ImageOps.fit, "stretch": Image.Image.resize}[told["fit"]](picture, size, method)
+    expected = np.atleast_3d(np.asarray(made)).transpose(2, 0, 1)
+    assert np.array_equal(read_image(tmp_path / "noise.png", form).numpy(), expected)
+    assert ("fill" in told) == (fit == "letterbox")
