@@ -83,6 +83,7 @@ def test_types_and_shapes_are_those_of_the_engine(here, deployed, version):
     bundle, said = deployed()
 
     assert said["batch"] == 2
+    assert said["pictures"] is None  # nothing but arrays was given
     assert {name: [known["dtype"], known["shape"]] for name, known in said["outputs"].items()} == EXPECTED
     assert {name: (known["dtype"], known["type"]) for name, known in said["inputs"].items()} == {
         "image": ("float32", "tensor(float)"),
