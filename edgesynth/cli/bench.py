@@ -98,13 +98,13 @@ def _precision(asked: str | None, profile: Profile) -> Precision:
 def _onnx_file(model: str, shape: list[str] | None, scratch: Path, *, opset: int) -> Path:
     """The model as an ONNX file: its own, or one written for this measurement."""
     if model.endswith(".onnx"):
-        from edgesynth.profiler import workload_from_onnx
+        from edgesynth.profiler import check_onnx
 
         if shape:
             raise InputError("--input is for modules; an ONNX file has input shapes of its own")
         if not Path(model).is_file():
             raise InputError(f"there is no ONNX file {model}; check the path")
-        workload_from_onnx(model)
+        check_onnx(model)
         return Path(model)
     if Path(model).is_dir():
         raise InputError(

@@ -6,7 +6,7 @@
 
 from edgesynth.profiler.calibration import CalibratedDevice, ProbeResult, calibrate
 from edgesynth.profiler.measurement import LayerTime, Measurement, Status
-from edgesynth.profiler.onnx_workload import workload_from_onnx
+from edgesynth.profiler.onnx_workload import check_onnx, workload_from_onnx
 from edgesynth.profiler.plan import MeasurementPlan
 from edgesynth.profiler.profile import profile
 
@@ -18,6 +18,7 @@ __all__ = [
     "ProbeResult",
     "Status",
     "calibrate",
+    "check_onnx",
     "profile",
     "workload_from_onnx",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,32 +13,53 @@ from edgesynth.errors import InputError, MissingDependencyError
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["workload_from_onnx"]
+__all__ = ["check_onnx", "workload_from_onnx"]
 
 _SCALAR_BYTES: Final = 4
 _NO_WORK: Final = frozenset({"Constant", "Shape", "Identity", "ConstantOfShape", "Range"})
+_WEIGHT: Final = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3}
+"""Convolutions, and which of their inputs is the weight."""
+_PRODUCTS: Final = frozenset({"MatMul", "MatMulInteger", "QLinearMatMul"})
+_COUNTED: Final = frozenset({*_WEIGHT, *_PRODUCTS, "ConvTranspose", "Gemm", "Einsum"})
+_UNCOUNTED: Final = frozenset(
+    {"RNN", "LSTM", "GRU", "DeformConv", "Attention", "LinearAttention", "CausalConvWithState"}
+)
+"""Operators that multiply and accumulate in a way that is not counted here."""
 
 
 def workload_from_onnx(path: str | Path) -> Workload:
     """Read an ONNX model, whatever its operator set.
 
-    Multiply-accumulates are counted for Conv, ConvTranspose, Gemm and MatMul; every other operator is
+    Multiply-accumulates are counted of convolutions, matrix products and ``Einsum``; every other operator is
     memory traffic. Weights and activations count four bytes a scalar, whatever type the file keeps.
 
     Args:
         path: An ONNX file. Unknown dimensions (a dynamic batch) count as 1.
 
     Raises:
-        InputError: The file is missing, is no ONNX model, or its shapes cannot be inferred.
+        InputError: The file is missing, is no ONNX model, its shapes cannot be inferred, or it has work that
+            cannot be counted: an operator of another kind that multiplies, or products inside ``If``,
+            ``Loop`` or ``Scan``, which run as often as the data say.
         MissingDependencyError: The ``onnx`` package is not installed.
     """
     reader = _Reader(Path(path))
     return Workload(name=Path(path).stem, layers=reader.layers(), input_shape=reader.input_shape)
 
 
+def check_onnx(path: str | Path) -> None:
+    """Refuse what is no ONNX model, whatever is in it.
+
+    Raises:
+        InputError: The file is missing or is no ONNX model.
+        MissingDependencyError: The ``onnx`` package is not installed.
+    """
+    _load(Path(path))
+
+
 def _load(path: Path) -> onnx.ModelProto:
     try:
         import onnx
+        import onnx.inliner
     except ImportError as error:
         raise MissingDependencyError("reading ONNX files needs onnx; pip install onnx") from error
     if not path.is_file():
@@ -47,6 +69,8 @@ def _load(path: Path) -> onnx.ModelProto:
     try:
         model = onnx.load(str(path), load_external_data=False)
         onnx.checker.check_model(model)
+        if model.functions:
+            model = onnx.inliner.inline_local_functions(model)
         inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     except DecodeError as error:
         raise InputError(f"{path} is not an ONNX file: {error}; export the model with torch.onnx") from error
@@ -101,7 +125,8 @@ class _Reader:
         """Tensors that follow from weights and constants alone: the engine folds them when it is built."""
         known = set(self._weights)
         for node in self._graph.node:
-            if node.op_type == "Constant" or (node.input and known.issuperset(filter(None, node.input))):
+            reads = {*filter(None, node.input), *(name for inner in _within(node) for name in inner.input)}
+            if node.op_type == "Constant" or (node.input and known.issuperset(reads)):
                 known.update(node.output)
         return known
 
@@ -115,7 +140,7 @@ class _Reader:
         moved = [
             name for name in (*node.input, *node.output) if name in self._shapes and name not in self._folded
         ]
-        weights = [name for name in node.input if name in self._weights]
+        weights = {name for name in node.input if name in self._folded and name in self._shapes}
         groups = next((entry.i for entry in node.attribute if entry.name == "group"), 1)
         return LayerWork(
             name=node.name or f"{node.op_type.lower()}_{index}",
@@ -129,15 +154,55 @@ class _Reader:
         )
 
     def _macs(self, node: onnx.NodeProto) -> int:
-        shape = self._shapes
-        output = math.prod(shape[node.output[0]])
-        if node.op_type == "Conv":  # weight [out, in / groups, *kernel]
-            return output * math.prod(shape[node.input[1]][1:])
+        self._refuse_uncounted(node)
+        if node.op_type not in _COUNTED:
+            return 0
+        shape = [self._shapes.get(name, ()) for name in node.input]
+        output = math.prod(self._shapes[node.output[0]])
+        if node.op_type in _WEIGHT:  # [out, in / groups, *kernel]
+            return output * math.prod(shape[_WEIGHT[node.op_type]][1:])
         if node.op_type == "ConvTranspose":  # weight [in, out / groups, *kernel], once per input element
-            return math.prod(shape[node.input[0]]) * math.prod(shape[node.input[1]][1:])
+            return math.prod(shape[0]) * math.prod(shape[1][1:])
         if node.op_type == "Gemm":
             transposed = any(entry.name == "transA" and entry.i for entry in node.attribute)
-            return output * shape[node.input[0]][0 if transposed else 1]
-        if node.op_type == "MatMul":
-            return output * shape[node.input[0]][-1]
-        return 0
+            return output * shape[0][0 if transposed else 1]
+        if node.op_type == "Einsum":
+            return self._einsum_macs(node, shape)
+        return output * shape[0][-1]
+
+    def _einsum_macs(self, node: onnx.NodeProto, shapes: list[tuple[int, ...]]) -> int:
+        """One multiplication per combination of indices; only two operands have one order of computing."""
+        equation = next(entry.s.decode() for entry in node.attribute if entry.name == "equation")
+        operands = equation.replace(" ", "").partition("->")[0].split(",")
+        if len(operands) > 2 or "..." in equation:
+            raise InputError(f"{self._path}: the work of Einsum {equation!r} cannot be counted; use MatMul")
+        sizes = {
+            index: size
+            for operand, shape in zip(operands, shapes, strict=True)
+            for index, size in zip(operand, shape, strict=True)
+        }
+        return math.prod(sizes.values()) if len(operands) == 2 else 0
+
+    def _refuse_uncounted(self, node: onnx.NodeProto) -> None:
+        name = f"{node.op_type} {node.name!r}"
+        inside = sorted({each.op_type for each in _within(node)} & (_COUNTED | _UNCOUNTED))
+        if inside:
+            problem = (
+                f"{inside[0]} inside {name} runs as often as the data say, so its work cannot be counted"
+            )
+        elif node.op_type in _UNCOUNTED:
+            problem = f"the work of {name} cannot be counted"
+        else:
+            return
+        raise InputError(
+            f"{self._path}: {problem}; measure this network on a board, or export it without that"
+        )
+
+
+def _within(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of the graphs that a node holds, and of those in them."""
+    for entry in node.attribute:
+        for graph in (entry.g, *entry.graphs):
+            for inner in graph.node:
+                yield inner
+                yield from _within(inner)

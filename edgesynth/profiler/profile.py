@@ -12,7 +12,7 @@ from edgesynth.errors import InputError, MeasurementError
 from edgesynth.metrics import Metric
 from edgesynth.profiler.judgement import Findings, PowerJudge, judge_latency, other_speed
 from edgesynth.profiler.measurement import LayerTime, Measurement
-from edgesynth.profiler.onnx_workload import workload_from_onnx
+from edgesynth.profiler.onnx_workload import check_onnx, workload_from_onnx
 from edgesynth.profiler.plan import MeasurementPlan
 
 __all__ = ["profile"]
@@ -75,8 +75,10 @@ def _prepare(
     path = Path(network)
     if engine:
         return path.stem, {"model": engine}
-    workload = workload_from_onnx(path)  # refuses what is no model before the device is bothered
-    return path.stem, {"model": device.send_for(path, precision)} if device.runs_files else workload.to_json()
+    if not device.runs_files:
+        return path.stem, workload_from_onnx(path).to_json()
+    check_onnx(path)  # before the device is bothered
+    return path.stem, {"model": device.send_for(path, precision)}
 
 
 def _request(body: dict[str, Any], device: Device, plan: MeasurementPlan) -> BenchRequest:

@@ -5,7 +5,7 @@ import pytest
 from onnx import helper
 
 from edgesynth.errors import InputError
-from edgesynth.profiler import workload_from_onnx
+from edgesynth.profiler import check_onnx, workload_from_onnx
 
 
 def test_the_work_of_every_layer_is_counted(onnx_file):
@@ -56,6 +56,102 @@ def test_what_the_engine_folds_is_no_work(onnx_model, tmp_path):
     onnx.save(onnx_model(nodes, {"w": (8, 3, 1, 1)}), path)
 
     assert [layer.name for layer in workload_from_onnx(path).layers] == ["conv"]
+
+
+def test_a_weight_that_the_engine_makes_of_another_is_read_all_the_same(onnx_model, tmp_path):
+    nodes = [
+        helper.make_node("Transpose", ["w"], ["turned"], perm=[1, 0, 2, 3]),
+        helper.make_node("Conv", ["x", "turned"], ["y"], kernel_shape=[1, 1], name="conv"),
+    ]
+    path = tmp_path / "m.onnx"
+    onnx.save(onnx_model(nodes, {"w": (3, 8, 1, 1)}), path)
+
+    assert workload_from_onnx(path).layers[0].weight_bytes == 4 * 8 * 3
+
+
+@pytest.mark.parametrize(
+    ("node", "weights", "macs"),
+    [
+        (
+            helper.make_node("Einsum", ["x", "m"], ["y"], equation="bchw,wd->bchd"),
+            {"m": (4, 5)},
+            3 * 4 * 4 * 5,
+        ),
+        (helper.make_node("Einsum", ["x"], ["y"], equation="bchw->bcwh"), {}, 0),
+    ],
+)
+def test_an_einsum_of_two_is_a_product_over_all_its_indices(onnx_model, tmp_path, node, weights, macs):
+    path = tmp_path / "m.onnx"
+    onnx.save(onnx_model([node], weights, shape=(2, 3, 4, 4)), path)
+
+    assert workload_from_onnx(path).macs == macs
+
+
+def test_an_einsum_of_three_is_refused(onnx_model, tmp_path):
+    node = helper.make_node("Einsum", ["x", "m", "m"], ["y"], equation="bchw,wd,de->bche")
+    path = tmp_path / "m.onnx"
+    onnx.save(onnx_model([node], {"m": (4, 4)}, shape=(1, 3, 4, 4)), path)
+
+    with pytest.raises(InputError, match=r"Einsum 'bchw,wd,de->bche' cannot be counted"):
+        workload_from_onnx(path)
+
+
+def test_a_recurrent_layer_is_refused(onnx_model, tmp_path):
+    nodes = [helper.make_node("GRU", ["x", "w", "r"], ["y"], hidden_size=5, name="cell")]
+    path = tmp_path / "m.onnx"
+    onnx.save(onnx_model(nodes, {"w": (1, 15, 6), "r": (1, 15, 5)}, shape=(4, 1, 6)), path)
+
+    with pytest.raises(InputError, match=r"the work of GRU 'cell' cannot be counted; measure this"):
+        workload_from_onnx(path)
+
+
+def _either(onnx_model, operator):
+    """A network that does what an operator says, or leaves its input alone, as a constant decides."""
+    from onnx import TensorProto
+
+    out = helper.make_tensor_value_info("z", TensorProto.FLOAT, None)
+    branches = {
+        "then_branch": helper.make_node(operator, ["x"] if operator == "Relu" else ["x", "m"], ["z"]),
+        "else_branch": helper.make_node("Identity", ["x"], ["z"]),
+    }
+    graphs = {name: helper.make_graph([node], name, [], [out]) for name, node in branches.items()}
+    nodes = [
+        helper.make_node("Cast", ["c"], ["yes"], to=TensorProto.BOOL),
+        helper.make_node("If", ["yes"], ["y"], name="either", **graphs),
+    ]
+    return onnx_model(nodes, {"c": (), "m": (4, 4)}, shape=(1, 3, 4, 4))
+
+
+def test_products_in_a_branch_are_refused_rather_than_counted_as_nothing(onnx_model, tmp_path):
+    path = tmp_path / "m.onnx"
+    onnx.save(_either(onnx_model, "MatMul"), path)
+
+    check_onnx(path)
+    with pytest.raises(InputError, match=r"MatMul inside If 'either' runs as often as the data say"):
+        workload_from_onnx(path)
+
+
+def test_a_branch_without_products_moves_memory(onnx_model, tmp_path):
+    path = tmp_path / "m.onnx"
+    onnx.save(_either(onnx_model, "Relu"), path)
+
+    (layer,) = workload_from_onnx(path).layers
+    assert (layer.operator, layer.macs, layer.activation_bytes) == ("If", 0, 4 * 3 * 4 * 4)
+
+
+def test_the_work_inside_a_function_of_the_model_is_counted(onnx_model, tmp_path):
+    model = onnx_model(
+        [helper.make_node("Project", ["x", "m"], ["y"], domain="own")], {"m": (4, 5)}, shape=(1, 3, 4, 4)
+    )
+    product = helper.make_node("MatMul", ["a", "b"], ["c"])
+    opset = helper.make_opsetid("", 13)
+    model.ir_version = 8
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    model.functions.append(helper.make_function("own", "Project", ["a", "b"], ["c"], [product], [opset]))
+    path = tmp_path / "m.onnx"
+    onnx.save(model, path)
+
+    assert workload_from_onnx(path).macs == 3 * 4 * 4 * 5
 
 
 def test_a_skip_connection_keeps_its_activation_apart(onnx_model, tmp_path):
