@@ -148,6 +148,7 @@ def _content(run: Run) -> dict[str, Any]:
         "slowest": _slowest(chosen) if chosen else [],
         "timed_on": _timed_on(chosen) if chosen else "",
         "timed_how": _timed_how(chosen) if chosen else "",
+        "measured_under": _measured_under(chosen) if chosen else [],
         "layer_bars": plots.layer_bars(layers),
         "family": _family(generated, manifest),
         "generated": generated,
@@ -243,6 +244,23 @@ def _timed_how(record: NetworkRecord) -> str:
     """How those times were obtained."""
     latency = record.metrics.get("latency_ms")
     return str(latency.provenance) if latency else ""
+
+
+def _measured_under(record: NetworkRecord) -> list[tuple[str, str]]:
+    """Mean power per rail, and the conditions of a measurement, in words."""
+    rails = [(f"{rail}, mean power", f"{power_mw:.0f} mW") for rail, power_mw in record.rails.items()]
+    return rails + [(name.replace("_", " "), _told(value)) for name, value in record.conditions.items()]
+
+
+def _told(value: object) -> str:
+    """A value of a condition on one line."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_told(inner)}" for name, inner in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_told, value)) or "none"
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "not known"}[value]
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _worth_showing(pair: LayerPair) -> bool:

@@ -79,6 +79,8 @@ class NetworkRecord:
         verdicts: Verdict text by requirement, e.g. ``{"macs <= 3.1e+06": "satisfied"}``.
         layers: Cost per layer.
         layer_times: Time per layer on the device, where it was measured as for a report and the device tells.
+        rails: Mean power per rail of the device while it ran, mW.
+        conditions: What it was measured under, as the profiler tells it: mode, clocks, software, counts.
         files: Paths of its artefacts relative to the run folder, by kind (recipe, weights, onnx).
     """
 
@@ -94,6 +96,8 @@ class NetworkRecord:
     verdicts: Mapping[str, str] = field(default_factory=dict)
     layers: tuple[LayerRecord, ...] = ()
     layer_times: tuple[LayerTimeRecord, ...] = ()
+    rails: Mapping[str, float] = field(default_factory=dict)
+    conditions: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -111,12 +115,14 @@ class NetworkRecord:
             "verdicts": dict(self.verdicts),
             "layers": [layer.to_json() for layer in self.layers],
             "layer_times": [asdict(layer) for layer in self.layer_times],
+            "rails": dict(self.rails),
+            "conditions": dict(self.conditions),
             "files": dict(self.files),
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> NetworkRecord:
-        """Read what :meth:`to_json` wrote; runs from before there were times per layer have none."""
+        """Read what :meth:`to_json` wrote; what runs of earlier versions did not keep is empty."""
         return cls(
             **{
                 **data,

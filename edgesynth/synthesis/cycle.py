@@ -241,8 +241,8 @@ class Synthesizer:
         self, evaluation: Evaluation, expected: Member, responses: Mapping[str, Mapping[str, float]]
     ) -> None:
         """Teach the pair one evaluation; a network that failed on the device is data too."""
-        if evaluation.status == "failed":
-            self.pair.tell(evaluation.architecture, evaluation.reason)
+        if evaluation.failure:
+            self.pair.tell(evaluation.architecture, evaluation.failure)
             return
         self.pair.tell(evaluation.architecture, expected.metrics, responses.get(self._key(evaluation)))
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from edgesynth.devices import Device
 from edgesynth.graph import Cost, Prototype
 from edgesynth.metrics import Metric, Provenance
+from edgesynth.profiler import Measurement
 from edgesynth.runs import LayerRecord, LayerTimeRecord, NetworkRecord, Role
-from edgesynth.runs.records import Status
 from edgesynth.space import Architecture
 from edgesynth.synthesis.elastic import ElasticWeights
 from edgesynth.synthesis.measuring import MeasuringAhead, measure
@@ -90,19 +90,21 @@ class Evaluation:
         architecture: Its choice per dimension.
         metrics: Values by name, on validation data unless asked otherwise.
         cost: Cost per layer.
-        status: ``ok``, or what became of the device measurement.
-        reason: Why the status is not ``ok``.
-        layer_times: Time per layer on the device; empty where it does not tell, or was asked for search.
+        measurement: What the device said of it, if one was asked.
         loss: The mean task loss over the samples that gave its quality.
     """
 
     architecture: Architecture
     metrics: Mapping[str, Metric]
     cost: Cost
-    status: Status = "ok"
-    reason: str = ""
-    layer_times: tuple[LayerTimeRecord, ...] = ()
+    measurement: Measurement | None = None
     loss: float = math.nan
+
+    @property
+    def failure(self) -> str:
+        """Why it cannot run on the device; empty where it can, or nobody asked."""
+        found = self.measurement
+        return found.reason if found is not None and found.status == "failed" else ""
 
     def record(
         self,
@@ -116,6 +118,7 @@ class Evaluation:
         files: Mapping[str, str] | None = None,
     ) -> NetworkRecord:
         """The form in which a run keeps it."""
+        found = self.measurement or Measurement(key, "ok")
         return NetworkRecord(
             key=key,
             role=role,
@@ -124,11 +127,13 @@ class Evaluation:
             test_metrics=test_metrics or {},
             seed=seed,
             cycle=cycle,
-            status=self.status,
-            reason=self.reason,
+            status=found.status,
+            reason=found.reason,
             verdicts=requirements.judge(self.metrics).statuses(),
             layers=layer_records(self.cost),
-            layer_times=self.layer_times,
+            layer_times=tuple(LayerTimeRecord(**vars(layer)) for layer in found.layers),
+            rails=found.rails,
+            conditions={**found.conditions, "attempts": found.attempts} if self.measurement else {},
             files=files or {},
         )
 
@@ -255,9 +260,7 @@ class Evaluator:
             architecture,
             metrics | dict(measurement.metrics),
             cost,
-            measurement.status,
-            measurement.reason,
-            tuple(LayerTimeRecord(layer.name, layer.mean_ms, layer.share) for layer in measurement.layers),
+            measurement,
             score.loss,
         )
 

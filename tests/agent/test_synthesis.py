@@ -68,7 +68,13 @@ def test_the_figures_of_a_board_decide_in_the_cycles(remote, board, tmp_path):
         ("fc", 0.25),
     ]
     assert {candidate.layer_times for candidate in candidates} == {()}
-    assert "conv1 + relu1" in (tmp_path / "run/report.html").read_text()
+    for record in (*candidates, network):
+        assert record.conditions["mode"] == "MAXN"
+        assert record.conditions["tensorrt"]
+        assert record.rails["VDD_IN"] == pytest.approx(POWER_MW, rel=0.01)
+    page = (tmp_path / "run/report.html").read_text()
+    assert "conv1 + relu1" in page
+    assert "VDD_IN, mean power" in page
     assert cycle.inferences_per_joule is not None
     board.wait_until_quiet()
     assert board.present_clocks() == board.clocks

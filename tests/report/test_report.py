@@ -287,10 +287,38 @@ def test_the_slowest_layers_of_the_chosen_network_are_shown_as_the_device_names_
     assert "stage2.conv4 + relu4 || pool 1.4100 13.3 %" in page.text
 
 
+def test_the_conditions_of_the_measurement_are_shown(tmp_path):
+    conditions = {
+        "mode": "MAXN",
+        "clocks_mhz": {"gpu": 1300.5, "emc": 1866},
+        "cooling_active": [],
+        "set_mode": True,
+        "latency_gpu_ms": 1.23456789,
+        "mode_id": None,
+    }
+    record = replace(network("generated", SPACE.smallest(), 0.9, seed=3), rails={"VDD_IN": 6000.4})
+    with Run.create(tmp_path / "run", MANIFEST) as run:
+        run.record_network(replace(record, conditions=conditions))
+    with Run.open(tmp_path / "run") as run:
+        page = Page(write_report(run).read_text())
+
+    for shown in (
+        "VDD_IN, mean power 6000 mW",
+        "clocks mhz gpu 1300.5, emc 1866",
+        "cooling active none",
+        "set mode yes",
+        "latency gpu ms 1.23457",
+        "mode id not known",
+    ):
+        assert shown in page.text
+
+
 def test_a_run_whose_device_tells_no_times_of_layers_has_no_table_of_them(tmp_path):
     with Run.create(tmp_path / "run", MANIFEST) as run:
         run.record_network(network("generated", SPACE.smallest(), 0.9, seed=3))
-        assert "Where the time goes" not in Page(write_report(run).read_text()).text
+        text = Page(write_report(run).read_text()).text
+    assert "Where the time goes" not in text
+    assert "measured under" not in text
 
 
 def test_hostile_text_stays_text(tmp_path):
@@ -308,7 +336,16 @@ def test_hostile_text_stays_text(tmp_path):
             record = network(role, architecture, 0.9, seed=3, verdicts={nasty: nasty}, files={nasty: nasty})
             layers = tuple(replace(layer, name=f"{nasty}{i}") for i, layer in enumerate(record.layers))
             times = (LayerTimeRecord(nasty, 1.0, 1.0),)
-            run.record_network(replace(record, layers=layers, layer_times=times, key=nasty, reason=nasty))
+            run.record_network(
+                replace(
+                    record,
+                    layers=layers,
+                    layer_times=times,
+                    key=nasty,
+                    reason=nasty,
+                    conditions={nasty: [nasty]},
+                )
+            )
         run.record_network(replace(record, key=nasty * 2, status="failed", reason=nasty))
         run.record_cycle(CycleRecord(0, 0.9, 1, 1, 1, 1, 1, 1, 1, binding=nasty, seconds={nasty: 1.0}))
         run.event(nasty)

@@ -116,24 +116,31 @@ def test_a_network_record_survives_json(architecture, metrics, seed, shape):
     layer = LayerRecord("conv", "conv2d", 1, 2, 3, 4, shape)
     times = (LayerTimeRecord("conv1 + relu1", 0.75, 0.6), LayerTimeRecord("é", 0.5, 0.4))
     record = network(
-        architecture=architecture, metrics=metrics, seed=seed, layers=(layer,), layer_times=times
+        architecture=architecture,
+        metrics=metrics,
+        seed=seed,
+        layers=(layer,),
+        layer_times=times,
+        rails={"VDD_IN": 6000.0},
+        conditions={"mode": "MAXN", "clocks_mhz": {"gpu": 1300.5}, "sensor_modes": ["é"]},
     )
     assert NetworkRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
 
 
-def test_a_run_from_before_there_were_times_per_layer_still_opens(run):
+def test_a_run_from_before_times_and_conditions_were_kept_still_opens(run):
     times = (LayerTimeRecord("conv1 + relu1", 0.75, 1.0),)
-    run.record_network(network("new", layer_times=times))
+    run.record_network(network("new", layer_times=times, conditions={"mode": "MAXN"}))
     run.record_network(network("old"))
     run.close()
     with closing(sqlite3.connect(run.path / "run.sqlite")) as database, database:
         (text,) = database.execute("SELECT record FROM networks WHERE key = 'old'").fetchone()
         old = json.loads(text)
-        assert old.pop("layer_times") == []
+        assert (old.pop("layer_times"), old.pop("rails"), old.pop("conditions")) == ([], {}, {})
         database.execute("UPDATE networks SET record = ? WHERE key = 'old'", (json.dumps(old),))
 
     with Run.open(run.path) as again:
         assert [record.layer_times for record in again.networks()] == [times, ()]
+        assert [record.conditions for record in again.networks()] == [{"mode": "MAXN"}, {}]
 
 
 def test_a_network_is_replaced_by_key_role_and_seed(run):
