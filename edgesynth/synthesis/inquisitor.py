@@ -113,8 +113,14 @@ class Inquisitor:
         return self._interpretation.read(mean, std, self._costs(indices), bounds)
 
     def predict(self, indices: Indices) -> dict[str, tuple[Array, Array]]:
-        """Mean and standard deviation, each ``[n]``, of every modelled metric at ``[n, D]``."""
-        return self._interpretation.metrics(*self.posterior(self.features(indices)))
+        """Mean and standard deviation, each ``[n]``, of every modelled metric at ``[n, D]``.
+
+        Deviations are as large as errors have been. Beliefs keep the model's own, which are mostly larger:
+        what is explored is what they are unsure of.
+        """
+        mean, std = self.posterior(self.features(indices))
+        scale = self._metrics.calibration() if self.ready else np.ones(len(std))
+        return self._interpretation.metrics(mean, std * scale[:, None])
 
     # --- delta theta_G ---
 

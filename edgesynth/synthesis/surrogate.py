@@ -19,6 +19,8 @@ _MISSING: Final = 1e6
 _LEAST_NOISE: Final = 1e-5
 _BLOCK: Final = 2**14
 """Kernel entries predicted from at a time: they stay in the cache, and memory is reused."""
+_TRUSTED: Final = 10
+"""Observations that a model's own spread is worth against what leaving each one out shows."""
 _COLUMNS: Final = 64
 """Columns of a triangular matrix multiplied with at a time; what is zero below them is left out."""
 
@@ -102,6 +104,7 @@ class GaussianProcess:
         self.hyper = self._prior.copy()
         self._kernel = Kernel(self.hyper, owner, np.empty((0, len(owner))))
         self._alpha = np.empty((outputs, 0))
+        self._seen = np.empty((outputs, 0), dtype=bool)
         self._whitening = np.empty((outputs, 0, 0))
 
     def fit(self, x: Array, y: Array, noise: Array, steps: int) -> float:
@@ -154,6 +157,19 @@ class GaussianProcess:
         self._whitening = np.ascontiguousarray(np.linalg.inv(np.linalg.cholesky(noisy)).swapaxes(1, 2))
         whitened = self._whitening.swapaxes(1, 2) @ np.where(seen, y, 0.0)[:, :, None]
         self._alpha = (self._whitening @ whitened)[:, :, 0]
+        self._seen = seen
+
+    def calibration(self) -> Array:
+        """What to multiply an output's standard deviations by for them to be as large as its errors, ``[B]``.
+
+        Errors are those in predicting each observation from all others, in standard deviations, which the
+        inverse of the covariance gives at once (Rasmussen and Williams 2006, eq. 5.10 to 5.12). Their mean
+        square is drawn towards 1, for they are few, and the hyperparameters saw what was left out.
+        """
+        # Of K^-1 = W W' the diagonal is that of the rows' squares.
+        errors = self._alpha**2 / (self._whitening**2).sum(2)
+        scale: Array = np.sqrt((_TRUSTED + (errors * self._seen).sum(1)) / (_TRUSTED + self._seen.sum(1)))
+        return scale
 
     def posterior(self, x: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of every output at ``x [C, P]``: each ``[B, C]``."""
@@ -347,6 +363,11 @@ class Regression:
         """Mean and standard deviation of every output at ``x [C, P]``: each ``[B, C]``."""
         assert self._process is not None
         return self._process.posterior(x)
+
+    def calibration(self) -> Array:
+        """As of :meth:`GaussianProcess.calibration`."""
+        assert self._process is not None
+        return self._process.calibration()
 
     def covariance(self, x: Array, other: Array) -> Array:
         """Posterior covariance between ``x [C, P]`` and ``other [E, P]``: ``[B, C, E]``."""

@@ -60,3 +60,38 @@ def test_covariance_on_the_diagonal_is_the_variance():
     _, std = process.posterior(points)
     covariance = process.covariance(points, points).diagonal(axis1=1, axis2=2)
     assert np.allclose(covariance, std**2, rtol=1e-8, atol=1e-10)
+
+
+def test_calibration_is_the_error_in_what_each_observation_is_left_out_of():
+    x, noise = normal(0, 20, 5), np.ones((2, 20))
+    y = np.stack([3 * normal(1, 20), x[:, 0]])
+    y[1, :4] = np.nan
+    process = GaussianProcess(OWNER, 2)
+    process.condition(x, y, noise)
+
+    squares: list[list[float]] = [[], []]
+    for left_out in range(20):
+        others = np.arange(20) != left_out
+        rest = GaussianProcess(OWNER, 2)
+        rest.condition(x[others], y[:, others], noise[:, others])
+        mean, std = rest.posterior(x[[left_out]])
+        own = np.exp(rest.hyper[:, -1]) + 1e-5 + 1e-6
+        for row in np.flatnonzero(~np.isnan(y[:, left_out])):
+            error = y[row, left_out] - mean[row, 0]
+            squares[row].append(error**2 / (std[row, 0] ** 2 + own[row]))
+    want = [np.sqrt((10 + sum(each)) / (10 + len(each))) for each in squares]
+    assert process.calibration() == pytest.approx(want, rel=1e-4)
+    assert want[0] > 1.2 > 1 > want[1]
+
+
+@pytest.mark.parametrize("told", [20, 40])
+def test_calibrated_intervals_of_nine_tenths_hold_about_that_many_of_what_is_unseen(told):
+    inside = []
+    for seed in range(30):
+        x = normal(seed, told + 40, 5)
+        y = (np.tanh(x[:, :1]) + 0.3 * x[:, 2:3] * x[:, 3:4]).T
+        process = GaussianProcess(OWNER, 1)
+        process.fit(x[:told], y[:, :told], np.ones((1, told)), 40)
+        mean, std = process.posterior(x[told:])
+        inside.append(np.abs(y[:, told:] - mean) <= 1.645 * std * process.calibration()[:, None])
+    assert 0.85 <= np.mean(inside) <= 0.95
