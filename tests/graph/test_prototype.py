@@ -7,8 +7,9 @@ import time
 
 import pytest
 import torch
-from architectures import CASES, Residual
+from architectures import CASES
 from conftest import traced
+from convolutions import Residual
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -226,7 +227,7 @@ def test_batch_norm_and_activation_ride_on_their_convolution() -> None:
 def test_the_report_covers_the_network_and_is_json() -> None:
     report = traced("unknown-operator").report
     assert 0 < report.covered_share <= 1
-    assert any("cdist" in row.operator and "architectures.py" in row.line for row in report.frozen)
+    assert any("cdist" in row.operator and "couplings.py" in row.line for row in report.frozen)
     assert report.to_json()["free"][0]["dimension"] == "stem.0"
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from architectures import CASES, Bottleneck
+from architectures import CASES
 from conftest import traced
+from convolutions import Bottleneck
 
 from edgesynth.errors import InputError, RunError
 from edgesynth.graph import Recipe, load, save_network
