@@ -17,9 +17,10 @@ from edgesynth.devices.catalog import load_profile
 from edgesynth.devices.clock import Clock
 from edgesynth.devices.half import half_file
 from edgesynth.devices.host import bench_command, with_counter
-from edgesynth.devices.jetson import bench_settings, check_board
+from edgesynth.devices.jetson import bench_settings, check_board, present_mode
 from edgesynth.devices.link import Link
 from edgesynth.devices.local import LocalLink
+from edgesynth.devices.onnx_file import in_one_file
 from edgesynth.devices.profile import Mode, Precision, Profile
 from edgesynth.devices.release import half_is_in_graph, parse_release
 from edgesynth.devices.simulated import BENCH_COMMAND, SimulatedLink
@@ -138,20 +139,26 @@ class Device(Closing):
         return f"{self.profile.name} {how}, {self.mode.name}, {precision}, batch {batch}{speed}"
 
     def send(self, model: Path) -> str:
-        """Bring a model to the device, under a name that its content gives.
+        """Bring a model to the device, with all its weights, under a name that its content gives.
+
+        Args:
+            model: An ONNX file, which may keep weights in files beside it, or an engine.
 
         Returns:
             The path the bench program opens it by.
 
         Raises:
+            InputError: It is no ONNX file, or lacks weights.
             LinkError: It cannot be read here or written there.
         """
-        try:
-            digest = hashlib.sha256(Path(model).read_bytes()).hexdigest()[:24]
-        except OSError as error:
-            raise LinkError(f"cannot read {model}: {error.strerror}") from error
-        target = f"models/{digest}.onnx"
-        self.link.put(Path(model), target)
+        with Scratch() as folder:
+            whole = in_one_file(model, folder.path) if model.suffix == ".onnx" else model
+            try:
+                digest = hashlib.sha256(whole.read_bytes()).hexdigest()[:24]
+            except OSError as error:
+                raise LinkError(f"cannot read {model}: {error.strerror}") from error
+            target = f"models/{digest}.onnx"
+            self.link.put(whole, target)
         return self.link.path(target)
 
     def precision_of(self, model: Path, asked: Precision) -> str:
@@ -245,7 +252,7 @@ def open_device(
         name: A profile's name (``jetson-tx2``) or the path of a ``.toml`` file.
         link: ``simulated``, ``local`` or ``ssh://[user@]host[:port]``; the profile's default when not given.
         mode: A power mode of the profile. A board is brought into it for every measurement and back; without
-            it a board must be in the profile's first mode.
+            it a board is measured in the mode it is in, a simulated one in the profile's first.
         seed: Of a simulated board: same seed, same figures.
         faults: Of a simulated board: how it misbehaves.
         clocks: Of a board: ``fixed`` holds them at the highest of the mode while it measures.
@@ -253,8 +260,8 @@ def open_device(
 
     Raises:
         InputError: There is no such profile or mode, or the ``ssh`` URL is missing or malformed.
-        DeviceError: The device cannot be reached over this link, another run has it, or the link does not
-            exist.
+        DeviceError: The device cannot be reached over this link, another run has it, the link does not exist,
+            or the board is in a mode that the profile does not have.
     """
     profile = load_profile(name)
     chosen = profile.mode(mode)
@@ -279,19 +286,26 @@ def open_device(
             provenance=Provenance.MEASURED,
         )
     reached = reach_board(asked)
-    return _open_board(profile, reached, chosen, set_mode=mode is not None, clocks=clocks, wait_s=wait_s)
+    return _open_board(profile, reached, chosen if mode is not None else None, clocks=clocks, wait_s=wait_s)
 
 
 def _open_board(
     profile: Profile,
     link: Link,
-    mode: Mode,
+    mode: Mode | None,
     *,
-    set_mode: bool,
     clocks: Literal["found", "fixed"],
     wait_s: float,
 ) -> Device:
-    """A Jetson behind a link, leased, with the agent on it; all is let go of if that fails."""
+    """A Jetson behind a link, leased, with the agent on it; all is let go of if that fails.
+
+    Args:
+        profile: What it is.
+        link: To it.
+        mode: To measure in; ``None`` for the one it is in.
+        clocks: As of :func:`open_device`.
+        wait_s: As of :func:`open_device`.
+    """
     with ExitStack() as opened:
         opened.callback(link.close)
         board = opened.enter_context(Board.take(link, wait_s=wait_s))
@@ -299,10 +313,10 @@ def _open_board(
         device = Device(
             profile,
             link,
-            mode=mode,
+            mode=mode or present_mode(board.agent, profile),
             runs_files=True,
             provenance=Provenance.MEASURED,
-            settings=bench_settings(profile, board.agent, set_mode=set_mode, clocks=clocks),
+            settings=bench_settings(profile, board.agent, set_mode=mode is not None, clocks=clocks),
             board=board,
         )
         opened.pop_all()

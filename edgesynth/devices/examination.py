@@ -71,7 +71,7 @@ def examine(profile: Profile, link: str, *, wait_s: float = 0.0) -> Examination:
     check_link(profile, link)
     if profile.family == "host" or link == "simulated":
         raise InputError(f"link {link!r} of {profile.name} leads to no board; give --link ssh://user@board")
-    rails = () if profile.rails is None else profile.rails.total
+    rails = () if profile.rails is None else profile.rails.needed
     with ExitStack() as opened:
         reached = reach_board(link)
         opened.callback(reached.close)
@@ -101,15 +101,16 @@ def _lacks(
 
 
 def _lacks_of_modes(facts: Mapping[str, Any], missing: Mapping[str, str], profile: Profile) -> Iterator[Lack]:
-    wanted = profile.mode().name
+    known = [mode.name for mode in profile.modes]
     present = (facts["power_mode"] or {}).get("name")
     if present is None:
         reason = missing.get("power_mode") or "the present mode has no name in /etc/nvpmodel.conf"
-        yield Lack("power mode", f"{reason}; figures will not say in which mode they were", stops=False)
-    elif present != wanted:
+        yield Lack("power mode", f"{reason}; measurements will be inconclusive", stops=False)
+    elif present not in known:
         yield Lack(
-            f"power mode {wanted}",
-            f"the board is in {present}; name the mode to measure in with --mode, or set it on the board",
+            "power mode",
+            f"the board is in {present}, which {profile.name} does not have; measure in another with --mode "
+            f"({', '.join(known)}), or add it to a profile of your own",
             stops=False,
         )
     if not facts["sudo"]:

@@ -13,11 +13,19 @@ from typing import Any, Final, Literal
 
 from edgesynth.devices.agent_package import agent_name, agent_package
 from edgesynth.devices.link import Link
-from edgesynth.devices.profile import Profile
-from edgesynth.errors import DeviceError, LinkError
+from edgesynth.devices.profile import Mode, Profile
+from edgesynth.errors import DeviceError, InputError, LinkError
 from edgesynth.scratch import Scratch
 
-__all__ = ["Agent", "bench_settings", "board_folder", "check_board", "install_agent", "other_board"]
+__all__ = [
+    "Agent",
+    "bench_settings",
+    "board_folder",
+    "check_board",
+    "install_agent",
+    "other_board",
+    "present_mode",
+]
 
 _PYTHONS: Final = ("python3", "/usr/bin/python3", "python3.12", "python3.10", "python3.8", "python3.6")
 _OLDEST: Final = [3, 6]
@@ -173,6 +181,25 @@ def other_board(facts: Mapping[str, Any], missing: Mapping[str, str], profile: P
     return ""
 
 
+def present_mode(agent: Agent, profile: Profile) -> Mode:
+    """The power mode that a board is in; the profile's first where it cannot tell, which measurements say.
+
+    Raises:
+        DeviceError: The profile does not have it.
+        LinkError: The board cannot be reached.
+    """
+    facts, _ = agent.info(("power_mode",))
+    name = (facts["power_mode"] or {}).get("name")
+    try:
+        return profile.mode(name)
+    except InputError as error:
+        known = ", ".join(mode.name for mode in profile.modes)
+        raise DeviceError(
+            f"the board behind link {agent.link.name} is in power mode {name}, which {profile.name} does not "
+            f"have; name one of its own to measure in ({known})"
+        ) from error
+
+
 def bench_settings(
     profile: Profile, agent: Agent, *, set_mode: bool, clocks: Literal["found", "fixed"]
 ) -> dict[str, Any]:
@@ -187,7 +214,7 @@ def bench_settings(
     return {
         "set_mode": set_mode,
         "clocks": clocks,
-        "rails": () if profile.rails is None else profile.rails.total,
+        "rails": () if profile.rails is None else profile.rails.needed,
         "workspace_mb": profile.compiler.workspace_mb,
         "folder": agent.folder,
     }

@@ -72,7 +72,7 @@ def find_traits(device: Device) -> Traits:
         only += ["power_mode", "clocks"]
     rails = device.profile.rails
     only += [] if rails is None else ["power"]
-    facts, _ = device.board.agent.info(tuple(only), () if rails is None else rails.total)
+    facts, _ = device.board.agent.info(tuple(only), () if rails is None else rails.needed)
     memory_mb = (facts["memory_mb"] or {}).get("total")
     size = "" if memory_mb is None else f" with {memory_mb / 1024:.0f} GB"
     traits["the module"] = f"{facts['model'] or _UNKNOWN}{size}"
@@ -82,7 +82,7 @@ def find_traits(device: Device) -> Traits:
         traits[_MODE] = (facts["power_mode"] or {}).get("name") or _UNKNOWN
         traits |= (_highest_clocks if device.fixes_clocks else _clocks)(facts["clocks"] or {})
     if rails is not None:
-        traits["the power rail"] = " + ".join(rails.total) if facts["power"] else "none"
+        traits["the power rail"] = (" + ".join(rails.needed) or "readable") if facts["power"] else "none"
     return traits
 
 

@@ -50,11 +50,6 @@ class Pool(Closing):
     ) -> None:
         if not devices:
             raise InputError("a pool needs at least one board; give one link per board")
-        kinds = sorted({f"{device.profile.name} in mode {device.mode.name}" for device in devices})
-        if len(kinds) > 1:
-            raise InputError(
-                f"boards of a pool must be alike, these are {', '.join(kinds)}; make a pool of each"
-            )
         self._progress = progress or NullProgress()
         self._set_aside = dict(set_aside or {})
         self._closed = False
@@ -71,6 +66,11 @@ class Pool(Closing):
             raise InputError(
                 f"boards of a pool must be alike for their figures to be compared; {unlike}; "
                 "make a pool of those that are alike, or make them so"
+            )
+        kinds = sorted({f"{device.profile.name} in mode {device.mode.name}" for device in devices})
+        if len(kinds) > 1:
+            raise InputError(
+                f"boards of a pool must be alike, these are {', '.join(kinds)}; make a pool of each"
             )
         self._devices = tuple(devices)
         self._free = deque(device for device in devices if device.link.name in traits)

@@ -133,6 +133,11 @@ class Rails:
     scope: str = ""
 
     @property
+    def needed(self) -> tuple[str, ...]:
+        """Rails without which there is no total, by whichever of its two rules."""
+        return tuple(name for name in self.total if not self.fallback or name in self.fallback)
+
+    @property
     def total_text(self) -> str:
         """The total for people: ``VIN (board with its carrier)``."""
         scope = self.scope or ("board with its carrier" if set(self.total) & set(self.carrier) else "module")

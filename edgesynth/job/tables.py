@@ -103,7 +103,8 @@ class DeviceTable(Table):
         name: A device profile; ``edgesynth devices`` lists them.
         link: How it is reached, or one link per board where several share the work; the profile's first
             link by default.
-        mode: The power mode it is measured in; the profile's first mode by default.
+        mode: The power mode it is measured in; a board's own by default, of a simulated one the
+            profile's first.
     """
 
     name: Name

@@ -102,13 +102,21 @@ def test_a_board_that_misbehaves_gives_no_figure(here, model, control, message):
     assert "energy_mj" not in measurement.metrics
 
 
-@pytest.mark.slow
-def test_a_board_in_another_mode_than_the_profiles_first_is_inconclusive(here, model):
+def test_a_board_is_measured_in_the_mode_it_is_in(here, model):
     with open_device("jetson-tx2", link="local") as device:
         measurement = profile(model, device, QUICK)
 
-    assert measurement.status == "inconclusive"
-    assert "in power mode MAXP_CORE_ARM, not MAXN" in measurement.reason
+    assert measurement.status == "ok", measurement.reason
+    assert "MAXP_CORE_ARM" in measurement.metrics["energy_mj"].source
+
+
+def test_a_board_in_a_mode_that_the_profile_lacks_is_refused_with_those_it_has(here):
+    here.write("etc/nvpmodel.conf", "< POWER_MODEL ID=3 NAME=CUSTOM >\n")
+
+    with pytest.raises(
+        DeviceError, match=r"in power mode CUSTOM, which jetson-tx2 .* to measure in \(MAXN, "
+    ):
+        open_device("jetson-tx2", link="local")
 
 
 def test_a_network_that_cannot_be_built_is_a_result(here, model):
