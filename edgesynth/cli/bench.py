@@ -16,6 +16,7 @@ from edgesynth.scratch import Scratch
 if TYPE_CHECKING:
     from edgesynth.devices import Device, Precision, Profile
     from edgesynth.profiler import LayerTime, Measurement
+    from edgesynth.progress import Progress
 
 __all__ = ["bench"]
 
@@ -76,7 +77,7 @@ def bench(
     plan = MeasurementPlan.report(_precision(precision, known), batch, window_s)
     progress = open_progress(quiet=quiet)
     with Scratch() as scratch:
-        path = _onnx_file(model, shape, scratch.path, opset=known.compiler.opset)
+        path = _onnx_file(model, shape, scratch.path, known, progress)
         boards = open_boards(
             device, link or (), mode=mode, clocks=clocks.value, wait_s=wait_s, progress=progress
         )
@@ -95,7 +96,9 @@ def _precision(asked: str | None, profile: Profile) -> Precision:
     return next(name for name in profile.precisions if name == asked)
 
 
-def _onnx_file(model: str, shape: list[str] | None, scratch: Path, *, opset: int) -> Path:
+def _onnx_file(
+    model: str, shape: list[str] | None, scratch: Path, profile: Profile, progress: Progress
+) -> Path:
     """The model as an ONNX file: its own, or one written for this measurement."""
     if model.endswith(".onnx"):
         from edgesynth.profiler import check_onnx
@@ -105,7 +108,7 @@ def _onnx_file(model: str, shape: list[str] | None, scratch: Path, *, opset: int
         if not Path(model).is_file():
             raise InputError(f"there is no ONNX file {model}; check the path")
         check_onnx(model)
-        return Path(model)
+        return _readable(Path(model), scratch, profile, progress)
     if Path(model).is_dir():
         raise InputError(
             f"{model} is a folder; give the ONNX file in it, e.g. {Path(model) / 'network.onnx'}"
@@ -115,7 +118,23 @@ def _onnx_file(model: str, shape: list[str] | None, scratch: Path, *, opset: int
 
     inputs = example_inputs(model, shape)
     name = model.rpartition(":")[2]
-    return export_onnx(find_module(model, inputs), inputs, scratch / f"{name}.onnx", opset=opset).path
+    return export_onnx(
+        find_module(model, inputs), inputs, scratch / f"{name}.onnx", opset=profile.compiler.opset
+    ).path
+
+
+def _readable(model: Path, scratch: Path, profile: Profile, progress: Progress) -> Path:
+    """The file itself, or one in the opset that the TensorRT of a board reads, as deploying it writes."""
+    from edgesynth.deploy.onnx_graph import default_opset, load_model, read_model
+    from edgesynth.deploy.target import prepare
+
+    declared, read = default_opset(read_model(model)), profile.compiler.opset
+    if profile.family != "jetson" or declared <= read:
+        return model
+    converted = scratch / model.name
+    converted.write_bytes(prepare(load_model(model), profile).SerializeToString())
+    progress.note(f"{model.name} was converted from opset {declared} to {read}, which {profile.name} reads")
+    return converted
 
 
 def _tell(measurement: Measurement, device: Device, *, as_json: bool) -> None:
@@ -133,12 +152,21 @@ def _tell(measurement: Measurement, device: Device, *, as_json: bool) -> None:
         write(
             "mean power: " + ", ".join(f"{rail} {value:.0f} mW" for rail, value in measurement.rails.items())
         )
+        write(_joules(measurement.conditions.get("rails_energy_mj", {})))
+        if measurement.conditions.get("gpu_clock_mhz") is None and device.profile.family == "jetson":
+            write("GPU clock: not told by the board without root rights, so throttling would not be noticed")
     if measurement.layers:
         write(_layers(measurement.layers))
     if "sampling_slowdown" in measurement.conditions:
         write(_sampling(measurement.conditions))
     if not device.has_energy:
         write(f"no energy figures: {device.profile.no_energy_reason or 'the device has no power counter'}")
+
+
+def _joules(rails: Mapping[str, Sequence[float]]) -> str:
+    """Energy per inference of every rail, with its interval."""
+    told = [f"{rail} {value:.4g} mJ ({low:.4g} .. {high:.4g})" for rail, (value, low, high) in rails.items()]
+    return "energy per inference: " + (", ".join(told) or "not known by rail")
 
 
 def _layers(layers: Sequence[LayerTime]) -> str:

@@ -18,15 +18,12 @@ from edgesynth.profiler.energy import Window, mean_power
 from edgesynth.profiler.plan import MeasurementPlan
 from edgesynth.profiler.rails import distrust, rule_for, step_mw, total_mw
 from edgesynth.profiler.statistics import Figure, drift, mean_interval, quantile
+from edgesynth.profiler.surroundings import clock_doubt, rest_doubt, shortage_doubt
 
 __all__ = ["Findings", "PowerJudge", "judge_latency", "other_speed"]
 
 UNSTEADY: Final = 0.05
 """Medians of fifths of a latency pass may differ by this share."""
-CLOCK_SHARE: Final = 0.97
-"""Below this share of the clock of its mode the GPU counts as throttled."""
-THROTTLED_SHARE: Final = 0.05
-"""Share of the samples of a window that may be throttled."""
 MISSING_SHARE: Final = 0.1
 """Share of the samples of a window that may be missing or unreadable."""
 CONTENDED: Final = 0.1
@@ -49,14 +46,14 @@ class Findings:
         doubt: Why others are missing; empty when none is.
         rails: Mean power per rail, mW.
         conditions: What a reader needs to repeat it.
-        throttled: The device was slower than its mode, so figures of other passes are in doubt too.
+        everywhere: Whether the doubt is about the device as a whole, and figures of other passes share it.
     """
 
     figures: Mapping[str, Figure] = field(default_factory=dict)
     doubt: str = ""
     rails: Mapping[str, float] = field(default_factory=dict)
     conditions: Mapping[str, Any] = field(default_factory=dict)
-    throttled: bool = False
+    everywhere: bool = False
 
 
 def judge_latency(
@@ -190,19 +187,36 @@ class PowerJudge:
             "power_total": rails.total_text,
             "sensor": self.sensor.name,
         }
-        contended = _contended(recording.conditions.get("load_waited_share"))
+        told = recording.conditions
+        conditions["gpu_clock_mhz"] = _median([record.gpu_clock_mhz for record in readable])
+        contended = _contended(told.get("load_waited_share"))
         doubt = self._doubt(inside, readable, window) or contended or distrust(means, rails, self.sensor)
-        throttled = "" if doubt else self._throttled(readable)
-        if doubt or throttled:
-            return Findings({}, doubt or throttled, rounded, conditions, throttled=bool(throttled))
+        if doubt:
+            return Findings({}, doubt, rounded, conditions)
+        stretches = self._rests(recording.phases)
+        rests = [
+            record
+            for at, record in records
+            if any(stretch.begin_s <= at <= stretch.end_s for stretch in stretches)
+        ]
+        doubt = (
+            shortage_doubt(told.get("memory_available_mb"), readable)
+            or rest_doubt(rests)
+            or clock_doubt(readable, self.mode, told.get("cooling_active", ()))
+        )
+        if doubt:
+            return Findings({}, doubt, rounded, conditions, everywhere=True)
         series = [
             (at, power) for at, record in records if (power := total_mw(record.rails, rails)) is not None
         ]
         busy = self._mean(series, window, step)
         if busy is None or busy.low <= 0:
             return Findings({}, "mean power cannot be told from zero; check the sensor", rounded, conditions)
+        powers = [power for at, power in series if window.begin_s <= at <= window.end_s]
+        if doubt := self._unsettled(powers, step):
+            return Findings({}, doubt, rounded, conditions)
         seconds = window.seconds / (calls * self.plan.batch)  # of load per inference
-        peak = max(power for at, power in series if window.begin_s <= at <= window.end_s)
+        peak = max(powers)
         figures = {
             "power_mean_mw": busy,
             "power_peak_mw": Figure(peak, peak - step, peak + step, busy.samples),
@@ -212,12 +226,14 @@ class PowerJudge:
         idle = self._idle(series, recording.phases, step)
         if idle is not None:
             conditions["power_idle_mw"] = round(idle.value, 1)
-            conditions["rails_idle_mw"] = self._idle_rails(records, recording.phases)
+            conditions["power_idle_interval_mw"] = [round(idle.low, 1), round(idle.high, 1)]
+            conditions["rails_idle_mw"] = {name: round(mean, 1) for name, mean in _mean_rails(rests).items()}
             half = float(np.hypot(busy.high - busy.value, idle.high - idle.value))
             above = busy.value - idle.value
             if above > half:
                 dynamic = Figure(above, above - half, above + half, busy.samples)
                 figures["inferences_per_joule_dynamic"] = dynamic.map(lambda mw: 1e3 / (mw * seconds))
+        conditions["rails_energy_mj"] = self._rail_energy(records, window, list(means), seconds)
         return Findings(figures, rails=rounded, conditions=conditions)
 
     def _window(self, recording: Recording) -> tuple[Window, int] | None:
@@ -242,20 +258,39 @@ class PowerJudge:
             )
         return ""
 
-    def _throttled(self, records: Sequence[Record]) -> str:
-        """That the GPU ran below the clock of its mode, in words; nothing where that clock is not known."""
-        cap_mhz = self.mode.gpu_clock_mhz
-        if cap_mhz is None:
-            return ""
-        clocks = [record.gpu_clock_mhz for record in records if record.gpu_clock_mhz is not None]
-        slow = [clock for clock in clocks if clock < CLOCK_SHARE * cap_mhz]
-        if len(slow) <= THROTTLED_SHARE * len(clocks):
+    def _unsettled(self, powers: Sequence[float], step: float) -> str:
+        """That power went on rising or falling over the window, in words; a swing in it is no such thing."""
+        first, *_, last = (float(np.mean(part)) for part in np.array_split(powers, 5))
+        if abs(last - first) <= max(UNSTEADY * float(np.mean(powers)), 2 * step):
             return ""
         return (
-            f"GPU clock fell to {min(slow)} MHz in {len(slow)} of {len(clocks)} samples where "
-            f"{self.mode.name} has {cap_mhz:.0f} MHz: the board throttles or its clocks are "
-            "not fixed; cool it or run jetson_clocks"
+            f"power had not settled: it went from {first:.0f} to {last:.0f} mW over the window; use a "
+            "longer one, or let the board warm up or cool down before"
         )
+
+    def _rail_energy(
+        self,
+        records: Sequence[tuple[float, Record]],
+        window: Window,
+        names: Sequence[str],
+        seconds: float,
+    ) -> dict[str, list[float]]:
+        """Energy per inference of every rail, and its 95 % interval, mJ.
+
+        Args:
+            records: With their time stamps.
+            window: What is integrated over.
+            names: Rails.
+            seconds: Of load per inference.
+        """
+        found = {}
+        for name in names:
+            series = [(at, float(record.rails[name])) for at, record in records if name in record.rails]
+            power = self._mean(series, window, self.sensor.step_mw.get(name, 0.0))
+            if power is not None:
+                energy = power.map(lambda mw: mw * seconds)
+                found[name] = [round(value, 6) for value in (energy.value, energy.low, energy.high)]
+        return found
 
     def _mean(self, series: Sequence[tuple[float, float]], window: Window, step: float) -> Figure | None:
         times = [at for at, _ in series]
@@ -271,11 +306,11 @@ class PowerJudge:
         ]
         if not rests:
             return None
-        share = 1 / len(rests)
+        # What power at rest was in between is not known better than its two ends agree.
         return Figure(
-            share * sum(rest.value for rest in rests),
-            share * sum(rest.low for rest in rests),
-            share * sum(rest.high for rest in rests),
+            sum(rest.value for rest in rests) / len(rests),
+            min(rest.low for rest in rests),
+            max(rest.high for rest in rests),
             sum(rest.samples for rest in rests),
         )
 
@@ -292,17 +327,11 @@ class PowerJudge:
             if begin is not None and end is not None and end - begin > 3 * lag
         ]
 
-    def _idle_rails(
-        self, records: Sequence[tuple[float, Record]], phases: Mapping[str, float]
-    ) -> dict[str, float]:
-        """Mean per rail at rest, mW."""
-        rests = self._rests(phases)
-        seen = [
-            record
-            for at, record in records
-            if record.rails and any(rest.begin_s <= at <= rest.end_s for rest in rests)
-        ]
-        return {name: round(mean, 1) for name, mean in _mean_rails(seen).items()}
+
+def _median(values: Sequence[float | None]) -> float | None:
+    """Of what is known; ``None`` where nothing is."""
+    known = [value for value in values if value is not None]
+    return float(np.median(known)) if known else None
 
 
 def _mean_rails(records: Sequence[Record]) -> dict[str, float]:

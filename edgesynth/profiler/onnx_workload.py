@@ -77,6 +77,12 @@ def _load(path: Path) -> onnx.ModelProto:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise InputError(f"{path} is not a valid ONNX model: {first}") from error
+    declared = max((each.version for each in model.opset_import if not each.domain), default=0)
+    if declared > onnx.defs.onnx_opset_version():
+        raise InputError(
+            f"{path} declares opset {declared}, and the newest that is known here is "
+            f"{onnx.defs.onnx_opset_version()}; export it with an older one, like opset_version=17"
+        )
     if not inferred.graph.node:
         raise InputError(f"{path} holds an empty graph; export the model again")
     return inferred

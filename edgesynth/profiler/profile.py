@@ -14,6 +14,7 @@ from edgesynth.profiler.judgement import Findings, PowerJudge, judge_latency, ot
 from edgesynth.profiler.measurement import LayerTime, Measurement
 from edgesynth.profiler.onnx_workload import check_onnx, workload_from_onnx
 from edgesynth.profiler.plan import MeasurementPlan
+from edgesynth.profiler.surroundings import mode_doubt
 
 __all__ = ["profile"]
 
@@ -110,9 +111,7 @@ def _once(
         if recording.failure_kind:
             conditions["failure_kind"] = recording.failure_kind
         return Measurement(name, "failed", reason=recording.failure, conditions=conditions)
-    ran_in = recording.conditions.get("mode", device.mode.name)
-    if ran_in != device.mode.name:
-        doubt = f"the device was in power mode {ran_in}, not {device.mode.name}; set the mode and repeat"
+    if doubt := mode_doubt(recording.conditions, device.mode.name):
         return Measurement(name, "inconclusive", reason=doubt, conditions=conditions)
     if recording.gpu_latencies_ms:  # tells how much of the latency is the host's part
         conditions["latency_gpu_ms"] = round(statistics.median(recording.gpu_latencies_ms), 4)
@@ -125,7 +124,7 @@ def _once(
             conditions |= {**latency.conditions, "reference_first_ms": device.reference_ms}
             return Measurement(name, "inconclusive", reason=doubt, conditions=conditions)
     power = _judge_power(recording, device, plan, request.rate_hz)
-    figures = {**({} if power.throttled else latency.figures), **power.figures}
+    figures = {**({} if power.everywhere else latency.figures), **power.figures}
     if reference_ms is not None and device.reference_ms is None and not latency.doubt:
         device.reference_ms = reference_ms
     source = device.source(runs_in, plan.batch)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -26,6 +27,33 @@ def test_an_onnx_file_is_measured_as_it_is(edgesynth: Callable[..., Any], folder
     assert outcome.code == 0
     assert "own on NVIDIA Jetson TX2 (simulated, MAXN), simulated" in outcome.out
     assert "inferences per joule" in outcome.out
+    assert "energy per inference: VDD_4V0_WIFI" in outcome.out
+
+
+def declaring(folder: Path, opset: int) -> str:
+    """A file that says so, whatever is in it."""
+    export_onnx(nn.Conv2d(1, 4, 3), torch.randn(1, 1, 8, 8), folder / "own.onnx", opset=13)
+    model = onnx.load(folder / "own.onnx")
+    model.opset_import[0].version = opset
+    onnx.save(model, folder / "own.onnx")
+    return "own.onnx"
+
+
+def test_a_file_newer_than_the_board_reads_is_converted_and_that_is_said(
+    edgesynth: Callable[..., Any], folder: Path
+) -> None:
+    outcome = edgesynth("bench", declaring(folder, 18), "--device", "jetson-tx2")
+    assert outcome.code == 0
+    assert "own.onnx was converted from opset 18 to 13, which jetson-tx2 reads" in outcome.err
+
+
+@pytest.mark.parametrize("device", ["jetson-tx2", "host-cpu"])
+def test_an_opset_that_nobody_knows_is_refused(
+    edgesynth: Callable[..., Any], folder: Path, device: str
+) -> None:
+    outcome = edgesynth("bench", declaring(folder, 99), "--device", device)
+    assert outcome.code == 2
+    assert "own.onnx declares opset 99, and the newest that is known here is" in outcome.err
 
 
 def test_measuring_twice_gives_the_same_simulated_figures(edgesynth: Callable[..., Any]) -> None:

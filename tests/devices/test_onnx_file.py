@@ -58,6 +58,6 @@ def test_missing_weights_are_said(parted, tmp_path):
 
     with (
         open_device("host-cpu") as device,
-        pytest.raises(InputError, match="net.onnx cannot be read with all"),
+        pytest.raises(InputError, match=r"net\.onnx cannot be read with all"),
     ):
         device.send(parted)

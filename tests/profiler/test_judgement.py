@@ -1,5 +1,8 @@
 """What a power pass says of boards whose rails or clocks are not like those of a TX2."""
 
+import re
+from dataclasses import replace
+
 import pytest
 
 from edgesynth.devices import Line, Recording, load_profile
@@ -47,15 +50,139 @@ def test_one_line_cut_short_does_not_change_what_is_measured(plan):
     assert found.conditions["power_step_mw"] == 10
 
 
+ORIN = "VDD_GPU_SOC 5139mW/5139mW VDD_CPU_CV 3268mW/3268mW VIN_SYS_5V0 5500mW/5500mW"
+
+
 @pytest.mark.parametrize(("mode", "throttled"), [("MAXN", True), ("MODE_15W", False)])
-def test_a_board_throttles_only_below_a_clock_that_is_known(plan, mode, throttled):
-    text = (
-        "GR3D_FREQ 99%@[600,600] VDD_GPU_SOC 5139mW/5139mW VDD_CPU_CV 3268mW/3268mW VIN_SYS_5V0 5500mW/5500mW"
-    )
+def test_a_board_throttles_below_a_clock_that_is_known(plan, mode, throttled):
+    text = f"GR3D_FREQ 99%@[600,600] {ORIN}"
 
     found = judge("jetson-agx-orin", mode, plan).judge(recording([text] * 121))
-    assert found.throttled == throttled
+    assert found.everywhere == throttled
     assert ("power_mean_mw" in found.figures) != throttled
+    assert found.conditions["gpu_clock_mhz"] == 600
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "what"),
+    [
+        (
+            "GR3D_FREQ 99%@[1000,1000]",
+            "GR3D_FREQ 99%@[300,300]",
+            "the GPU clock drifted between 300 and 1000 MHz",
+        ),
+        ("EMC_FREQ 9%@3199", "EMC_FREQ 9%@665", "the memory clock drifted between 665 and 3199 MHz"),
+    ],
+)
+def test_a_clock_that_drifts_is_doubted_though_nobody_knows_its_cap(plan, before, after, what):
+    texts = [f"{before} {ORIN}"] * 60 + [f"{after} {ORIN}"] * 61
+
+    found = judge("jetson-agx-orin", "MODE_15W", plan).judge(recording(texts))
+    assert found.figures == {}
+    assert found.everywhere
+    assert what in found.doubt
+
+
+def test_a_clock_that_only_flickers_is_believed(plan):
+    texts = [f"GR3D_FREQ 99%@[{300 if index % 9 == 4 else 1000},1000] {ORIN}" for index in range(121)]
+
+    assert judge("jetson-agx-orin", "MODE_15W", plan).judge(recording(texts)).doubt == ""
+
+
+@pytest.mark.parametrize(
+    ("conditions", "text", "doubt"),
+    [
+        ({"memory_available_mb": 11}, ORIN, "only 11 MB of memory to spare"),
+        ({}, f"RAM 7800/7859MB {ORIN}", "only 59 MB of memory to spare"),
+        ({"cooling_active": ["gpu-throttle-alert", "pwm-fan"]}, ORIN, "gpu-throttle-alert is active"),
+    ],
+)
+def test_a_board_short_of_memory_or_too_hot_is_doubted_in_everything(plan, conditions, text, doubt):
+    found = judge("jetson-agx-orin", "MODE_15W", plan).judge(
+        replace(recording([text] * 121), conditions=conditions)
+    )
+    assert found.figures == {}
+    assert found.everywhere
+    assert doubt in found.doubt
+
+
+def test_a_fan_that_runs_and_a_board_with_memory_to_spare_are_believed(plan):
+    conditions = {"cooling_active": ["pwm-fan"], "memory_available_mb": 4000}
+    calm = replace(recording([f"RAM 2344/7859MB {ORIN}"] * 121), conditions=conditions)
+
+    assert judge("jetson-agx-orin", "MODE_15W", plan).judge(calm).doubt == ""
+
+
+def test_a_board_that_swaps_is_doubted(plan):
+    texts = [f"RAM 2344/7859MB SWAP {index}/3930MB (cached 0MB) {ORIN}" for index in range(121)]
+
+    found = judge("jetson-agx-orin", "MODE_15W", plan).judge(recording(texts))
+    assert re.search(r"the board swapped \d+ MB out", found.doubt)
+
+
+def rested(text_before, text_after, load=ORIN):
+    """Ten seconds of rest, twelve of load, ten of rest."""
+    texts = [text_before] * 100 + [load] * 120 + [text_after] * 101
+    sensor = tuple(Line(0.1 * index, text) for index, text in enumerate(texts))
+    counts = tuple((10.0 + second, 100 * second) for second in range(13))
+    phases = {"idle_before": 0.0, "load": 10.0, "idle_after": 22.0, "end": 32.0}
+    return Recording(sensor=sensor, phases=phases, counts=counts)
+
+
+IDLE = "VDD_GPU_SOC 1000mW/1000mW VDD_CPU_CV 1000mW/1000mW VIN_SYS_5V0 1000mW/1000mW"
+
+
+@pytest.mark.parametrize(
+    ("other", "doubt"),
+    [
+        ("GR3D_FREQ 99%@[1000,1000]", "something else uses the GPU: it was busy 50 % of a rest"),
+        ("CPU [100%@2201,100%@2201,100%@2201,off]", "other programs took 1.5 CPU cores in a rest"),
+    ],
+)
+def test_what_runs_while_the_board_should_rest_is_noticed(plan, other, doubt):
+    calm = other.replace("99%", "0%").replace("100%", "0%")
+    recorded = rested(f"{calm} {IDLE}", f"{other} {IDLE}")
+
+    found = judge("jetson-agx-orin", "MODE_15W", plan).judge(recorded)
+    assert found.figures == {}
+    assert doubt in found.doubt
+    assert (
+        judge("jetson-agx-orin", "MODE_15W", plan).judge(rested(f"{calm} {IDLE}", f"{calm} {IDLE}")).figures
+    )
+
+
+def test_power_above_rest_is_known_no_better_than_the_rests_agree(plan):
+    alike = judge("jetson-agx-orin", "MODE_15W", plan).judge(rested(IDLE, IDLE))
+    apart = judge("jetson-agx-orin", "MODE_15W", plan).judge(rested(IDLE, IDLE.replace("1000mW", "3000mW")))
+
+    assert alike.conditions["power_idle_mw"] == pytest.approx(3000, rel=0.02)
+    assert apart.conditions["power_idle_mw"] == pytest.approx(6000, rel=0.02)
+    low, high = apart.conditions["power_idle_interval_mw"]
+    assert low < 3100 < 8900 < high
+    narrow, wide = (found.figures["inferences_per_joule_dynamic"] for found in (alike, apart))
+    assert wide.high - wide.low > 5 * (narrow.high - narrow.low)
+
+
+def test_power_that_goes_on_rising_is_doubted(plan):
+    rising = [
+        f"VDD_GPU_SOC {1000 + 20 * i}mW/1mW VDD_CPU_CV 1000mW/1mW VIN_SYS_5V0 1000mW/1mW" for i in range(121)
+    ]
+
+    found = judge("jetson-agx-orin", "MODE_15W", plan).judge(recording(rising))
+    assert found.figures == {}
+    assert re.search(r"power had not settled: it went from \d+ to \d+ mW", found.doubt)
+
+
+def test_the_joules_of_every_rail_add_up_to_the_total(plan):
+    found = judge("jetson-agx-orin", "MODE_15W", plan).judge(recording([ORIN] * 121))
+
+    rails = found.conditions["rails_energy_mj"]
+    assert list(rails) == ["VDD_CPU_CV", "VDD_GPU_SOC", "VIN_SYS_5V0"]
+    assert sum(value for value, _, _ in rails.values()) == pytest.approx(
+        found.figures["energy_mj"].value, rel=1e-6
+    )
+    assert rails["VDD_GPU_SOC"][0] == pytest.approx(51.39)
+    assert all(low < value < high for value, low, high in rails.values())
 
 
 def test_a_profile_of_another_module_gives_no_figure(plan):

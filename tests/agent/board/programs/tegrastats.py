@@ -48,9 +48,11 @@ def main():
         if count >= now.get("throttle_at", math.inf):
             clock = 726
         parts = [
-            "RAM 2344/7859MB (lfb 1154x4MB)",
-            "CPU [1%@345,off,off,0%@345,0%@345,0%@345]",
-            "GR3D_FREQ {}".format("99%@{}".format(clock) if form == "r32" else "99%@[{0},{0}]".format(clock)),
+            "RAM {}/7859MB (lfb 1154x4MB)".format(now.get("ram_mb", 2344)),
+            "CPU [{0}%@345,off,off,{0}%@345,{0}%@345,{0}%@345]".format(now.get("cpu_percent", 1)),
+            "GR3D_FREQ {}%@{}".format(
+                now.get("gpu_percent", 0), clock if form == "r32" else "[{0},{0}]".format(clock)
+            ),
             "GPU@35C" if form != "r39" else "gpu@35.5C/35.5C",
             rails_text(rails, form),
         ]
