@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from edgesynth.errors import InputError, JobError
 from edgesynth.job import relative
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from edgesynth.tasks import Task, TrainingPlan
 
 __all__ = ["Job", "load_checkpoint", "make_module"]
+
+_ALIGNMENT: Final = 8
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,21 @@ class Job:
 
         example = torch.zeros(1, *task.input_shape)
         table = self.prototype
-        return Prototype(module, example, freeze=table.freeze, align=table.align, name=table.name)
+        align = table.align or self._alignment()
+        return Prototype(module, example, freeze=table.freeze, align=align, name=table.name)
+
+    def _profile(self, table: DeviceTable) -> str:
+        """A profile's name, or its file from where this one lies."""
+        return str(self.folder / table.name) if table.name.endswith(".toml") else table.name
+
+    def _alignment(self) -> int:
+        """The step of widths that the device likes."""
+        from edgesynth.devices import load_profile
+
+        if self.device is None:
+            return _ALIGNMENT
+        profile = load_profile(self._profile(self.device))
+        return profile.compiler.channel_alignment.get(profile.default_precision, _ALIGNMENT)
 
     def build_prototype(self, task: Task | None = None, *, checkpoint: bool = True) -> Prototype:
         """The traced prototype, untrained unless its checkpoint or callable says otherwise."""
@@ -181,11 +197,8 @@ class Job:
 
         if self.device is None:
             return None
-        profile = self.device.name
-        if profile.endswith(".toml"):
-            profile = str(self.folder / profile)
         return open_boards(
-            profile,
+            self._profile(self.device),
             self.device.links,
             mode=self.device.mode,
             seed=self.synthesis.seed,

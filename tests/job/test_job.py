@@ -90,6 +90,23 @@ def test_a_named_data_set_and_a_zoo_network_fit_each_other(folder: Path) -> None
     assert prototype.module(torch.zeros(2, *task.input_shape)).shape == (2, len(task.classes))
 
 
+@pytest.mark.parametrize(
+    ("prototype", "device", "align"),
+    [
+        ("", "", 8),
+        ("", '[device]\nname = "own.toml"\n', 4),
+        ("align = 2\n", '[device]\nname = "own.toml"\n', 2),
+    ],
+)
+def test_widths_are_multiples_of_what_the_device_likes(
+    folder: Path, prototype: str, device: str, align: int
+) -> None:
+    profile = (Path(__file__).parents[2] / "profiles/jetson-tx2.toml").read_text()
+    (folder / "own.toml").write_text(profile.replace("fp16 = 8", "fp16 = 4"))
+    asked = job(RESNET8 + prototype + DIGITS + device, folder)
+    assert asked.build_prototype(asked.build_task()).align == align
+
+
 def test_the_same_seed_gives_the_same_fresh_weights_and_leaves_torch_alone(folder: Path) -> None:
     asked = job(RESNET8 + DIGITS, folder)
     task = asked.build_task()
