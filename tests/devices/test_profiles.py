@@ -146,3 +146,12 @@ def test_profiles_are_found_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     assert Path(find_profile("jetson-tx2")).is_absolute()
+
+
+@pytest.mark.parametrize(("name", "needed"), [("jetson-tx2", ("VDD_IN",)), ("jetson-thor", ())])
+def test_a_board_need_not_have_a_rail_that_others_can_stand_for(name, needed):
+    rails = load_profile(name).rails
+
+    assert rails is not None
+    assert rails.needed == needed
+    assert set(needed) <= set(rails.total)
