@@ -115,6 +115,7 @@ def write_bundle(
     device: str,
     files: Mapping[str, Path],
     texts: Mapping[str, Any],
+    cuda_graph: bool = False,
 ) -> Bundle:
     """Write a bundle.
 
@@ -125,6 +126,7 @@ def write_bundle(
         device: The profile's name.
         files: What to copy, by its name in the bundle; ``engine.plan`` and ``network.onnx`` at least.
         texts: JSON documents, by the same.
+        cuda_graph: Whether its runner launches calls as a CUDA graph.
 
     Raises:
         InputError: The name cannot be one, or the folder holds something else.
@@ -142,7 +144,8 @@ def write_bundle(
             for target, data in texts.items():
                 (coming / target).write_text(dump_json(data, indent=1) + "\n")
             (coming / RUNNER).write_text(standalone_runner())
-            write_json_atomic(coming / MANIFEST, _manifest(coming, name, key, device))
+            manifest = {**_manifest(coming, name, key, device), "cuda_graph": cuda_graph}
+            write_json_atomic(coming / MANIFEST, manifest)
             shutil.rmtree(folder, ignore_errors=True)
             coming.rename(folder)
     return read_bundle(folder)
