@@ -10,7 +10,7 @@ Sources: CUDA C++ Programming Guide, "CUDA Graphs"; NVIDIA/TensorRT, ``samples/c
 """
 
 import ctypes
-from typing import Any, Callable, List
+from typing import Any, Callable, List, Tuple
 
 from edgesynth.agent.errors import Refusal
 
@@ -54,7 +54,7 @@ class CudaGraph:
         library.cudaGetErrorString.restype = ctypes.c_char_p
         graph = self._record(put)
         try:
-            self._check("cudaGraphInstantiate", self._instantiate(graph))
+            self._instantiate(graph)
         finally:
             library.cudaGraphDestroy(graph)
 
@@ -75,9 +75,8 @@ class CudaGraph:
     def _record(self, put: Callable[[], Any]) -> ctypes.c_void_p:
         """The graph of what is put into the stream; whatever happens, the stream records no more after it."""
         graph = ctypes.c_void_p()
-        self._check(
-            "cudaStreamBeginCapture", self._library.cudaStreamBeginCapture(self._stream, _THREAD_LOCAL)
-        )
+        status = self._library.cudaStreamBeginCapture(self._stream, _THREAD_LOCAL)
+        self._check("cudaStreamBeginCapture", status, of_board=True)
         try:
             accepted = put()
         finally:
@@ -91,17 +90,19 @@ class CudaGraph:
             raise NoGraph("the engine does what CUDA cannot record in a graph ({})".format(what))
         return graph
 
-    def _instantiate(self, graph: ctypes.c_void_p) -> int:
-        """From 11.4 on there is one function that CUDA 12 did not give other arguments."""
+    def _instantiate(self, graph: ctypes.c_void_p) -> None:
+        """CUDA 12 gave the function of old other arguments, and not the one that came with 11.4."""
+        name = "cudaGraphInstantiateWithFlags"
+        more: Tuple[Any, ...] = (ctypes.c_ulonglong(0),)
+        if not hasattr(self._library, name):
+            name, more = "cudaGraphInstantiate", (None, None, ctypes.c_size_t(0))
         target = ctypes.byref(self._executable)
-        if hasattr(self._library, "cudaGraphInstantiateWithFlags"):
-            return int(self._library.cudaGraphInstantiateWithFlags(target, graph, ctypes.c_ulonglong(0)))
-        return int(self._library.cudaGraphInstantiate(target, graph, None, None, ctypes.c_size_t(0)))
+        self._check(name, getattr(self._library, name)(target, graph, *more))
 
-    def _check(self, name: str, status: int) -> None:
+    def _check(self, name: str, status: int, of_board: bool = False) -> None:
         if status != 0:
             self._library.cudaGetLastError()
-            raise NoGraph(self._said(name, status))
+            raise NoGraph(self._said(name, status), of_board)
 
     def _said(self, name: str, status: int) -> str:
         text = self._library.cudaGetErrorString(status).decode("utf-8", "replace")

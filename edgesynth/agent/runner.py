@@ -133,7 +133,7 @@ def _time_calls(runner: Any, command: Dict[str, Any], outbox: Outbox) -> None:
 
 
 def _graph(runner: Any) -> Dict[str, Any]:
-    """Whether calls are launched as a CUDA graph; where they were to be and are not, why, and if none can be."""
+    """Whether calls are launched as a CUDA graph; where they were to be and are not, why."""
     told = {"cuda_graph": runner.cuda_graph}
     if runner.no_graph is not None:
         told["no_cuda_graph"] = runner.no_graph.reason
