@@ -144,8 +144,7 @@ def write_bundle(
             for target, data in texts.items():
                 (coming / target).write_text(dump_json(data, indent=1) + "\n")
             (coming / RUNNER).write_text(standalone_runner())
-            manifest = {**_manifest(coming, name, key, device), "cuda_graph": cuda_graph}
-            write_json_atomic(coming / MANIFEST, manifest)
+            write_json_atomic(coming / MANIFEST, _manifest(coming, name, key, device, cuda_graph))
             shutil.rmtree(folder, ignore_errors=True)
             coming.rename(folder)
     return read_bundle(folder)
@@ -173,12 +172,13 @@ def check_folder(folder: Path) -> None:
         raise InputError(f"{folder} holds something else than a bundle; give a new folder")
 
 
-def _manifest(folder: Path, name: str, key: EngineKey, device: str) -> dict[str, Any]:
+def _manifest(folder: Path, name: str, key: EngineKey, device: str, cuda_graph: bool) -> dict[str, Any]:
     return {
         "format": _FORMAT,
         "name": name,
         "device": device,
         "batch": key.batch,
+        "cuda_graph": cuda_graph,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "key": asdict(key),
         "files": {path.name: _entry(path) for path in sorted(folder.iterdir())},
