@@ -77,8 +77,11 @@ class CudaGraph:
         graph = ctypes.c_void_p()
         status = self._library.cudaStreamBeginCapture(self._stream, _THREAD_LOCAL)
         self._check("cudaStreamBeginCapture", status, of_board=True)
+        accepted, what = False, "TensorRT refused the call"
         try:
             accepted = put()
+        except Exception as error:  # whatever it is, the call goes well without a graph or says so itself
+            what = repr(error)
         finally:
             status = self._library.cudaStreamEndCapture(self._stream, ctypes.byref(graph))
             if status != 0:
@@ -86,7 +89,7 @@ class CudaGraph:
         if accepted is False or status != 0 or not graph.value:
             if graph.value:
                 self._library.cudaGraphDestroy(graph)
-            what = self._said("cudaStreamEndCapture", status) if status else "TensorRT refused the call"
+            what = self._said("cudaStreamEndCapture", status) if status else what
             raise NoGraph("the engine does what CUDA cannot record in a graph ({})".format(what))
         return graph
 

@@ -108,6 +108,7 @@ def test_nobody_gets_a_graph_who_does_not_ask(board, network):
 
 RECORDED = {
     "refused": "TensorRT refused the call",
+    "raise": "not while a stream records",
     "wait": "cudaStreamEndCapture gave error 901",
     "allocate": "cudaStreamEndCapture gave error 901",
     "wrong": "as a graph the engine gave other outputs than without one",

@@ -4,8 +4,8 @@ It offers exactly the members that one version has, from ``surface.json``; other
 be they read or set. ``control.json`` in the root of the board says which version, and how it misbehaves.
 With ``compute`` in it, an engine computes what its ONNX file says: ONNX Runtime does, in a process of the
 host's Python; see ``compute.py``. Without, its outputs are zeros. ``record`` says how a call behaves that is
-recorded in a CUDA graph: it may be ``refused``, ``wait`` for the GPU, ``allocate`` memory, be ``wrong``, or
-use the ``stale`` inputs of that time; with ``noise`` the outputs of all calls differ.
+recorded in a CUDA graph: it may be ``refused``, ``raise``, ``wait`` for the GPU, ``allocate`` memory, be
+``wrong``, or use the ``stale`` inputs of that time; with ``noise`` the outputs of all calls differ.
 Runs under the board's Python, 3.6 and later.
 """
 
@@ -219,6 +219,8 @@ class _Context:
         how = CONTROL.get("record") if _CUDA.fake_recording(stream) else None
         if how == "refused":
             return False
+        if how == "raise":
+            raise RuntimeError("not while a stream records")
         if how == "wait":
             _CUDA.cudaStreamSynchronize(stream)
         seconds = ctypes.c_double(CONTROL.get("call_ms", 2.0) / 1e3)
