@@ -134,14 +134,14 @@ def _tell(measurement: Measurement, device: Device, *, as_json: bool) -> None:
         write(
             "mean power: " + ", ".join(f"{rail} {value:.0f} mW" for rail, value in measurement.rails.items())
         )
-    if measurement.conditions.get("cuda_graph"):
-        write("calls were launched as a CUDA graph: not comparable with figures of calls that were not")
-    if reason := measurement.conditions.get("no_cuda_graph"):
-        write(f"calls were not launched as a CUDA graph: {reason}")
     if measurement.layers:
         write(_layers(measurement.layers))
     if "sampling_slowdown" in measurement.conditions:
         write(_sampling(measurement.conditions))
+    if measurement.conditions.get("cuda_graph"):
+        write("calls were launched as a CUDA graph: not comparable with figures of calls that were not")
+    if reason := measurement.conditions.get("no_cuda_graph"):
+        write(f"calls were not launched as a CUDA graph: {reason}")
     if not device.has_energy:
         write(f"no energy figures: {device.profile.no_energy_reason or 'the device has no power counter'}")
 
