@@ -45,6 +45,7 @@ class RunAsk(NamedTuple):
         outputs: The folder that outputs go to.
         limit_s: How long it may take.
         kinds: TensorRT's names of the types of outputs, where neither the runner nor the bundle tells them.
+        cuda_graph: Whether calls are to be launched as a CUDA graph.
     """
 
     engine: str
@@ -53,6 +54,7 @@ class RunAsk(NamedTuple):
     outputs: str
     limit_s: float
     kinds: Dict[str, str]
+    cuda_graph: bool
 
 
 class BenchAsk(NamedTuple):
@@ -70,6 +72,7 @@ class BenchAsk(NamedTuple):
     clocks: str
     rails: Tuple[str, ...]
     layer_runs: int
+    cuda_graph: bool
 
 
 def work_folder(request: Dict[str, Any]) -> str:
@@ -123,6 +126,7 @@ def read_bench(request: Dict[str, Any]) -> BenchAsk:
         take(request, "clocks", str, "found"),
         tuple(take(request, "rails", list, [])),
         take(request, "layer_runs", int, 0),
+        take(request, "cuda_graph", bool, False),
     )
     if ask.clocks not in CLOCKS:
         raise _impossible("clocks", ask.clocks, "one of " + ", ".join(CLOCKS))
@@ -153,6 +157,7 @@ def read_run(request: Dict[str, Any]) -> RunAsk:
         take(request, "outputs", str),
         take(request, "limit_s", float, 600.0),
         take(request, "kinds", dict, {}),
+        take(request, "cuda_graph", bool, False),
     )
     if ask.batch < 1:
         raise _impossible("batch", ask.batch, "at least 1")

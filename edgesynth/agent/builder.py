@@ -6,8 +6,8 @@ import sys
 from typing import Any, Dict
 
 from edgesynth.agent.board import offer_to_memory_killer
-from edgesynth.agent.engine import with_batch
 from edgesynth.agent.errors import NetworkFailure
+from edgesynth.agent.tensors import with_batch
 
 __all__ = ["serve"]
 

@@ -1,12 +1,13 @@
-"""The dozen CUDA calls an engine needs: through PyCUDA where it is installed, else libcudart by ctypes.
+"""The two dozen CUDA calls an engine needs: through PyCUDA where it is installed, else libcudart by ctypes.
 
-Both offer the same few methods. Device memory and copies are used rather than mapped host memory, which is
-uncached on TX2 and Nano.
+Both offer the same few methods. Inputs and outputs are in device memory, and are staged through pinned host
+memory where the CPU caches that: on TX2 and Nano it does not. Sources: CUDA for Tegra, "Memory Management";
+CUDA C++ Programming Guide, "Page-Locked Host Memory".
 """
 
 import ctypes
 import ctypes.util
-from typing import Any, List, Union
+from typing import Any, List, Tuple, Union
 
 from edgesynth.agent.errors import NetworkFailure, Refusal
 from edgesynth.agent.places import paths
@@ -15,6 +16,8 @@ __all__ = ["Cudart", "PyCuda", "open_cuda"]
 
 _TO_DEVICE, _TO_HOST = 1, 2  # of cudaMemcpyKind
 _OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
+_INTEGRATED, _MAJOR, _MINOR = 18, 75, 76  # of cudaDeviceAttr
+_COHERENT = (7, 2)  # Xavier
 _LIBRARIES = (
     "/usr/local/cuda/lib64/libcudart.so*",
     "/usr/local/cuda/targets/*/lib/libcudart.so*",
@@ -45,71 +48,116 @@ def _find_library() -> str:
     return name
 
 
+def _load(path: str) -> Any:
+    try:
+        return ctypes.CDLL(path)
+    except OSError as error:
+        raise Refusal("cuda", "cannot load {}: {}".format(path, error)) from error
+
+
+def _caches_pinned(integrated: bool, capability: Tuple[int, int]) -> bool:
+    """Whether the CPU caches pinned memory: not on a Jetson without I/O coherency."""
+    return not integrated or capability >= _COHERENT
+
+
+def _pointer(data: Any) -> Any:
+    """Where a buffer is, for C; what may not be written to must be copied for that."""
+    view = memoryview(data)
+    if view.readonly or not view.nbytes:
+        return ctypes.c_char_p(bytes(view))
+    return (ctypes.c_char * view.nbytes).from_buffer(view)
+
+
 class Cudart:
     """libcudart through ctypes.
 
     Args:
         path: The library.
+
+    Attributes:
+        caches_pinned: Whether the CPU caches pinned memory.
     """
 
     name = "libcudart"
 
     def __init__(self, path: str) -> None:
-        try:
-            self._library = ctypes.CDLL(path)
-        except OSError as error:
-            raise Refusal("cuda", "cannot load {}: {}".format(path, error)) from error
+        self._library = _load(path)
         self._library.cudaGetErrorString.restype = ctypes.c_char_p
+        self._made: List[Tuple[str, ctypes.c_void_p]] = []  # what frees it, and what
         self._call("cudaFree", None)  # makes the context, so that its time is not the first copy's
+        integrated, major, minor = map(self._attribute, (_INTEGRATED, _MAJOR, _MINOR))
+        self.caches_pinned = _caches_pinned(bool(integrated), (major, minor))
 
     def _call(self, name: str, *arguments: Any) -> None:
         status = getattr(self._library, name)(*arguments)
         if status == 0:
             return
+        self._library.cudaGetLastError()  # else TensorRT may be told of it
         text = self._library.cudaGetErrorString(status).decode("utf-8", "replace")
         said = "{} gave error {}: {}".format(name, status, text)
         if status == _OUT_OF_MEMORY:
             raise NetworkFailure("out_of_memory", "out of device memory: " + said)
         raise Refusal("cuda", said)
 
+    def _attribute(self, number: int) -> int:
+        value = ctypes.c_int()
+        self._call("cudaDeviceGetAttribute", ctypes.byref(value), number, 0)
+        return value.value
+
+    def _make(self, end: str, name: str, *arguments: Any) -> ctypes.c_void_p:
+        """Something that is CUDA's own, and let go of by ``end``."""
+        handle = ctypes.c_void_p()
+        self._call(name, ctypes.byref(handle), *arguments)
+        self._made.append((end, handle))
+        return handle
+
     def allocate(self, size: int) -> int:
         """Device memory; the address."""
-        address = ctypes.c_void_p()
-        self._call("cudaMalloc", ctypes.byref(address), ctypes.c_size_t(max(1, size)))
-        return int(address.value or 0)
+        return int(self._make("cudaFree", "cudaMalloc", ctypes.c_size_t(max(1, size))).value or 0)
 
-    def fill(self, address: int, data: bytes) -> None:
-        """Copy bytes to device memory."""
-        self._call(
-            "cudaMemcpy",
-            ctypes.c_void_p(address),
-            ctypes.c_char_p(data),
-            ctypes.c_size_t(len(data)),
-            _TO_DEVICE,
-        )
+    def pin(self, size: int) -> memoryview:
+        """Pinned host memory; bytes that are there until :meth:`close`."""
+        memory = self._make("cudaFreeHost", "cudaHostAlloc", ctypes.c_size_t(max(1, size)), ctypes.c_uint(0))
+        whole = (ctypes.c_ubyte * max(1, size)).from_address(int(memory.value or 0))
+        return memoryview(whole).cast("B")[:size]
+
+    def fill(self, address: int, data: Any) -> None:
+        """Copy bytes to device memory, and wait for it."""
+        size = ctypes.c_size_t(memoryview(data).nbytes)
+        self._call("cudaMemcpy", ctypes.c_void_p(address), _pointer(data), size, _TO_DEVICE)
 
     def read(self, address: int, size: int) -> bytearray:
         """A copy of device memory."""
         data = bytearray(size)
-        target = (ctypes.c_char * size).from_buffer(data)
-        self._call("cudaMemcpy", target, ctypes.c_void_p(address), ctypes.c_size_t(size), _TO_HOST)
+        self._call("cudaMemcpy", _pointer(data), ctypes.c_void_p(address), ctypes.c_size_t(size), _TO_HOST)
         return data
+
+    def send(self, address: int, pinned: memoryview, stream: ctypes.c_void_p) -> None:
+        """Have the stream copy pinned memory to device memory."""
+        self._copy(ctypes.c_void_p(address), _pointer(pinned), pinned.nbytes, _TO_DEVICE, stream)
+
+    def fetch(self, address: int, pinned: memoryview, stream: ctypes.c_void_p) -> None:
+        """Have the stream copy device memory to pinned memory."""
+        self._copy(_pointer(pinned), ctypes.c_void_p(address), pinned.nbytes, _TO_HOST, stream)
+
+    def _copy(self, to: Any, source: Any, size: int, kind: int, stream: ctypes.c_void_p) -> None:
+        self._call("cudaMemcpyAsync", to, source, ctypes.c_size_t(size), kind, stream)
 
     def stream(self) -> ctypes.c_void_p:
         """A new stream. The default one would serialise TensorRT's own."""
-        stream = ctypes.c_void_p()
-        self._call("cudaStreamCreate", ctypes.byref(stream))
-        return stream
+        return self._make("cudaStreamDestroy", "cudaStreamCreate")
 
     def handle(self, stream: ctypes.c_void_p) -> int:
         """What TensorRT must be given for a stream."""
         return int(stream.value or 0)
 
+    def finish(self, stream: ctypes.c_void_p) -> None:
+        """Block until the stream has done everything."""
+        self._call("cudaStreamSynchronize", stream)
+
     def event(self) -> ctypes.c_void_p:
         """A new event."""
-        handle = ctypes.c_void_p()
-        self._call("cudaEventCreate", ctypes.byref(handle))
-        return handle
+        return self._make("cudaEventDestroy", "cudaEventCreate")
 
     def record(self, event: ctypes.c_void_p, stream: ctypes.c_void_p) -> None:
         """Have the stream stamp the event when it gets there."""
@@ -125,8 +173,15 @@ class Cudart:
         self._call("cudaEventElapsedTime", ctypes.byref(elapsed), begin, end)
         return float(elapsed.value)
 
+    def runtime(self) -> Any:
+        """The library itself, for what is done with it alone."""
+        return self._library
+
     def close(self) -> None:
-        """Nothing to do: the context ends with the process."""
+        """Let go of all that was made, the last first; the context ends with the process."""
+        while self._made:
+            end, handle = self._made.pop()
+            getattr(self._library, end)(handle)
 
 
 class PyCuda:
@@ -143,7 +198,10 @@ class PyCuda:
 
         driver.init()
         self._driver = driver
-        self._context = driver.Device(0).make_context()
+        device = driver.Device(0)
+        integrated = bool(device.get_attribute(driver.device_attribute.INTEGRATED))
+        self.caches_pinned = _caches_pinned(integrated, tuple(device.compute_capability()))
+        self._context = device.make_context()
         self._kept: List[Any] = []  # memory is freed with its object
 
     def allocate(self, size: int) -> int:
@@ -155,9 +213,18 @@ class PyCuda:
         self._kept.append(memory)
         return int(memory)
 
-    def fill(self, address: int, data: bytes) -> None:
-        """Copy bytes to device memory."""
-        self._driver.memcpy_htod(address, data)
+    def pin(self, size: int) -> memoryview:
+        """Pinned host memory; bytes that are there until :meth:`close`."""
+        try:
+            memory = self._driver.pagelocked_empty((max(1, size),), "u1")
+        except self._driver.MemoryError as error:
+            raise NetworkFailure("out_of_memory", "out of pinned memory: {}".format(error)) from error
+        return memoryview(memory).cast("B")[:size]  # keeps what it is of
+
+    def fill(self, address: int, data: Any) -> None:
+        """Copy bytes to device memory, and wait for it."""
+        if memoryview(data).nbytes:
+            self._driver.memcpy_htod(address, data)
 
     def read(self, address: int, size: int) -> bytearray:
         """A copy of device memory."""
@@ -166,6 +233,16 @@ class PyCuda:
             self._driver.memcpy_dtoh(data, address)
         return data
 
+    def send(self, address: int, pinned: memoryview, stream: Any) -> None:
+        """Have the stream copy pinned memory to device memory."""
+        if pinned.nbytes:
+            self._driver.memcpy_htod_async(address, pinned, stream)
+
+    def fetch(self, address: int, pinned: memoryview, stream: Any) -> None:
+        """Have the stream copy device memory to pinned memory."""
+        if pinned.nbytes:
+            self._driver.memcpy_dtoh_async(pinned, address, stream)
+
     def stream(self) -> Any:
         """A new stream."""
         return self._driver.Stream()
@@ -173,6 +250,10 @@ class PyCuda:
     def handle(self, stream: Any) -> int:
         """What TensorRT must be given for a stream."""
         return int(stream.handle)
+
+    def finish(self, stream: Any) -> None:
+        """Block until the stream has done everything."""
+        stream.synchronize()
 
     def event(self) -> Any:
         """A new event."""
@@ -189,6 +270,14 @@ class PyCuda:
     def elapsed_ms(self, begin: Any, end: Any) -> float:
         """Time between two stamps."""
         return float(begin.time_till(end))
+
+    def runtime(self) -> Any:
+        """libcudart, which works in the context that PyCUDA made: PyCUDA has no graphs.
+
+        Raises:
+            Refusal: There is none; kind ``cuda``.
+        """
+        return _load(_find_library())
 
     def close(self) -> None:
         """Leave the context: PyCUDA aborts the process if it is left at the end."""

@@ -4,55 +4,17 @@ What an installation offers is found with ``hasattr``, never from its version: b
 up to 8.4 and by name from 8.5 on, and products beside TensorRT count their versions differently.
 """
 
-import array
-import random
 import time
-from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from edgesynth.agent.cuda import open_cuda
+from edgesynth.agent.cuda_graph import CudaGraph, NoGraph, proven_graph
 from edgesynth.agent.errors import NetworkFailure, Refusal
+from edgesynth.agent.tensors import Tensor, example, flat_bytes, kind_of, known_size, shaped, with_batch
 
-__all__ = ["Engine", "Tensor", "kind_of", "known_size", "with_batch"]
+__all__ = ["Engine"]
 
-_BYTES = {
-    "FLOAT": 4.0,
-    "HALF": 2.0,
-    "BF16": 2.0,
-    "INT8": 1.0,
-    "INT32": 4.0,
-    "INT64": 8.0,
-    "BOOL": 1.0,
-    "UINT8": 1.0,
-    "FP8": 1.0,
-    "INT4": 0.5,
-    "FP4": 0.5,
-}
-_FORMATS = {"FLOAT": "f", "HALF": "e", "INT8": "b", "INT32": "i", "INT64": "q", "BOOL": "?", "UINT8": "B"}
-_PATTERN = 1 << 16  # numbers of random data that are repeated to fill an input
-
-
-class Tensor(NamedTuple):
-    """One input or output.
-
-    Attributes:
-        name: As the network calls it.
-        is_input: Whether it is an input.
-        shape: With the batch filled in.
-        kind: TensorRT's name of its type, e.g. ``FLOAT``.
-    """
-
-    name: str
-    is_input: bool
-    shape: Tuple[int, ...]
-    kind: str
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        count = 1
-        for length in self.shape:
-            count *= length
-        return int(count * _BYTES.get(self.kind, 4.0) + 0.5)
+_SPOILT = b"\x55"  # of outputs before a call that must write them
 
 
 class Engine:
@@ -61,18 +23,24 @@ class Engine:
     Args:
         path: The plan.
         batch: What an axis of free size becomes.
+        cuda_graph: Whether calls are to be launched as a CUDA graph, if the engine can be recorded.
 
     Attributes:
         tensors: Its inputs and outputs.
-        memory_bytes: Plan (its weights), activations and tensors; the CUDA context itself is not counted.
+        memory_bytes: On the device: plan (its weights), activations and tensors. Neither the CUDA context nor
+            a graph is counted, and no pinned memory.
+        pinned_bytes: Pinned host memory that inputs and outputs are staged in; 0 where the CPU would not
+            cache it, as on TX2 and Nano.
         cuda: Name of the CUDA access.
+        cuda_graph: Whether calls are launched as a graph.
+        no_graph: Why not, where they were to be.
 
     Raises:
         Refusal: There is no CUDA, or the plan was made by another TensorRT or for another GPU.
         NetworkFailure: It does not fit into memory, or not to the batch.
     """
 
-    def __init__(self, path: str, batch: int = 1) -> None:
+    def __init__(self, path: str, batch: int = 1, *, cuda_graph: bool = False) -> None:
         import tensorrt
 
         with open(path, "rb") as file:
@@ -106,24 +74,36 @@ class Engine:
         self._handle = self._cuda.handle(self._stream)
         self._begin, self._end = self._cuda.event(), self._cuda.event()
         self.memory_bytes = len(plan) + self._activations() + sum(tensor.size for tensor in tensors)
+        self._pinned = self._pin()
+        self.pinned_bytes = sum(memory.nbytes for memory in self._pinned)
+        self._graph: Optional[CudaGraph] = None
+        self.no_graph: Optional[NoGraph] = None
+        if cuda_graph:
+            self._record()
+
+    @property
+    def cuda_graph(self) -> bool:
+        """Whether calls are launched as a graph."""
+        return self._graph is not None
 
     def call(self) -> Tuple[float, float]:
         """Run once and wait for it; GPU time and time of the caller, in ms."""
+        return self._timed(self._put)
+
+    def _timed(self, put: Callable[[], Any]) -> Tuple[float, float]:
         begin_s = time.perf_counter()
         self._cuda.record(self._begin, self._stream)
-        if self._named:
-            accepted = self._context.execute_async_v3(self._handle)
-        else:
-            accepted = self._context.execute_async_v2(self._addresses, self._handle)
+        accepted = put()
         self._cuda.record(self._end, self._stream)
         self._cuda.wait(self._end)
         end_s = time.perf_counter()
-        if accepted is False:
-            raise NetworkFailure("crash", "TensorRT refused to run the engine")
+        _check(accepted)
         return self._cuda.elapsed_ms(self._begin, self._end), 1e3 * (end_s - begin_s)
 
     def layers(self, runs: int) -> List[Tuple[str, float]]:
         """Name and mean time in ms of every layer as TensorRT runs it, fused; later calls are slower for it.
+
+        A graph is not used: in one there are no layers.
 
         Raises:
             Refusal: This TensorRT has no profiler that Python can be told by.
@@ -154,10 +134,9 @@ class Engine:
                 listener.total_ms.clear()
             # The call that waits tells times on every version; the other one did not before 8.2.
             if hasattr(self._context, "execute_v2"):
-                if self._context.execute_v2(self._addresses) is False:
-                    raise NetworkFailure("crash", "TensorRT refused to run the engine")
+                _check(self._context.execute_v2(self._addresses))
             else:
-                self.call()
+                self._timed(self._execute)
         return [(name, total_ms / runs) for name, total_ms in listener.total_ms.items()]
 
     def infer(self, feed: Any) -> Dict[str, Any]:
@@ -169,7 +148,7 @@ class Engine:
 
         Returns:
             NumPy arrays where NumPy is installed, else views of the same type and shape; of a type that
-            neither has, the bytes.
+            neither has, the bytes. They are the caller's own: no later call changes them.
 
         Raises:
             Refusal: An input is missing, unknown, or of another type or shape; kind ``data``.
@@ -180,27 +159,87 @@ class Engine:
         names = [tensor.name for tensor in inputs]
         if sorted(feed) != sorted(names):
             raise Refusal("data", "the engine takes {}, not {}".format(sorted(names), sorted(feed)))
-        found = self.run({tensor.name: raw_bytes(tensor, feed[tensor.name]) for tensor in inputs})
+        found = self.run({tensor.name: flat_bytes(tensor, feed[tensor.name]) for tensor in inputs})
         return {
             tensor.name: shaped(tensor, found[tensor.name]) for tensor in self.tensors if not tensor.is_input
         }
 
-    def run(self, feed: Mapping[str, bytes]) -> Dict[str, bytearray]:
+    def run(self, feed: Mapping[str, Any]) -> Dict[str, bytearray]:
         """The same on the bytes of every input, of its exact size; gives the bytes of every output."""
-        for tensor, address in zip(self.tensors, self._addresses):
+        places = list(zip(self.tensors, self._addresses))
+        if not self._pinned:
+            for tensor, address in places:
+                if tensor.is_input:
+                    self._cuda.fill(address, feed[tensor.name])
+            self.call()
+            return {
+                tensor.name: self._cuda.read(address, tensor.size)
+                for tensor, address in places
+                if not tensor.is_input
+            }
+        for (tensor, address), pinned in zip(places, self._pinned):
             if tensor.is_input:
-                self._cuda.fill(address, feed[tensor.name])
-        self.call()
+                pinned[:] = feed[tensor.name]
+                self._cuda.send(address, pinned, self._stream)
+        accepted = self._put()
+        for (tensor, address), pinned in zip(places, self._pinned):
+            if not tensor.is_input:
+                self._cuda.fetch(address, pinned, self._stream)
+        self._cuda.finish(self._stream)
+        _check(accepted)
         return {
-            tensor.name: self._cuda.read(address, tensor.size)
-            for tensor, address in zip(self.tensors, self._addresses)
+            tensor.name: bytearray(pinned)
+            for tensor, pinned in zip(self.tensors, self._pinned)
             if not tensor.is_input
         }
 
     def close(self) -> None:
         """Let go of TensorRT before CUDA."""
+        if self._graph is not None:
+            self._graph.close()
+        del self._graph, self._pinned
         del self._context, self._engine, self._runtime, self._stream, self._begin, self._end
         self._cuda.close()
+
+    def _put(self) -> Any:
+        """Put one call into the stream; ``False`` if TensorRT refuses it."""
+        return self._execute() if self._graph is None else self._graph.launch()
+
+    def _execute(self) -> Any:
+        if self._named:
+            return self._context.execute_async_v3(self._handle)
+        return self._context.execute_async_v2(self._addresses, self._handle)
+
+    def _pin(self) -> List[memoryview]:
+        """Pinned memory for every tensor; none where it would be slow, or there is not enough."""
+        if not self._cuda.caches_pinned:
+            return []
+        try:
+            return [self._cuda.pin(tensor.size) for tensor in self.tensors]
+        except Refusal:  # without it calls take longer, and go well
+            return []
+
+    def _record(self) -> None:
+        """Have calls launched as a graph from now on, if that gives what they give without."""
+        try:
+            library = self._cuda.runtime()
+            self._graph = proven_graph(library, self._handle, self._execute, self._answers)
+        except NoGraph as why:
+            self.no_graph = why
+        except Refusal as refusal:
+            self.no_graph = NoGraph(refusal.reason, of_board=True)
+        self._answers(self._put, 0)  # the noise that calls without a graph have; and they still go well
+
+    def _answers(self, put: Callable[[], Any], seed: int) -> List[bytes]:
+        """The outputs of what is put into the stream, for noise of this seed."""
+        for tensor, address in zip(self.tensors, self._addresses):
+            self._cuda.fill(address, example(tensor, seed) if tensor.is_input else _SPOILT * tensor.size)
+        self._timed(put)
+        return [
+            bytes(self._cuda.read(address, tensor.size))
+            for tensor, address in zip(self.tensors, self._addresses)
+            if not tensor.is_input
+        ]
 
     def _name_tensors(self, tensorrt: Any, batch: int) -> List[Tensor]:
         engine, context = self._engine, self._context
@@ -247,96 +286,6 @@ class Engine:
         return 0
 
 
-def with_batch(name: str, shape: Tuple[int, ...], batch: int) -> Tuple[int, ...]:
-    """The shape of an input with its batch filled in.
-
-    Raises:
-        NetworkFailure: Its batch is fixed to another size, or another axis is free.
-    """
-    if not shape:
-        return shape
-    if shape[0] not in (-1, batch):
-        raise NetworkFailure(
-            "unsupported", "input {!r} has a fixed batch of {}, not {}".format(name, shape[0], batch)
-        )
-    if -1 in shape[1:]:
-        raise NetworkFailure(
-            "unsupported",
-            "input {!r} has the shape {}: only the batch may be free; export it with fixed sizes".format(
-                name, "x".join(map(str, shape))
-            ),
-        )
-    return (batch,) + shape[1:]
-
-
-def raw_bytes(tensor: Tensor, value: Any) -> bytes:
-    """The bytes of an input as its user has it.
-
-    Raises:
-        Refusal: It is of another type or shape; kind ``data``.
-    """
-    try:
-        view = memoryview(value)
-    except TypeError as error:
-        raise Refusal("data", "input {!r} is no array: {!r}".format(tensor.name, type(value))) from error
-    is_bytes = view.format == "B" and view.ndim == 1
-    form = "q" if view.format == "l" and view.itemsize == 8 else view.format
-    fits = is_bytes or (form == _FORMATS.get(tensor.kind) and view.shape in (tensor.shape, (len(view),)))
-    if not fits or view.nbytes != tensor.size:
-        raise Refusal(
-            "data",
-            "input {!r} is {} of type {!r}; the engine takes {} of {}".format(
-                tensor.name,
-                "x".join(map(str, view.shape or ())),
-                view.format,
-                "x".join(map(str, tensor.shape)),
-                tensor.kind,
-            ),
-        )
-    return view.tobytes()
-
-
-def shaped(tensor: Tensor, data: bytearray) -> Any:
-    """The bytes of an output as an array."""
-    form = _FORMATS.get(tensor.kind)
-    if form is None:
-        return data
-    try:
-        import numpy
-    except ImportError:
-        view = memoryview(data)
-        return data if form == "e" or not data else view.cast(form, tensor.shape or (1,))  # type: ignore[call-overload]
-    return numpy.frombuffer(data, form).reshape(tensor.shape)
-
-
-def kind_of(dtype: Any) -> str:
-    """TensorRT's name of a type."""
-    return str(getattr(dtype, "name", str(dtype).rpartition(".")[2]))
-
-
-def known_size(tensor: Tensor) -> Tensor:
-    """The tensor itself.
-
-    Raises:
-        NetworkFailure: Its size depends on the data.
-    """
-    if min(tensor.shape, default=1) < 0:
-        raise NetworkFailure(
-            "unsupported", "output {!r} has a size that depends on the data".format(tensor.name)
-        )
-    return tensor
-
-
-def example(tensor: Tensor) -> bytes:
-    """Random numbers in [0, 1) for floating-point inputs, zeros (valid indices) for others."""
-    noise = random.Random(0)
-    if tensor.kind == "FLOAT":
-        pattern = array.array("f", [noise.random() for _ in range(_PATTERN)]).tobytes()
-    elif tensor.kind in ("HALF", "BF16"):  # the upper byte 0x30..0x3b keeps the number between 0.1 and 1
-        pattern = bytes(
-            byte for _ in range(_PATTERN) for byte in (noise.randrange(256), noise.randrange(0x30, 0x3B))
-        )
-    else:
-        pattern = bytes(_PATTERN)
-    repeats = tensor.size // len(pattern) + 1
-    return (pattern * repeats)[: tensor.size]
+def _check(accepted: Any) -> None:
+    if accepted is False:
+        raise NetworkFailure("crash", "TensorRT refused to run the engine")

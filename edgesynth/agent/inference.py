@@ -4,9 +4,9 @@ import array
 import os
 from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
-from edgesynth.agent.engine import Tensor
 from edgesynth.agent.errors import Refusal
 from edgesynth.agent.npy import Array, read_npy, write_npy
+from edgesynth.agent.tensors import Tensor
 
 __all__ = ["TYPES", "OutputFile", "infer_files", "told_inputs", "type_of"]
 
@@ -68,7 +68,7 @@ def infer_files(engine: Any, inputs: Mapping[str, str], folder: str) -> List[Out
     parts: Dict[str, List[bytearray]] = {tensor.name: [] for tensor in engine.tensors if not tensor.is_input}
     for call in range(calls):
         feed = {
-            tensor.name: arrays[tensor.name].data[call * tensor.size : (call + 1) * tensor.size]
+            tensor.name: memoryview(arrays[tensor.name].data)[call * tensor.size : (call + 1) * tensor.size]
             for tensor in takes
         }
         for name, data in engine.run(feed).items():

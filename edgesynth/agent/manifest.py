@@ -34,6 +34,8 @@ def read_manifest(folder: str) -> Dict[str, Any]:
         raise _damaged(folder, "its {} cannot be read ({})".format(MANIFEST, error)) from error
     if not whole or ENGINE not in found["files"]:
         raise _damaged(folder, "its {} does not list its files, or no batch".format(MANIFEST))
+    if type(found.get("cuda_graph", False)) is not bool:
+        raise _damaged(folder, "its {} says no truth value of cuda_graph".format(MANIFEST))
     if found["format"] != _FORMAT:
         raise Refusal(
             "bundle",

@@ -29,6 +29,9 @@ def tell_run(request: Dict[str, Any], outbox: Outbox) -> None:
     ``assumed`` outputs nobody knows the type: they are taken for FLOAT. An engine of a bundle has the network
     beside it that it was built from, whose types are its own.
 
+    ``cuda_graph`` says whether calls were launched as a CUDA graph, and ``no_cuda_graph`` why not, where they
+    were to be.
+
     Raises:
         NetworkFailure: The engine cannot run here.
         Refusal: It was built elsewhere, an input does not fit, or there is no way to outputs on this board.
@@ -40,9 +43,8 @@ def tell_run(request: Dict[str, Any], outbox: Outbox) -> None:
         process = LineProcess([sys.executable, sys.argv[0], "_run"], guard, takes_input=True)
         answers: List[Dict[str, Any]] = []
         try:
-            process.send(
-                json.dumps({"do": "open", "engine": ask.engine, "batch": ask.batch, "runner": runner})
-            )
+            opened = {"engine": ask.engine, "batch": ask.batch, "runner": runner}
+            process.send(json.dumps(dict(opened, do="open", cuda_graph=ask.cuda_graph)))
             kinds = dict(ask.kinds, **_kinds_beside(ask.engine))
             order = {"do": "infer", "inputs": ask.inputs, "outputs": ask.outputs, "kinds": kinds}
             process.send(json.dumps(order))
@@ -56,7 +58,9 @@ def tell_run(request: Dict[str, Any], outbox: Outbox) -> None:
             if last["event"] == "done":
                 outbox.tell("start", outputs=last["outputs"], digits=last["digits"], runner=runner)
                 outbox.tell("start", inputs=last["inputs"], tensorrt=version or why_not)
-                outbox.tell("start", assumed=last["assumed"])
+                graph = ("cuda_graph", "no_cuda_graph")
+                told = {name: last[name] for name in graph if name in last}
+                outbox.tell("start", assumed=last["assumed"], **told)
                 outbox.tell("end")
                 return
             if last.get("kind") == "engine" and _is_kept(ask.engine, request):

@@ -32,16 +32,19 @@ class PythonRunner:
     Args:
         path: The plan.
         batch: What an axis of free size becomes.
+        cuda_graph: Whether calls are to be launched as a CUDA graph.
     """
 
-    def __init__(self, path: str, batch: int) -> None:
+    def __init__(self, path: str, batch: int, *, cuda_graph: bool = False) -> None:
         from edgesynth.agent.engine import Engine
 
-        self._engine = Engine(path, batch)
+        self._engine = Engine(path, batch, cuda_graph=cuda_graph)
         self.cuda = self._engine.cuda
         self.memory_bytes = self._engine.memory_bytes
         self.digits = 0  # outputs are exact
         self.assumed: List[str] = []  # and of known types
+        self.cuda_graph = self._engine.cuda_graph
+        self.no_graph = self._engine.no_graph
 
     def latencies(self, warm_up_s: float, runs: int, limit_s: float) -> Tuple[List[float], List[float]]:
         """Single calls after a warm-up: GPU times and times of the caller in ms."""
@@ -97,7 +100,8 @@ def serve() -> int:
             command = json.loads(line)
             if command["do"] == "open":
                 kind = Trtexec if command["runner"] == "trtexec" else PythonRunner
-                runner = kind(command["engine"], command["batch"])
+                graph = command.get("cuda_graph", False)
+                runner = kind(command["engine"], command["batch"], cuda_graph=graph)
                 outbox.tell("ready", cuda=runner.cuda, memory_bytes=runner.memory_bytes)
             elif command["do"] == "latency":
                 _time_calls(runner, command, outbox)
@@ -105,7 +109,7 @@ def serve() -> int:
                 _time_layers(runner, command["runs"], outbox)
             elif command["do"] == "infer":
                 found = runner.infer(command["inputs"], command["outputs"], command["kinds"])
-                outbox.tell("done", digits=runner.digits, assumed=runner.assumed, **found)
+                outbox.tell("done", digits=runner.digits, assumed=runner.assumed, **found, **_graph(runner))
             else:
                 _load(runner, command["seconds"], outbox)
     except Refusal as refusal:
@@ -124,7 +128,17 @@ def _time_calls(runner: Any, command: Dict[str, Any], outbox: Outbox) -> None:
     gpu_ms, host_ms = runner.latencies(command["warm_up_s"], command["runs"], command["limit_s"])
     for gpu, host in zip(chunks(gpu_ms), chunks(host_ms)):
         outbox.tell("latency", ms=[round(ms, 6) for ms in host], gpu_ms=[round(ms, 6) for ms in gpu])
+    outbox.tell("start", **_graph(runner))  # trtexec has tried only now
     outbox.tell("done", at=time.monotonic())
+
+
+def _graph(runner: Any) -> Dict[str, Any]:
+    """Whether calls are launched as a CUDA graph; where they were to be and are not, why."""
+    told = {"cuda_graph": runner.cuda_graph}
+    if runner.no_graph is not None:
+        told["no_cuda_graph"] = runner.no_graph.reason
+        told["no_cuda_graphs_here"] = runner.no_graph.of_board
+    return told
 
 
 def _time_layers(runner: Any, runs: int, outbox: Outbox) -> None:

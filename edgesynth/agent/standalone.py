@@ -9,6 +9,8 @@ needs Python 3.6 and the board's own TensorRT and CUDA, and uses NumPy where tha
     outputs = engine.infer({"input": image})  # by name; one input needs no name
     answers = engine.answer({"input": image})  # one per sample: a class, a mask or boxes, by the kind of task
 
+What comes out is yours: no later call changes it. An engine serves one thread.
+
 What goes in and comes out can be had without loading the engine: ``read_processing()["outputs"]`` has
 ``dtype``, ``shape``, ``batch_axis`` and ``meaning`` of every output, ``["inputs"]`` those of every input.
 """
@@ -39,8 +41,8 @@ class BundledEngine(Engine):
         order: Names of the outputs, in the order in which the network returns them.
     """
 
-    def __init__(self, folder: str, batch: int) -> None:
-        super().__init__(os.path.join(folder, ENGINE), batch)
+    def __init__(self, folder: str, batch: int, *, cuda_graph: bool = False) -> None:
+        super().__init__(os.path.join(folder, ENGINE), batch, cuda_graph=cuda_graph)
         self.labels = read_labels(folder)
         processing = read_processing(folder)
         self.postprocessing = processing.get("postprocessing")
@@ -64,11 +66,13 @@ class BundledEngine(Engine):
         return answers_of(outputs, self.postprocessing, self.labels, self.order)
 
 
-def open_engine(folder: Optional[str] = None) -> BundledEngine:
+def open_engine(folder: Optional[str] = None, cuda_graph: Optional[bool] = None) -> BundledEngine:
     """The engine of a bundle, loaded, if every file is whole and it was built for this board.
 
     Args:
         folder: The bundle; the one this file is in by default.
+        cuda_graph: Whether calls are launched as a CUDA graph; as the network was deployed by default. Where
+            that cannot be they run without, and ``no_graph`` of the engine says why.
 
     Raises:
         Refusal: The bundle is damaged, its engine belongs to another TensorRT or GPU, or there is none here.
@@ -87,7 +91,9 @@ def open_engine(folder: Optional[str] = None) -> BundledEngine:
     manifest = read_manifest(place)
     check_fit(manifest, tensorrt.__version__, soc() or model() or "")
     check_files(place, manifest)
-    return BundledEngine(place, int(manifest["batch"]))
+    if cuda_graph is None:
+        cuda_graph = bool(manifest.get("cuda_graph", False))
+    return BundledEngine(place, int(manifest["batch"]), cuda_graph=cuda_graph)
 
 
 def read_labels(folder: Optional[str] = None) -> List[Any]:
@@ -177,6 +183,12 @@ def main(arguments: List[str]) -> int:
         "--describe", action="store_true", help="say what goes in and comes out, and do not load the engine"
     )
     parser.add_argument(
+        "--cuda-graph",
+        action="store_true",
+        default=None,
+        help="launch calls as a CUDA graph; without this, as the network was deployed",
+    )
+    parser.add_argument(
         "--bundle", metavar="FOLDER", help="another bundle than that of this file, with " + MANIFEST
     )
     asked = parser.parse_args(arguments)
@@ -186,7 +198,9 @@ def main(arguments: List[str]) -> int:
         if asked.describe:
             _describe(asked.bundle)
             return 0
-        engine = open_engine(asked.bundle)
+        engine = open_engine(asked.bundle, asked.cuda_graph)
+        if engine.no_graph is not None:
+            print("runner.py: without a CUDA graph: " + engine.no_graph.reason, file=sys.stderr)
         outputs = infer_files(engine, _files(asked.inputs), asked.out)
         if asked.answer:
             _tell_answers(engine, outputs, asked.out)

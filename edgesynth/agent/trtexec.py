@@ -11,9 +11,10 @@ import os
 import re
 import subprocess
 import tempfile
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from edgesynth.agent.board import find_program, run
+from edgesynth.agent.cuda_graph import NoGraph
 from edgesynth.agent.errors import NetworkFailure, Refusal
 from edgesynth.agent.failures import classify, tells_unreadable
 from edgesynth.agent.trtexec_trace import (
@@ -56,6 +57,8 @@ _STEADY = (
     "--useSpinWait",
     "--noCudaGraph",  # 11 calls by way of a graph unless told not to
 )
+_GRAPH, _NO_GRAPH = "--useCudaGraph", "--noCudaGraph"  # the second where the first is the default
+_UNRECORDED = "not permitted under CUDA graph capture mode"
 _WHOLE = ("--explicitBatch", "--includeDataTransfers", "--noCudaGraph")
 
 
@@ -176,20 +179,27 @@ class Trtexec:
     Args:
         path: The plan.
         batch: What its inputs must begin with: trtexec fills a free batch with 1 unasked.
+        cuda_graph: Whether calls that are timed are to be launched as a CUDA graph.
 
     Attributes:
+        cuda_graph: Whether they are, as far as was tried.
+        no_graph: Why not, where they were to be.
         digits: To how many digits the outputs of the last :meth:`infer` are rounded; 0 where they are exact.
         assumed: Outputs of the last :meth:`infer` whose type nobody told.
     """
 
     cuda = "trtexec"
 
-    def __init__(self, path: str, batch: int) -> None:
+    def __init__(self, path: str, batch: int, *, cuda_graph: bool = False) -> None:
         self._path = path
         self._batch = batch
         self._program = find_program("trtexec") or "trtexec"
         known = options()
         self._steady = [option for option in _STEADY if option in known]
+        self.cuda_graph = cuda_graph
+        self.no_graph: Optional[NoGraph] = None
+        if cuda_graph and not {_GRAPH, _NO_GRAPH} & set(known):
+            self._leave_graph("this trtexec has no {}".format(_GRAPH), of_board=True)
         self._whole = [option for option in _WHOLE if option in known]
         self._prints_calls = "--separateProfileRun" not in known  # 7.1: its file of times costs a profiler
         self.memory_bytes = None
@@ -236,7 +246,7 @@ class Trtexec:
         # Without --dumpProfile 7.1 has no profiler, and falls over what it should write.
         how = "--dumpProfile" if self._prints_calls else "--separateProfileRun"
         try:
-            self._run(0.0, runs, 0, [how, "--exportProfile=" + path])
+            self._run(0.0, runs, 0, [how, "--exportProfile=" + path], layers=True)
             return read_layers(path)
         finally:
             os.remove(path)
@@ -257,6 +267,8 @@ class Trtexec:
         from edgesynth.agent.npy import read_npy
         from edgesynth.agent.trtexec_engine import TrtexecEngine
 
+        if self.cuda_graph:
+            self._leave_graph("trtexec loads the engine for every call on files, and runs it without one")
         types = {name: _KINDS.get(read_npy(path).descr, "FLOAT") for name, path in inputs.items()}
         engine = TrtexecEngine(options(), self._call, self._batch, types, kinds, folder)
         try:
@@ -314,8 +326,15 @@ class Trtexec:
             raise Refusal("tensorrt", "trtexec told the time of no call after its warm-up")
         return trace
 
-    def _run(self, warm_up_s: float, iterations: int, duration_s: int, extra: Sequence[str]) -> Followed:
-        """Run it once; the batch is the one asked for."""
+    def _run(
+        self,
+        warm_up_s: float,
+        iterations: int,
+        duration_s: int,
+        extra: Sequence[str],
+        layers: bool = False,
+    ) -> Followed:
+        """Run it once; the batch is the one asked for. In a graph there are no layers."""
         command = [
             self._program,
             "--loadEngine=" + self._path,
@@ -323,11 +342,27 @@ class Trtexec:
             "--iterations={}".format(iterations),
             "--duration={}".format(duration_s),
         ]
-        done = follow(command + self._steady + list(extra))
+        graph = self.cuda_graph and not layers
+        done = follow(command + self._steadily(graph) + list(extra))
+        if graph and (done.status != 0 or _UNRECORDED in done.said):
+            # Up to 8.0 it falls over what it cannot record; later ones say so and go on without.
+            self._leave_graph("the engine does what trtexec cannot record in a graph")
+            done = follow(command + self._steadily(False) + list(extra))
         if done.status != 0 or done.start_s is None:
             raise self._failure(done.said, done.status)
         self._check_batch(done.shapes)
         return done
+
+    def _steadily(self, graph: bool) -> List[str]:
+        """How it is to call."""
+        if not graph:
+            return self._steady
+        others = [option for option in self._steady if option != _NO_GRAPH]
+        return others if _NO_GRAPH in self._steady else [*others, _GRAPH]
+
+    def _leave_graph(self, why: str, of_board: bool = False) -> None:
+        self.cuda_graph = False
+        self.no_graph = NoGraph(why, of_board)
 
     def _failure(self, said: str, status: int) -> Refusal:
         """What a run that failed means."""

@@ -11,8 +11,8 @@ import struct
 import tempfile
 from typing import Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
-from edgesynth.agent.engine import Tensor, known_size
 from edgesynth.agent.errors import NetworkFailure, Refusal
+from edgesynth.agent.tensors import Tensor, known_size
 
 __all__ = ["EXPORTED_DIGITS", "TrtexecEngine"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgesynth.cli.options import AsJson, Quiet, Wait
+from edgesynth.cli.options import AsJson, CudaGraph, Quiet, Wait
 from edgesynth.errors import InputError, MeasurementError
 from edgesynth.scratch import Scratch
 
@@ -58,6 +58,7 @@ def bench(
         Clocks,
         typer.Option("--clocks", help="Of a board: leave them as found, or hold the mode's highest."),
     ] = Clocks.FOUND,
+    cuda_graph: CudaGraph = False,
     shape: Annotated[
         list[str] | None,
         typer.Option("--input", help="Input shape with the batch axis, e.g. 1x3x32x32; once per input."),
@@ -74,7 +75,7 @@ def bench(
     # Whatever can be wrong with the input is said before a board is asked for.
     known = load_profile(device)
     known.mode(mode)
-    plan = MeasurementPlan.report(_precision(precision, known), batch, window_s)
+    plan = MeasurementPlan.report(_precision(precision, known), batch, window_s, cuda_graph=cuda_graph)
     progress = open_progress(quiet=quiet)
     with Scratch() as scratch:
         path = _onnx_file(model, shape, scratch.path, known, progress)
@@ -159,6 +160,10 @@ def _tell(measurement: Measurement, device: Device, *, as_json: bool) -> None:
         write(_layers(measurement.layers))
     if "sampling_slowdown" in measurement.conditions:
         write(_sampling(measurement.conditions))
+    if measurement.conditions.get("cuda_graph"):
+        write("calls were launched as a CUDA graph: not comparable with figures of calls that were not")
+    if reason := measurement.conditions.get("no_cuda_graph"):
+        write(f"calls were not launched as a CUDA graph: {reason}")
     if not device.has_energy:
         write(f"no energy figures: {device.profile.no_energy_reason or 'the device has no power counter'}")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgesynth.cli.data import DATA_HELP, read_data
-from edgesynth.cli.options import AsJson, Quiet, Samples, Wait
+from edgesynth.cli.options import AsJson, CudaGraph, Quiet, Samples, Wait
 from edgesynth.errors import DataError, InputError, RequirementsNotMet
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def deploy(
             "--measure", min=2.0, metavar="SECONDS", help="Measure the engine over so many seconds of load."
         ),
     ] = None,
+    cuda_graph: CudaGraph = False,
     wait_s: Wait = 0.0,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -109,6 +110,7 @@ def deploy(
             module=read_module(model, network),
             out=out,
             window_s=window_s,
+            cuda_graph=cuda_graph,
             progress=progress,
         )
     _tell(done, as_json=as_json)

@@ -6,9 +6,16 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-__all__ = ["AsJson", "Quiet", "Samples", "Wait"]
+__all__ = ["AsJson", "CudaGraph", "Quiet", "Samples", "Wait"]
 
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+CudaGraph: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--cuda-graph",
+        help="Of a board: launch calls as a CUDA graph, where the engine can be recorded as one.",
+    ),
+]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Samples: TypeAlias = Annotated[
     int | None,

@@ -47,6 +47,13 @@ def run(
             "int64, int8 or uint8.",
         ),
     ] = None,
+    cuda_graph: Annotated[
+        bool | None,
+        typer.Option(
+            "--cuda-graph/--no-cuda-graph",
+            help="Launch calls as a CUDA graph, or not; by default as a bundle was deployed, and a plan not.",
+        ),
+    ] = None,
     wait_s: Wait = 0.0,
     as_json: AsJson = False,
 ) -> None:
@@ -57,13 +64,14 @@ def run(
     said = _read_types(types or ())
     arrays = _read(inputs)
     with open_device(device, link, wait_s=wait_s) as board:
-        plan, size, names, kinds = _find(engine, board, batch)
+        plan, size, graph, names, kinds = _find(engine, board, batch)
         if names and list(arrays) == [""]:
             arrays = {names[0]: arrays[""]}
         if names and set(arrays) != set(names):
             raise InputError(f"{engine} takes the inputs {list(names)}, there are arrays for {list(arrays)}")
         try:
-            found = run_engine(board, plan, size, arrays, {**said, **kinds})
+            graph = graph if cuda_graph is None else cuda_graph
+            found = run_engine(board, plan, size, arrays, {**said, **kinds}, cuda_graph=graph)
         except BuildFailed as failure:
             raise DeviceError(f"{engine} does not run on {board.link.name}: {failure.reason}") from failure
     _check_types(said, found, engine)
@@ -119,8 +127,11 @@ def _read(texts: Sequence[str]) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _find(engine: str, device: Device, batch: int) -> tuple[str, int, tuple[str, ...], dict[str, str]]:
-    """The plan on the board, its batch, and its inputs and types of outputs as far as they are known here."""
+def _find(engine: str, device: Device, batch: int) -> tuple[str, int, bool, tuple[str, ...], dict[str, str]]:
+    """The plan on the board, its batch, and whether it was deployed to run as a CUDA graph.
+
+    And its inputs and the types of its outputs, as far as they are known here.
+    """
     from edgesynth.deploy.bundle import ENGINE, MANIFEST, read_bundle
     from edgesynth.deploy.engine import board_of
     from edgesynth.deploy.installation import list_bundles
@@ -129,10 +140,10 @@ def _find(engine: str, device: Device, batch: int) -> tuple[str, int, tuple[str,
     board, path = board_of(device), Path(engine)
     if (path / MANIFEST).is_file():
         bundle = read_bundle(path)
-        batch = int(bundle.manifest["batch"])
-        return device.send(path / ENGINE), batch, input_names(bundle), bundle.output_kinds
+        batch, graph = int(bundle.manifest["batch"]), bool(bundle.manifest.get("cuda_graph"))
+        return device.send(path / ENGINE), batch, graph, input_names(bundle), bundle.output_kinds
     if path.is_file():
-        return device.send(path), batch, (), {}
+        return device.send(path), batch, False, (), {}
     known = {bundle.name: bundle for bundle in list_bundles(board)}
     if engine not in known:
         there = f"there are {', '.join(known)}" if known else "none is installed there"
@@ -141,7 +152,9 @@ def _find(engine: str, device: Device, batch: int) -> tuple[str, int, tuple[str,
         )
     if known[engine].problem:
         raise DeviceError(known[engine].problem)
-    return f"{known[engine].path}/{ENGINE}", int(known[engine].manifest["batch"]), (), {}
+    manifest = known[engine].manifest
+    graph = bool(manifest.get("cuda_graph"))
+    return f"{known[engine].path}/{ENGINE}", int(manifest["batch"]), graph, (), {}
 
 
 def _tell(given: EngineOutputs, out: Path | None, *, as_json: bool) -> None:
@@ -169,6 +182,7 @@ def _tell(given: EngineOutputs, out: Path | None, *, as_json: bool) -> None:
                     "file": file,
                     "digits": given.digits,
                     "type_known": name not in given.assumed,
+                    "cuda_graph": given.cuda_graph,
                 }
                 for (name, value), file in told
             ]
@@ -187,6 +201,10 @@ def _tell(given: EngineOutputs, out: Path | None, *, as_json: bool) -> None:
             for (name, value), file in told
         ],
     )
+    if given.cuda_graph:
+        write("note: launched as a CUDA graph")
+    if given.no_cuda_graph:
+        write(f"note: launched without a CUDA graph: {given.no_cuda_graph}")
     if given.digits:
         write(f"note: this board's trtexec gives decimals of {given.digits} digits")
     if given.assumed:

@@ -115,6 +115,7 @@ def write_bundle(
     device: str,
     files: Mapping[str, Path],
     texts: Mapping[str, Any],
+    cuda_graph: bool = False,
 ) -> Bundle:
     """Write a bundle.
 
@@ -125,6 +126,7 @@ def write_bundle(
         device: The profile's name.
         files: What to copy, by its name in the bundle; ``engine.plan`` and ``network.onnx`` at least.
         texts: JSON documents, by the same.
+        cuda_graph: Whether its runner launches calls as a CUDA graph.
 
     Raises:
         InputError: The name cannot be one, or the folder holds something else.
@@ -142,7 +144,7 @@ def write_bundle(
             for target, data in texts.items():
                 (coming / target).write_text(dump_json(data, indent=1) + "\n")
             (coming / RUNNER).write_text(standalone_runner())
-            write_json_atomic(coming / MANIFEST, _manifest(coming, name, key, device))
+            write_json_atomic(coming / MANIFEST, _manifest(coming, name, key, device, cuda_graph))
             shutil.rmtree(folder, ignore_errors=True)
             coming.rename(folder)
     return read_bundle(folder)
@@ -170,12 +172,13 @@ def check_folder(folder: Path) -> None:
         raise InputError(f"{folder} holds something else than a bundle; give a new folder")
 
 
-def _manifest(folder: Path, name: str, key: EngineKey, device: str) -> dict[str, Any]:
+def _manifest(folder: Path, name: str, key: EngineKey, device: str, cuda_graph: bool) -> dict[str, Any]:
     return {
         "format": _FORMAT,
         "name": name,
         "device": device,
         "batch": key.batch,
+        "cuda_graph": cuda_graph,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "key": asdict(key),
         "files": {path.name: _entry(path) for path in sorted(folder.iterdir())},

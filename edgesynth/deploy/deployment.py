@@ -66,6 +66,7 @@ class Deployment:
         installed: On the board.
         runner: What runs engines there: ``tensorrt`` of Python, or ``trtexec``; empty where none was asked.
         passed_over: Lower precisions that were tried before this one, and what became of the task's score.
+        cuda_graph: Whether its bundle launches calls as a CUDA graph.
     """
 
     delivery: Delivery | None = None
@@ -77,6 +78,7 @@ class Deployment:
     installed: Installed | None = None
     runner: str = ""
     passed_over: tuple[Acceptance, ...] = ()
+    cuda_graph: bool = False
 
     def __bool__(self) -> bool:
         return self.installed is not None
@@ -97,6 +99,8 @@ class Deployment:
             f"{tried.precision} was not chosen, it computes in {HIGHEST}: {tried.says}"
             for tried in self.passed_over
         )
+        if self.report is not None and self.report.no_cuda_graph:
+            said += (f"it runs without a CUDA graph: {self.report.no_cuda_graph}",)
         if self.installed is None or self.runner != "trtexec":
             return said
         return (
@@ -127,6 +131,7 @@ class Deployment:
             "failures": list(self.failures),
             "notes": list(self.notes),
             "bundle": None if self.bundle is None else str(self.bundle),
+            "cuda_graph": self.cuda_graph,
             "passed_over": [tried.to_json() for tried in self.passed_over],
             **{name: None if part is None else part.to_json() for name, part in parts.items()},
         }
@@ -146,6 +151,7 @@ def deploy(
     out: str | Path | None = None,
     samples: int | None = None,
     window_s: float | None = None,
+    cuda_graph: bool = False,
     progress: Progress | None = None,
 ) -> Deployment:
     """Bring a network to a board: export, build there, verify there, install.
@@ -168,6 +174,8 @@ def deploy(
         out: Keep the bundle in this folder too.
         samples: The most to take of the data; see :func:`~edgesynth.deploy.delivery.deliver`.
         window_s: Measure the engine, with power integrated over so many seconds; not at all by default.
+        cuda_graph: Have its runner launch calls as a CUDA graph; it is verified and measured so. Where the
+            engine cannot be recorded it is deployed without, and the notes say why.
         progress: Told what is being done.
 
     Returns:
@@ -184,11 +192,14 @@ def deploy(
             raise InputError(
                 f"the bundle is called {bundle.name!r}; leave --name out, or deploy the network anew"
             )
+        has_graph = bool(bundle.manifest.get("cuda_graph"))
+        if cuda_graph and not has_graph:
+            raise InputError("the bundle was made to run without a CUDA graph; deploy the network anew")
         with tell.phase(f"install {bundle.name} on {device.link.name}"):
             installed = install_bundle(board, bundle)
             facts, _ = board.agent.info(("tensorrt",))
         runner = "trtexec" if facts["tensorrt"] is None else "tensorrt"
-        return Deployment(bundle=bundle.folder, installed=installed, runner=runner)
+        return Deployment(bundle=bundle.folder, installed=installed, runner=runner, cuda_graph=has_graph)
     if name is not None:
         check_name(name)
     if out is not None:
@@ -213,7 +224,7 @@ def deploy(
                     strict=precision is None,
                 )
             done = Deployment(delivery, passed_over=passed_over)
-            ready = _Ready(done, source, device, tell, strict=precision is None)
+            ready = _Ready(done, source, device, tell, strict=precision is None, cuda_graph=cuda_graph)
             if delivery:
                 names = ready.labels(labels)
                 done = ready.prove(window_s)
@@ -256,6 +267,7 @@ class _Ready:
         device: The board.
         tell: Told what is being done.
         strict: Whether a lower precision must be shown to keep the task's score.
+        cuda_graph: Whether calls are to be launched as a CUDA graph.
     """
 
     done: Deployment
@@ -263,6 +275,7 @@ class _Ready:
     device: Device
     tell: Progress
     strict: bool
+    cuda_graph: bool
 
     @property
     def delivery(self) -> Delivery:
@@ -314,10 +327,15 @@ class _Ready:
             return replace(done, failure=said)
         self.tell.note(_built(engine))
         with self.tell.phase(f"verify on {where}"):
-            report = verify_engine(device, engine, self.export, self.source, self.samples, strict=self.strict)
-        done = replace(done, engine=engine, report=report, runner=engine.runner)
+            report = verify_engine(
+                *(device, engine, self.export, self.source, self.samples),
+                strict=self.strict,
+                cuda_graph=self.cuda_graph,
+            )
+        graph = self.cuda_graph and not report.no_cuda_graph
+        done = replace(done, engine=engine, report=report, runner=engine.runner, cuda_graph=graph)
         if report and window_s is not None:
-            plan = MeasurementPlan.report(self._precision, engine.batch, window_s)
+            plan = MeasurementPlan.report(self._precision, engine.batch, window_s, cuda_graph=graph)
             with self.tell.phase(f"measure on {device.describe()}"):
                 done = replace(done, measurement=profile(self.source, device, plan, engine=engine.plan))
         return done
@@ -369,7 +387,8 @@ class _Ready:
                 NETWORK: export.path,
                 **({RECIPE_FILE: recipe} if generated else {}),
             }
-            return write_bundle(folder, name, key, device=self.device.profile.name, files=files, texts=texts)
+            device, graph = self.device.profile.name, done.cuda_graph
+            return write_bundle(folder, name, key, device=device, files=files, texts=texts, cuda_graph=graph)
 
 
 def _built(engine: EngineOnBoard) -> str:

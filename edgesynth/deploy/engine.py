@@ -115,6 +115,8 @@ class EngineOutputs:
         takes: The engine's inputs by name.
         gives: Its outputs by name.
         assumed: Outputs whose type nobody told, and which are taken for ``float32``.
+        cuda_graph: Whether calls were launched as a CUDA graph.
+        no_cuda_graph: Why not, where they were to be.
     """
 
     arrays: Mapping[str, NDArray[Any]]
@@ -122,6 +124,8 @@ class EngineOutputs:
     takes: Mapping[str, EngineTensor] = field(default_factory=dict)
     gives: Mapping[str, EngineTensor] = field(default_factory=dict)
     assumed: tuple[str, ...] = ()
+    cuda_graph: bool = False
+    no_cuda_graph: str = ""
 
     @property
     def rounding(self) -> float:
@@ -185,7 +189,13 @@ def build_engine(device: Device, export: DeviceExport, *, limit_s: float = _BUIL
 
 
 def run_engine(
-    device: Device, plan: str, batch: int, data: Arrays, kinds: Mapping[str, str] | None = None
+    device: Device,
+    plan: str,
+    batch: int,
+    data: Arrays,
+    kinds: Mapping[str, str] | None = None,
+    *,
+    cuda_graph: bool = False,
 ) -> EngineOutputs:
     """Load an engine from the board's disk, in a new process, and run it on arrays.
 
@@ -199,6 +209,7 @@ def run_engine(
         kinds: TensorRT's names of the types of outputs, such as ``INT32``: old boards with ``trtexec`` alone
             cannot tell, and take what is not given here, or by the bundle that the plan is in, for ``FLOAT``.
             What the board or that bundle tells counts more than what is given here.
+        cuda_graph: Whether calls are to be launched as a CUDA graph, where the engine can be recorded.
 
     Raises:
         BuildFailed: It crashes, hangs, or does not fit into memory.
@@ -208,13 +219,11 @@ def run_engine(
     each, samples = sum(value[:batch].nbytes for value in data.values() if value.ndim), _samples(data)
     step = max(2, _PART_BYTES // max(1, each)) * batch
     if samples is None or samples % batch or samples <= step:
-        return _run_part(device, plan, batch, data, kinds)
-    parts = [
-        _run_part(
-            device, plan, batch, {name: value[start : start + step] for name, value in data.items()}, kinds
-        )
-        for start in range(0, samples, step)
-    ]
+        return _run_part(device, plan, batch, data, kinds, cuda_graph)
+    parts = []
+    for start in range(0, samples, step):
+        part = {name: value[start : start + step] for name, value in data.items()}
+        parts.append(_run_part(device, plan, batch, part, kinds, cuda_graph))
     whole = {name: np.concatenate([part.arrays[name] for part in parts]) for name in parts[0].arrays}
     return replace(parts[0], arrays=whole)
 
@@ -226,7 +235,12 @@ def _samples(data: Arrays) -> int | None:
 
 
 def _run_part(
-    device: Device, plan: str, batch: int, data: Arrays, kinds: Mapping[str, str] | None
+    device: Device,
+    plan: str,
+    batch: int,
+    data: Arrays,
+    kinds: Mapping[str, str] | None,
+    cuda_graph: bool,
 ) -> EngineOutputs:
     """Send some samples, run the engine on them, and fetch what it gives."""
     board, link = board_of(device), device.link
@@ -245,6 +259,7 @@ def _run_part(
             "outputs": link.path(place),
             "limit_s": _RUN_S,
             "kinds": dict(kinds or {}),
+            "cuda_graph": cuda_graph,
         }
         try:
             told = board.work("run", request)
@@ -272,6 +287,8 @@ def _run_part(
         },
         {str(entry["name"]): EngineTensor.told(entry["type"], entry["call_shape"]) for entry in outputs},
         tuple(map(str, told.conditions.get("assumed", ()))),
+        bool(told.conditions.get("cuda_graph", False)),
+        str(told.conditions.get("no_cuda_graph", "")),
     )
 
 

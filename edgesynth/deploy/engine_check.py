@@ -56,6 +56,7 @@ def verify_engine(
     samples: Samples,
     *,
     strict: bool = False,
+    cuda_graph: bool = False,
 ) -> VerifyReport:
     """Run an engine, loaded from the board's disk anew, and compare each output with the network's.
 
@@ -66,6 +67,8 @@ def verify_engine(
         reference: The FP32 file that was exported, run by ONNX Runtime on this machine.
         samples: Inputs, and what is true of them where that is known.
         strict: Whether a precision below FP32 must be shown to keep the task's score.
+        cuda_graph: Whether it is to launch calls as a CUDA graph, if it can; trtexec does not on inputs of
+            ours.
 
     Returns:
         The report. An engine that crashes or hangs is one that differs.
@@ -87,10 +90,18 @@ def verify_engine(
     expected = run_in_parts(OnnxRunner(reference, optimise=False), chosen.data)
     try:
         kinds = read_output_kinds(str(export.path))
-        found = run_engine(device, engine.plan, engine.batch, chosen.data, kinds)
+        graph = cuda_graph and engine.runner == "tensorrt"
+        found = run_engine(device, engine.plan, engine.batch, chosen.data, kinds, cuda_graph=graph)
     except BuildFailed as failure:
         return dataclasses.replace(report, problems=(f"it does not run: {failure.reason}",))
-    report = dataclasses.replace(report, rounding=found.rounding, takes=found.takes, gives=found.gives)
+    report = dataclasses.replace(
+        report,
+        runtime=f"{report.runtime}, as a CUDA graph" if found.cuda_graph else report.runtime,
+        rounding=found.rounding,
+        takes=found.takes,
+        gives=found.gives,
+        no_cuda_graph=found.no_cuda_graph,
+    )
     advice = _advice(engine, len(chosen), len(samples))
     report = verify_outputs(report, expected, found.arrays, metric=chosen.score, advice=advice, strict=strict)
     wrong = [check for check in report.outputs if check.problem]

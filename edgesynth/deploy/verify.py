@@ -104,6 +104,7 @@ class VerifyReport:
         gives: Its outputs.
         rounding: How far the outputs that were judged may be from the file's own, relative to each value;
             what they may differ is less by that.
+        no_cuda_graph: Why calls of an engine were not launched as a CUDA graph, where they were to be.
     """
 
     file: str
@@ -122,6 +123,7 @@ class VerifyReport:
     rounding: float = 0.0
     takes: Mapping[str, EngineTensor] = field(default_factory=dict)
     gives: Mapping[str, EngineTensor] = field(default_factory=dict)
+    no_cuda_graph: str = ""
 
     def __bool__(self) -> bool:
         return bool(self.outputs) and not self.failures

@@ -25,6 +25,10 @@ and skipped: boards print warnings, and a damaged line must not become a figure.
 The sensor's text is a line of ``tegrastats``, whatever it was read from: where a board is read through sysfs,
 its agent writes the same ``NAME 1234mW/1234mW`` fields, with the GPU clock before them where it is known.
 
+An agent of a board says whether calls were launched as a CUDA graph, ``cuda_graph``, in a ``start``; with
+``no_cuda_graph``, the reason, where they were to be and were not, and ``no_cuda_graphs_here``, whether that
+holds for every network on this board.
+
 A program that shares its processor with others may tell how long its threads waited for it, per time passed,
 in a ``start``: ``waited_share`` of the latency pass and ``load_waited_share`` of the load.
 
@@ -100,6 +104,7 @@ class BenchRequest:
         layer_runs: Calls of a pass that tells the time of every layer, where the device can; 0 skips it.
         typed: Whether the types of the graph decide the precision, instead of flags of an engine builder.
         folder: Where the device keeps engines and jobs; empty leaves it to the device.
+        cuda_graph: Whether calls are to be launched as a CUDA graph; the ``start`` says whether they were.
     """
 
     network: Mapping[str, Any]
@@ -120,6 +125,7 @@ class BenchRequest:
     folder: str = ""
     layer_runs: int = 0
     typed: bool = False
+    cuda_graph: bool = False
 
     def to_json(self) -> str:
         """One line."""

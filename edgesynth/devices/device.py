@@ -116,6 +116,11 @@ class Device(Closing):
         return self.profile.has_energy
 
     @property
+    def has_cuda_graphs(self) -> bool:
+        """Whether it may be asked to launch calls as a CUDA graph: it runs TensorRT."""
+        return self._board is not None
+
+    @property
     def capacity(self) -> int:
         """How many networks it measures at once."""
         return 1

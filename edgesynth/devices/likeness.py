@@ -109,6 +109,10 @@ def _told(conditions: Mapping[str, Any]) -> Traits:
     if "tensorrt" in conditions and "runner" in conditions:
         runner = conditions["runner"]
         traits[_TENSORRT] = f"{conditions['tensorrt']} of {_RUNNERS.get(runner, runner)}"
+    if conditions.get("cuda_graph") or "no_cuda_graph" in conditions:  # they were asked for
+        traits["launching calls as a CUDA graph"] = (
+            "impossible" if conditions.get("no_cuda_graphs_here") else "possible"
+        )
     if "clocks_mhz" not in conditions:  # no board
         return traits
     traits[_MODE] = str(conditions.get("mode") or _UNKNOWN)

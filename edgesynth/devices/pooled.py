@@ -33,6 +33,7 @@ class PooledDevice(Device):
         with pool.acquire() as board:
             profile, mode, clock = board.profile, board.mode, board.clock
             runs_files, provenance = board.runs_files, board.provenance
+            self._has_cuda_graphs = board.has_cuda_graphs
         super().__init__(
             profile,
             _PoolLink(" or ".join(pool.links), clock),
@@ -42,6 +43,11 @@ class PooledDevice(Device):
         )
         self._pool = pool
         self._wait_s = wait_s
+
+    @property
+    def has_cuda_graphs(self) -> bool:
+        """Whether its boards may be asked to launch calls as a CUDA graph."""
+        return self._has_cuda_graphs
 
     @property
     def capacity(self) -> int:

@@ -31,6 +31,8 @@ class MeasurementPlan:
         cool_down_s: Rest before a measurement is repeated.
         attempts: How often to try before the measurement stays inconclusive.
         layer_runs: Calls of a last pass that tells how long every layer takes, on a board; 0 skips it.
+        cuda_graph: Whether a board launches calls as a CUDA graph, where the engine can be recorded. Figures
+            with and without one are not comparable; conditions and sources say which they are.
     """
 
     precision: Precision = "fp16"
@@ -45,6 +47,7 @@ class MeasurementPlan:
     cool_down_s: float = 5.0
     attempts: int = 2
     layer_runs: int = 0
+    cuda_graph: bool = False
 
     def __post_init__(self) -> None:
         """Refuse plans that cannot give a figure."""
@@ -67,13 +70,21 @@ class MeasurementPlan:
                 )
 
     @classmethod
-    def report(cls, precision: Precision = "fp16", batch: int = 1, window_s: float = 30.0) -> Self:
+    def report(
+        cls,
+        precision: Precision = "fp16",
+        batch: int = 1,
+        window_s: float = 30.0,
+        *,
+        cuda_graph: bool = False,
+    ) -> Self:
         """The plan for figures that are reported: a window of 30 s and a thousand calls.
 
         Args:
             precision: Numeric precision.
             batch: Samples per call.
             window_s: How long power is integrated; the rests before and after take a third of it each.
+            cuda_graph: Whether a board launches calls as a CUDA graph.
         """
         return cls(
             precision=precision,
@@ -85,4 +96,5 @@ class MeasurementPlan:
             window_s=window_s,
             rate_hz=10.0,
             layer_runs=50,
+            cuda_graph=cuda_graph,
         )

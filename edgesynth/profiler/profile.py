@@ -44,11 +44,17 @@ def profile(
         The measurement. A network that cannot run on the device is a result too: ``failed``.
 
     Raises:
-        InputError: The file is no usable ONNX model, or it or the device cannot compute in this precision.
+        InputError: The file is no usable ONNX model, it or the device cannot compute in this precision, or
+            the device has no CUDA graphs.
         DeviceError: The device cannot be reached.
     """
     plan = plan or MeasurementPlan()
     device.profile.precision(plan.precision)
+    if plan.cuda_graph and not device.has_cuda_graphs:
+        raise InputError(
+            f"{device.describe()} launches nothing as a CUDA graph: that is for TensorRT on a real board; "
+            "measure without"
+        )
     name, body = _prepare(network, device, plan.precision, engine)
     request = _request(body, device, plan)
     runs_in: str = plan.precision
@@ -96,6 +102,7 @@ def _request(body: dict[str, Any], device: Device, plan: MeasurementPlan) -> Ben
         rate_hz=min(plan.rate_hz, sensor.rate_hz) if sensor else plan.rate_hz,
         mode=device.mode.name,
         layer_runs=plan.layer_runs,
+        cuda_graph=plan.cuda_graph,
     )
 
 
@@ -127,7 +134,8 @@ def _once(
     figures = {**({} if power.everywhere else latency.figures), **power.figures}
     if reference_ms is not None and device.reference_ms is None and not latency.doubt:
         device.reference_ms = reference_ms
-    source = device.source(runs_in, plan.batch)
+    conditions.setdefault("cuda_graph", False)  # nothing else than a board has any
+    source = device.source(runs_in, plan.batch) + (", CUDA graph" if conditions["cuda_graph"] else "")
     if "throughput_ips" in figures and "energy_mj" in figures:
         conditions["sampling_slowdown"] = _slowdown(figures["throughput_ips"].value, power, plan.batch)
     metrics = {

@@ -19,12 +19,20 @@ RELEASES = [  # what JetPack 4.4 to 7.2 pair: Python, TensorRT
     ("3.12", "10.16.1.11"),
     ("3.12", "11.1.0.106"),  # of no JetPack yet
 ]
+CUDAS = {"3.6": 10020, "3.8": 11040, "3.10": 12060, "3.12": 13000}  # of the JetPack with this Python
 
 
 @pytest.fixture(scope="session")
-def cudart(tmp_path_factory):
-    """The CUDA library of the board, compiled once; ``None`` without a compiler."""
-    return compile_cudart(tmp_path_factory.mktemp("cuda"))
+def cudarts(tmp_path_factory):
+    """The CUDA library of boards by the Python of their JetPack; ``None`` without a compiler."""
+    folder = tmp_path_factory.mktemp("cuda")
+    return {minor: compile_cudart(folder, version) for minor, version in CUDAS.items()}
+
+
+@pytest.fixture(scope="session")
+def cudart(cudarts):
+    """The CUDA library of a board with JetPack 4; ``None`` without a compiler."""
+    return cudarts["3.6"]
 
 
 @pytest.fixture(scope="session")
@@ -59,13 +67,13 @@ def python(request):
 
 
 @pytest.fixture(params=RELEASES, ids="-".join)
-def release(request, bare_board, cudart):
-    """A board with the Python and the TensorRT of one JetPack."""
+def release(request, bare_board, cudarts):
+    """A board with the Python, the CUDA and the TensorRT of one JetPack."""
     minor, version = request.param
-    if cudart is None:
+    if cudarts[minor] is None:
         pytest.skip("no gcc to compile the CUDA library of the board with")
     bare_board.use_python(minor)
-    bare_board.give_cuda(cudart)
+    bare_board.give_cuda(cudarts[minor])
     bare_board.install("tensorrt", version=version)
     return bare_board
 

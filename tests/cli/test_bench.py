@@ -72,6 +72,8 @@ def test_measuring_twice_gives_the_same_simulated_figures(edgesynth: Callable[..
         (["resnet8", "--device", "jetson-tx2", "--link", "carrier-pigeon"], 3, "cannot be reached"),
         (["resnet8", "--device", "host-cpu", "--link", "local", "--link", "local"], 2, "only once"),
         (["a.onnx", "--device", "jetson-tx2", "--input", "1x1"], 2, "--input is for modules"),
+        (["resnet8", "--device", "jetson-tx2", "--cuda-graph"], 2, "launches nothing as a CUDA graph"),
+        (["resnet8", "--device", "host-cpu", "--cuda-graph"], 2, "that is for TensorRT on a real board"),
     ],
 )
 def test_what_cannot_be_measured_says_why(

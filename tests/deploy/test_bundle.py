@@ -50,6 +50,16 @@ def test_one_bit_is_enough_to_refuse_it(tmp_path: Path, name: str) -> None:
         read_bundle(bundle.folder)
 
 
+def test_it_remembers_that_calls_are_launched_as_a_graph(tmp_path: Path) -> None:
+    bundle = write(tmp_path)
+    place = bundle.folder / "manifest.json"
+    assert bundle.manifest["cuda_graph"] is False
+
+    place.write_text(place.read_text().replace('"cuda_graph": false', '"cuda_graph": "no"'))
+    with pytest.raises(InputError, match="says no truth value of cuda_graph"):
+        read_bundle(bundle.folder)
+
+
 def test_a_bundle_takes_the_place_of_a_bundle_and_of_nothing_else(tmp_path: Path) -> None:
     first = write(tmp_path).digest
     assert write(tmp_path, "another plan").digest != first

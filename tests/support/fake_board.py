@@ -109,9 +109,22 @@ class FakeBoard:
             (self.root / PROGRAMS[name] / name).unlink()
 
     def give_cuda(self, library):
-        """Give it the CUDA runtime."""
-        (self.root / "usr/local/cuda/lib64").mkdir(parents=True)
+        """Give it the CUDA runtime, or another one."""
+        (self.root / "usr/local/cuda/lib64").mkdir(parents=True, exist_ok=True)
         shutil.copy(library, self.root / "usr/local/cuda/lib64/libcudart.so")
+
+    def hide_cuda(self):
+        """Leave the CUDA runtime to what brings one along; nobody else finds it."""
+        hidden = self.root / "opt/libcudart.so"
+        hidden.parent.mkdir()
+        (self.root / "usr/local/cuda/lib64/libcudart.so").rename(hidden)
+        self.environment["FAKE_CUDA"] = str(hidden)
+
+    def have_gpu(self, capability, *, card=False):
+        """Give it a GPU of this compute capability, e.g. ``8.7`` instead of a TX2's 6.2; or a card."""
+        self.environment["FAKE_CUDA_CAPABILITY"] = capability
+        if card:
+            self.environment["FAKE_CUDA_CARD"] = "1"
 
     def install(self, module, **control):
         """Give its Python a module; for ``tensorrt``, with the version that it is."""
@@ -272,12 +285,13 @@ def write_layer(path, precision):
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
 
 
-def compile_cudart(folder):
-    """The CUDA library of such a board; ``None`` without a compiler."""
+def compile_cudart(folder, version=10020):
+    """The CUDA library of such a board, of the release ``version``; ``None`` without a compiler."""
     gcc = shutil.which("gcc")
     if gcc is None:
         return None
-    library = folder / "libcudart.so"
-    command = [gcc, "-shared", "-fPIC", "-O1", "-o", str(library), str(PARTS / "cudart.c")]
+    library = folder / f"libcudart-{version}.so"
+    command = [gcc, "-shared", "-fPIC", "-O1", f"-DCUDA_VERSION={version}", "-o", str(library)]
+    command.append(str(PARTS / "cudart.c"))
     subprocess.run(command, check=True)
     return library

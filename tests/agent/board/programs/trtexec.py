@@ -249,12 +249,28 @@ def bindings(role, tensors, version, sizeless):
             say("I", told[0].upper() + told[1:] + " is created.")
 
 
+def recorded(control, values, version):
+    """Whether calls are launched as a graph; of what it cannot record it tells in its own way."""
+    graph = "useCudaGraph" in values or (version == "11.1" and "noCudaGraph" not in values)
+    if not graph or not control.get("unrecordable"):
+        return graph
+    if version == "7.1":
+        print("Cuda failure: operation failed due to a previous error during capture", flush=True)
+        os.abort()
+    say("W", "The CUDA graph capture on the stream has failed.")
+    say(
+        "W",
+        "The built TensorRT engine contains operations that are not permitted under CUDA graph capture mode.",
+    )
+    return False
+
+
 def call_s(control, values, version, profiled):
     """How long a call takes as this trtexec calls."""
     seconds = control.get("call_ms", 2.0) / 1e3
     if "exposeDMA" not in values:
         seconds *= 0.8
-    if version == "11.1" and "noCudaGraph" not in values:
+    if values["graph"]:
         seconds *= 0.6
     return seconds * 3 if profiled else seconds
 
@@ -316,6 +332,7 @@ def run(control, values):
         attached = "dumpProfile" in values or "exportTimes" in values
     else:
         attached = profile and not apart
+    values["graph"] = recorded(control, values, version)
     say("I", "Starting inference" + (" threads" if version == "7.1" else ""))
     calls = calls_of(control, values, version, attached, cold=True)
     if attached and version not in ("7.1", "8.2"):

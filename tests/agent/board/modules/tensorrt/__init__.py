@@ -3,7 +3,9 @@
 It offers exactly the members that one version has, from ``surface.json``; others raise ``AttributeError``,
 be they read or set. ``control.json`` in the root of the board says which version, and how it misbehaves.
 With ``compute`` in it, an engine computes what its ONNX file says: ONNX Runtime does, in a process of the
-host's Python; see ``compute.py``. Without, its outputs are zeros.
+host's Python; see ``compute.py``. Without, its outputs are zeros. ``record`` says how a call behaves that is
+recorded in a CUDA graph: it may be ``refused``, ``raise``, ``wait`` for the GPU, ``allocate`` memory, be
+``wrong``, or use the ``stale`` inputs of that time; with ``noise`` the outputs of all calls differ.
 Runs under the board's Python, 3.6 and later.
 """
 
@@ -34,7 +36,8 @@ SURFACE = SURFACES[__version__]
 if CONTROL.get("import") == "crash":
     os.kill(os.getpid(), signal.SIGSEGV)
 
-_CUDA = ctypes.CDLL(os.path.join(ROOT, "usr/local/cuda/lib64/libcudart.so"))
+_CUDA = ctypes.CDLL(os.environ.get("FAKE_CUDA") or os.path.join(ROOT, "usr/local/cuda/lib64/libcudart.so"))
+_RUN = ctypes.CFUNCTYPE(None)
 
 
 def _offer(name, implementation):
@@ -169,6 +172,9 @@ class _Context:
         self._batch = None
         self._addresses = {}
         self._calls = 0
+        self._recorded = []
+        self._done = 0
+        self._sizes = None  # of the outputs, when their shapes are known
         plan = engine._plan
         self._compute = _Compute(plan["onnx"], plan["flags"]) if "onnx" in plan else None
 
@@ -209,16 +215,50 @@ class _Context:
             os.kill(os.getpid(), signal.SIGSEGV)
         if self._calls == CONTROL.get("hang_at"):
             time.sleep(3600)
-        _CUDA.fake_enqueue(ctypes.c_void_p(stream), ctypes.c_double(CONTROL.get("call_ms", 2.0) / 1e3))
-        if self._compute is not None:
-            tensors, inputs = self._engine._tensors, self._engine._inputs
-            feed = []
-            for index in range(inputs):
-                data = ctypes.string_at(addresses[index], self._bytes(index))
-                feed.append((tensors[index][0], self._shape(index), data))
-            for index, data in enumerate(self._compute(feed)):
-                ctypes.memmove(addresses[inputs + index], data, len(data))
-        return True
+        stream = ctypes.c_void_p(stream)
+        how = CONTROL.get("record") if _CUDA.fake_recording(stream) else None
+        if how == "refused":
+            return False
+        if how == "raise":
+            raise RuntimeError("not while a stream records")
+        if how == "wait":
+            _CUDA.cudaStreamSynchronize(stream)
+        seconds = ctypes.c_double(CONTROL.get("call_ms", 2.0) / 1e3)
+        status = _CUDA.fake_enqueue(stream, seconds, self._run(how, stream, addresses))
+        if how == "allocate":  # and does not look what became of it
+            _CUDA.cudaMalloc(ctypes.byref(ctypes.c_void_p()), ctypes.c_size_t(1))
+        return status == 0
+
+    def _run(self, how, stream, addresses):
+        """What the GPU does when the stream gets there."""
+        tensors, inputs = self._engine._tensors, self._engine._inputs
+
+        def read():
+            return [ctypes.string_at(addresses[index], self._bytes(index)) for index in range(inputs)]
+
+        stale = read() if how == "stale" else None
+        if self._sizes is None:
+            self._sizes = [self._bytes(index) for index in range(inputs, len(tensors))]
+
+        def run():
+            self._done += 1
+            if self._compute is not None:
+                data = stale or read()
+                feed = [(tensors[index][0], self._shape(index), data[index]) for index in range(inputs)]
+                found = self._compute(feed)
+            for index, address in enumerate(addresses[inputs:]):
+                if self._compute is None:
+                    ctypes.memset(address, 0, self._sizes[index])
+                else:
+                    ctypes.memmove(address, found[index], len(found[index]))
+                if how == "wrong" or CONTROL.get("noise"):
+                    ctypes.memset(address, self._done % 100, 1)
+
+        called = _RUN(run)
+        if _CUDA.fake_recording(stream):
+            self._recorded.append(called)
+        self._last = called  # whoever puts another one into the stream has waited for it
+        return called
 
     def _bytes(self, index):
         size = {"FLOAT": 4, "HALF": 2, "INT32": 4, "INT64": 8, "BOOL": 1, "INT8": 1}[
