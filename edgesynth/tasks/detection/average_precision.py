@@ -24,6 +24,7 @@ __all__ = [
     "ClassMatches",
     "ImageBoxes",
     "average_precision",
+    "class_means",
     "class_precision",
     "curve",
     "matches",
@@ -151,19 +152,29 @@ def class_precision(
     return values
 
 
+def class_means(
+    matched: Sequence[ClassMatches],
+    counts: NDArray[np.int64] | None = None,
+    thresholds: slice = slice(None),
+) -> NDArray[np.float64]:
+    """The mean of :func:`class_precision` over overlap, ``[classes]``; NaN for a class without objects."""
+    values = [class_precision(each, counts, thresholds) for each in matched]
+    return np.array([np.nan if value is None else value.mean() for value in values])
+
+
 def average_precision(
     matched: Sequence[ClassMatches],
     counts: NDArray[np.int64] | None = None,
     thresholds: slice = slice(None),
 ) -> float:
-    """The mean of :func:`class_precision` over overlap and the classes that have objects.
+    """The mean of :func:`class_means` over the classes that have objects.
 
     Returns:
         NaN when no class has objects.
     """
-    values = [class_precision(each, counts, thresholds) for each in matched]
-    means = [float(value.mean()) for value in values if value is not None]
-    return float(np.mean(means)) if means else float("nan")
+    means = class_means(matched, counts, thresholds)
+    known = means[~np.isnan(means)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def curve(table: Array) -> Curve:

@@ -15,6 +15,7 @@ from edgesynth.tasks.detection.average_precision import (
     ClassMatches,
     ImageBoxes,
     average_precision,
+    class_means,
     curve,
     matches,
 )
@@ -68,7 +69,7 @@ class DetectionJudge:
             self._truth.append(ImageBoxes(boxes[kept], labels[kept]))
 
     def score(self) -> Score:
-        """Both mean average precisions with bootstrap intervals over images, and that of the metric by class.
+        """Both mean average precisions with intervals over images, and that of the metric by class.
 
         A class without objects counts in no mean. Where no class has objects, there is no precision to speak
         of.
@@ -108,12 +109,15 @@ class DetectionJudge:
     def _metric(
         self, name: str, matched: tuple[ClassMatches, ...], value: float, thresholds: slice
     ) -> Metric:
+        shown = np.array([(each.objects > 0).sum() for each in matched])
         return Metric(
             name=name,
             value=float(value),
             provenance=Provenance.MEASURED,
             samples=len(self._truth),
-            interval=share_interval(_resampled(matched, thresholds), len(self._truth)),
+            interval=share_interval(
+                lambda counts: class_means(matched, counts, thresholds), len(self._truth), shown
+            ),
             source=self._source,
         )
 
