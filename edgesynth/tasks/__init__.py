@@ -28,6 +28,7 @@ from edgesynth.tasks.detection import (
     DetectionJudge,
     Detections,
     DetectionTask,
+    Mark,
     load_boxes,
 )
 from edgesynth.tasks.distillation import Distillation
@@ -100,6 +101,7 @@ __all__ = [
     "ImageFormat",
     "Judge",
     "LabelledSamples",
+    "Mark",
     "MaskAnswer",
     "MaskedSamples",
     "MaskedTensors",

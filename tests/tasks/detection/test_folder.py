@@ -399,11 +399,6 @@ def test_a_class_that_was_not_asked_for_is_refused(tmp_path):
         load_boxes(voc(tmp_path), size=32, classes=("odd",))
 
 
-def test_crowds_are_left_out_and_told(tmp_path):
-    task = load_boxes(edited(coco(tmp_path), lambda d: d["annotations"][0].update(iscrowd=1)), size=32)
-    assert "1 regions marked as crowds left out" in str(task.description)
-
-
 def test_a_format_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(DataError, match="no Pascal VOC annotations"):
         load_boxes(yolo(tmp_path), format="voc", size=32)
