@@ -30,6 +30,7 @@ from edgesynth.tasks.images import (
     ImageFormat,
     PictureFiles,
     check_filled,
+    check_named,
     draw,
     held_out,
     left_out,
@@ -119,12 +120,15 @@ def load_boxes(
         name: What reports call it; the folder's name when not given.
 
     Raises:
+        InputError: The size is impossible, or there are classes, but none.
         DataError: The folder or the format is missing, an annotation is damaged, is about a picture or class
             that is not there, or has a box without area or wholly outside its picture; a split is empty; or
             files cannot be read (counted and named).
     """
     folder = Path(root)
     form = ImageFormat.of(size, colour, fit)
+    if classes is not None:
+        check_named(classes)
     kind = format or _found_format(folder)
     records, known, corrupt = _records(folder, kind, tuple(classes) if classes else None)
     names = tuple(classes) if classes else known

@@ -33,7 +33,7 @@ from edgesynth.tasks.images.folders import (
 )
 from edgesynth.tasks.images.palette import class_colours
 from edgesynth.tasks.images.reading import PictureFiles, corrupt_names, left_out, picked, read_splits
-from edgesynth.tasks.images.text import read_text
+from edgesynth.tasks.images.text import check_named, listed_names, read_text
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -44,6 +44,7 @@ __all__ = [
     "PictureFiles",
     "by_name",
     "check_filled",
+    "check_named",
     "class_colours",
     "corrupt_names",
     "directories",
@@ -53,6 +54,7 @@ __all__ = [
     "held_out",
     "in_parallel",
     "left_out",
+    "listed_names",
     "picked",
     "pictures",
     "pictures_in",

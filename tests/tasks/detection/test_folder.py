@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from edgesynth.errors import DataError
+from edgesynth.errors import DataError, InputError
 from edgesynth.tasks import load_boxes
 
 SPLITS = ("train", "validation", "test")
@@ -397,6 +397,15 @@ def test_what_cannot_be_read_is_left_out_when_asked(case, tmp_path):
 def test_a_class_that_was_not_asked_for_is_refused(tmp_path):
     with pytest.raises(DataError, match="object of class 'even'; the classes are odd"):
         load_boxes(voc(tmp_path), size=32, classes=("odd",))
+
+
+def test_classes_that_are_none_are_not_taken_for_the_default(tmp_path):
+    with pytest.raises(InputError, match="classes is empty"):
+        load_boxes(voc(tmp_path), size=32, classes=[])
+    (tmp_path / "yolo").mkdir()
+    (yolo(tmp_path / "yolo") / "classes.txt").write_text("")
+    with pytest.raises(DataError, match=r"classes\.txt names no class"):
+        load_boxes(tmp_path / "yolo", size=32)
 
 
 def test_a_format_that_is_not_there_is_refused(tmp_path):
