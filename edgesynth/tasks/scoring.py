@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -11,15 +11,19 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgesynth.errors import InputError
-from edgesynth.tasks.protocol import Batch, Judge, Outputs, Score, Split
+from edgesynth.metrics import Metric
+from edgesynth.tasks.protocol import Batch, Judge, Outputs, Score, Split, Task
 from edgesynth.tasks.trees import moved
 
-__all__ = ["Scored", "bootstrap_interval", "score", "share_interval"]
+__all__ = ["Scored", "bootstrap_interval", "judge_of", "judged", "score", "share_interval"]
 
 _DRAWS = 400
 
 
 class _Judging(Protocol):
+    @property
+    def metric(self) -> str: ...
+
     def batches(self, split: Split, *, batch_size: int, limit: int | None = None) -> Iterator[Batch]: ...
 
     def judge(self, split: Split) -> Judge: ...
@@ -56,7 +60,7 @@ def score(
     """
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     was_training = module.training
-    judge = task.judge(split)
+    judge = judge_of(task, split)
     module.eval()
     try:
         with torch.inference_mode():
@@ -65,7 +69,65 @@ def score(
                 judge.add(moved(outputs, torch.device("cpu")), batch)
     finally:
         module.train(was_training)
-    return judge.score()
+    given: object = judge.score()
+    return _whole(given, f"{_named(judge)}.score()", task)
+
+
+def judge_of(task: _Judging, split: Split) -> Judge:
+    """The task's judge of a split, and a word to the author of the task where that is none.
+
+    Args:
+        task: Perhaps the user's own.
+        split: Whose outputs are to be judged.
+
+    Raises:
+        InputError: What the task's ``judge`` returned cannot hear outputs, or cannot score them.
+    """
+    judge: object = task.judge(split)
+    missing = [name for name in ("add", "score") if not callable(getattr(judge, name, None))]
+    if missing:
+        raise InputError(
+            f"{_named(task)}.judge({split!r}) returned {_shown(judge)}, which has no "
+            f"{' and no '.join(missing)}; return a judge: an object with add(outputs, batch) and score()"
+        )
+    return cast("Judge", judge)
+
+
+def judged(task: Task, module: nn.Module, split: Split, *, limit: int | None = None) -> Score:
+    """:meth:`Task.score`, and a word to the author of the task where that is no score.
+
+    Args:
+        task: Perhaps the user's own.
+        module: See there.
+        split: See there.
+        limit: See there.
+
+    Raises:
+        InputError: What the task's ``score``, or its judge's, returned is no score in the task's metric; or
+            the module's outputs do not have the shape that the task needs.
+    """
+    given: object = task.score(module, split, limit=limit)
+    return _whole(given, f"{_named(task)}.score()", task)
+
+
+def _whole(given: object, method: str, task: _Judging) -> Score:
+    """A score in the task's metric."""
+    wanted = f"return an edgesynth.tasks.Score whose metric is an edgesynth.Metric named {task.metric!r}"
+    if not isinstance(given, Score):
+        raise InputError(f"{method} returned {_shown(given)}; {wanted}")
+    metric: object = given.metric
+    if not isinstance(metric, Metric) or metric.name != task.metric:
+        got = f"the metric {metric.name!r}" if isinstance(metric, Metric) else f"{_shown(metric)} as metric"
+        raise InputError(f"{method} returned a Score with {got}; {wanted}")
+    return given
+
+
+def _named(thing: object) -> str:
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"
+
+
+def _shown(thing: object) -> str:
+    return "None" if thing is None else f"an object of type {type(thing).__name__}"
 
 
 def bootstrap_interval(

@@ -1,8 +1,12 @@
 import numpy as np
 import pytest
+import torch
+from keypoints_task import DiscNet, DiscTask
 
 from edgesynth.errors import InputError
-from edgesynth.tasks.scoring import bootstrap_interval, share_interval
+from edgesynth.metrics import Metric, Provenance
+from edgesynth.tasks import Score, TrainingPlan, fit
+from edgesynth.tasks.scoring import bootstrap_interval, judge_of, judged, share_interval
 
 
 def test_the_interval_of_a_mean_is_two_standard_errors_wide():
@@ -59,3 +63,67 @@ def test_a_class_that_two_samples_show_is_known_from_two():
     low, high = share_interval(scores, 100, np.array([100, 2]))
     assert high == 1.0
     assert low == pytest.approx((0.025 ** (1 / 100) + 0.025 ** (1 / 2)) / 2, abs=0.05)
+
+
+class Judged(DiscTask):
+    """A task whose judge scores what it is told to, whatever it heard."""
+
+    def __init__(self, judge):
+        super().__init__(32)
+        self._judge = judge
+
+    def judge(self, split):
+        return self._judge
+
+
+class Says:
+    def __init__(self, score):
+        self._score = score
+
+    def add(self, outputs, batch):
+        pass
+
+    def score(self):
+        return self._score
+
+
+@pytest.mark.parametrize(
+    ("judge", "said"),
+    [
+        (None, r"Judged\.judge\('test'\) returned None, which has no add and no score"),
+        (7, r"returned an object of type int, which has no add and no score; return a judge"),
+        (Says(None), r"Says\.score\(\) returned None; return an edgesynth\.tasks\.Score"),
+        (Says(0.5), r"Says\.score\(\) returned an object of type float; return an edgesynth\.tasks\.Score"),
+        (Says(Score(0.5, 0.0)), "returned a Score with an object of type float as metric"),
+        (
+            Says(Score(Metric("accuracy", 0.5, Provenance.MEASURED), 0.0)),
+            "returned a Score with the metric 'accuracy'; .* named 'pck'",
+        ),
+    ],
+)
+def test_a_judge_that_is_none_and_a_score_that_is_none_are_laid_at_the_tasks_door(judge, said):
+    with pytest.raises(InputError, match=said):
+        judged(Judged(judge), DiscNet(), "test", limit=8)
+
+
+def test_a_judge_may_be_asked_for_before_anything_is_trained():
+    with pytest.raises(InputError, match=r"judge\('validation'\) returned None"):
+        judge_of(Judged(None), "validation")
+    assert judged(DiscTask(32), DiscNet(), "test", limit=8).metric.name == "pck"
+
+
+def test_a_score_of_the_tasks_own_is_checked_too():
+    task = DiscTask(32)
+    task.score = lambda module, split, **_: None
+    with pytest.raises(InputError, match=r"DiscTask\.score\(\) returned None"):
+        judged(task, DiscNet(), "test")
+
+
+@pytest.mark.parametrize("given", [[(torch.zeros(2, 1, 24, 24), torch.zeros(2, 2))], []])
+def test_batches_that_are_none_are_told_before_training(given):
+    task = DiscTask(32)
+    task.batches = lambda split, **_: iter(given)
+    with pytest.raises(
+        InputError, match=r"gave (tuple|nothing) as a batch of train; yield edgesynth\.tasks\.Batch"
+    ):
+        fit(DiscNet(), task, TrainingPlan(epochs=1))

@@ -240,7 +240,12 @@ def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 def _rehearse(module: nn.Module, task: Task, device: torch.device, role: str) -> None:
     """Run two samples through, so that a misfit is told before any time is spent."""
-    batch = next(task.batches("train", batch_size=2, limit=2))
+    batch: object = next(iter(task.batches("train", batch_size=2, limit=2)), None)
+    if not isinstance(batch, Batch):
+        raise InputError(
+            f"task {task.name!r} gave {'nothing' if batch is None else type(batch).__name__} as a batch of "
+            "train; yield edgesynth.tasks.Batch(inputs, targets)"
+        )
     was_training = module.training
     module.eval()
     try:
