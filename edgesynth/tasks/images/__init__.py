@@ -15,10 +15,10 @@ from edgesynth.tasks.images.files import (
     ImageFormat,
     fitted,
     in_parallel,
+    opened,
     read_image,
     read_images,
     read_measured,
-    readable,
 )
 from edgesynth.tasks.images.folders import (
     SPLIT_NAMES,
@@ -55,6 +55,7 @@ __all__ = [
     "in_parallel",
     "left_out",
     "listed_names",
+    "opened",
     "picked",
     "pictures",
     "pictures_in",
@@ -63,6 +64,5 @@ __all__ = [
     "read_measured",
     "read_splits",
     "read_text",
-    "readable",
     "split_directories",
 ]
