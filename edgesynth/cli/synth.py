@@ -178,7 +178,7 @@ def _prepare_prototype(
     from edgesynth.synthesis.evaluation import computed_metrics, derived_metrics
     from edgesynth.synthesis.measuring import measure
     from edgesynth.synthesis.prototypes import train_prototype
-    from edgesynth.tasks.scoring import judge_of, judged
+    from edgesynth.tasks.scoring import check_task, judged
 
     check_obtainable(job.requirements, task, device)
     module = job.build_module(task)
@@ -186,7 +186,7 @@ def _prepare_prototype(
     cost = prototype.cost()
     figures = computed_metrics(cost)
     # What can be refused without training is refused before it.
-    judge_of(task, "validation")
+    check_task(task)
     check_satisfiable(prototype, job.resolve(figures, partial=True))
     if job.prototype.training_epochs:
         train_prototype(module, task, job.training_plan, folder, progress, origin=_origin(job))

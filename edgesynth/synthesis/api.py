@@ -25,7 +25,7 @@ from edgesynth.synthesis.prototypes import load_weights, save_weights
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.settings import SynthesisSettings
 from edgesynth.tasks import Score, Task
-from edgesynth.tasks.scoring import judge_of, judged
+from edgesynth.tasks.scoring import check_task, judged
 
 __all__ = ["Result", "load_generator", "synthesize"]
 
@@ -90,7 +90,7 @@ def synthesize(
     """
     settings = settings or SynthesisSettings()
     progress = progress or NullProgress()
-    judge_of(task, "validation")
+    check_task(task)
     check_obtainable(requirements.metrics, task, device)
     check_satisfiable(prototype, requirements)
     job = {

@@ -6,6 +6,7 @@ interrupted goes on after the last whole epoch, to the weights that it would hav
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -53,6 +54,9 @@ def train_prototype(
     path, unfinished = run_dir / PROTOTYPE, run_dir / UNFINISHED
     if path.exists():
         load_weights(module, path)
+        # A power cut may have come between the one file and the end of the other.
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
         return
     # A folder that cannot be written is found out before the training, not after it.
     with disk_faults(run_dir):

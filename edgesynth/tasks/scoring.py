@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, cast
+from numbers import Integral
+from typing import Any, Protocol, cast, get_args
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from edgesynth.metrics import Metric
 from edgesynth.tasks.protocol import Batch, Judge, Outputs, Score, Split, Task
 from edgesynth.tasks.trees import moved
 
-__all__ = ["Scored", "bootstrap_interval", "judge_of", "judged", "score", "share_interval"]
+__all__ = ["Scored", "bootstrap_interval", "check_task", "judge_of", "judged", "score", "share_interval"]
 
 _DRAWS = 400
 
@@ -71,6 +72,24 @@ def score(
         module.train(was_training)
     given: object = judge.score()
     return _whole(given, f"{_named(judge)}.score()", task)
+
+
+def check_task(task: Task) -> None:
+    """Ask a task, perhaps the user's own, for what can be told of it before anything is trained.
+
+    Raises:
+        InputError: A split has no number of samples, or no judge; the message names the method.
+    """
+    for split in get_args(Split):
+        size: object = task.size(split)
+        if not isinstance(size, Integral) or int(size) < 0:
+            got = size if isinstance(size, int | float) else _shown(size)
+            raise InputError(
+                f"{_named(task)}.size({split!r}) returned {got}; return how many samples the split holds"
+            )
+        # Nothing is judged by what it was trained on, and a task need not have a judge of that.
+        if split != "train":
+            judge_of(task, split)
 
 
 def judge_of(task: _Judging, split: Split) -> Judge:

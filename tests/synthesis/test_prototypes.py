@@ -102,6 +102,15 @@ def test_an_interrupted_training_goes_on_to_the_weights_of_one_without_a_stop(
     assert not (tmp_path / "stopped" / "prototype.unfinished.safetensors").exists()
 
 
+def test_what_a_power_cut_left_of_a_finished_training_goes(task: ClassificationTask, tmp_path: Path) -> None:
+    interrupt(task, tmp_path, 30)
+    left = (tmp_path / "prototype.unfinished.safetensors").read_bytes()
+    train_prototype(untrained(), task, SHORT, tmp_path, NullProgress())
+    (tmp_path / "prototype.unfinished.safetensors").write_bytes(left)
+    train_prototype(untrained(), task, SHORT, tmp_path, NullProgress())
+    assert not (tmp_path / "prototype.unfinished.safetensors").exists()
+
+
 def test_another_job_does_not_take_an_unfinished_training(task: ClassificationTask, tmp_path: Path) -> None:
     interrupt(task, tmp_path, 30, "one")
     path = tmp_path / "prototype.unfinished.safetensors"

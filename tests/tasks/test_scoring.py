@@ -6,7 +6,7 @@ from keypoints_task import DiscNet, DiscTask
 from edgesynth.errors import InputError
 from edgesynth.metrics import Metric, Provenance
 from edgesynth.tasks import Score, TrainingPlan, fit
-from edgesynth.tasks.scoring import bootstrap_interval, judge_of, judged, share_interval
+from edgesynth.tasks.scoring import bootstrap_interval, check_task, judged, share_interval
 
 
 def test_the_interval_of_a_mean_is_two_standard_errors_wide():
@@ -106,9 +106,16 @@ def test_a_judge_that_is_none_and_a_score_that_is_none_are_laid_at_the_tasks_doo
         judged(Judged(judge), DiscNet(), "test", limit=8)
 
 
-def test_a_judge_may_be_asked_for_before_anything_is_trained():
+def test_a_task_is_asked_for_what_it_can_tell_before_anything_is_trained():
+    check_task(DiscTask(32))
     with pytest.raises(InputError, match=r"judge\('validation'\) returned None"):
-        judge_of(Judged(None), "validation")
+        check_task(Judged(None))
+    task = DiscTask(32)
+    task.size = {"train": 32, "validation": None, "test": 8}.get
+    with pytest.raises(
+        InputError, match=r"DiscTask\.size\('validation'\) returned None; return how many samples"
+    ):
+        check_task(task)
     assert judged(DiscTask(32), DiscNet(), "test", limit=8).metric.name == "pck"
 
 
