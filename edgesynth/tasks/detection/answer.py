@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgesynth.tasks.detection.boxes import iou, share_within
-from edgesynth.tasks.detection.samples import Mark
+from edgesynth.tasks.detection.samples import BoxMark
 from edgesynth.tasks.images import class_colours
 from edgesynth.tasks.protocol import Answer
 
@@ -72,12 +72,12 @@ class BoxesAnswer:
         Args:
             boxes: ``[rows, 4]``.
             labels: Class indices ``[rows]``, -1 where there is no box.
-            marks: What each box means, a :class:`Mark` ``[rows]``.
+            marks: What each box means, a :class:`BoxMark` ``[rows]``.
             classes: The names of the classes.
         """
-        counts = (labels >= 0) & (marks == Mark.OBJECT)
-        other = (labels >= 0) & (marks != Mark.OBJECT)
-        ignored = _LeftAlone(boxes[other], labels[other], marks[other] == Mark.CROWD)
+        counts = (labels >= 0) & (marks == BoxMark.OBJECT)
+        other = (labels >= 0) & (marks != BoxMark.OBJECT)
+        ignored = _LeftAlone(boxes[other], labels[other], marks[other] == BoxMark.CROWD)
         return cls(boxes[counts], labels[counts], classes, ignored=ignored if bool(other.any()) else None)
 
     @property

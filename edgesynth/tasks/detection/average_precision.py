@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesynth.errors import MissingDependencyError
-from edgesynth.tasks.detection.samples import Mark
+from edgesynth.tasks.detection.samples import BoxMark
 from edgesynth.tasks.protocol import Curve
 
 __all__ = [
@@ -50,7 +50,7 @@ class ImageBoxes:
         boxes: ``[rows, 4]``, left, top, right, bottom.
         labels: Class indices ``[rows]``.
         scores: Confidences ``[rows]``; ``None`` for the truth.
-        marks: Of the truth, a :class:`Mark` per box ``[rows]``; ``None`` where all are objects to be found.
+        marks: Of the truth, a :class:`BoxMark` per box ``[rows]``; ``None`` where all are to be found.
     """
 
     boxes: Array
@@ -220,8 +220,8 @@ def _dataset(images: Sequence[ImageBoxes], classes: int) -> dict[str, Any]:
                     "bbox": [box[0], box[1], width, height],
                     # A box inside out is wrong, and not left out as one of a negative size would be.
                     "area": max(width, 0.0) * max(height, 0.0),
-                    "iscrowd": int(mark != Mark.OBJECT),
-                    _CROWD: int(mark == Mark.CROWD),
+                    "iscrowd": int(mark != BoxMark.OBJECT),
+                    _CROWD: int(mark == BoxMark.CROWD),
                     "score": score,
                 }
             )

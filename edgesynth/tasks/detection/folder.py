@@ -23,7 +23,7 @@ from edgesynth.tasks.detection.annotations import (
 )
 from edgesynth.tasks.detection.augmentation import BoxAugmentation
 from edgesynth.tasks.detection.heads import HeadName
-from edgesynth.tasks.detection.samples import BoxedSamples, BoxedTensorSamples, Mark
+from edgesynth.tasks.detection.samples import BoxedSamples, BoxedTensorSamples, BoxMark
 from edgesynth.tasks.detection.task import DetectionTask
 from edgesynth.tasks.images import (
     Corrupt,
@@ -57,7 +57,7 @@ class BoxedFileSamples(PictureFiles):
         boxes: One tensor per sample, ``[objects, 4]``, in pixels of ``form``.
         labels: One tensor per sample, class indices ``[objects]``.
         form: What every picture is brought to.
-        marks: One tensor per sample, a :class:`Mark` per box, ``[objects]``; ``None`` where all are objects.
+        marks: One tensor per sample, a :class:`BoxMark` per box ``[objects]``; ``None`` for objects only.
     """
 
     paths: tuple[Path, ...]
@@ -217,7 +217,7 @@ def _records(
 def _told_of(records: Sequence[BoxRecord]) -> str:
     """What a description should tell of crowds and difficult objects."""
     marks = Counter(mark for record in records for mark in record.marks)
-    crowds, difficult = marks[Mark.CROWD], marks[Mark.DIFFICULT]
+    crowds, difficult = marks[BoxMark.CROWD], marks[BoxMark.DIFFICULT]
     return (f"; {crowds} regions marked as crowds, in which nothing is judged" if crowds else "") + (
         f"; {difficult} objects marked as difficult, which are not judged" if difficult else ""
     )
@@ -254,7 +254,7 @@ def _samples(
     ]
     boxes = [placed for _, (_, placed) in part]
     marks = [
-        torch.tensor(record.marks or [Mark.OBJECT] * len(record.boxes), dtype=torch.int64)
+        torch.tensor(record.marks or [BoxMark.OBJECT] * len(record.boxes), dtype=torch.int64)
         for record, _ in part
     ]
     kept = [picture for _, (picture, _) in part if picture is not None]

@@ -20,7 +20,7 @@ from edgesynth.tasks.detection.average_precision import (
     matches,
 )
 from edgesynth.tasks.detection.boxes import Detections
-from edgesynth.tasks.detection.samples import Mark
+from edgesynth.tasks.detection.samples import BoxMark
 from edgesynth.tasks.detection.targets import told
 from edgesynth.tasks.protocol import Batch, Outputs, Score
 from edgesynth.tasks.scoring import share_interval
@@ -84,7 +84,9 @@ class DetectionJudge:
         """
         if not self._truth:
             raise InputError(f"{self._source}: no outputs were given, so there is nothing to judge")
-        if not any(image.marks is not None and (image.marks == Mark.OBJECT).any() for image in self._truth):
+        if not any(
+            image.marks is not None and (image.marks == BoxMark.OBJECT).any() for image in self._truth
+        ):
             raise InputError(
                 f"{self._source}: none of the {len(self._truth)} images shows an object that counts, so no "
                 "precision can be told; judge by more images"

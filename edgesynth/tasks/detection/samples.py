@@ -12,10 +12,10 @@ from torch import Tensor
 
 from edgesynth.errors import DataError
 
-__all__ = ["BoxedSamples", "BoxedTensorSamples", "Mark", "MarkedSamples", "marks_of"]
+__all__ = ["BoxMark", "BoxedSamples", "BoxedTensorSamples", "MarkedSamples", "marks_of"]
 
 
-class Mark(IntEnum):
+class BoxMark(IntEnum):
     """What a box means to those who judge detections.
 
     An object is to be found. One that is difficult is learnt, and finding it is neither right nor wrong (M.
@@ -62,7 +62,7 @@ class MarkedSamples(Protocol):
 
     @property
     def marks(self) -> Sequence[Tensor] | None:
-        """One tensor per image, a :class:`Mark` per box, int64 ``[objects]``; ``None`` for objects only."""
+        """One tensor per image, a :class:`BoxMark` per box ``[objects]``; ``None`` for objects only."""
         ...
 
 
@@ -79,7 +79,7 @@ class BoxedTensorSamples:
         inputs: uint8 ``[samples, channels, height, width]``.
         boxes: One tensor per image, ``[objects, 4]``: left, top, right, bottom, in pixels.
         labels: One tensor per image, class indices ``[objects]``.
-        marks: One tensor per image, a :class:`Mark` per box, ``[objects]``; ``None`` where all are objects.
+        marks: One tensor per image, a :class:`BoxMark` per box ``[objects]``; ``None`` for objects only.
 
     Raises:
         DataError: The parts do not belong together, or a box is not one.
@@ -170,9 +170,9 @@ def _marks(given: Sequence[Tensor], boxes: Sequence[Tensor]) -> tuple[Tensor, ..
     marks = tuple(torch.as_tensor(part).to(torch.int64).reshape(-1) for part in given)
     if [len(part) for part in marks] != [len(part) for part in boxes]:
         raise DataError("marks say of every box of every image what it means; give one per box")
-    known = [int(mark) for mark in Mark]
+    known = [int(mark) for mark in BoxMark]
     for index, part in enumerate(marks):
         strange = sorted(set(part.tolist()) - set(known))
         if strange:
-            raise DataError(f"image {index} has the mark {strange[0]}; there are {known}, see Mark")
+            raise DataError(f"image {index} has the mark {strange[0]}; there are {known}, see BoxMark")
     return marks

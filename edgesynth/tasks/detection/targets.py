@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from edgesynth.tasks.detection.samples import Mark
+from edgesynth.tasks.detection.samples import BoxMark
 
 __all__ = ["NOTHING", "crowd_label", "padded", "told"]
 
@@ -48,8 +48,8 @@ def padded(
         for row, mark in enumerate(marks):
             said[row, : len(mark)] = mark
         found = targets["labels"]
-        targets["labels"] = torch.where(said == Mark.CROWD, crowd_label(found), found)
-        targets["difficult"] = said == Mark.DIFFICULT
+        targets["labels"] = torch.where(said == BoxMark.CROWD, crowd_label(found), found)
+        targets["difficult"] = said == BoxMark.DIFFICULT
     return targets
 
 
@@ -57,11 +57,13 @@ def told(targets: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """What the rows of targets are.
 
     Returns:
-        The class of every row, that of crowds as well, -1 where there is no box; and its :class:`Mark`; int64
-        ``[batch, rows]``.
+        The class of every row, that of crowds as well, -1 where there is no box; and its
+        :class:`BoxMark`; int64 ``[batch, rows]``.
     """
     labels = targets["labels"]
     difficult = targets.get("difficult", torch.zeros_like(labels, dtype=torch.bool))
     crowd = labels < NOTHING
-    marks = torch.where(crowd, int(Mark.CROWD), torch.where(difficult, int(Mark.DIFFICULT), int(Mark.OBJECT)))
+    marks = torch.where(
+        crowd, int(BoxMark.CROWD), torch.where(difficult, int(BoxMark.DIFFICULT), int(BoxMark.OBJECT))
+    )
     return torch.where(crowd, crowd_label(labels), labels), marks

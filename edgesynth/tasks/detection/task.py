@@ -16,7 +16,7 @@ from edgesynth.tasks.detection.boxes import Detections, suppressed
 from edgesynth.tasks.detection.heads import HeadName, Predictions, head_by_name
 from edgesynth.tasks.detection.judge import DetectionJudge
 from edgesynth.tasks.detection.losses import DetectionDistillation, detection_loss, teacher_loss
-from edgesynth.tasks.detection.samples import BoxedSamples, Mark, marks_of
+from edgesynth.tasks.detection.samples import BoxedSamples, BoxMark, marks_of
 from edgesynth.tasks.detection.targets import padded, told
 from edgesynth.tasks.division import stratified_order
 from edgesynth.tasks.images import picked, pictures
@@ -232,7 +232,7 @@ def _objects(samples: BoxedSamples) -> list[Tensor]:
     marks = marks_of(samples)
     if marks is None:
         return list(samples.labels)
-    return [labels[mark == Mark.OBJECT] for labels, mark in zip(samples.labels, marks, strict=True)]
+    return [labels[mark == BoxMark.OBJECT] for labels, mark in zip(samples.labels, marks, strict=True)]
 
 
 def _rarest(labels: Sequence[Tensor], classes: int) -> Tensor:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from edgesynth import zoo
 from edgesynth.errors import DataError, InputError
-from edgesynth.tasks import Batch, BoxAugmentation, BoxedTensorSamples, DetectionTask, Mark, load_boxes
+from edgesynth.tasks import Batch, BoxAugmentation, BoxedTensorSamples, BoxMark, DetectionTask, load_boxes
 from edgesynth.tasks.detection.average_precision import (
     IOU_THRESHOLDS,
     ImageBoxes,
@@ -85,7 +85,7 @@ def coco_precision(found, truth, classes):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_precision_beside_crowds_is_that_of_pycocotools(seed):
-    found, truth = scene(seed, int(Mark.CROWD))
+    found, truth = scene(seed, int(BoxMark.CROWD))
     matched, table = matches(found, truth, 3, max_detections=100)
     theirs = coco_precision(found, truth, 3)
     assert np.array_equal(table, theirs)
@@ -136,7 +136,7 @@ def test_difficult_objects_are_left_out_as_the_voc_development_kit_does():
     truth, found = [], []
     for _ in range(40):
         boxes = np.array([[x, 0.0, x + 20, 20.0] for x in (0, 50, 100, 150)])
-        marks = np.where(rng.random(4) < 0.5, int(Mark.DIFFICULT), 0)
+        marks = np.where(rng.random(4) < 0.5, int(BoxMark.DIFFICULT), 0)
         truth.append(ImageBoxes(boxes, np.zeros(4, np.int64), marks=marks))
         # One answer per object, some off; twice on the difficult; and a small one inside each of them.
         near = boxes + rng.normal(0, 3, (4, 1))
@@ -171,7 +171,7 @@ def only_objects(targets):
 
 @pytest.mark.parametrize("head", HEADS)
 def test_a_network_that_finds_everything_is_perfect_beside_what_is_left_alone(head):
-    for mark in (Mark.CROWD, Mark.DIFFICULT):
+    for mark in (BoxMark.CROWD, BoxMark.DIFFICULT):
         task = task_of(mark, head=head)
         batch = next(task.batches("test", batch_size=24))
         everything = {
@@ -190,7 +190,7 @@ def test_a_network_that_finds_everything_is_perfect_beside_what_is_left_alone(he
 
 @pytest.mark.parametrize("head", HEADS)
 def test_nothing_is_lost_by_what_is_said_of_a_class_inside_a_crowd(head):
-    task = task_of(Mark.CROWD, head=head, augmentation=None)
+    task = task_of(BoxMark.CROWD, head=head, augmentation=None)
     boxes = torch.tensor([[[0.0, 0.0, 40.0, 40.0], [46.0, 46.0, 62.0, 62.0]]])
     targets = {"boxes": boxes, "labels": torch.tensor([[-2 - 1, 0]])}
     torch.manual_seed(0)
@@ -236,7 +236,7 @@ def test_what_is_left_alone_moves_with_the_picture():
 
 
 def test_boxes_on_what_is_left_alone_are_not_called_false():
-    task = task_of(Mark.CROWD)
+    task = task_of(BoxMark.CROWD)
     batch = next(task.batches("validation", batch_size=24))
     truths = task.truths(batch.targets)
     index = next(i for i, truth in enumerate(truths) if truth.ignored is not None and len(truth.labels))
@@ -256,9 +256,13 @@ def test_images_of_crowds_alone_can_neither_be_judged_nor_trained_on():
     parts = shapes(24, seed=0)
     with pytest.raises(DataError, match="none of the 24 test images shows an object that is not a crowd"):
         DetectionTask(
-            "crowds", train=parts, validation=parts, test=marked(parts, Mark.CROWD, every=1), classes=CLASSES
+            "crowds",
+            train=parts,
+            validation=parts,
+            test=marked(parts, BoxMark.CROWD, every=1),
+            classes=CLASSES,
         )
-    task = task_of(Mark.CROWD)
+    task = task_of(BoxMark.CROWD)
     batch = next(task.batches("test", batch_size=24))
     crowds = {**batch.targets, "labels": batch.targets["labels"].clamp_max(-1)}
     judge = task.judge("test")

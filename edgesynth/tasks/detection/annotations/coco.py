@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from edgesynth.errors import DataError
 from edgesynth.tasks.detection.annotations.record import BoxRecord
-from edgesynth.tasks.detection.samples import Mark
+from edgesynth.tasks.detection.samples import BoxMark
 from edgesynth.tasks.images import SPLIT_NAMES, read_text
 from edgesynth.tasks.protocol import Split
 
@@ -91,7 +91,7 @@ def _split(file: Path, files: int) -> Split | None:
 def _records(
     file: Path, data: dict[str, Any], categories: dict[int, str], folder: Path, split: Split | None
 ) -> list[BoxRecord]:
-    boxes: dict[int, list[tuple[_Sides, str, Mark]]] = {}
+    boxes: dict[int, list[tuple[_Sides, str, BoxMark]]] = {}
     for each in data["images"]:
         if int(each["id"]) in boxes:
             raise DataError(f"{file} lists two images with the id {each['id']}; give each its own")
@@ -103,7 +103,7 @@ def _records(
             raise DataError(f"{where} is of image {image}, which is not listed among the images")
         if category not in categories:
             raise DataError(f"{where} has class id {category}; known are {sorted(categories)}")
-        mark = Mark.CROWD if each.get("iscrowd") else Mark.OBJECT
+        mark = BoxMark.CROWD if each.get("iscrowd") else BoxMark.OBJECT
         x, y, width, height = _box(where, each["bbox"])
         boxes[image].append(((x, y, x + width, y + height), categories[category], mark))
     records = []

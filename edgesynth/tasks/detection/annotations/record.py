@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgesynth.tasks.detection.samples import Mark
+from edgesynth.tasks.detection.samples import BoxMark
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["BoxRecord"]
@@ -33,4 +33,4 @@ class BoxRecord:
     split: Split | None = None
     size: tuple[int, int] | None = None
     relative: bool = False
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[BoxMark, ...] = ()

@@ -10,7 +10,7 @@ from xml.parsers import expat
 
 from edgesynth.errors import DataError
 from edgesynth.tasks.detection.annotations.record import BoxRecord
-from edgesynth.tasks.detection.samples import Mark
+from edgesynth.tasks.detection.samples import BoxMark
 from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, by_name, pictures_in, read_text
 from edgesynth.tasks.protocol import Split
 
@@ -71,13 +71,13 @@ def _record(file: Path, image: Path, split: Split | None) -> BoxRecord:
     tree = _parsed(file)
     boxes: list[tuple[float, float, float, float]] = []
     labels: list[str] = []
-    marks: list[Mark] = []
+    marks: list[BoxMark] = []
     for thing in tree.iter("object"):
         corners = [_number(file, thing, f"bndbox/{name}") for name in ("xmin", "ymin", "xmax", "ymax")]
         boxes.append((corners[0] - 1, corners[1] - 1, corners[2], corners[3]))
         labels.append(_text(file, thing, "name"))
         difficult = (thing.findtext("difficult") or "").strip() == "1"
-        marks.append(Mark.DIFFICULT if difficult else Mark.OBJECT)
+        marks.append(BoxMark.DIFFICULT if difficult else BoxMark.OBJECT)
     size = tree.find("size")
     stated = None
     if size is not None:
