@@ -75,9 +75,11 @@ def _run_name(job_file: Path) -> str:
 def _choose_run(folder: Path, job: Job, *, resume: bool | None) -> None:
     """Refuse, before any work, a folder that this job cannot have or go on with."""
     from edgesynth.runs import Run
+    from edgesynth.runs.run import PROTOTYPE, UNFINISHED
 
     if not (folder / "run.sqlite").exists():
-        if resume is True:
+        begun = any((folder / name).exists() for name in (PROTOTYPE, UNFINISHED))
+        if resume is True and not begun:
             raise InputError(f"there is no run in {folder} to go on with; leave --resume out to begin one")
         _check_prototype(folder, job, fresh=resume is False)
         return
@@ -94,15 +96,18 @@ def _choose_run(folder: Path, job: Job, *, resume: bool | None) -> None:
 
 def _check_prototype(folder: Path, job: Job, *, fresh: bool) -> None:
     """Weights that a run left before it began are taken only by a job that would train them alike."""
-    from safetensors import SafetensorError, safe_open
-
-    from edgesynth.runs.run import PROTOTYPE, refuse_occupied
+    from edgesynth.runs.run import PROTOTYPE, UNFINISHED, refuse_occupied
 
     if folder.is_dir():
         refuse_occupied(folder)
-    path = folder / PROTOTYPE
-    if not path.is_file():
-        return
+    for name, what in ((PROTOTYPE, "the prototype"), (UNFINISHED, "the unfinished training of a prototype")):
+        if (folder / name).is_file():
+            _check_weights(folder / name, what, job, fresh=fresh)
+
+
+def _check_weights(path: Path, what: str, job: Job, *, fresh: bool) -> None:
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(path, "numpy") as file:
             before = json.loads((file.metadata() or {}).get("origin", "null"))
@@ -116,7 +121,7 @@ def _check_prototype(folder: Path, job: Job, *, fresh: bool) -> None:
     if fresh:
         path.unlink()
         return
-    _refuse_another(f"the prototype in {path}", _differences(before, json.loads(_origin(job))))
+    _refuse_another(f"{what} in {path}", _differences(before, json.loads(_origin(job))))
 
 
 def _origin(job: Job) -> str:
@@ -173,6 +178,7 @@ def _prepare_prototype(
     from edgesynth.synthesis.evaluation import computed_metrics, derived_metrics
     from edgesynth.synthesis.measuring import measure
     from edgesynth.synthesis.prototypes import train_prototype
+    from edgesynth.tasks.scoring import check_task, judged
 
     check_obtainable(job.requirements, task, device)
     module = job.build_module(task)
@@ -180,12 +186,13 @@ def _prepare_prototype(
     cost = prototype.cost()
     figures = computed_metrics(cost)
     # What can be refused without training is refused before it.
+    check_task(task)
     check_satisfiable(prototype, job.resolve(figures, partial=True))
     if job.prototype.training_epochs:
         train_prototype(module, task, job.training_plan, folder, progress, origin=_origin(job))
         # Channels are ranked by their weights, which training has changed.
         prototype = job.trace(module, task)
-    quality = task.score(module, "validation").metric
+    quality = judged(task, module, "validation").metric
     figures |= {quality.name: quality, **derived_metrics(quality, figures)}
     if device is not None:
         figures |= measure(

@@ -73,7 +73,8 @@ class TaskTable(Table):
         skip_corrupt: For a folder of your own, leave out files that cannot be read.
         format: For ``boxes``, how they are written down; by default what the folder looks like.
         classes: For ``mask-folder`` and ``boxes``, the names of the classes; by default what the folder says.
-        ignore_label: For ``mask-folder``, the value of pixels that do not count.
+        ignore_label: For ``mask-folder``, the value of pixels that do not count. Where ``classes`` name that
+            value too, its name must be ``void``.
         class_weights: For ``mask-folder``, ``balanced`` where rare classes weigh more in the loss.
         head: For detection, what a network's outputs mean; by default what the zoo's prototype says, or
             ``centre``.
@@ -89,7 +90,7 @@ class TaskTable(Table):
     mirror: bool = True
     skip_corrupt: bool = False
     format: Literal["coco", "voc", "yolo"] | None = None
-    classes: tuple[Name, ...] | None = None
+    classes: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
     ignore_label: Annotated[int, Field(ge=0, le=255)] | None = None
     class_weights: Literal["balanced"] | None = None
     head: Literal["centre", "grid"] | None = None

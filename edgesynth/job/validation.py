@@ -32,6 +32,7 @@ _WANTED: Final = {
     "model_type": "a table",
     "model_attributes_type": "a table",
     "string_too_short": "text that is not empty",
+    "too_short": "a list that is not empty; leave the key out for the default",
 }
 
 

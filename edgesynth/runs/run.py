@@ -23,7 +23,7 @@ from edgesynth.runs.store import Store
 if TYPE_CHECKING:
     from edgesynth.runs.checkpoint import Tensors
 
-__all__ = ["PROTOTYPE", "Run", "RunStatus", "refuse_occupied"]
+__all__ = ["PROTOTYPE", "UNFINISHED", "Run", "RunStatus", "refuse_occupied"]
 
 RunStatus = Literal["running", "finished", "interrupted"]
 Record = TypeVar("Record", NetworkRecord, CycleRecord)
@@ -31,6 +31,7 @@ Record = TypeVar("Record", NetworkRecord, CycleRecord)
 _STORE: Final = "run.sqlite"
 _MANIFEST: Final = "manifest.json"
 PROTOTYPE: Final = "prototype.safetensors"  # may be there first: a prototype is trained before its run
+UNFINISHED: Final = "prototype.unfinished.safetensors"  # there while the prototype is being trained
 _CHECKPOINTS: Final = "checkpoints"
 _RECENT: Final = 2  # how many checkpoints are there to resume from, besides the kept ones
 
@@ -312,7 +313,7 @@ def refuse_occupied(path: Path) -> None:
     """
     if (path / _STORE).exists():
         raise RunError(f"{path} already holds a run; resume it, or choose another folder")
-    ours = {LOCK, _MANIFEST, PROTOTYPE}
+    ours = {LOCK, _MANIFEST, PROTOTYPE, UNFINISHED}
     with disk_faults(path):
         entries = [entry.name for entry in path.iterdir()] if path.is_dir() else []
     # Names that begin like ours are what a killed creation leaves behind.

@@ -25,6 +25,7 @@ from edgesynth.synthesis.prototypes import load_weights, save_weights
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.settings import SynthesisSettings
 from edgesynth.tasks import Score, Task
+from edgesynth.tasks.scoring import check_task, judged
 
 __all__ = ["Result", "load_generator", "synthesize"]
 
@@ -89,6 +90,7 @@ def synthesize(
     """
     settings = settings or SynthesisSettings()
     progress = progress or NullProgress()
+    check_task(task)
     check_obtainable(requirements.metrics, task, device)
     check_satisfiable(prototype, requirements)
     job = {
@@ -287,7 +289,7 @@ def _report(synthesizer: Synthesizer, run_dir: Path, progress: Progress) -> Resu
     whole = evaluator.evaluate(
         prototype.largest(), prototype.module.eval(), limit=task.size("validation"), thorough=True
     )
-    score = task.score(prototype.module, "test")
+    score = judged(task, prototype.module, "test")
     prototype_record = whole.record(
         "prototype",
         "prototype",

@@ -22,6 +22,7 @@ from edgesynth.synthesis.measuring import MeasuringAhead, measure
 from edgesynth.synthesis.performance import InformationDensity, NetScore
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.tasks import Batch, Task, recalibrate_
+from edgesynth.tasks.scoring import judged
 
 __all__ = ["ComputedCosts", "Evaluation", "Evaluator", "computed_metrics", "quality_metrics"]
 
@@ -225,7 +226,7 @@ class Evaluator:
             limit: Validation samples.
         """
         cost = self.prototype.cost(architecture)
-        score = self.task.score(self.extract(architecture, brief=True), "validation", limit=limit)
+        score = judged(self.task, self.extract(architecture, brief=True), "validation", limit=limit)
         return Evaluation(
             architecture, {**known, **quality_metrics(score.metric, cost)}, cost, loss=score.loss
         )
@@ -248,7 +249,7 @@ class Evaluator:
         """
         network = module if module is not None else self.extract(architecture, brief=True)
         cost = self.prototype.cost(architecture)
-        score = self.task.score(network, "validation", limit=limit)
+        score = judged(self.task, network, "validation", limit=limit)
         metrics = computed_metrics(cost) | quality_metrics(score.metric, cost)
         if self.device is None:
             return Evaluation(architecture, metrics, cost, loss=score.loss)

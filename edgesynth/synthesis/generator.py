@@ -18,6 +18,7 @@ from edgesynth.synthesis.evaluation import Evaluation, Evaluator, quality_metric
 from edgesynth.synthesis.pair import GeneratorInquisitor
 from edgesynth.synthesis.requirements import Judgement, Requirements, VerdictStatus
 from edgesynth.tasks import Score, Task, TeacherCache, TrainingPlan, fit
+from edgesynth.tasks.scoring import judged
 
 __all__ = ["GeneratedNetwork", "Generator", "Polish"]
 
@@ -247,5 +248,5 @@ class Generator:
 
     def tested(self, network: GeneratedNetwork) -> GeneratedNetwork:
         """The same network with its test metrics: report them, never select by them."""
-        score = self.task.score(network.module, "test")
+        score = judged(self.task, network.module, "test")
         return replace(network, test_metrics=quality_metrics(score.metric, network.cost), test_score=score)

@@ -129,7 +129,8 @@ def illustrate(task: Task, networks: Mapping[str, nn.Module], run_dir: Path) -> 
         width=width,
         height=height,
         legend=_legend((*truths, *(said for row in answers for said in row)), task.classes),
-        reading=next((said.reading for said in truths if isinstance(said, Coloured)), ""),
+        # The longest: one picture alone may show what the others do not.
+        reading=max((said.reading for said in truths if isinstance(said, Coloured)), key=len, default=""),
     )
     write_pictures(run_dir, found, files)
     return found

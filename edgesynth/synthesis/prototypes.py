@@ -1,10 +1,15 @@
-"""The weights of a prototype in the folder of its run: trained once, read ever after."""
+"""The weights of a prototype in the folder of its run: trained once, read ever after.
+
+While it is being trained, a file beside them holds where the training stands, so that one that was
+interrupted goes on after the last whole epoch, to the weights that it would have come to without a stop.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
@@ -13,8 +18,8 @@ from edgesynth.progress import Progress
 from edgesynth.runs import write_atomic
 from edgesynth.runs.faults import disk_faults
 from edgesynth.runs.lock import LOCK, WriterLock
-from edgesynth.runs.run import PROTOTYPE
-from edgesynth.tasks import Task, TrainingPlan, fit
+from edgesynth.runs.run import PROTOTYPE, UNFINISHED
+from edgesynth.tasks import Task, TrainingPlan, TrainingState, fit
 
 __all__ = ["load_weights", "save_weights", "train_prototype"]
 
@@ -30,6 +35,8 @@ def train_prototype(
 ) -> None:
     """Train a prototype in place, or take the weights an earlier call left in the run folder.
 
+    Of a call that was interrupted the training goes on; its random state, order and schedule go on with it.
+
     Args:
         module: Of the prototype.
         task: What it learns.
@@ -40,21 +47,54 @@ def train_prototype(
 
     Raises:
         TrainingError: Training diverged.
-        RunError: The folder cannot be written, or another process is writing it.
+        InputError: The interrupted training was of another network, plan or number of samples.
+        RunError: The folder cannot be written, another process is writing it, or what an interrupted training
+            left there is damaged or was trained for something else.
     """
-    path = run_dir / PROTOTYPE
+    path, unfinished = run_dir / PROTOTYPE, run_dir / UNFINISHED
     if path.exists():
         load_weights(module, path)
+        # A power cut may have come between the one file and the end of the other.
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
         return
     # A folder that cannot be written is found out before the training, not after it.
     with disk_faults(run_dir):
         run_dir.mkdir(parents=True, exist_ok=True)
     lock = WriterLock(run_dir / LOCK)
     try:
-        fit(module, task, plan, progress=progress)
+        state = _read_state(unfinished, origin)
+        if state is not None:
+            progress.note(f"the training of the prototype goes on after epoch {len(state.epochs)}")
+
+        def keep(now: TrainingState) -> None:
+            about = {"training": now.to_json(), "origin": origin}
+            write_atomic(unfinished, save(dict(now.tensors), metadata=about))
+
+        fit(module, task, plan, keep=keep, state=state, progress=progress)
         save_weights(module, path, origin=origin)
+        with disk_faults(unfinished):
+            unfinished.unlink(missing_ok=True)
     finally:
         lock.release()
+
+
+def _read_state(path: Path, origin: str) -> TrainingState | None:
+    """Where an interrupted training stood; ``None`` where there was none."""
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            about = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        state = TrainingState.from_json(about.get("training", "null"), tensors)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise RunError(
+            f"the unfinished training in {path} cannot be read: {error}; remove the file to begin anew"
+        ) from error
+    if about.get("origin", "") != origin:
+        raise RunError(f"the unfinished training in {path} is for another job; remove the file to begin anew")
+    return state
 
 
 def load_weights(module: nn.Module, path: Path) -> None:

@@ -66,6 +66,33 @@ class Misfit(Net):
     def __init__(self):
         super().__init__()
         self.head = nn.Linear(16, 4)
+
+
+from edgesynth.tasks import ClassificationTask, load_task
+
+
+class Unjudged(ClassificationTask):
+    def judge(self, split):
+        pass
+
+
+class Deaf:
+    def add(self, outputs, batch):
+        pass
+
+    def score(self):
+        pass
+
+
+class Unscored(ClassificationTask):
+    def judge(self, split):
+        return Deaf()
+
+
+def task(kind):
+    digits = load_task("digits", train_size=64)
+    digits.__class__ = globals()[kind]
+    return digits
 """
 
 JOB = """
@@ -179,6 +206,14 @@ CASES = {
         r"1 of the pictures in .*: 1/7\.png \(the first: .*\); .*skip_corrupt = true",
         data(PHOTOS),
         photos=unreadable,
+    ),
+    "no judge": Case(
+        r"own\.Unjudged\.judge\('validation'\) returned None, which has no add and no score; return a judge",
+        data('data = "own:task"\narguments = { kind = "Unjudged" }'),
+    ),
+    "no score": Case(
+        r"own\.Deaf\.score\(\) returned None; return an edgesynth\.tasks\.Score .* named 'accuracy'",
+        data('data = "own:task"\narguments = { kind = "Unscored" }'),
     ),
     "NaN loss": Case(r"the loss became nan in epoch 1, step 1 .*learning rate", network("Nan")),
     "unknown key": Case(

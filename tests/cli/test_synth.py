@@ -123,6 +123,34 @@ def test_a_prototype_that_another_job_trained_is_not_taken_unless_it_would_train
     assert path.read_bytes() != before
 
 
+def test_an_unfinished_training_is_gone_on_with_by_the_same_job_alone(
+    edgesynth: Callable[..., Any], job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = job.parent / "left"
+    command = ("synth", job, "--run-dir", "left", "--quiet")
+    with monkeypatch.context() as patch:
+        # Ctrl-C between the last epoch and the file of the weights.
+        patch.setattr("edgesynth.synthesis.prototypes.save_weights", interrupted)
+        stopped = edgesynth(*command)
+    assert stopped.code == 130
+    assert "Go on with: edgesynth synth" in stopped.err
+    kept = folder / "prototype.unfinished.safetensors"
+    before = kept.read_bytes()
+    changed(job, "epochs = 2", "epochs = 3")
+    other = edgesynth(*command)
+    assert other.code == 2
+    assert "unfinished training of a prototype in" in other.err
+    assert "is of another job (different: prototype.epochs)" in other.err
+    assert kept.read_bytes() == before
+    changed(job, "epochs = 3", "epochs = 2")
+    assert edgesynth(*command, "--resume").code == 0
+    assert not kept.exists()
+
+
+def interrupted(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_weights_that_no_job_left_are_left_alone(edgesynth: Callable[..., Any], job: Path) -> None:
     path = job.parent / "mine" / "prototype.safetensors"
     path.parent.mkdir()

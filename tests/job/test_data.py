@@ -131,6 +131,10 @@ def test_keys_of_no_use_and_missing_ones_are_refused(tmp_path: Path, table: str,
         ('data = "boxes"\nheads = "grid"\n', "unknown key 'heads'; did you mean 'head'"),
         ('data = "mask-folder"\nignore_label = 300\n', "ignore_label = 300 should be"),
         ('data = "mask-folder"\nclasses = "road"\n', 'classes = "road" should be a list'),
+        (
+            'data = "mask-folder"\nclasses = []\n',
+            r"classes = \[\] should be a list that is not empty; leave the key out for the default",
+        ),
     ],
 )
 def test_impossible_values_are_refused_when_the_job_is_read(tmp_path: Path, table: str, said: str) -> None:

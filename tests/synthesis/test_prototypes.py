@@ -10,7 +10,7 @@ import torch
 from small_synthesis import PLAN, ReadLog, untrained
 from torch import nn
 
-from edgesynth.errors import RunError
+from edgesynth.errors import InputError, RunError
 from edgesynth.progress import NullProgress
 from edgesynth.runs.lock import LOCK, WriterLock
 from edgesynth.synthesis.prototypes import train_prototype
@@ -51,3 +51,76 @@ def test_damaged_prototype_weights_are_refused(task: ClassificationTask, tmp_pat
         module = nn.Linear(64, 10)
     with pytest.raises(RunError, match=r"prototype\.safetensors cannot be loaded"):
         train_prototype(module, task, PLAN, tmp_path, NullProgress())
+
+
+class Interrupting(NullProgress):
+    """Ctrl-C after so many steps; keeps what it is told."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+        self.notes: list[str] = []
+
+    def phase(self, name: str, total: float | None = None) -> Interrupting:  # type: ignore[override]
+        return self
+
+    def __enter__(self) -> Interrupting:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def advance(self, steps: float = 1, **figures: float) -> None:
+        self.left -= int(steps)
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def interrupt(task: ClassificationTask, folder: Path, steps: int, origin: str = "") -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train_prototype(untrained(), task, SHORT, folder, Interrupting(steps), origin=origin)
+    assert sorted(path.name for path in folder.iterdir()) == ["prototype.unfinished.safetensors", "run.lock"]
+
+
+# 600 samples make 19 steps an epoch.
+SHORT = replace(PLAN, epochs=3)
+
+
+@pytest.mark.parametrize("steps", [20, 19 * 2 + 18])
+def test_an_interrupted_training_goes_on_to_the_weights_of_one_without_a_stop(
+    task: ClassificationTask, tmp_path: Path, steps: int
+) -> None:
+    train_prototype(untrained(), task, SHORT, tmp_path / "whole", NullProgress(), origin="one")
+    interrupt(task, tmp_path / "stopped", steps, "one")
+    module, told, log = untrained(), Interrupting(-1), ReadLog(task)
+    train_prototype(module, log, SHORT, tmp_path / "stopped", told, origin="one")
+    assert told.notes == [f"the training of the prototype goes on after epoch {(steps - 1) // 19}"]
+    whole, stopped = (tmp_path / name / "prototype.safetensors" for name in ("whole", "stopped"))
+    assert whole.read_bytes() == stopped.read_bytes()
+    assert not (tmp_path / "stopped" / "prototype.unfinished.safetensors").exists()
+
+
+def test_what_a_power_cut_left_of_a_finished_training_goes(task: ClassificationTask, tmp_path: Path) -> None:
+    interrupt(task, tmp_path, 30)
+    left = (tmp_path / "prototype.unfinished.safetensors").read_bytes()
+    train_prototype(untrained(), task, SHORT, tmp_path, NullProgress())
+    (tmp_path / "prototype.unfinished.safetensors").write_bytes(left)
+    train_prototype(untrained(), task, SHORT, tmp_path, NullProgress())
+    assert not (tmp_path / "prototype.unfinished.safetensors").exists()
+
+
+def test_another_job_does_not_take_an_unfinished_training(task: ClassificationTask, tmp_path: Path) -> None:
+    interrupt(task, tmp_path, 30, "one")
+    path = tmp_path / "prototype.unfinished.safetensors"
+    before = path.read_bytes()
+    with pytest.raises(RunError, match=r"unfinished\.safetensors is for another job; remove the file"):
+        train_prototype(untrained(), task, SHORT, tmp_path, NullProgress(), origin="two")
+    with pytest.raises(InputError, match=r"began otherwise .different: epochs"):
+        train_prototype(untrained(), task, replace(SHORT, epochs=2), tmp_path, NullProgress(), origin="one")
+    assert path.read_bytes() == before
+    path.write_bytes(before[:-100])
+    with pytest.raises(RunError, match=r"unfinished\.safetensors cannot be read: .*; remove the file"):
+        train_prototype(untrained(), task, SHORT, tmp_path, NullProgress(), origin="one")
+    assert not (tmp_path / "prototype.safetensors").exists()

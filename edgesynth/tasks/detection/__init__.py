@@ -14,11 +14,12 @@ from edgesynth.tasks.detection.folder import BoxedFileSamples, load_boxes
 from edgesynth.tasks.detection.heads import HeadName
 from edgesynth.tasks.detection.judge import DetectionJudge
 from edgesynth.tasks.detection.losses import DetectionDistillation
-from edgesynth.tasks.detection.samples import BoxedSamples, BoxedTensorSamples
+from edgesynth.tasks.detection.samples import BoxedSamples, BoxedTensorSamples, BoxMark
 from edgesynth.tasks.detection.task import DetectionTask
 
 __all__ = [
     "BoxAugmentation",
+    "BoxMark",
     "BoxedFileSamples",
     "BoxedSamples",
     "BoxedTensorSamples",

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgesynth.tasks.detection.boxes import iou
+from edgesynth.tasks.detection.boxes import iou, share_within
+from edgesynth.tasks.detection.samples import BoxMark
 from edgesynth.tasks.images import class_colours
 from edgesynth.tasks.protocol import Answer
 
@@ -19,6 +20,26 @@ _OVERLAP = 0.5
 _DASH = 3
 _RIM = 0.4
 _WHITE = torch.full((3,), 255, dtype=torch.uint8)
+
+
+@dataclass(frozen=True)
+class _LeftAlone:
+    """Crowds and difficult objects of one picture: what finds them is neither right nor wrong.
+
+    Attributes:
+        boxes: ``[n, 4]``.
+        labels: Class indices ``[n]``.
+        crowd: Which are crowds, bool ``[n]``.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    crowd: Tensor
+
+    def excuses(self, box: Tensor, label: Tensor) -> bool:
+        """Whether a box of a class lies on one of them."""
+        overlap = torch.where(self.crowd, share_within(box, self.boxes), iou(box, self.boxes))
+        return bool(((overlap >= _OVERLAP) & (self.labels == label)).any())
 
 
 @dataclass(frozen=True)
@@ -33,6 +54,7 @@ class BoxesAnswer:
         right: Whether each is right, bool ``[objects]``; ``None`` where that was not asked. A wrong box is
             dashed.
         missed: True objects that no box finds, ``[missed, 4]``; ``None`` likewise. They are dotted in white.
+        ignored: Crowds and difficult objects of the picture; ``None`` where it has none, or nothing is known.
     """
 
     boxes: Tensor
@@ -41,6 +63,22 @@ class BoxesAnswer:
     scores: Tensor | None = None
     right: Tensor | None = None
     missed: Tensor | None = None
+    ignored: _LeftAlone | None = None
+
+    @classmethod
+    def truth(cls, boxes: Tensor, labels: Tensor, marks: Tensor, classes: tuple[str, ...]) -> BoxesAnswer:
+        """The objects that are to be found, of all boxes of a picture.
+
+        Args:
+            boxes: ``[rows, 4]``.
+            labels: Class indices ``[rows]``, -1 where there is no box.
+            marks: What each box means, a :class:`BoxMark` ``[rows]``.
+            classes: The names of the classes.
+        """
+        counts = (labels >= 0) & (marks == BoxMark.OBJECT)
+        other = (labels >= 0) & (marks != BoxMark.OBJECT)
+        ignored = _LeftAlone(boxes[other], labels[other], marks[other] == BoxMark.CROWD)
+        return cls(boxes[counts], labels[counts], classes, ignored=ignored if bool(other.any()) else None)
 
     @property
     def reading(self) -> str:
@@ -48,6 +86,10 @@ class BoxesAnswer:
         return (
             "Solid: a box of the right class that covers an object at an overlap of one half or more. "
             "Dashed: a false one. Dotted in white: an object that is missed."
+        ) + (
+            " Crowds, difficult objects and boxes on them count as neither and are not drawn."
+            if self.ignored is not None
+            else ""
         )
 
     def colours(self) -> Mapping[str, tuple[int, int, int] | None]:
@@ -76,7 +118,7 @@ class BoxesAnswer:
         """The same, knowing which boxes are right.
 
         The best box of its class that covers a true object at an overlap of one half or more finds it; every
-        other box is wrong.
+        other box is wrong, unless it lies on a crowd or a difficult object: those are left out.
         """
         if not isinstance(truth, BoxesAnswer):
             return self
@@ -87,7 +129,15 @@ class BoxesAnswer:
             if len(overlap) and float(overlap.max()) >= _OVERLAP:
                 right[index] = True
                 free[overlap.argmax()] = False
-        return replace(self, right=right, missed=truth.boxes[free])
+        found = replace(self, right=right, missed=truth.boxes[free], ignored=truth.ignored)
+        if truth.ignored is None:
+            return found
+        alone = [truth.ignored.excuses(*pair) for pair in zip(self.boxes, self.labels, strict=True)]
+        judged = right | ~torch.tensor(alone, dtype=torch.bool)
+        scores = None if self.scores is None else self.scores[judged]
+        return replace(
+            found, boxes=self.boxes[judged], labels=self.labels[judged], scores=scores, right=right[judged]
+        )
 
     def caption(self, truth: Answer) -> str:
         """How many of the objects are found and how many boxes are false; the objects, for a truth."""
@@ -95,9 +145,9 @@ class BoxesAnswer:
             counts = torch.bincount(self.labels, minlength=len(self.classes)).tolist()
             named = [f"{count} {name}" for name, count in zip(self.classes, counts, strict=True) if count]
             return ", ".join(named) or "nothing"
-        right = self.against(truth).right
-        found = int(right.sum()) if right is not None else 0
-        return f"{found} of {len(truth.labels)} found, {len(self.labels) - found} false"
+        known = self.against(truth)
+        found = int(known.right.sum()) if known.right is not None else 0
+        return f"{found} of {len(truth.labels)} found, {len(known.labels) - found} false"
 
 
 def _framed(image: Tensor, frame: Tensor, colour: Tensor, thick: int) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from edgesynth.errors import InputError
 from edgesynth.tasks.detection.boxes import area, clipped
+from edgesynth.tasks.detection.targets import NOTHING
 from edgesynth.tasks.images import LETTERBOX
 
 __all__ = ["BoxAugmentation"]
@@ -24,7 +25,8 @@ class BoxAugmentation:
         shift: Largest shift in either direction, as a share of the side; what leaves the picture is cropped.
         scale: Least and largest factor of the size, drawn evenly in its logarithm.
         colour: Largest relative change of brightness, contrast and of every channel.
-        least_share: Objects of which less than this share of their area stays in view are dropped.
+        least_share: Objects of which less than this share of their area stays in view are dropped. Crowds
+            stay as long as any of them is in view.
     """
 
     flip: bool = True
@@ -52,7 +54,8 @@ class BoxAugmentation:
         Args:
             images: uint8 ``[batch, channels, height, width]``.
             boxes: ``[batch, rows, 4]`` in pixels.
-            labels: Class indices ``[batch, rows]``, -1 where there is no box.
+            labels: Class indices ``[batch, rows]``, -1 where there is no box, below that for crowds; see
+                :mod:`edgesynth.tasks.detection.targets`.
             generator: Decides everything.
 
         Returns:
@@ -85,8 +88,9 @@ class BoxAugmentation:
         whole = torch.cat([corners.amin(2), corners.amax(2)], -1)
         seen = clipped(whole, float(size[1]), float(size[0]))
         share = area(seen) / area(whole).clamp_min(1e-9)
-        kept = (labels >= 0) & (share >= self.least_share) & (area(seen) > 0)
-        return torch.where(kept[..., None], seen, 0.0), torch.where(kept, labels, -1)
+        crowd, least = labels < NOTHING, share >= self.least_share
+        kept = (labels != NOTHING) & (crowd | least) & (area(seen) > 0)
+        return torch.where(kept[..., None], seen, 0.0), torch.where(kept, labels, NOTHING)
 
     def _coloured(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
         count, channels = pixels.shape[:2]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesynth.errors import MissingDependencyError
+from edgesynth.tasks.detection.samples import BoxMark
 from edgesynth.tasks.protocol import Curve
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "ClassMatches",
     "ImageBoxes",
     "average_precision",
+    "class_means",
     "class_precision",
     "curve",
     "matches",
@@ -33,6 +35,9 @@ IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 """Overlaps from which a detection counts as right: .5, .55, ... .95."""
 
 _RECALLS: NDArray[np.float64] = np.linspace(0.0, 1.0, 101)
+
+_CROWD = "crowd"
+"""Of an annotation: whether overlap is told by the detection's area alone."""
 
 Array = NDArray[Any]
 
@@ -45,11 +50,13 @@ class ImageBoxes:
         boxes: ``[rows, 4]``, left, top, right, bottom.
         labels: Class indices ``[rows]``.
         scores: Confidences ``[rows]``; ``None`` for the truth.
+        marks: Of the truth, a :class:`BoxMark` per box ``[rows]``; ``None`` where all are to be found.
     """
 
     boxes: Array
     labels: Array
     scores: Array | None = None
+    marks: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -59,18 +66,25 @@ class ClassMatches:
     Attributes:
         image: The image of every detection, best detection first, int64 ``[detections]``.
         right: Whether it matched an object, at each of :data:`IOU_THRESHOLDS`, bool ``[10, detections]``.
-        objects: How many objects each image has, int64 ``[images]``.
+        objects: How many objects to be found each image has, int64 ``[images]``.
+        judged: Whether it is right or wrong, ``[10, detections]``; neither is what matched a crowd or a
+            difficult object.
     """
 
     image: NDArray[np.int64]
     right: NDArray[np.bool_]
     objects: NDArray[np.int64]
+    judged: NDArray[np.bool_]
 
 
 def matches(
     found: Sequence[ImageBoxes], truth: Sequence[ImageBoxes], classes: int, *, max_detections: int
 ) -> tuple[tuple[ClassMatches, ...], Array]:
     """Match detections to objects, class by class, as pycocotools does.
+
+    What overlaps a crowd, by the share of the detection that lies in it, is neither right nor wrong. Nor is
+    what overlaps a difficult object, by intersection over union, as the Pascal VOC challenge has it; objects
+    to be found come first.
 
     Args:
         found: One per image.
@@ -100,6 +114,7 @@ def matches(
         objects.createIndex()
         answers.createIndex()
         evaluation = COCOeval(objects, answers, "bbox")
+        evaluation.computeIoU = _overlap_of(evaluation)
         parameters = evaluation.params
         parameters.imgIds, parameters.catIds = list(range(len(truth))), list(range(classes))
         parameters.iouThrs, parameters.recThrs = np.array(IOU_THRESHOLDS), _RECALLS
@@ -136,12 +151,14 @@ def class_precision(
     if total == 0:
         return None
     each = weight[matched.image]
-    answers = np.cumsum(each)
     values = np.zeros(len(matched.right[thresholds]))
-    for index, right in enumerate(matched.right[thresholds]):
+    for index, (right, judged) in enumerate(
+        zip(matched.right[thresholds], matched.judged[thresholds], strict=True)
+    ):
         places = np.flatnonzero(right)
         if len(places) == 0:
             continue
+        answers = np.cumsum(each * judged)
         hits = np.cumsum(each[places]).astype(np.float64)
         # The spacing is what pycocotools adds, so that its figures are met.
         precision = hits / (answers[places] + np.spacing(1))
@@ -151,19 +168,29 @@ def class_precision(
     return values
 
 
+def class_means(
+    matched: Sequence[ClassMatches],
+    counts: NDArray[np.int64] | None = None,
+    thresholds: slice = slice(None),
+) -> NDArray[np.float64]:
+    """The mean of :func:`class_precision` over overlap, ``[classes]``; NaN for a class without objects."""
+    values = [class_precision(each, counts, thresholds) for each in matched]
+    return np.array([np.nan if value is None else value.mean() for value in values])
+
+
 def average_precision(
     matched: Sequence[ClassMatches],
     counts: NDArray[np.int64] | None = None,
     thresholds: slice = slice(None),
 ) -> float:
-    """The mean of :func:`class_precision` over overlap and the classes that have objects.
+    """The mean of :func:`class_means` over the classes that have objects.
 
     Returns:
         NaN when no class has objects.
     """
-    values = [class_precision(each, counts, thresholds) for each in matched]
-    means = [float(value.mean()) for value in values if value is not None]
-    return float(np.mean(means)) if means else float("nan")
+    means = class_means(matched, counts, thresholds)
+    known = means[~np.isnan(means)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def curve(table: Array) -> Curve:
@@ -180,8 +207,9 @@ def _dataset(images: Sequence[ImageBoxes], classes: int) -> dict[str, Any]:
     annotations: list[dict[str, Any]] = []
     for index, image in enumerate(images):
         scores = image.scores if image.scores is not None else np.ones(len(image.labels))
-        for box, label, score in zip(
-            image.boxes.tolist(), image.labels.tolist(), scores.tolist(), strict=True
+        marks = image.marks if image.marks is not None else np.zeros(len(image.labels), np.int64)
+        for box, label, score, mark in zip(
+            image.boxes.tolist(), image.labels.tolist(), scores.tolist(), marks.tolist(), strict=True
         ):
             width, height = box[2] - box[0], box[3] - box[1]
             annotations.append(
@@ -192,7 +220,8 @@ def _dataset(images: Sequence[ImageBoxes], classes: int) -> dict[str, Any]:
                     "bbox": [box[0], box[1], width, height],
                     # A box inside out is wrong, and not left out as one of a negative size would be.
                     "area": max(width, 0.0) * max(height, 0.0),
-                    "iscrowd": 0,
+                    "iscrowd": int(mark != BoxMark.OBJECT),
+                    _CROWD: int(mark == BoxMark.CROWD),
                     "score": score,
                 }
             )
@@ -203,14 +232,36 @@ def _dataset(images: Sequence[ImageBoxes], classes: int) -> dict[str, Any]:
     }
 
 
+def _overlap_of(evaluation: Any) -> Callable[[int, int], Any]:  # noqa: ANN401 - pycocotools has no types
+    """Its overlaps, by the share of a detection for crowds alone and not for everything that is ignored."""
+    overlap: Callable[[int, int], Any] = evaluation.computeIoU
+
+    def computed(image: int, category: int) -> Any:  # noqa: ANN401
+        objects = evaluation._gts[image, category]
+        ignored = [each["iscrowd"] for each in objects]
+        for each in objects:
+            each["iscrowd"] = each[_CROWD]
+        found = overlap(image, category)
+        for each, flag in zip(objects, ignored, strict=True):
+            each["iscrowd"] = flag
+        return found
+
+    return computed
+
+
 def _class_matches(images: Sequence[dict[str, Any] | None]) -> ClassMatches:
     """What pycocotools keeps per image, joined and ranked as it ranks."""
-    objects = np.array([0 if image is None else len(image["gtIds"]) for image in images], dtype=np.int64)
+    objects = np.array(
+        [0 if image is None else np.count_nonzero(np.asarray(image["gtIgnore"]) == 0) for image in images],
+        dtype=np.int64,
+    )
     kept = [(index, image) for index, image in enumerate(images) if image is not None]
     if not kept:
-        return ClassMatches(np.zeros(0, np.int64), np.zeros((len(IOU_THRESHOLDS), 0), np.bool_), objects)
+        none = np.zeros((len(IOU_THRESHOLDS), 0), np.bool_)
+        return ClassMatches(np.zeros(0, np.int64), none, objects, none)
     scores = np.concatenate([np.asarray(image["dtScores"], dtype=np.float64) for _, image in kept])
     order = np.argsort(-scores, kind="mergesort")
     where = np.concatenate([np.full(len(image["dtScores"]), index, np.int64) for index, image in kept])
-    right = np.concatenate([np.asarray(image["dtMatches"]) > 0 for _, image in kept], axis=1)
-    return ClassMatches(where[order], right[:, order], objects)
+    matched = np.concatenate([np.asarray(image["dtMatches"]) > 0 for _, image in kept], axis=1)
+    judged = np.concatenate([~np.asarray(image["dtIgnore"], dtype=np.bool_) for _, image in kept], axis=1)
+    return ClassMatches(where[order], (matched & judged)[:, order], objects, judged[:, order])

@@ -12,7 +12,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Detections", "area", "clipped", "giou", "iou", "pairwise_iou", "suppressed"]
+__all__ = [
+    "Detections",
+    "area",
+    "clipped",
+    "giou",
+    "inside",
+    "iou",
+    "pairwise_iou",
+    "share_within",
+    "suppressed",
+]
 
 _CANDIDATES = 300
 
@@ -52,6 +62,18 @@ def iou(one: Tensor, other: Tensor) -> Tensor:
 def pairwise_iou(one: Tensor, other: Tensor) -> Tensor:
     """Intersection over union of all pairs of ``[..., n, 4]`` and ``[..., m, 4]``: ``[..., n, m]``."""
     return iou(one.unsqueeze(-2), other.unsqueeze(-3))
+
+
+def share_within(one: Tensor, other: Tensor) -> Tensor:
+    """The share of the area of ``one`` that lies in ``other``, boxes ``[..., 4]``, shapes broadcast."""
+    return _intersection(one, other) / area(one).clamp_min(1e-9)
+
+
+def inside(points: Tensor, boxes: Tensor) -> Tensor:
+    """Whether points ``[n, 2]`` lie in boxes ``[..., m, 4]``: ``[..., m, n]``."""
+    after = points - boxes[..., None, :2]
+    before = boxes[..., None, 2:] - points
+    return (after > 0).all(-1) & (before > 0).all(-1)
 
 
 def giou(one: Tensor, other: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,13 +23,14 @@ from edgesynth.tasks.detection.annotations import (
 )
 from edgesynth.tasks.detection.augmentation import BoxAugmentation
 from edgesynth.tasks.detection.heads import HeadName
-from edgesynth.tasks.detection.samples import BoxedSamples, BoxedTensorSamples
+from edgesynth.tasks.detection.samples import BoxedSamples, BoxedTensorSamples, BoxMark
 from edgesynth.tasks.detection.task import DetectionTask
 from edgesynth.tasks.images import (
     Corrupt,
     ImageFormat,
     PictureFiles,
     check_filled,
+    check_named,
     draw,
     held_out,
     left_out,
@@ -55,17 +57,20 @@ class BoxedFileSamples(PictureFiles):
         boxes: One tensor per sample, ``[objects, 4]``, in pixels of ``form``.
         labels: One tensor per sample, class indices ``[objects]``.
         form: What every picture is brought to.
+        marks: One tensor per sample, a :class:`BoxMark` per box ``[objects]``; ``None`` for objects only.
     """
 
     paths: tuple[Path, ...]
     boxes: tuple[Tensor, ...]
     labels: tuple[Tensor, ...]
     form: ImageFormat
+    marks: tuple[Tensor, ...] | None = None
 
     def subset(self, indices: Tensor) -> BoxedFileSamples:
         """The pictures at ``indices``, still decoded when needed."""
         boxes, labels = picked(self.boxes, indices), picked(self.labels, indices)
-        return BoxedFileSamples(picked(self.paths, indices), boxes, labels, self.form)
+        marks = None if self.marks is None else picked(self.marks, indices)
+        return BoxedFileSamples(picked(self.paths, indices), boxes, labels, self.form, marks)
 
 
 def load_boxes(
@@ -94,7 +99,8 @@ def load_boxes(
     Test or validation pictures that are not given are held out of ``train`` by a hash of the file names,
     about 15 % each; a file added later moves no other. Pictures without annotation are pictures without
     objects. Boxes that leave their picture are clipped. Boxes are of the picture as its EXIF orientation
-    shows it.
+    shows it. Crowds (``iscrowd`` of COCO) are no objects, and what is found in them counts as neither right
+    nor wrong; objects that are ``difficult`` (VOC) are learnt, and not judged.
 
     Args:
         root: The folder.
@@ -114,14 +120,17 @@ def load_boxes(
         name: What reports call it; the folder's name when not given.
 
     Raises:
+        InputError: The size is impossible, or there are classes, but none.
         DataError: The folder or the format is missing, an annotation is damaged, is about a picture or class
             that is not there, or has a box without area or wholly outside its picture; a split is empty; or
             files cannot be read (counted and named).
     """
     folder = Path(root)
     form = ImageFormat.of(size, colour, fit)
+    if classes is not None:
+        check_named(classes)
     kind = format or _found_format(folder)
-    records, known, corrupt, crowds = _records(folder, kind, tuple(classes) if classes else None)
+    records, known, corrupt = _records(folder, kind, tuple(classes) if classes else None)
     names = tuple(classes) if classes else known
     divided, division = _divided(folder, records)
     keep = len(records) * form.size_bytes <= memory_limit_bytes
@@ -133,7 +142,7 @@ def load_boxes(
     found, unread = read_splits(divided, read)
     corrupt = [*corrupt, *unread]
     complaint = f"files in {folder} cannot be used: {_reasons(corrupt)}"
-    division += crowds + left_out(corrupt, complaint, skip_corrupt=skip_corrupt)
+    division += _told_of(records) + left_out(corrupt, complaint, skip_corrupt=skip_corrupt)
     parts = {split: _samples(part, names, form) for split, part in found.items()}
     title = name or folder.resolve().stem
     sizes: dict[str, int] = {split: len(part.labels) for split, part in parts.items()}
@@ -168,16 +177,13 @@ def _found_format(folder: Path) -> BoxFormat:
 
 def _records(
     folder: Path, kind: str, classes: tuple[str, ...] | None
-) -> tuple[list[BoxRecord], tuple[str, ...], list[Corrupt], str]:
-    """The records, the classes, what is damaged, and what the description should tell of crowds."""
+) -> tuple[list[BoxRecord], tuple[str, ...], list[Corrupt]]:
+    """The records, the classes, and what is damaged."""
     corrupt: list[Corrupt] = []
-    note = ""
     if kind == "coco":
         if not coco_files(folder):
             raise DataError(f"{folder} has no COCO annotations; expected annotations/*.json")
-        records, known, crowds = read_coco(folder)
-        if crowds:
-            note = f"; {crowds} regions marked as crowds left out"
+        records, known = read_coco(folder)
     elif kind == "voc":
         if not (folder / "Annotations").is_dir():
             raise DataError(f"{folder} has no Pascal VOC annotations; expected Annotations/*.xml")
@@ -205,7 +211,16 @@ def _records(
                 f"{record.source} has an object of class {unknown!r}; "
                 f"the classes are {', '.join(classes or known)}"
             )
-    return records, known, corrupt, note
+    return records, known, corrupt
+
+
+def _told_of(records: Sequence[BoxRecord]) -> str:
+    """What a description should tell of crowds and difficult objects."""
+    marks = Counter(mark for record in records for mark in record.marks)
+    crowds, difficult = marks[BoxMark.CROWD], marks[BoxMark.DIFFICULT]
+    return (f"; {crowds} regions marked as crowds, in which nothing is judged" if crowds else "") + (
+        f"; {difficult} objects marked as difficult, which are not judged" if difficult else ""
+    )
 
 
 def _divided(folder: Path, records: Sequence[BoxRecord]) -> tuple[dict[Split, list[BoxRecord]], str]:
@@ -238,10 +253,15 @@ def _samples(
         torch.tensor([index[label] for label in record.labels], dtype=torch.int64) for record, _ in part
     ]
     boxes = [placed for _, (_, placed) in part]
+    marks = [
+        torch.tensor(record.marks or [BoxMark.OBJECT] * len(record.boxes), dtype=torch.int64)
+        for record, _ in part
+    ]
     kept = [picture for _, (picture, _) in part if picture is not None]
     if kept:
-        return BoxedTensorSamples(torch.stack(kept), boxes, labels)
-    return BoxedFileSamples(tuple(record.path for record, _ in part), tuple(boxes), tuple(labels), form)
+        return BoxedTensorSamples(torch.stack(kept), boxes, labels, marks)
+    paths = tuple(record.path for record, _ in part)
+    return BoxedFileSamples(paths, tuple(boxes), tuple(labels), form, tuple(marks))
 
 
 def _placed(record: BoxRecord, size: tuple[int, int], form: ImageFormat) -> Tensor:

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgesynth.errors import InputError
-from edgesynth.tasks.detection.boxes import area, clipped
+from edgesynth.tasks.detection.boxes import area, clipped, inside
 from edgesynth.tasks.protocol import Outputs
 from edgesynth.tasks.trees import leaves
 
@@ -186,7 +186,7 @@ class CentreHead(DetectionHead):
         floors = torch.cat([distinct.new_zeros(1), ceilings[:-1]])
         fits = (half > floors[level]) & (half <= ceilings[level])
         near = (apart < self.reach * predictions.strides[:, None]).all(-1)
-        return fits & ((near & _inside(predictions.centres, boxes)) | holds)
+        return fits & ((near & inside(predictions.centres, boxes)) | holds)
 
     @staticmethod
     def centreness(predictions: Predictions, boxes: Tensor) -> Tensor:
@@ -259,10 +259,3 @@ def _cells(part: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     y, x = torch.meshgrid(down, across, indexing="ij")
     centres = torch.stack([x.flatten(), y.flatten()], 1)
     return centres, torch.full((rows * columns,), stride, device=part.device)
-
-
-def _inside(points: Tensor, boxes: Tensor) -> Tensor:
-    """Whether points ``[n, 2]`` lie in boxes ``[..., m, 4]``: ``[..., m, n]``."""
-    after = points - boxes[..., None, :2]
-    before = boxes[..., None, 2:] - points
-    return (after > 0).all(-1) & (before > 0).all(-1)

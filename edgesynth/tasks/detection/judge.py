@@ -15,10 +15,13 @@ from edgesynth.tasks.detection.average_precision import (
     ClassMatches,
     ImageBoxes,
     average_precision,
+    class_means,
     curve,
     matches,
 )
 from edgesynth.tasks.detection.boxes import Detections
+from edgesynth.tasks.detection.samples import BoxMark
+from edgesynth.tasks.detection.targets import told
 from edgesynth.tasks.protocol import Batch, Outputs, Score
 from edgesynth.tasks.scoring import share_interval
 
@@ -63,15 +66,17 @@ class DetectionJudge:
         for boxes, scores, labels in zip(*(part.cpu().numpy() for part in found), strict=True):
             kept = labels >= 0
             self._found.append(ImageBoxes(boxes[kept], labels[kept], scores[kept]))
-        for boxes, labels in zip(targets["boxes"].numpy(), targets["labels"].numpy(), strict=True):
+        kinds, marks = told(targets)
+        for boxes, labels, mark in zip(targets["boxes"].numpy(), kinds.numpy(), marks.numpy(), strict=True):
             kept = labels >= 0
-            self._truth.append(ImageBoxes(boxes[kept], labels[kept]))
+            self._truth.append(ImageBoxes(boxes[kept], labels[kept], marks=mark[kept]))
 
     def score(self) -> Score:
-        """Both mean average precisions with bootstrap intervals over images, and that of the metric by class.
+        """Both mean average precisions with intervals over images, and that of the metric by class.
 
-        A class without objects counts in no mean. Where no class has objects, there is no precision to speak
-        of.
+        What was found on a crowd or a difficult object is neither right nor wrong, as in
+        :func:`edgesynth.tasks.detection.average_precision.matches`. A class without objects counts in no
+        mean. Where no class has objects, there is no precision to speak of.
 
         Raises:
             InputError: Nothing was heard, or what was heard shows no object.
@@ -79,10 +84,12 @@ class DetectionJudge:
         """
         if not self._truth:
             raise InputError(f"{self._source}: no outputs were given, so there is nothing to judge")
-        if not any(len(image.labels) for image in self._truth):
+        if not any(
+            image.marks is not None and (image.marks == BoxMark.OBJECT).any() for image in self._truth
+        ):
             raise InputError(
-                f"{self._source}: none of the {len(self._truth)} images shows an object, so no precision can "
-                "be told; judge by more images"
+                f"{self._source}: none of the {len(self._truth)} images shows an object that counts, so no "
+                "precision can be told; judge by more images"
             )
         classes = self._task.classes
         matched, table = matches(
@@ -108,12 +115,15 @@ class DetectionJudge:
     def _metric(
         self, name: str, matched: tuple[ClassMatches, ...], value: float, thresholds: slice
     ) -> Metric:
+        shown = np.array([(each.objects > 0).sum() for each in matched])
         return Metric(
             name=name,
             value=float(value),
             provenance=Provenance.MEASURED,
             samples=len(self._truth),
-            interval=share_interval(_resampled(matched, thresholds), len(self._truth)),
+            interval=share_interval(
+                lambda counts: class_means(matched, counts, thresholds), len(self._truth), shown
+            ),
             source=self._source,
         )
 

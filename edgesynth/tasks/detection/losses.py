@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgesynth.errors import InputError
-from edgesynth.tasks.detection.boxes import giou
+from edgesynth.tasks.detection.boxes import giou, inside
 from edgesynth.tasks.detection.heads import CentreHead, DetectionHead, Predictions
+from edgesynth.tasks.detection.targets import NOTHING, crowd_label
 
 __all__ = ["DetectionDistillation", "detection_loss", "focal_loss", "teacher_loss"]
 
@@ -36,7 +37,14 @@ class DetectionDistillation:
             )
 
 
-def focal_loss(logits: Tensor, targets: Tensor, *, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+def focal_loss(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    spared: Tensor | None = None,
+) -> Tensor:
     """The focal loss, summed.
 
     T.-Y. Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, equation 5: cross-entropy in which
@@ -48,12 +56,14 @@ def focal_loss(logits: Tensor, targets: Tensor, *, alpha: float = 0.25, gamma: f
         targets: 0 or 1, the same shape.
         alpha: Weight of the ones; the zeros have ``1 - alpha``.
         gamma: How fast a cell's weight falls as it gets right.
+        spared: Where nothing is lost, bool of the same shape.
     """
     plain = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     probability = logits.sigmoid()
     wrong = probability + targets - 2 * probability * targets
     balance = 1 - alpha + (2 * alpha - 1) * targets
-    return (balance * wrong**gamma * plain).sum()
+    losses = balance * wrong**gamma * plain
+    return (losses if spared is None else losses.masked_fill(spared, 0.0)).sum()
 
 
 def detection_loss(head: DetectionHead, predictions: Predictions, boxes: Tensor, labels: Tensor) -> Tensor:
@@ -62,13 +72,15 @@ def detection_loss(head: DetectionHead, predictions: Predictions, boxes: Tensor,
     Both heads learn classes, or coverage, by the focal loss (DetectNet's squared error starves beside so many
     empty cells). ``centre``: plus ``1 - GIoU`` of the boxes, weighted by how central the cell is, plus the
     cross-entropy of centreness, as in FCOS equation 2. ``grid``: plus the absolute error of the offsets in
-    strides, as in DetectNet.
+    strides, as in DetectNet. Cells inside a crowd lose nothing by what they say of its class, unless they
+    answer for an object.
 
     Args:
         head: Which.
         predictions: Of the network.
         boxes: The true ones, ``[batch, rows, 4]``.
-        labels: Their classes ``[batch, rows]``, -1 where there is no object.
+        labels: Their classes ``[batch, rows]``, -1 where there is no object, below that for crowds; see
+            :mod:`edgesynth.tasks.detection.targets`.
     """
     row = head.assigned(predictions, boxes, labels)
     positive = row >= 0
@@ -78,7 +90,10 @@ def detection_loss(head: DetectionHead, predictions: Predictions, boxes: Tensor,
     classes = predictions.logits.shape[-1]
     # One class more than there are takes what has no object, and is cut off.
     hot = F.one_hot(torch.where(positive, label, classes), classes + 1)[..., :classes]
-    loss = focal_loss(predictions.logits, hot.to(predictions.logits.dtype)) / count
+    spared = _spared(predictions, boxes, labels)
+    if spared is not None:
+        spared &= ~positive[..., None]
+    loss = focal_loss(predictions.logits, hot.to(predictions.logits.dtype), spared=spared) / count
     if isinstance(head, CentreHead):
         central = head.centreness(predictions, wanted)[positive]
         apart = _apart(head, predictions, wanted)[positive]
@@ -88,6 +103,17 @@ def detection_loss(head: DetectionHead, predictions: Predictions, boxes: Tensor,
         return loss + F.binary_cross_entropy_with_logits(guess, central, reduction="sum") / count
     apart = _apart(head, predictions, wanted)
     return loss + apart[positive].sum() / count
+
+
+def _spared(predictions: Predictions, boxes: Tensor, labels: Tensor) -> Tensor | None:
+    """Which cells lie in crowds of which classes, bool ``[batch, cells, classes]``; ``None`` without any."""
+    crowd = labels < NOTHING
+    if not bool(crowd.any()):
+        return None
+    classes = predictions.logits.shape[-1]
+    kinds = F.one_hot(torch.where(crowd, crowd_label(labels), classes), classes + 1)[..., :classes]
+    within = inside(predictions.centres, boxes)
+    return torch.einsum("brn,brk->bnk", within.float(), kinds.float()) > 0
 
 
 def _apart(head: DetectionHead, predictions: Predictions, wanted: Tensor) -> Tensor:

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from enum import IntEnum
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from edgesynth.errors import DataError
 
-__all__ = ["BoxedSamples", "BoxedTensorSamples"]
+__all__ = ["BoxMark", "BoxedSamples", "BoxedTensorSamples", "MarkedSamples", "marks_of"]
+
+
+class BoxMark(IntEnum):
+    """What a box means to those who judge detections.
+
+    An object is to be found. One that is difficult is learnt, and finding it is neither right nor wrong (M.
+    Everingham et al., "The Pascal Visual Object Classes Challenge", IJCV 88, 2010). A crowd is a region of
+    objects that were not marked one by one: nothing is learnt there of its class, and whatever is found there
+    is neither right nor wrong (T.-Y. Lin et al., "Microsoft COCO", ECCV 2014).
+    """
+
+    OBJECT = 0
+    DIFFICULT = 1
+    CROWD = 2
 
 
 class BoxedSamples(Protocol):
@@ -41,6 +56,21 @@ class BoxedSamples(Protocol):
         ...
 
 
+@runtime_checkable
+class MarkedSamples(Protocol):
+    """Images of which some boxes are not to be found: one property beside those of :class:`BoxedSamples`."""
+
+    @property
+    def marks(self) -> Sequence[Tensor] | None:
+        """One tensor per image, a :class:`BoxMark` per box ``[objects]``; ``None`` for objects only."""
+        ...
+
+
+def marks_of(samples: BoxedSamples) -> Sequence[Tensor] | None:
+    """What the boxes of each image mean, int64 ``[objects]``; ``None`` where all are objects to be found."""
+    return samples.marks if isinstance(samples, MarkedSamples) else None
+
+
 @dataclass(frozen=True)
 class BoxedTensorSamples:
     """Images held in memory.
@@ -49,6 +79,7 @@ class BoxedTensorSamples:
         inputs: uint8 ``[samples, channels, height, width]``.
         boxes: One tensor per image, ``[objects, 4]``: left, top, right, bottom, in pixels.
         labels: One tensor per image, class indices ``[objects]``.
+        marks: One tensor per image, a :class:`BoxMark` per box ``[objects]``; ``None`` for objects only.
 
     Raises:
         DataError: The parts do not belong together, or a box is not one.
@@ -57,6 +88,7 @@ class BoxedTensorSamples:
     inputs: Tensor
     boxes: Sequence[Tensor]
     labels: Sequence[Tensor]
+    marks: Sequence[Tensor] | None = None
 
     def __post_init__(self) -> None:
         """Refuse parts that do not belong together, and boxes that are none."""
@@ -78,6 +110,8 @@ class BoxedTensorSamples:
         )
         object.__setattr__(self, "boxes", boxes)
         object.__setattr__(self, "labels", labels)
+        if self.marks is not None:
+            object.__setattr__(self, "marks", _marks(self.marks, boxes))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -92,7 +126,10 @@ class BoxedTensorSamples:
         """A copy of the images at ``indices`` with their boxes."""
         picked = indices.tolist()
         return BoxedTensorSamples(
-            self.inputs[indices], [self.boxes[i] for i in picked], [self.labels[i] for i in picked]
+            self.inputs[indices],
+            [self.boxes[i] for i in picked],
+            [self.labels[i] for i in picked],
+            None if self.marks is None else [self.marks[i] for i in picked],
         )
 
 
@@ -127,3 +164,15 @@ def _labels(index: int, given: Tensor, objects: int) -> Tensor:
             "give one class index per box"
         )
     return labels.to(torch.int64)
+
+
+def _marks(given: Sequence[Tensor], boxes: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    marks = tuple(torch.as_tensor(part).to(torch.int64).reshape(-1) for part in given)
+    if [len(part) for part in marks] != [len(part) for part in boxes]:
+        raise DataError("marks say of every box of every image what it means; give one per box")
+    known = [int(mark) for mark in BoxMark]
+    for index, part in enumerate(marks):
+        strange = sorted(set(part.tolist()) - set(known))
+        if strange:
+            raise DataError(f"image {index} has the mark {strange[0]}; there are {known}, see BoxMark")
+    return marks

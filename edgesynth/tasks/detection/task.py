@@ -16,9 +16,10 @@ from edgesynth.tasks.detection.boxes import Detections, suppressed
 from edgesynth.tasks.detection.heads import HeadName, Predictions, head_by_name
 from edgesynth.tasks.detection.judge import DetectionJudge
 from edgesynth.tasks.detection.losses import DetectionDistillation, detection_loss, teacher_loss
-from edgesynth.tasks.detection.samples import BoxedSamples
+from edgesynth.tasks.detection.samples import BoxedSamples, BoxMark, marks_of
+from edgesynth.tasks.detection.targets import padded, told
 from edgesynth.tasks.division import stratified_order
-from edgesynth.tasks.images import pictures
+from edgesynth.tasks.images import picked, pictures
 from edgesynth.tasks.normalization import Normalization
 from edgesynth.tasks.protocol import Batch, Outputs, Split
 from edgesynth.tasks.splits import SplitTask, check_labels
@@ -33,8 +34,9 @@ class DetectionTask(SplitTask[BoxedSamples]):
     """Detection of objects in images, in three disjoint splits.
 
     Targets are a dict of ``boxes``, float32 ``[batch, rows, 4]`` in pixels, and ``labels``, int64 ``[batch,
-    rows]``, -1 where an image has no more objects; ``rows`` is the most objects an image of the task has.
-    Images without objects are samples like any other. What a network must return says
+    rows]``, -1 where an image has no more objects; ``rows`` is the most boxes an image of the task has. How
+    crowds and difficult objects stand there says :mod:`edgesynth.tasks.detection.targets`. Images without
+    objects are samples like any other. What a network must return says
     :mod:`edgesynth.tasks.detection.heads`.
 
     Args:
@@ -95,25 +97,31 @@ class DetectionTask(SplitTask[BoxedSamples]):
         self.normalization = normalization or Normalization.of(train)
         self.score_threshold, self.nms_iou, self.max_detections = score_threshold, nms_iou, max_detections
         self._rows = max(1, *(len(boxes) for part in self._samples.values() for boxes in part.boxes))
+        self._marked = any(
+            bool(marks.any()) for part in self._samples.values() for marks in marks_of(part) or ()
+        )
 
     def _count(self, samples: BoxedSamples) -> int:
         return len(samples.boxes)
 
     def _ranked(self, samples: BoxedSamples) -> Tensor:
-        return stratified_order(_rarest(samples.labels, len(self.classes)), seed=0)
+        return stratified_order(_rarest(_objects(samples), len(self.classes)), seed=0)
 
     def _batch(self, samples: BoxedSamples, indices: Tensor, generator: torch.Generator | None) -> Batch:
         inputs = samples.take(indices)
-        boxes = torch.zeros(len(indices), self._rows, 4)
-        labels = torch.full((len(indices), self._rows), -1)
-        for row, index in enumerate(indices.tolist()):
-            count = len(samples.labels[index])
-            boxes[row, :count] = samples.boxes[index]
-            labels[row, :count] = samples.labels[index]
+        boxes, labels = picked(samples.boxes, indices), picked(samples.labels, indices)
+        marks = None
+        if self._marked:
+            # In every split, so that the targets of all have one form.
+            given = marks_of(samples)
+            marks = [torch.zeros_like(part) for part in labels] if given is None else picked(given, indices)
+        targets = padded(boxes, labels, marks, self._rows)
         if generator is not None and self.augmentation is not None:
-            inputs, boxes, labels = self.augmentation(inputs, boxes, labels, generator)
+            inputs, targets["boxes"], targets["labels"] = self.augmentation(
+                inputs, targets["boxes"], targets["labels"], generator
+            )
         normalised = self.normalization(inputs) if self.normalization is not None else inputs.float()
-        return Batch(normalised, {"boxes": boxes, "labels": labels})
+        return Batch(normalised, targets)
 
     def loss(self, outputs: Outputs, targets: Mapping[str, Tensor]) -> Tensor:
         """See :func:`edgesynth.tasks.detection.losses.detection_loss`.
@@ -185,10 +193,12 @@ class DetectionTask(SplitTask[BoxedSamples]):
         )
 
     def truths(self, targets: Mapping[str, Tensor]) -> tuple[BoxesAnswer, ...]:
-        """The objects of each image."""
+        """The objects to be found in each image, and what is to be left alone there."""
         return tuple(
-            BoxesAnswer(boxes[labels >= 0], labels[labels >= 0], self.classes)
-            for boxes, labels in zip(targets["boxes"].cpu(), targets["labels"].cpu(), strict=True)
+            BoxesAnswer.truth(boxes, labels, marks, self.classes)
+            for boxes, labels, marks in zip(
+                targets["boxes"].cpu(), *(part.cpu() for part in told(targets)), strict=True
+            )
         )
 
     @property
@@ -217,6 +227,14 @@ def _strides(predictions: Predictions) -> list[int]:
     return [round(stride) for stride in torch.unique(predictions.strides).tolist()]
 
 
+def _objects(samples: BoxedSamples) -> list[Tensor]:
+    """The classes of the objects to be found, one tensor per image."""
+    marks = marks_of(samples)
+    if marks is None:
+        return list(samples.labels)
+    return [labels[mark == BoxMark.OBJECT] for labels, mark in zip(samples.labels, marks, strict=True)]
+
+
 def _rarest(labels: Sequence[Tensor], classes: int) -> Tensor:
     """Per image, the rarest class it shows; ``classes`` where it shows none."""
     counts = torch.bincount(torch.cat(list(labels)), minlength=classes)
@@ -235,7 +253,9 @@ def _check(name: str, samples: Mapping[Split, BoxedSamples], classes: Sequence[s
     for split, part in samples.items():
         check_labels(name, split, torch.cat(list(part.labels)), len(classes))
         # Said now, and not when a network that took hours to train is judged.
-        if not any(len(boxes) for boxes in part.boxes):
+        if not any(len(labels) for labels in _objects(part)):
+            but = " that is not a crowd or difficult" if any(len(boxes) for boxes in part.boxes) else ""
             raise DataError(
-                f"{name}: none of the {len(part.boxes)} {split} images shows an object; give some with boxes"
+                f"{name}: none of the {len(part.boxes)} {split} images shows an object{but}; give some with "
+                "boxes"
             )

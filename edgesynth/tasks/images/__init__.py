@@ -15,10 +15,10 @@ from edgesynth.tasks.images.files import (
     ImageFormat,
     fitted,
     in_parallel,
+    opened,
     read_image,
     read_images,
     read_measured,
-    readable,
 )
 from edgesynth.tasks.images.folders import (
     SPLIT_NAMES,
@@ -33,7 +33,7 @@ from edgesynth.tasks.images.folders import (
 )
 from edgesynth.tasks.images.palette import class_colours
 from edgesynth.tasks.images.reading import PictureFiles, corrupt_names, left_out, picked, read_splits
-from edgesynth.tasks.images.text import read_text
+from edgesynth.tasks.images.text import check_named, listed_names, read_text
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -44,6 +44,7 @@ __all__ = [
     "PictureFiles",
     "by_name",
     "check_filled",
+    "check_named",
     "class_colours",
     "corrupt_names",
     "directories",
@@ -53,6 +54,8 @@ __all__ = [
     "held_out",
     "in_parallel",
     "left_out",
+    "listed_names",
+    "opened",
     "picked",
     "pictures",
     "pictures_in",
@@ -61,6 +64,5 @@ __all__ = [
     "read_measured",
     "read_splits",
     "read_text",
-    "readable",
     "split_directories",
 ]

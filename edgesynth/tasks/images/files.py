@@ -6,6 +6,8 @@ import contextlib
 import math
 import os
 import struct
+import threading
+import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,10 +29,10 @@ __all__ = [
     "ImageFormat",
     "fitted",
     "in_parallel",
+    "opened",
     "read_image",
     "read_images",
     "read_measured",
-    "readable",
 ]
 
 IMAGE_SUFFIXES = frozenset(
@@ -43,6 +45,11 @@ LETTERBOX = 114
 
 _MOST_THREADS: Final = 8
 """Decoding is what takes the time, and threads share it."""
+
+_SIXTEEN_BITS: Final = frozenset({"PPM", "PNG"})
+"""Formats whose whole numbers of more than 8 bits are 16 bits, once decoded."""
+
+_OPENING: Final = threading.Lock()
 
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
@@ -139,20 +146,24 @@ class ImageFormat:
 def read_image(path: Path, form: ImageFormat) -> Tensor:
     """Read one picture, turned as its EXIF orientation says; transparent pixels become white.
 
+    Of 16 bits of grey the upper 8 are kept: 65,535 is white, whatever the brightest pixel is. Signed, 32-bit
+    and fractional pixels, of which nothing says what is white, are refused.
+
     Returns:
         uint8 ``[channels, height, width]``.
 
     Raises:
-        Corrupt: The file is damaged, too large to be trusted, or not a picture.
+        Corrupt: The file is damaged, has more pixels than Pillow trusts (``PIL.Image.MAX_IMAGE_PIXELS``) or
+            such as are refused, or is not a picture.
     """
     return read_measured(path, form)[0]
 
 
 def read_measured(path: Path, form: ImageFormat) -> tuple[Tensor, tuple[int, int]]:
     """As :func:`read_image`, with the height and width that the picture has in its file."""
-    with readable(path):
-        with Image.open(path) as opened:
-            picture = _opaque(ImageOps.exif_transpose(opened))
+    with opened(path) as source:
+        _check_depth(source)
+        picture = _opaque(ImageOps.exif_transpose(source))
         width, height = picture.size
         picture = fitted(picture.convert("L" if form.colour == "grey" else "RGB"), form)
         pixels = np.array(picture, dtype=np.uint8)
@@ -190,22 +201,51 @@ def read_images(paths: Sequence[Path], form: ImageFormat) -> Tensor:
 
 
 @contextlib.contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Tell what a decoder says as :class:`Corrupt`."""
+def opened(path: Path) -> Iterator[Image.Image]:
+    """Open a picture, and tell what cannot be read inside the block as :class:`Corrupt`.
+
+    Raises:
+        Corrupt: The file is damaged, too large to be trusted, or not a picture.
+    """
     try:
-        yield
+        with _trusted(path) as picture:
+            yield picture
     except (*_UNREADABLE, Image.DecompressionBombError) as error:
         raise Corrupt(path, f"cannot read picture {path}: {error}") from error
 
 
-def _opaque(picture: Image.Image) -> Image.Image:
-    """Eight bits a channel, without transparency.
+def _trusted(path: Path) -> Image.Image:
+    """Open a picture unless Pillow takes it for a bomb: it warns of those, and refuses twice as large ones.
 
     Raises:
-        ValueError: Pixels are fractions, of which nothing says what is white.
+        ValueError: It does.
+    """
+    # Filters of warnings are those of all threads.
+    with _OPENING, warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            return Image.open(path)
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+            raise ValueError(
+                f"it has more than {Image.MAX_IMAGE_PIXELS:,} pixels, too many to be trusted; scale it down"
+            ) from error
+
+
+def _check_depth(picture: Image.Image) -> None:
+    """Refuse pixels of which nothing says what is white.
+
+    Raises:
+        ValueError: They are such.
     """
     if picture.mode == "F":
         raise ValueError("it holds fractions; save it with 8 or 16 bits a channel")
+    # Pillow has one mode for whole numbers that need more than 16 bits; PGM it brings to 16 bits.
+    if picture.mode == "I" and picture.format not in _SIXTEEN_BITS:
+        raise ValueError("it holds 32-bit or signed integers; save it with 8 or 16 bits a channel, unsigned")
+
+
+def _opaque(picture: Image.Image) -> Image.Image:
+    """Eight bits a channel, without transparency."""
     if picture.mode.startswith("I;16") or picture.mode == "I":
         # Sixteen bits of grey: keep the upper byte, where conversion would clip.
         deep = np.asarray(picture).astype(np.int64)

@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
+from edgesynth.errors import DataError, InputError
 from edgesynth.tasks.images.files import Corrupt
 
-__all__ = ["read_text"]
+__all__ = ["check_named", "listed_names", "read_text"]
+
+
+def check_named(classes: Collection[str]) -> None:
+    """Refuse classes that somebody gave, and that are none.
+
+    Raises:
+        InputError: There is no name, or one text where there should be several.
+    """
+    if isinstance(classes, str):
+        raise InputError(f"classes = {classes!r} is one text; give a list of names, e.g. [{classes!r}]")
+    if not classes:
+        raise InputError(
+            "classes is empty, so there would be nothing to learn; name them, or leave classes out to take "
+            "what the folder says"
+        )
+
+
+def listed_names(path: Path) -> tuple[str, ...]:
+    """The names in a file, one a line.
+
+    Raises:
+        DataError: It has none, or cannot be read.
+    """
+    names = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
+    if not names:
+        raise DataError(f"{path} names no class; write one name a line, or remove the file")
+    return names
 
 
 def read_text(path: Path) -> str:

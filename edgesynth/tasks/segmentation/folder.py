@@ -103,7 +103,8 @@ def load_mask_folder(
             Cityscapes), or one class for every value. Where the folder has colours for names, or is
             Cityscapes, it picks some of those classes and ignores all others.
         ignore_label: The value of pixels that do not count; in the task they have 255, and classes their
-            indices.
+            indices. Where it lies among the values that names stand for, the name in its place must be
+            ``void``, ``unlabelled`` or ``ignore``; the others keep their values.
         colour: ``rgb`` or ``grey``, of pictures.
         fit: ``crop`` or ``stretch``, see :class:`ImageFormat`.
         mirror: Whether a mirrored picture is as good as the picture, and may be trained on.
@@ -118,7 +119,8 @@ def load_mask_folder(
         DataError: The folder is missing or has no known layout, pictures and masks do not pair or differ in
             size, a mask holds a value or a colour that means nothing (named with the file), a split is empty,
             there is one class only, or files cannot be read (counted and named).
-        InputError: The size or the ignore label is impossible.
+        InputError: The size or the ignore label is impossible, the ignore label is the value of a class, or
+            there are classes, but none.
     """
     folder = Path(root)
     form = ImageFormat.of(size, colour, fit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -54,7 +55,7 @@ class SegmentationJudge:
         self._confusions.append(confusions(truths, answers, classes, self._task.ignore_label))
 
     def score(self) -> Score:
-        """Mean IoU and pixel accuracy, with intervals from resampling whole images.
+        """Mean IoU and pixel accuracy, with intervals over whole images, see :func:`share_interval`.
 
         Raises:
             InputError: Nothing was heard, or every pixel heard of is to be ignored.
@@ -68,16 +69,25 @@ class SegmentationJudge:
                 f"{self._source}: every pixel of these {len(confusion)} samples is to be ignored "
                 f"(label {self._task.ignore_label}); give samples with labelled pixels"
             )
+        pixels = (overlap.pixels > 0).sum(keepdims=True)
         metric, accuracy = (
             Metric(
                 name=name,
-                value=statistic(None),
+                value=value,
                 provenance=Provenance.MEASURED,
                 samples=len(confusion),
-                interval=share_interval(statistic, len(confusion)),
+                interval=share_interval(scores, len(confusion), shown),
                 source=self._source,
             )
-            for name, statistic in ((self._task.metric, overlap.mean), ("pixel_accuracy", overlap.accuracy))
+            for name, value, scores, shown in (
+                (self._task.metric, overlap.mean(), overlap.ious, (overlap.either > 0).sum(0)),
+                (
+                    "pixel_accuracy",
+                    overlap.accuracy(),
+                    lambda drawn: np.array([overlap.accuracy(drawn)]),
+                    pixels,
+                ),
+            )
         )
         ious = zip(self._task.classes, overlap.ious().tolist(), strict=True)
         total, weight = torch.stack(self._losses).sum(0).tolist()

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgesynth.errors import DataError, InputError
-from edgesynth.tasks.images import read_text
+from edgesynth.tasks.images import check_named, listed_names, read_text
 from edgesynth.tasks.segmentation.layouts import Layout
 from edgesynth.tasks.segmentation.samples import VALUES
 
@@ -81,16 +81,21 @@ def find_legend(
         folder: Where the files are.
         layout: What was found there.
         classes: Names, or names with colours.
-        ignore_label: The value of pixels that do not count, where masks hold values.
+        ignore_label: The value of pixels that do not count, where masks hold values. Where names are those of
+            values in order, it is a value without a name, or one that is called void, unlabelled or ignore.
 
     Raises:
         DataError: A file cannot be read as such, or a name that is to be picked is not there.
-        InputError: The ignore label is no value that a mask can hold.
+        InputError: The ignore label is no value that a mask can hold, or is that of a class; or there are
+            classes, but none.
     """
     if not 0 <= ignore_label < VALUES:
         raise InputError(f"ignore_label is a value of 8 bits, 0 to {VALUES - 1}, got {ignore_label}")
+    if classes is not None:
+        check_named(classes)
     if isinstance(classes, Mapping):
-        return _coloured(tuple(classes), tuple(classes.values()), None, ignore_label, folder)
+        wanted = [name for name in classes if name.lower() not in _VOID]
+        return _coloured(tuple(classes), tuple(classes.values()), wanted, ignore_label, folder)
     path = folder / _COLOURS_FILE
     if path.is_file():
         names, colours = _colours(path)
@@ -99,6 +104,8 @@ def find_legend(
         picked = _picked(classes or layout.classes, layout.classes, folder)
         values = dict(zip(layout.classes, layout.values, strict=True))
         meanings = {values[name]: index for name, index in picked.items()}
+        if ignore_label in meanings:
+            _refuse(ignore_label, tuple(picked)[meanings[ignore_label]], "leave that one out of classes")
         return Legend(tuple(picked), meanings, rest_ignored=True)
     return _numbered(classes or _names(folder) or layout.classes, ignore_label)
 
@@ -121,18 +128,30 @@ def _coloured(
         ignored = names[ignore_label : ignore_label + 1]
         wanted = [name for name in names if name.lower() not in _VOID and name not in ignored]
     picked = _picked(wanted, names, source)
+    if names[ignore_label : ignore_label + 1] and names[ignore_label] in picked:
+        _refuse(ignore_label, names[ignore_label], "leave that one out of classes")
     meanings = {index: picked.get(name, IGNORED) for index, name in enumerate(names)}
     meanings.setdefault(ignore_label, IGNORED)
     return Legend(tuple(picked), meanings, _by_colour(source, names, colours))
 
 
 def _numbered(names: Sequence[str] | None, ignore_label: int) -> Legend:
-    """Values in the order of the names; the ignored value is none of them."""
+    """Values in the order of the names; one of them is the ignored value only where its name says so."""
     if names is None:
         return Legend(None, {ignore_label: IGNORED})
-    counted = [value for value in range(len(names) + 1) if value != ignore_label][: len(names)]
+    if ignore_label < len(names) and names[ignore_label].lower() not in _VOID:
+        called = f'where that value does not count, let classes have "void" in place {ignore_label}, from 0'
+        _refuse(ignore_label, names[ignore_label], f"names stand for the values 0, 1, 2 and so on; {called}")
+    counted = [value for value in range(len(names)) if value != ignore_label]
     meanings = {value: index for index, value in enumerate(counted)}
-    return Legend(tuple(names), meanings | {ignore_label: IGNORED})
+    return Legend(tuple(names[value] for value in counted), meanings | {ignore_label: IGNORED})
+
+
+def _refuse(ignore_label: int, name: str, otherwise: str) -> NoReturn:
+    raise InputError(
+        f"ignore_label = {ignore_label} is the value of the class {name!r}; {otherwise}, or set ignore_label "
+        "to a value that is no class, e.g. 255"
+    )
 
 
 def _picked(wanted: Sequence[str], known: Sequence[str], source: Path) -> dict[str, int]:
@@ -184,6 +203,5 @@ def _names(folder: Path) -> tuple[str, ...] | None:
     for name in _NAMES_FILES:
         path = folder / name
         if path.is_file():
-            lines = [line.strip() for line in read_text(path).splitlines()]
-            return tuple(line for line in lines if line)
+            return listed_names(path)
     return None

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.images import ImageFormat, fitted, readable
+from edgesynth.tasks.images import ImageFormat, fitted, opened
 from edgesynth.tasks.segmentation.legend import Legend, packed
 from edgesynth.tasks.segmentation.samples import VALUES
 
@@ -44,8 +44,8 @@ def read_mask(
 
 def _stored(path: Path, legend: Legend) -> NDArray[np.int64]:
     """The values of a whole mask, ``[height, width]``."""
-    with readable(path), Image.open(path) as opened:
-        picture = ImageOps.exif_transpose(opened)
+    with opened(path) as source:
+        picture = ImageOps.exif_transpose(source)
         if picture.mode in ("1", "L", "P", "I;16", "I;16B", "I;16L", "I") and not (
             picture.mode == "P" and legend.colours
         ):

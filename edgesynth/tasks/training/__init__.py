@@ -10,6 +10,7 @@ from edgesynth.tasks.training.loop import fit
 from edgesynth.tasks.training.memory_format import as_channels_last, channels_last_kernels, has_images
 from edgesynth.tasks.training.plan import EpochRecord, TrainingPlan, TrainingRecord
 from edgesynth.tasks.training.recalibration import recalibrate_
+from edgesynth.tasks.training.state import TrainingState
 from edgesynth.tasks.training.teacher import TeacherCache, taught_loss
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "TeacherCache",
     "TrainingPlan",
     "TrainingRecord",
+    "TrainingState",
     "as_channels_last",
     "channels_last_kernels",
     "fit",

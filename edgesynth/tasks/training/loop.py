@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,13 @@ from edgesynth.tasks.protocol import Batch, Outputs, Task
 from edgesynth.tasks.training.memory_format import channels_last_kernels, has_images
 from edgesynth.tasks.training.plan import EpochRecord, TrainingPlan, TrainingRecord
 from edgesynth.tasks.training.recalibration import recalibrate_
+from edgesynth.tasks.training.state import (
+    TrainingState,
+    random_state,
+    restore_random_state,
+    restore_tensors,
+    tensors_of,
+)
 from edgesynth.tasks.training.teacher import TeacherCache, taught_loss
 from edgesynth.tasks.trees import moved
 
@@ -35,6 +42,8 @@ def fit(
     *,
     teacher: nn.Module | TeacherCache | None = None,
     on_epoch: Callable[[EpochRecord, nn.Module], None] | None = None,
+    keep: Callable[[TrainingState], None] | None = None,
+    state: TrainingState | None = None,
     progress: Progress | None = None,
 ) -> TrainingRecord:
     """Train ``module`` in place on the training split; validation and test samples are never read.
@@ -52,11 +61,14 @@ def fit(
             them are taught.
         on_epoch: Called after every pass with the record and the module as it is being trained (the average
             of ``plan.ema`` replaces its weights only at the end).
+        keep: Given after every pass what the rest of the training depends on.
+        state: What ``keep`` was given by a training of the same network, task and plan. It goes on from
+            there, to the weights that it would have come to without a stop.
         progress: Told of every step.
 
     Raises:
-        InputError: The module does not accept the task's samples, its outputs do not fit the task's loss, or
-            it has nothing to train.
+        InputError: The module does not accept the task's samples, its outputs do not fit the task's loss, it
+            has nothing to train, or the state is that of another training.
         TrainingError: The loss became NaN or infinite; the message gives epoch, step and learning rate.
     """
     device = _device(module)
@@ -65,6 +77,8 @@ def fit(
         _rehearse(_module(teacher), task, _device(_module(teacher)), "teacher")
     per_epoch = -(-task.size("train") // plan.batch_size)
     steps = max(1, round(plan.epochs * per_epoch))
+    if state is not None:
+        state.check(plan, task.size("train"))
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=[device] if device.type == "cuda" else []))
         stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
@@ -75,12 +89,18 @@ def fit(
             stack.enter_context(_channels_last(module))
         phase = stack.enter_context((progress or NullProgress()).phase("training", steps))
         loop = _Loop(module, task, plan, teacher, steps)
-        records = []
+        records = loop.restore(state) if state is not None else []
+        if records:
+            phase.advance(sum(record.steps for record in records))
         for epoch, first in enumerate(range(0, steps, per_epoch), start=1):
+            if epoch <= len(records):
+                continue
             record = loop.run(epoch, first, min(per_epoch, steps - first), phase.advance)
             records.append(record)
             if on_epoch is not None:
                 on_epoch(record, module)
+            if keep is not None:
+                keep(loop.state(records))
         loop.finish()
         _settle(module, task, plan)
     module.eval()
@@ -184,6 +204,24 @@ class _Loop:
                 said = self.teacher(inputs)
         return None if said is None else moved(said, self.device)
 
+    def state(self, records: Sequence[EpochRecord]) -> TrainingState:
+        """What the steps to come depend on, after these passes."""
+        mean, updates = (self.average.mean, self.average.updates) if self.average is not None else ([], 0)
+        tensors = tensors_of(self.module, self.optimizer, mean) | random_state(self.device)
+        size = self.task.size("train")
+        return TrainingState(self.plan, size, tuple(records), self.samples, updates, tensors)
+
+    def restore(self, state: TrainingState) -> list[EpochRecord]:
+        """Stand where another loop stood; returns the records of its passes."""
+        restore_tensors(
+            state.tensors, self.module, self.optimizer, self.average.mean if self.average is not None else []
+        )
+        if self.average is not None:
+            self.average.updates = state.updates
+        self.samples = state.samples
+        restore_random_state(state.tensors, self.device)
+        return list(state.epochs)
+
     def finish(self) -> None:
         """Hand over the averaged weights, where an average was asked for."""
         if self.average is not None:
@@ -240,7 +278,12 @@ def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 def _rehearse(module: nn.Module, task: Task, device: torch.device, role: str) -> None:
     """Run two samples through, so that a misfit is told before any time is spent."""
-    batch = next(task.batches("train", batch_size=2, limit=2))
+    batch: object = next(iter(task.batches("train", batch_size=2, limit=2)), None)
+    if not isinstance(batch, Batch):
+        raise InputError(
+            f"task {task.name!r} gave {'nothing' if batch is None else type(batch).__name__} as a batch of "
+            "train; yield edgesynth.tasks.Batch(inputs, targets)"
+        )
     was_training = module.training
     module.eval()
     try:

@@ -7,6 +7,7 @@ from sklearn.metrics import confusion_matrix, jaccard_score
 
 from edgesynth.errors import InputError
 from edgesynth.metrics import Provenance
+from edgesynth.synthesis.requirements import Requirements, VerdictStatus
 from edgesynth.tasks import Batch
 
 
@@ -34,7 +35,10 @@ def test_a_perfect_network_has_mean_iou_one(task):
         judge.add(logits_of(batch.targets), batch)
     score = judge.score()
     assert score.metric.value == score.others[0].value == 1.0
-    assert score.metric.interval == (1.0, 1.0)
+    # Every picture shows the rest, fewer one of the two others.
+    low, high = score.metric.interval
+    assert high == 1.0
+    assert 0.5 < low < 0.025 ** (1 / score.metric.samples)
     assert score.loss < 1e-6
 
 
@@ -87,6 +91,19 @@ def test_the_interval_is_a_bootstrap_over_whole_pictures():
     assert 0.2 <= low <= 0.35
     assert 0.65 <= high <= 0.8
     assert judged(task, outputs, batch).others[0] == accuracy
+
+
+def test_a_few_pictures_that_all_went_well_do_not_prove_a_bound():
+    task = task_of([[[0, 0], [1, 1]]] * 11, classes=("a", "b"))
+    batch = next(task.batches("test", batch_size=11))
+    score = judged(task, logits_of(batch.targets, 2), batch)
+    for metric in (score.metric, *score.others):
+        assert metric.interval == pytest.approx((0.715, 1.0), abs=1e-3)
+    verdicts = {
+        bound: Requirements({"miou": f">= {bound}"}).judge({"miou": score.metric}).verdicts[0].status
+        for bound in (0.7, 0.75)
+    }
+    assert verdicts == {0.7: VerdictStatus.SATISFIED, 0.75: VerdictStatus.INCONCLUSIVE}
 
 
 def test_scores_do_not_depend_on_how_samples_are_batched(task):

@@ -52,12 +52,59 @@ def test_lists_of_names_are_utf_8_whatever_editor_wrote_them(folder):
         load_mask_folder(folder, size=8)
 
 
-def test_an_ignored_value_among_the_classes_moves_the_others_up(folder):
-    task = load_mask_folder(folder, size=(16, 20), classes=("one", "two"), ignore_label=0)
+def test_an_ignored_value_among_named_ones_moves_no_name(folder):
+    for names in (("one", "two"), ("none", "one", "two")):
+        with pytest.raises(
+            InputError,
+            match=rf"ignore_label = 0 is the value of the class '{names[0]}'; .*have \"void\" in place 0"
+            r".*, or set ignore_label to a value that is no class, e\.g\. 255",
+        ):
+            load_mask_folder(folder, size=8, classes=names, ignore_label=0)
+    task = load_mask_folder(folder, size=(16, 20), classes=("void", "one", "two"), ignore_label=0)
+    assert task.classes == ("one", "two")
     pictures, masks = everything(task)
     stored = (pictures[:, 0].int() + 25) // 50
     assert torch.equal(masks == 255, stored == 0)
     assert torch.equal(masks == 0, stored == 1)
+
+
+def test_names_in_a_file_are_not_moved_either(folder):
+    (folder / "classes.txt").write_text("sky\nroad\ntree\n")
+    with pytest.raises(InputError, match="ignore_label = 1 is the value of the class 'road'"):
+        load_mask_folder(folder, size=8, ignore_label=1)
+    (folder / "classes.txt").write_text("sky\nIgnore\ntree\n")
+    task = load_mask_folder(folder, size=(16, 20), ignore_label=1)
+    assert task.classes == ("sky", "tree")
+    pictures, masks = everything(task)
+    stored = (pictures[:, 0].int() + 25) // 50
+    assert torch.equal(masks == 255, stored == 1)
+    assert torch.equal(masks == 1, stored == 2)
+
+
+def test_a_class_that_was_asked_for_is_not_ignored(folder):
+    colours = {"a": (10, 20, 30), "b": (0, 0, 0), "void": (9, 9, 9)}
+    with pytest.raises(
+        InputError, match="ignore_label = 1 is the value of the class 'b'; leave that one out"
+    ):
+        load_mask_folder(folder, size=8, classes=colours, ignore_label=1)
+    (folder / "label_colors.txt").write_text("1 0 0\tBuilding\n0 0 0\tVoid\n64 0 128\tCar\n")
+    with pytest.raises(InputError, match="ignore_label = 2 is the value of the class 'Car'"):
+        load_mask_folder(folder, size=8, classes=("Building", "Car"), ignore_label=2)
+
+
+def test_classes_that_are_none_are_not_taken_for_the_default(folder):
+    for none in ((), {}):
+        with pytest.raises(
+            InputError, match=r"classes is empty, .*leave classes out to take what the folder"
+        ):
+            load_mask_folder(folder, size=8, classes=none)
+    with pytest.raises(
+        InputError, match=r"classes = 'road' is one text; give a list of names, e\.g\. \['road'\]"
+    ):
+        load_mask_folder(folder, size=8, classes="road")
+    (folder / "classes.txt").write_text("\n")
+    with pytest.raises(DataError, match=r"classes\.txt names no class; write one name a line"):
+        load_mask_folder(folder, size=8)
 
 
 def test_unknown_values_are_named_with_their_file(folder):

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from edgesynth.errors import DataError
 from edgesynth.tasks.detection.annotations.record import BoxRecord
+from edgesynth.tasks.detection.samples import BoxMark
 from edgesynth.tasks.images import SPLIT_NAMES, read_text
 from edgesynth.tasks.protocol import Split
 
@@ -34,13 +35,13 @@ def coco_files(root: Path) -> list[Path]:
     return []
 
 
-def read_coco(root: Path) -> tuple[list[BoxRecord], tuple[str, ...], int]:
+def read_coco(root: Path) -> tuple[list[BoxRecord], tuple[str, ...]]:
     """Read every annotation file.
 
-    Boxes are left, top, width, height. Regions marked as crowds are no objects, and are left out.
+    Boxes are left, top, width, height. Regions whose ``iscrowd`` is 1 are marked as crowds.
 
     Returns:
-        The records; the classes in the order of their ids; how many crowds were left out.
+        The records, and the classes in the order of their ids.
 
     Raises:
         DataError: A file is no such JSON, names a picture, picture id or class id that is not there, or lists
@@ -50,12 +51,11 @@ def read_coco(root: Path) -> tuple[list[BoxRecord], tuple[str, ...], int]:
     folder = root if root.is_dir() else root.parent
     named: dict[int, str] = {}
     records: list[BoxRecord] = []
-    crowds = 0
     for file in files:
         data = _loaded(file)
         try:
             categories = _categories(file, data)
-            found, skipped = _records(file, data, categories, folder, _split(file, len(files)))
+            found = _records(file, data, categories, folder, _split(file, len(files)))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
                 f"{file} is not in the COCO format: {type(error).__name__} {error}; it needs images (id, "
@@ -67,8 +67,7 @@ def read_coco(root: Path) -> tuple[list[BoxRecord], tuple[str, ...], int]:
                     f"{file} calls class {identity} {name!r}, another file calls it {named[identity]!r}"
                 )
         records += found
-        crowds += skipped
-    return records, tuple(named[identity] for identity in sorted(named)), crowds
+    return records, tuple(named[identity] for identity in sorted(named))
 
 
 def _loaded(file: Path) -> dict[str, Any]:
@@ -91,13 +90,12 @@ def _split(file: Path, files: int) -> Split | None:
 
 def _records(
     file: Path, data: dict[str, Any], categories: dict[int, str], folder: Path, split: Split | None
-) -> tuple[list[BoxRecord], int]:
-    boxes: dict[int, list[tuple[_Sides, str]]] = {}
+) -> list[BoxRecord]:
+    boxes: dict[int, list[tuple[_Sides, str, BoxMark]]] = {}
     for each in data["images"]:
         if int(each["id"]) in boxes:
             raise DataError(f"{file} lists two images with the id {each['id']}; give each its own")
         boxes[int(each["id"])] = []
-    crowds = 0
     for each in data["annotations"]:
         image, category = int(each["image_id"]), int(each["category_id"])
         where = f"{file}: annotation {each.get('id')}"
@@ -105,11 +103,9 @@ def _records(
             raise DataError(f"{where} is of image {image}, which is not listed among the images")
         if category not in categories:
             raise DataError(f"{where} has class id {category}; known are {sorted(categories)}")
-        if each.get("iscrowd"):
-            crowds += 1
-            continue
+        mark = BoxMark.CROWD if each.get("iscrowd") else BoxMark.OBJECT
         x, y, width, height = _box(where, each["bbox"])
-        boxes[image].append(((x, y, x + width, y + height), categories[category]))
+        boxes[image].append(((x, y, x + width, y + height), categories[category], mark))
     records = []
     for each in data["images"]:
         mine = boxes[int(each["id"])]
@@ -118,13 +114,14 @@ def _records(
             BoxRecord(
                 _picture(folder, file, str(each["file_name"])),
                 file,
-                tuple(box for box, _ in mine),
-                tuple(label for _, label in mine),
+                tuple(box for box, _, _ in mine),
+                tuple(label for _, label, _ in mine),
                 split,
                 size,
+                marks=tuple(mark for _, _, mark in mine),
             )
         )
-    return records, crowds
+    return records
 
 
 def _categories(file: Path, data: dict[str, Any]) -> dict[int, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgesynth.tasks.detection.samples import BoxMark
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["BoxRecord"]
@@ -22,6 +23,7 @@ class BoxRecord:
         split: Where it belongs; ``None`` where nothing says.
         size: Height and width that the annotation tells.
         relative: Whether boxes are shares of the sides.
+        marks: What each box means; empty where all are objects to be found.
     """
 
     path: Path
@@ -31,3 +33,4 @@ class BoxRecord:
     split: Split | None = None
     size: tuple[int, int] | None = None
     relative: bool = False
+    marks: tuple[BoxMark, ...] = ()

@@ -10,6 +10,7 @@ from xml.parsers import expat
 
 from edgesynth.errors import DataError
 from edgesynth.tasks.detection.annotations.record import BoxRecord
+from edgesynth.tasks.detection.samples import BoxMark
 from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, by_name, pictures_in, read_text
 from edgesynth.tasks.protocol import Split
 
@@ -21,8 +22,8 @@ _FOLDERS = ("JPEGImages", "images")
 def read_voc(root: Path) -> tuple[list[BoxRecord], list[Corrupt]]:
     """Read a folder.
 
-    Corners are counted from 1 and belong to the box, so a box from 1 to 10 is 10 pixels wide. Objects marked
-    difficult are objects like others. The lists in ``ImageSets/Main`` named after splits say which pictures
+    Corners are counted from 1 and belong to the box, so a box from 1 to 10 is 10 pixels wide. Objects whose
+    ``difficult`` is 1 are marked so. The lists in ``ImageSets/Main`` named after splits say which pictures
     are used, and where; without them all are used.
 
     Returns:
@@ -70,17 +71,26 @@ def _record(file: Path, image: Path, split: Split | None) -> BoxRecord:
     tree = _parsed(file)
     boxes: list[tuple[float, float, float, float]] = []
     labels: list[str] = []
+    marks: list[BoxMark] = []
     for thing in tree.iter("object"):
         corners = [_number(file, thing, f"bndbox/{name}") for name in ("xmin", "ymin", "xmax", "ymax")]
         boxes.append((corners[0] - 1, corners[1] - 1, corners[2], corners[3]))
         labels.append(_text(file, thing, "name"))
+        difficult = (thing.findtext("difficult") or "").strip() == "1"
+        marks.append(BoxMark.DIFFICULT if difficult else BoxMark.OBJECT)
     size = tree.find("size")
     stated = None
     if size is not None:
         stated = (round(_number(file, size, "height")), round(_number(file, size, "width")))
     # Some tools write 0 where they do not know.
     return BoxRecord(
-        image, file, tuple(boxes), tuple(labels), split, stated if stated and all(stated) else None
+        image,
+        file,
+        tuple(boxes),
+        tuple(labels),
+        split,
+        stated if stated and all(stated) else None,
+        marks=tuple(marks),
     )
 
 

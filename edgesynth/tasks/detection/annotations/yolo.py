@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgesynth.errors import DataError
 from edgesynth.tasks.detection.annotations.record import BoxRecord
-from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, by_name, pictures_in, read_text
+from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, by_name, listed_names, pictures_in, read_text
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["read_yolo", "yolo_folders"]
@@ -114,8 +114,7 @@ def _record(file: Path, image: Path, split: Split | None, names: tuple[str, ...]
 def _names(root: Path) -> tuple[str, ...]:
     for file in (root / "classes.txt", root / "labels" / "classes.txt"):
         if file.is_file():
-            lines = [line.strip() for line in read_text(file).splitlines()]
-            return tuple(line for line in lines if line)
+            return listed_names(file)
     for file in (root / "data.yaml", root / "data.yml", root / "dataset.yaml"):
         if file.is_file():
             try:
