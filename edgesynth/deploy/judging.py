@@ -106,13 +106,15 @@ class TaskScore:
         """The score as the task gives it; the names of the outputs say which part of a nest each is.
 
         Raises:
-            InputError: The outputs do not have the shape that the task needs.
+            InputError: The outputs do not have the shape that the task needs, or a task of the user's own gives
+                no judge or score.
         """
         import torch
 
+        from edgesynth.tasks.scoring import judge_of, whole_score
         from edgesynth.tasks.trees import structured
 
         tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in outputs.items()}
-        judge = self.task.judge("validation")
+        judge = judge_of(self.task, "validation")
         judge.add(structured(tensors), self.batch)
-        return judge.score()
+        return whole_score(judge.score(), f"{type(judge).__qualname__}.score()", self.task)

@@ -16,7 +16,16 @@ from edgesynth.metrics import Metric
 from edgesynth.tasks.protocol import Batch, Judge, Outputs, Score, Split, Task
 from edgesynth.tasks.trees import moved
 
-__all__ = ["Scored", "bootstrap_interval", "check_task", "judge_of", "judged", "score", "share_interval"]
+__all__ = [
+    "Scored",
+    "bootstrap_interval",
+    "check_task",
+    "judge_of",
+    "judged",
+    "score",
+    "share_interval",
+    "whole_score",
+]
 
 _DRAWS = 400
 
@@ -71,7 +80,7 @@ def score(
     finally:
         module.train(was_training)
     given: object = judge.score()
-    return _whole(given, f"{_named(judge)}.score()", task)
+    return whole_score(given, f"{_named(judge)}.score()", task)
 
 
 def check_task(task: Task) -> None:
@@ -126,11 +135,20 @@ def judged(task: Task, module: nn.Module, split: Split, *, limit: int | None = N
             the module's outputs do not have the shape that the task needs.
     """
     given: object = task.score(module, split, limit=limit)
-    return _whole(given, f"{_named(task)}.score()", task)
+    return whole_score(given, f"{_named(task)}.score()", task)
 
 
-def _whole(given: object, method: str, task: _Judging) -> Score:
-    """A score in the task's metric."""
+def whole_score(given: object, method: str, task: _Judging) -> Score:
+    """A score in the task's metric, and a word to the author of the task where it is none.
+
+    Args:
+        given: What came back.
+        method: What gave it, in words.
+        task: Perhaps the user's own.
+
+    Raises:
+        InputError: It is no such score.
+    """
     wanted = f"return an edgesynth.tasks.Score whose metric is an edgesynth.Metric named {task.metric!r}"
     if not isinstance(given, Score):
         raise InputError(f"{method} returned {_shown(given)}; {wanted}")

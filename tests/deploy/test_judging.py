@@ -136,3 +136,24 @@ def test_labels_alone_give_accuracy() -> None:
     assert score.part(0, 2)({"output": outputs[:2]}) == 1.0
     with pytest.raises(InputError, match="one has shape"):
         score({"output": outputs[None]})
+
+
+@pytest.mark.parametrize(
+    ("judge", "said"),
+    [
+        (None, r"Broken\.judge\('validation'\) returned None, which has no add and no score"),
+        (
+            type("Mute", (), {"add": lambda *_: None, "score": lambda _: None})(),
+            r"Mute\.score\(\) returned None",
+        ),
+    ],
+)
+def test_a_judge_of_the_users_that_is_none_is_said_to_be_none(judge: object, said: str) -> None:
+    class Broken(DiscTask):
+        def judge(self, split: str) -> Any:
+            return judge
+
+    task = Broken()
+    batch = next(task.batches("validation", batch_size=4, seed=0, shuffle=False))
+    with pytest.raises(InputError, match=said):
+        TaskScore(task, batch).scored({"out": np.zeros((4, 2), np.float32)})
