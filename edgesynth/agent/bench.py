@@ -96,7 +96,12 @@ class _Bench:
         ask = self._ask
         try:
             ready = self._do(
-                "open", _SLACK_S, engine=self._built.plan, batch=ask.build.batch, runner=self._built.runner
+                "open",
+                _SLACK_S,
+                engine=self._built.plan,
+                batch=ask.build.batch,
+                runner=self._built.runner,
+                dla_core=ask.build.dla_core,
             )
             self._outbox.tell("start", cuda_access=ready["cuda"])
             limit_s = 2 * ask.warm_up_s + 3 * ask.latency_limit_s + _SLACK_S

@@ -7,9 +7,10 @@ up to 8.4 and by name from 8.5 on, and products beside TensorRT count their vers
 import array
 import random
 import time
-from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from edgesynth.agent.cuda import open_cuda
+from edgesynth.agent.dla import place_engine
 from edgesynth.agent.errors import NetworkFailure, Refusal
 
 __all__ = ["Engine", "Tensor", "kind_of", "known_size", "with_batch"]
@@ -61,6 +62,7 @@ class Engine:
     Args:
         path: The plan.
         batch: What an axis of free size becomes.
+        dla_core: The core of the DLA that it was built for, if any.
 
     Attributes:
         tensors: Its inputs and outputs.
@@ -68,11 +70,12 @@ class Engine:
         cuda: Name of the CUDA access.
 
     Raises:
-        Refusal: There is no CUDA, or the plan was made by another TensorRT or for another GPU.
+        Refusal: There is no CUDA, or no such core, or the plan was made by another TensorRT or for another
+            GPU.
         NetworkFailure: It does not fit into memory, or not to the batch.
     """
 
-    def __init__(self, path: str, batch: int = 1) -> None:
+    def __init__(self, path: str, batch: int = 1, dla_core: Optional[int] = None) -> None:
         import tensorrt
 
         with open(path, "rb") as file:
@@ -83,6 +86,7 @@ class Engine:
         if hasattr(tensorrt, "init_libnvinfer_plugins"):
             tensorrt.init_libnvinfer_plugins(logger, "")
         self._runtime = tensorrt.Runtime(logger)
+        place_engine(self._runtime, dla_core, tensorrt.__version__)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise Refusal(

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from edgesynth.agent.board import offer_to_memory_killer
 from edgesynth.agent.errors import NetworkFailure, Refusal
@@ -32,12 +32,13 @@ class PythonRunner:
     Args:
         path: The plan.
         batch: What an axis of free size becomes.
+        dla_core: The core of the DLA that it was built for, if any.
     """
 
-    def __init__(self, path: str, batch: int) -> None:
+    def __init__(self, path: str, batch: int, dla_core: Optional[int] = None) -> None:
         from edgesynth.agent.engine import Engine
 
-        self._engine = Engine(path, batch)
+        self._engine = Engine(path, batch, dla_core)
         self.cuda = self._engine.cuda
         self.memory_bytes = self._engine.memory_bytes
         self.digits = 0  # outputs are exact
@@ -97,7 +98,7 @@ def serve() -> int:
             command = json.loads(line)
             if command["do"] == "open":
                 kind = Trtexec if command["runner"] == "trtexec" else PythonRunner
-                runner = kind(command["engine"], command["batch"])
+                runner = kind(command["engine"], command["batch"], command["dla_core"])
                 outbox.tell("ready", cuda=runner.cuda, memory_bytes=runner.memory_bytes)
             elif command["do"] == "latency":
                 _time_calls(runner, command, outbox)

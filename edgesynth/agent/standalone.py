@@ -39,8 +39,8 @@ class BundledEngine(Engine):
         order: Names of the outputs, in the order in which the network returns them.
     """
 
-    def __init__(self, folder: str, batch: int) -> None:
-        super().__init__(os.path.join(folder, ENGINE), batch)
+    def __init__(self, folder: str, batch: int, dla_core: Optional[int] = None) -> None:
+        super().__init__(os.path.join(folder, ENGINE), batch, dla_core)
         self.labels = read_labels(folder)
         processing = read_processing(folder)
         self.postprocessing = processing.get("postprocessing")
@@ -71,7 +71,8 @@ def open_engine(folder: Optional[str] = None) -> BundledEngine:
         folder: The bundle; the one this file is in by default.
 
     Raises:
-        Refusal: The bundle is damaged, its engine belongs to another TensorRT or GPU, or there is none here.
+        Refusal: The bundle is damaged, its engine belongs to another TensorRT or GPU, or there is none here,
+            or no such core of a DLA as it was built for.
         NetworkFailure: It does not fit into memory.
     """
     try:
@@ -87,7 +88,7 @@ def open_engine(folder: Optional[str] = None) -> BundledEngine:
     manifest = read_manifest(place)
     check_fit(manifest, tensorrt.__version__, soc() or model() or "")
     check_files(place, manifest)
-    return BundledEngine(place, int(manifest["batch"]))
+    return BundledEngine(place, int(manifest["batch"]), manifest["key"].get("dla_core"))
 
 
 def read_labels(folder: Optional[str] = None) -> List[Any]:

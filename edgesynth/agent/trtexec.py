@@ -11,9 +11,10 @@ import os
 import re
 import subprocess
 import tempfile
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from edgesynth.agent.board import find_program, run
+from edgesynth.agent.dla import core_options
 from edgesynth.agent.errors import NetworkFailure, Refusal
 from edgesynth.agent.failures import classify, tells_unreadable
 from edgesynth.agent.trtexec_trace import (
@@ -176,6 +177,7 @@ class Trtexec:
     Args:
         path: The plan.
         batch: What its inputs must begin with: trtexec fills a free batch with 1 unasked.
+        dla_core: The core of the DLA that it was built for, if any.
 
     Attributes:
         digits: To how many digits the outputs of the last :meth:`infer` are rounded; 0 where they are exact.
@@ -184,13 +186,14 @@ class Trtexec:
 
     cuda = "trtexec"
 
-    def __init__(self, path: str, batch: int) -> None:
+    def __init__(self, path: str, batch: int, dla_core: Optional[int] = None) -> None:
         self._path = path
         self._batch = batch
         self._program = find_program("trtexec") or "trtexec"
         known = options()
-        self._steady = [option for option in _STEADY if option in known]
-        self._whole = [option for option in _WHOLE if option in known]
+        place = core_options(dla_core, known)
+        self._steady = [option for option in _STEADY if option in known] + place
+        self._whole = [option for option in _WHOLE if option in known] + place
         self._prints_calls = "--separateProfileRun" not in known  # 7.1: its file of times costs a profiler
         self.memory_bytes = None
         self.digits = 0

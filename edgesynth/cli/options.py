@@ -6,9 +6,18 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-__all__ = ["AsJson", "Quiet", "Samples", "Wait"]
+__all__ = ["AsJson", "DlaCore", "Quiet", "Samples", "Wait"]
 
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+DlaCore: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--dla",
+        min=0,
+        metavar="CORE",
+        help="Of Xavier and Orin: run on this core of the DLA, in fp16; on the GPU what a DLA does not take.",
+    ),
+]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Samples: TypeAlias = Annotated[
     int | None,

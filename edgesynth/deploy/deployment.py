@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -153,12 +153,13 @@ def deploy(
     Args:
         network: A generated network, its folder, an ONNX file, or the folder of a bundle, which is installed
             as it is.
-        device: An open board; see :func:`edgesynth.open_device`.
+        device: An open board; see :func:`edgesynth.open_device`. One that was opened for a core of its DLA
+            gets an engine for that core, which a bundle remembers.
         name: Under which it is installed; the network's own by default.
         precision: ``fp32``, ``fp16`` or ``int8``. Without it FP16 where the device has it, unless the data
             have labels and FP16 is not shown to keep the task's score (see
             :mod:`edgesynth.deploy.acceptance`): then FP32, and the notes say why. One that is asked for by
-            name is refused only where the score falls beyond the bound.
+            name is refused only where the score falls beyond the bound, and so is FP16 for a DLA.
         batch: Samples per call; 1 where the network leaves it free.
         data: Real inputs, see :func:`~edgesynth.deploy.samples.load_samples`; INT8 needs them, and labels
             among them have the task's score compared too.
@@ -184,6 +185,11 @@ def deploy(
             raise InputError(
                 f"the bundle is called {bundle.name!r}; leave --name out, or deploy the network anew"
             )
+        if device.dla_core is not None:
+            raise InputError(
+                f"the bundle {bundle.name!r} says itself where its engine runs; leave --dla out, or deploy "
+                "the network anew"
+            )
         with tell.phase(f"install {bundle.name} on {device.link.name}"):
             installed = install_bundle(board, bundle)
             facts, _ = board.agent.info(("tensorrt",))
@@ -193,6 +199,9 @@ def deploy(
         check_name(name)
     if out is not None:
         check_folder(Path(out))
+    if device.dla_core is not None:  # it has no higher precision to go back to
+        precision = precision or device.profile.default_precision
+        device.check_precision(precision)
     wanted = (precision,) if precision else tuple(dict.fromkeys((device.profile.default_precision, HIGHEST)))
     passed_over: tuple[Acceptance, ...] = ()
     names: tuple[str, ...] = ()
@@ -353,6 +362,7 @@ class _Ready:
             precision=export.precision,
             batch=engine.batch,
             flags=(*export.flags, *(("STRONGLY_TYPED",) if export.strongly_typed else ())),
+            dla_core=engine.dla_core,
         )
         with Scratch() as scratch:
             plan = scratch.path / ENGINE
@@ -363,6 +373,7 @@ class _Ready:
                 "export": self.delivery.to_json(),
                 "engine": proof,
                 "passed_over": [tried.to_json() for tried in done.passed_over],
+                "placement": None if engine.placement is None else asdict(engine.placement),
             }
             files = {
                 ENGINE: plan,
@@ -373,7 +384,9 @@ class _Ready:
 
 
 def _built(engine: EngineOnBoard) -> str:
+    where = "" if engine.placement is None else f"; {engine.placement.says}"
     if engine.kept:
-        return f"the board had built this engine before, with TensorRT {engine.tensorrt}"
+        return f"the board had built this engine before, with TensorRT {engine.tensorrt}{where}"
     timings = "with earlier timings" if engine.facts.get("timings_kept") else "the first build there"
-    return f"built in {engine.build_s:g} s, {engine.facts.get('workspace_mb')} MiB of workspace, {timings}"
+    how = f"built in {engine.build_s:g} s, {engine.facts.get('workspace_mb')} MiB of workspace, {timings}"
+    return how + where

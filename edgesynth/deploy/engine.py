@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgesynth.agent.inference import TYPES
 from edgesynth.deploy.runners import Arrays
+from edgesynth.devices.dla import Placement
 from edgesynth.errors import DeviceError, InputError, LinkError
 from edgesynth.scratch import Scratch
 
@@ -70,6 +71,7 @@ class EngineOnBoard:
         runner: ``tensorrt`` from Python, or ``trtexec``.
         kept: Whether it had been built before.
         build_s: How long the build took; ``None`` when it was kept.
+        placement: Where its layers run, of one that was built for a core of a DLA.
         facts: Everything else the board told: workspace, whether earlier timings were known.
     """
 
@@ -80,7 +82,13 @@ class EngineOnBoard:
     runner: str
     kept: bool
     build_s: float | None
+    placement: Placement | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def dla_core(self) -> int | None:
+        """The core of a DLA that it runs on; ``None`` of one for the GPU alone."""
+        return None if self.placement is None else self.placement.core
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -146,7 +154,7 @@ def build_engine(device: Device, export: DeviceExport, *, limit_s: float = _BUIL
     """Bring an exported file to a board and build its engine there, or find the one built before.
 
     Args:
-        device: Open, and a board.
+        device: Open, and a board; one that was opened for a core of its DLA builds for that.
         export: What to build; a free batch becomes 1.
         limit_s: How long the build may take.
 
@@ -163,6 +171,7 @@ def build_engine(device: Device, export: DeviceExport, *, limit_s: float = _BUIL
         "workspace_mb": device.profile.compiler.workspace_mb,
         "build_limit_s": limit_s,
         "typed": export.strongly_typed,
+        "dla_core": device.dla_core,
     }
     told = board.work("build", request)
     if told.failure:
@@ -178,6 +187,7 @@ def build_engine(device: Device, export: DeviceExport, *, limit_s: float = _BUIL
             runner=str(facts.pop("runner")),
             kept=bool(facts.pop("engine_kept")),
             build_s=facts.pop("build_s", None),
+            placement=Placement.told(facts),
             facts=facts,
         )
     except KeyError as error:
@@ -185,7 +195,13 @@ def build_engine(device: Device, export: DeviceExport, *, limit_s: float = _BUIL
 
 
 def run_engine(
-    device: Device, plan: str, batch: int, data: Arrays, kinds: Mapping[str, str] | None = None
+    device: Device,
+    plan: str,
+    batch: int,
+    data: Arrays,
+    kinds: Mapping[str, str] | None = None,
+    *,
+    dla_core: int | None = None,
 ) -> EngineOutputs:
     """Load an engine from the board's disk, in a new process, and run it on arrays.
 
@@ -199,6 +215,7 @@ def run_engine(
         kinds: TensorRT's names of the types of outputs, such as ``INT32``: old boards with ``trtexec`` alone
             cannot tell, and take what is not given here, or by the bundle that the plan is in, for ``FLOAT``.
             What the board or that bundle tells counts more than what is given here.
+        dla_core: The core of the board's DLA that it was built for, if any.
 
     Raises:
         BuildFailed: It crashes, hangs, or does not fit into memory.
@@ -207,12 +224,11 @@ def run_engine(
     """
     each, samples = sum(value[:batch].nbytes for value in data.values() if value.ndim), _samples(data)
     step = max(2, _PART_BYTES // max(1, each)) * batch
+    asked = {"engine": plan, "batch": batch, "kinds": dict(kinds or {}), "dla_core": dla_core}
     if samples is None or samples % batch or samples <= step:
-        return _run_part(device, plan, batch, data, kinds)
+        return _run_part(device, asked, data)
     parts = [
-        _run_part(
-            device, plan, batch, {name: value[start : start + step] for name, value in data.items()}, kinds
-        )
+        _run_part(device, asked, {name: value[start : start + step] for name, value in data.items()})
         for start in range(0, samples, step)
     ]
     whole = {name: np.concatenate([part.arrays[name] for part in parts]) for name in parts[0].arrays}
@@ -225,9 +241,7 @@ def _samples(data: Arrays) -> int | None:
     return next(iter(counts)) if len(counts) == 1 else None
 
 
-def _run_part(
-    device: Device, plan: str, batch: int, data: Arrays, kinds: Mapping[str, str] | None
-) -> EngineOutputs:
+def _run_part(device: Device, asked: Mapping[str, Any], data: Arrays) -> EngineOutputs:
     """Send some samples, run the engine on them, and fetch what it gives."""
     board, link = board_of(device), device.link
     place = f"{_SCRATCH}/{secrets.token_hex(8)}"
@@ -238,14 +252,7 @@ def _run_part(
             np.save(local, np.ascontiguousarray(value), allow_pickle=False)
             link.put(local, f"{place}/{local.name}")
             inputs[name] = link.path(f"{place}/{local.name}")
-        request = {
-            "engine": plan,
-            "batch": batch,
-            "inputs": inputs,
-            "outputs": link.path(place),
-            "limit_s": _RUN_S,
-            "kinds": dict(kinds or {}),
-        }
+        request = {**asked, "inputs": inputs, "outputs": link.path(place), "limit_s": _RUN_S}
         try:
             told = board.work("run", request)
         except DeviceError as error:

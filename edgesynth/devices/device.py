@@ -15,6 +15,7 @@ from edgesynth.devices.bench import BenchRequest, Recording, listen
 from edgesynth.devices.board import Board, check_link, reach_board
 from edgesynth.devices.catalog import load_profile
 from edgesynth.devices.clock import Clock
+from edgesynth.devices.dla import check_core, check_precision, check_tensorrt
 from edgesynth.devices.half import half_file
 from edgesynth.devices.host import bench_command, with_counter
 from edgesynth.devices.jetson import bench_settings, check_board
@@ -98,6 +99,12 @@ class Device(Closing):
         return self._settings.get("clocks") == "fixed"
 
     @property
+    def dla_core(self) -> int | None:
+        """The core of its DLA that engines are built for; ``None`` where they run on the GPU alone."""
+        core: int | None = self._settings.get("dla_core")
+        return core
+
+    @property
     def precision_in_graph(self) -> bool:
         """Whether the types of a network decide its precision, and no flag of an engine builder.
 
@@ -125,8 +132,8 @@ class Device(Closing):
         return isinstance(self.link, LocalLink)
 
     def describe(self) -> str:
-        """One line for tables: what it is, how it is reached, in which mode."""
-        return f"{self.profile.title} ({self.link.name}, {self.mode.name})"
+        """One line for tables: what it is, how it is reached, in which mode, and on which core of a DLA."""
+        return f"{self.profile.title} ({self.link.name}, {self.mode.name}{self._on_core})"
 
     def source(self, precision: str, batch: int) -> str:
         """What a figure of this device was obtained on, for ``Metric.source``.
@@ -135,7 +142,23 @@ class Device(Closing):
         """
         how = "simulated" if self.provenance is Provenance.SIMULATED else self.link.name
         speed = f", reference load {self.reference_ms:.4f} ms" if self.reference_ms else ""
-        return f"{self.profile.name} {how}, {self.mode.name}, {precision}, batch {batch}{speed}"
+        return (
+            f"{self.profile.name} {how}, {self.mode.name}{self._on_core}, {precision}, batch {batch}{speed}"
+        )
+
+    @property
+    def _on_core(self) -> str:
+        return "" if self.dla_core is None else f", DLA core {self.dla_core}"
+
+    def check_precision(self, name: str) -> None:
+        """Refuse a precision that networks cannot run in here.
+
+        Raises:
+            InputError: It is unknown, or the device, or the DLA that is to be used, does not compute in it.
+        """
+        self.profile.precision(name)
+        if self.dla_core is not None:
+            check_precision(self.profile, name)
 
     def send(self, model: Path) -> str:
         """Bring a model to the device, under a name that its content gives.
@@ -237,6 +260,7 @@ def open_device(
     seed: int = 0,
     faults: Faults | None = None,
     clocks: Literal["found", "fixed"] = "found",
+    dla_core: int | None = None,
     wait_s: float = 0.0,
 ) -> Device:
     """Open a device. A real board belongs to this run until the device is closed.
@@ -249,17 +273,21 @@ def open_device(
         seed: Of a simulated board: same seed, same figures.
         faults: Of a simulated board: how it misbehaves.
         clocks: Of a board: ``fixed`` holds them at the highest of the mode while it measures.
+        dla_core: Of a board: the core of its DLA that engines are built for, and for the GPU where a layer is
+            none that a DLA takes. Networks run in FP16 then, which is all that it takes.
         wait_s: Of a board: how long to wait for another run that has it.
 
     Raises:
-        InputError: There is no such profile or mode, or the ``ssh`` URL is missing or malformed.
-        DeviceError: The device cannot be reached over this link, another run has it, or the link does not
-            exist.
+        InputError: There is no such profile, mode or core, or the ``ssh`` URL is missing or malformed.
+        DeviceError: The device cannot be reached over this link, another run has it, the link does not
+            exist, or its TensorRT uses no DLA.
     """
     profile = load_profile(name)
     chosen = profile.mode(mode)
     asked = profile.links[0] if link is None else link
     check_link(profile, asked)
+    if dla_core is not None:
+        check_core(profile, dla_core, asked)
     if asked == "simulated":
         return Device(
             profile,
@@ -278,17 +306,16 @@ def open_device(
             runs_files=True,
             provenance=Provenance.MEASURED,
         )
-    reached = reach_board(asked)
-    return _open_board(profile, reached, chosen, set_mode=mode is not None, clocks=clocks, wait_s=wait_s)
+    own = {"set_mode": mode is not None, "clocks": clocks, "dla_core": dla_core}
+    return _open_board(profile, reach_board(asked), chosen, own, wait_s=wait_s)
 
 
 def _open_board(
     profile: Profile,
     link: Link,
     mode: Mode,
+    settings: Mapping[str, Any],
     *,
-    set_mode: bool,
-    clocks: Literal["found", "fixed"],
     wait_s: float,
 ) -> Device:
     """A Jetson behind a link, leased, with the agent on it; all is let go of if that fails."""
@@ -296,13 +323,15 @@ def _open_board(
         opened.callback(link.close)
         board = opened.enter_context(Board.take(link, wait_s=wait_s))
         check_board(board.agent, profile)
+        if settings["dla_core"] is not None:
+            check_tensorrt(board.tensorrt, link.name)
         device = Device(
             profile,
             link,
             mode=mode,
             runs_files=True,
             provenance=Provenance.MEASURED,
-            settings=bench_settings(profile, board.agent, set_mode=set_mode, clocks=clocks),
+            settings={**bench_settings(profile, board.agent), **settings},
             board=board,
         )
         opened.pop_all()

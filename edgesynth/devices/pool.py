@@ -50,7 +50,7 @@ class Pool(Closing):
     ) -> None:
         if not devices:
             raise InputError("a pool needs at least one board; give one link per board")
-        kinds = sorted({f"{device.profile.name} in mode {device.mode.name}" for device in devices})
+        kinds = sorted({_kind(device) for device in devices})
         if len(kinds) > 1:
             raise InputError(
                 f"boards of a pool must be alike, these are {', '.join(kinds)}; make a pool of each"
@@ -87,6 +87,7 @@ class Pool(Closing):
         *,
         mode: str | None = None,
         clocks: Literal["found", "fixed"] = "found",
+        dla_core: int | None = None,
         wait_s: float = 0.0,
         progress: Progress | None = None,
     ) -> Self:
@@ -97,6 +98,7 @@ class Pool(Closing):
             links: One per board, without repetition.
             mode: A power mode of the profile; its first by default.
             clocks: ``fixed`` holds them at the highest of the mode while a board measures.
+            dla_core: Build engines for this core of every board's DLA.
             wait_s: How long to wait for another run that has a board.
             progress: Told of every board that is set aside.
 
@@ -112,7 +114,9 @@ class Pool(Closing):
         with ExitStack() as opened:
             for link in links:
                 try:
-                    device = open_device(name, link, mode=mode, clocks=clocks, wait_s=wait_s)
+                    device = open_device(
+                        name, link, mode=mode, clocks=clocks, dla_core=dla_core, wait_s=wait_s
+                    )
                 except LinkError as error:
                     failed[link] = error
                 else:
@@ -242,6 +246,11 @@ class Pool(Closing):
 
     def _note(self, name: str, error: DeviceError) -> None:
         self._progress.note(f"{name} is left out, the other boards do its work: {error}")
+
+
+def _kind(device: Device) -> str:
+    on_core = "" if device.dla_core is None else f" on DLA core {device.dla_core}"
+    return f"{device.profile.name} in mode {device.mode.name}{on_core}"
 
 
 def _none_left(failed: Mapping[str, DeviceError]) -> DeviceError:

@@ -188,6 +188,7 @@ class Job:
             profile,
             self.device.links,
             mode=self.device.mode,
+            dla_core=self.device.dla_core,
             seed=self.synthesis.seed,
             progress=progress,
         )

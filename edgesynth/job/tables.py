@@ -104,11 +104,13 @@ class DeviceTable(Table):
         link: How it is reached, or one link per board where several share the work; the profile's first
             link by default.
         mode: The power mode it is measured in; the profile's first mode by default.
+        dla_core: The core of a board's DLA that networks run on; the GPU alone by default.
     """
 
     name: Name
     link: Name | tuple[Name, ...] | None = None
     mode: Name | None = None
+    dla_core: Annotated[int, Field(ge=0)] | None = None
 
     @property
     def links(self) -> tuple[str, ...]:

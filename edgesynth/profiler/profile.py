@@ -47,7 +47,7 @@ def profile(
         DeviceError: The device cannot be reached.
     """
     plan = plan or MeasurementPlan()
-    device.profile.precision(plan.precision)
+    device.check_precision(plan.precision)
     name, body = _prepare(network, device, plan.precision, engine)
     request = _request(body, device, plan)
     runs_in: str = plan.precision
@@ -164,4 +164,12 @@ def _judge_power(recording: Recording, device: Device, plan: MeasurementPlan, ra
     rails, sensor = device.profile.rails, device.profile.sensor
     if rails is None or sensor is None:
         return Findings()
-    return PowerJudge(rails, sensor, device.mode, plan, rate_hz).judge(recording)
+    mode, found = device.mode, recording.conditions
+    if found.get("dla_core") is not None and found.get("clocks") != "fixed":
+        # While a DLA works the GPU rests, and lowers its clock: that is no throttling.
+        findings = PowerJudge(
+            rails, sensor, dataclasses.replace(mode, gpu_clock_mhz=None), plan, rate_hz
+        ).judge(recording)
+        known = {**findings.conditions, "throttling": "not judged: the GPU rests while the DLA works"}
+        return dataclasses.replace(findings, conditions=known)
+    return PowerJudge(rails, sensor, mode, plan, rate_hz).judge(recording)
