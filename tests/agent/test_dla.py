@@ -229,12 +229,21 @@ def test_nothing_at_all_on_the_dla_is_no_engine_for_it():
     assert dla.core_options(None, []) == []
 
 
+def call_python(board, minor):
+    """Have who logs in to a board find this Python there, and not that of JetPack 4."""
+    board.use_python(minor)
+    place = board.root / "home/bin/python3"
+    place.unlink()
+    place.symlink_to(board.python)
+
+
 @pytest.fixture
 def command(remote, orin, tmp_path, monkeypatch, capfd):
     """The command line in this process; an AGX Orin that computes is behind its link."""
     monkeypatch.setattr(rtx, "_MODULE", "no_such_module_anywhere")
     monkeypatch.setenv("PATH", remote.path)
     monkeypatch.chdir(tmp_path)
+    call_python(orin, "3.10")
     orin.compute()
     write_network(tmp_path / "model.onnx")
     data = feed(4)
@@ -318,12 +327,13 @@ def test_a_tx2_is_refused_before_it_is_asked(command, orin):
 
 
 @pytest.mark.ssh
-def test_a_bench_on_the_core_says_so_and_takes_a_resting_gpu_for_no_throttled_one(remote, board, tmp_path):
-    board.use_python("3.8")
-    board.be(load_profile("jetson-xavier-nx"), "tegra194", dla_cores=2)
-    board.set("tensorrt", version="8.5.2", call_ms=10)
-    board.set("tegrastats", curve={"mean_mw": 6000}, gpu_mhz=114)
-    options = ("--device", "jetson-xavier-nx", "--window", 2, "--json", "--quiet")
+def test_a_bench_on_the_core_says_so_and_takes_a_resting_gpu_for_no_throttled_one(remote, board):
+    call_python(board, "3.10")
+    board.be(load_profile("jetson-orin-nx"), "tegra234", dla_cores=2)
+    board.set("tensorrt", version="10.3.0", call_ms=10)
+    rails = ["VDD_CPU_GPU_CV", "VDD_SOC"]
+    board.set("tegrastats", curve={"mean_mw": 6000}, gpu_mhz=114, parts=rails)
+    options = ("--device", "jetson-orin-nx", "--window", 2, "--json", "--quiet")
     model = board.root / "home/fp32.onnx"
 
     done = remote.run("bench", model, "--dla", 0, *options)
