@@ -27,6 +27,7 @@ __all__ = ["Built", "build_engine", "tell_build"]
 
 _LEAST_WORKSPACE_MB = 16
 _KEPT_LINES = 400
+_KEPT_LINES_OF_DLA = 20000  # trtexec tells of every layer that a DLA does not take, and why
 
 
 class Built(NamedTuple):
@@ -76,6 +77,10 @@ def build_engine(ask: BuildAsk, guard: Guard, outbox: Outbox) -> Built:
     wrong = disagreement(read_precision(ask.model), ask.precision, ask.typed)
     if wrong:
         raise Refusal("request", "the network cannot be built in {}: {}".format(ask.precision, wrong))
+    if ask.dla_core is not None and ask.typed and flags_known:
+        raise Refusal(
+            "request", "a DLA takes no strongly typed network of this TensorRT; build it with flags"
+        )
     facts["precision_from"] = "graph" if ask.typed else "flags"
     gpu = board.soc() or board.model() or "unknown"
     flags = [runner, "batch={}".format(ask.batch), "workspace={}".format(ask.workspace_mb)]
@@ -142,7 +147,7 @@ def _build(
             "dla_core": ask.dla_core,
         }
         process.send(json.dumps(order))
-    said: Deque[str] = deque(maxlen=_KEPT_LINES)
+    said: Deque[str] = deque(maxlen=_KEPT_LINES if ask.dla_core is None else _KEPT_LINES_OF_DLA)
     try:
         wait(
             {process: lambda at_s, line: said.append(line)},

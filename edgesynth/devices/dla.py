@@ -64,8 +64,8 @@ class Placement:
         if count is None:
             return f"DLA core {self.core}"
         least = "at least " if self.full else ""
-        of = "" if self.layers is None else f" of {self.layers}"
-        return f"DLA core {self.core}, with {least}{count or 'none'}{of} layers on the GPU"
+        layers = f"layer{'' if count == 1 else 's'}" if self.layers is None else f"of {self.layers} layers"
+        return f"DLA core {self.core}, with {least}{count or 'none'} {layers} on the GPU"
 
     @property
     def says(self) -> str:

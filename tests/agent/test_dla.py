@@ -125,6 +125,14 @@ def test_a_precision_that_is_none_of_a_dla_is_refused(orin, precision):
     assert "ask for fp16" in last["reason"]
 
 
+def test_a_strongly_typed_network_is_refused_where_a_dla_takes_none(orin):
+    half = {"model": str(orin.root / "home/fp16.onnx")}
+    last = ask_build(orin, dla_core=0, typed=True, network=half)[-1]
+
+    assert (last["event"], last["kind"]) == ("error", "request")
+    assert "a DLA takes no strongly typed network" in last["reason"]
+
+
 def test_a_network_of_which_it_takes_nothing_is_a_result(orin):
     orin.set("tensorrt", gpu_only=["CONVOLUTION", "ACTIVATION", "SHUFFLE"])
     last = ask_build(orin, dla_core=0)[-1]
@@ -346,6 +354,8 @@ def test_a_bench_on_the_core_says_so_and_takes_a_resting_gpu_for_no_throttled_on
 
     on_gpu = remote.run("bench", model, *options)
     assert "throttles or its clocks are not fixed" in on_gpu.stderr
+    held = remote.run("bench", model, "--dla", 0, "--clocks", "fixed", *options)
+    assert "throttles or its clocks are not fixed" in held.stderr  # a GPU that rests keeps its clock then
 
 
 PROGRAM = """

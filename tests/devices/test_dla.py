@@ -102,7 +102,7 @@ def test_releases_between_use_none(version, uses):
                 "dla_fallback": ["a"],
                 "dla_full": True,
             },
-            "DLA core 0, with at least 1 layers on the GPU: a",
+            "DLA core 0, with at least 1 layer on the GPU: a",
         ),
     ],
 )
