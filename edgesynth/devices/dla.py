@@ -129,7 +129,7 @@ def check_tensorrt(version: str, link: str) -> None:
         return
     raise DeviceError(
         f"TensorRT {version} on {link} uses no DLA: 10.7 was the last before 11.4.1 that does; leave the DLA "
-        "out, or install a JetPack that brings one of those (6.2 has 10.3, 7.2.2 can take 11.4.1)"
+        "out, or install a JetPack with one of those (6.2 has 10.3; on an AGX Orin 7.2.2 takes 11.4.1)"
     )
 
 

@@ -116,7 +116,7 @@ def test_an_engine_of_the_gpu_alone_has_no_placement():
 
 @pytest.mark.parametrize("cores", ["0", "-1\nreason = 'none'"])
 def test_a_profile_without_a_reason_or_with_fewer_cores_than_none_is_refused(tmp_path, cores):
-    text = find_profile("jetson-agx-orin").read_text().replace("cores = 2 ", f"cores = {cores} ")
+    text = find_profile("jetson-agx-orin").read_text().replace("\ncores = 2\n", f"\ncores = {cores}\n")
     (tmp_path / "mine.toml").write_text(text)
 
     with pytest.raises(InputError, match=r"dla\.cores must be above 0, or 0 with a 'reason'"):
