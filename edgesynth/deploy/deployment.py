@@ -23,18 +23,22 @@ from edgesynth.deploy.bundle import (
     write_bundle,
 )
 from edgesynth.deploy.delivery import Delivery, deliver
-from edgesynth.deploy.engine import BuildFailed, EngineOnBoard, board_of, build_engine
+from edgesynth.deploy.engine import (
+    BuildFailed,
+    EngineOnBoard,
+    board_of,
+    build_engine,
+    profile_as_found,
+)
 from edgesynth.deploy.engine_check import verify_engine
 from edgesynth.deploy.installation import Installed, install_bundle
 from edgesynth.deploy.onnx_graph import load_model, value_of
-from edgesynth.deploy.parser_facts import opset_range
 from edgesynth.deploy.processing import PROCESSING, processing_of
 from edgesynth.deploy.samples import Samples
 from edgesynth.deploy.source import Network, network_file, own_batch
 from edgesynth.deploy.standalone import RUNNER
 from edgesynth.deploy.target import DeviceExport
 from edgesynth.deploy.verify import VerifyReport
-from edgesynth.devices.release import parse_release
 from edgesynth.errors import InputError
 from edgesynth.graph.recipe import RECIPE_FILE
 from edgesynth.profiler import Measurement, MeasurementPlan, profile
@@ -44,7 +48,7 @@ from edgesynth.scratch import Scratch
 if TYPE_CHECKING:
     from torch import nn
 
-    from edgesynth.devices import Device, Precision, Profile
+    from edgesynth.devices import Device, Precision
     from edgesynth.tasks import Task
 
 __all__ = ["Deployment", "deploy"]
@@ -211,7 +215,7 @@ def deploy(
             with tell.phase(f"export {source.stem} for {device.profile.title}"):
                 delivery = deliver(
                     source,
-                    _as_found(device),
+                    profile_as_found(device),
                     scratch.path / _EXPORTED,
                     precision=chosen,
                     batch=batch or own_batch(source),
@@ -239,20 +243,6 @@ def deploy(
             bundle = ready.bundle(done, done.engine, folder, called, names)
             installed = install_bundle(board, bundle, engine=done.engine.plan)
     return replace(done, installed=installed, bundle=None if out is None else bundle.folder)
-
-
-def _as_found(device: Device) -> Profile:
-    """The profile with the TensorRT that the board really has; a JetPack of another year brings another."""
-    found, known = board_of(device).tensorrt, device.profile
-    release = parse_release(found)
-    if release is None or release == parse_release(known.software.tensorrt):
-        return known
-    _, highest = opset_range(release) or (0, known.compiler.opset)
-    return replace(
-        known,
-        software=replace(known.software, tensorrt=found),
-        compiler=replace(known.compiler, opset=min(known.compiler.opset, highest)),
-    )
 
 
 @dataclass(frozen=True)
@@ -321,7 +311,7 @@ class _Ready:
         except BuildFailed as failure:
             said = f"the engine could not be built ({failure.kind}): {failure.reason}"
             return replace(done, failure=said)
-        self.tell.note(_built(engine))
+        self.tell.note(engine.says)
         with self.tell.phase(f"verify on {where}"):
             report = verify_engine(device, engine, self.export, self.source, self.samples, strict=self.strict)
         done = replace(done, engine=engine, report=report, runner=engine.runner)
@@ -381,12 +371,3 @@ class _Ready:
                 **({RECIPE_FILE: recipe} if generated else {}),
             }
             return write_bundle(folder, name, key, device=self.device.profile.name, files=files, texts=texts)
-
-
-def _built(engine: EngineOnBoard) -> str:
-    where = "" if engine.placement is None else f"; {engine.placement.says}"
-    if engine.kept:
-        return f"the board had built this engine before, with TensorRT {engine.tensorrt}{where}"
-    timings = "with earlier timings" if engine.facts.get("timings_kept") else "the first build there"
-    how = f"built in {engine.build_s:g} s, {engine.facts.get('workspace_mb')} MiB of workspace, {timings}"
-    return how + where

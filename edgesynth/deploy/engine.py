@@ -14,14 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesynth.agent.inference import TYPES
+from edgesynth.deploy.parser_facts import opset_range
 from edgesynth.deploy.runners import Arrays
 from edgesynth.devices.dla import Placement
+from edgesynth.devices.release import parse_release
 from edgesynth.errors import DeviceError, InputError, LinkError
 from edgesynth.scratch import Scratch
 
 if TYPE_CHECKING:
     from edgesynth.deploy.target import DeviceExport
-    from edgesynth.devices import Board, Device
+    from edgesynth.devices import Board, Device, Profile
 
 __all__ = [
     "TENSORRT_TYPES",
@@ -31,6 +33,7 @@ __all__ = [
     "EngineTensor",
     "board_of",
     "build_engine",
+    "profile_as_found",
     "run_engine",
 ]
 
@@ -90,6 +93,16 @@ class EngineOnBoard:
         """The core of a DLA that it runs on; ``None`` of one for the GPU alone."""
         return None if self.placement is None else self.placement.core
 
+    @property
+    def says(self) -> str:
+        """How it came about, and where its layers run."""
+        where = "" if self.placement is None else f"; {self.placement.says}"
+        if self.kept:
+            return f"the board had built this engine before, with TensorRT {self.tensorrt}{where}"
+        timings = "with earlier timings" if self.facts.get("timings_kept") else "the first build there"
+        how = f"built in {self.build_s:g} s, {self.facts.get('workspace_mb')} MiB of workspace, {timings}"
+        return how + where
+
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return asdict(self)
@@ -148,6 +161,20 @@ def board_of(device: Device) -> Board:
             f"{device.describe()} builds no TensorRT engine; give --link ssh://user@board, or local on it"
         )
     return device.board
+
+
+def profile_as_found(device: Device) -> Profile:
+    """The profile with the TensorRT that the board really has; a JetPack of another year brings another."""
+    found, known = board_of(device).tensorrt, device.profile
+    release = parse_release(found)
+    if release is None or release == parse_release(known.software.tensorrt):
+        return known
+    _, highest = opset_range(release) or (0, known.compiler.opset)
+    return replace(
+        known,
+        software=replace(known.software, tensorrt=found),
+        compiler=replace(known.compiler, opset=min(known.compiler.opset, highest)),
+    )
 
 
 def build_engine(device: Device, export: DeviceExport, *, limit_s: float = _BUILD_S) -> EngineOnBoard:
