@@ -44,6 +44,7 @@ class Device(Closing):
         provenance: What its figures are.
         settings: Fields of every request to the bench program that are this device's own.
         board: A real board that this run has to itself; given back with the device.
+        dla_core: The core of its DLA that engines are built for; they run on the GPU alone by default.
 
     Attributes:
         profile: What is known about it.
@@ -67,6 +68,7 @@ class Device(Closing):
         bench_command: Sequence[str] = (),
         settings: Mapping[str, Any] | None = None,
         board: Board | None = None,
+        dla_core: int | None = None,
     ) -> None:
         self.profile = profile
         self.link = link
@@ -75,7 +77,7 @@ class Device(Closing):
         self.runs_files = runs_files
         self.reference_ms: float | None = None
         self._bench_command = tuple(bench_command)
-        self._settings = dict(settings or {})
+        self._settings = {**(settings or {}), **({} if dla_core is None else {"dla_core": dla_core})}
         self._board = board
 
     @property
@@ -274,13 +276,14 @@ def open_device(
         faults: Of a simulated board: how it misbehaves.
         clocks: Of a board: ``fixed`` holds them at the highest of the mode while it measures.
         dla_core: Of a board: the core of its DLA that engines are built for, and for the GPU where a layer is
-            none that a DLA takes. Networks run in FP16 then, which is all that it takes.
+            none that a DLA takes. Networks run in FP16 then, which is all that it takes. A module without
+            that core is an ``InputError``, and a TensorRT that uses no DLA a ``DeviceError``.
         wait_s: Of a board: how long to wait for another run that has it.
 
     Raises:
-        InputError: There is no such profile, mode or core, or the ``ssh`` URL is missing or malformed.
-        DeviceError: The device cannot be reached over this link, another run has it, the link does not
-            exist, or its TensorRT uses no DLA.
+        InputError: There is no such profile or mode, or the ``ssh`` URL is missing or malformed.
+        DeviceError: The device cannot be reached over this link, another run has it, or the link does not
+            exist.
     """
     profile = load_profile(name)
     chosen = profile.mode(mode)
@@ -306,24 +309,34 @@ def open_device(
             runs_files=True,
             provenance=Provenance.MEASURED,
         )
-    own = {"set_mode": mode is not None, "clocks": clocks, "dla_core": dla_core}
-    return _open_board(profile, reach_board(asked), chosen, own, wait_s=wait_s)
+    reached = reach_board(asked)
+    return _open_board(
+        profile,
+        reached,
+        chosen,
+        set_mode=mode is not None,
+        clocks=clocks,
+        wait_s=wait_s,
+        dla_core=dla_core,
+    )
 
 
 def _open_board(
     profile: Profile,
     link: Link,
     mode: Mode,
-    settings: Mapping[str, Any],
     *,
+    set_mode: bool,
+    clocks: Literal["found", "fixed"],
     wait_s: float,
+    dla_core: int | None = None,
 ) -> Device:
     """A Jetson behind a link, leased, with the agent on it; all is let go of if that fails."""
     with ExitStack() as opened:
         opened.callback(link.close)
         board = opened.enter_context(Board.take(link, wait_s=wait_s))
         check_board(board.agent, profile)
-        if settings["dla_core"] is not None:
+        if dla_core is not None:
             check_tensorrt(board.tensorrt, link.name)
         device = Device(
             profile,
@@ -331,8 +344,9 @@ def _open_board(
             mode=mode,
             runs_files=True,
             provenance=Provenance.MEASURED,
-            settings={**bench_settings(profile, board.agent), **settings},
+            settings=bench_settings(profile, board.agent, set_mode=set_mode, clocks=clocks),
             board=board,
+            dla_core=dla_core,
         )
         opened.pop_all()
     return device

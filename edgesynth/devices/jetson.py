@@ -9,7 +9,7 @@ import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from edgesynth.devices.agent_package import agent_name, agent_package
 from edgesynth.devices.link import Link
@@ -173,14 +173,20 @@ def other_board(facts: Mapping[str, Any], missing: Mapping[str, str], profile: P
     return ""
 
 
-def bench_settings(profile: Profile, agent: Agent) -> dict[str, Any]:
-    """What the agent of a kind of board is told with every benchmark: fields of ``BenchRequest``.
+def bench_settings(
+    profile: Profile, agent: Agent, *, set_mode: bool, clocks: Literal["found", "fixed"]
+) -> dict[str, Any]:
+    """What the agent is told with every benchmark: fields of ``BenchRequest``.
 
     Args:
         profile: Gives the rails of the total and the builder's scratch memory.
         agent: Its folder keeps engines and jobs.
+        set_mode: Whether the user named a power mode, which is then set.
+        clocks: Whether clocks are held.
     """
     return {
+        "set_mode": set_mode,
+        "clocks": clocks,
         "rails": () if profile.rails is None else profile.rails.total,
         "workspace_mb": profile.compiler.workspace_mb,
         "folder": agent.folder,

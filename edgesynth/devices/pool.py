@@ -50,7 +50,7 @@ class Pool(Closing):
     ) -> None:
         if not devices:
             raise InputError("a pool needs at least one board; give one link per board")
-        kinds = sorted({_kind(device) for device in devices})
+        kinds = sorted({f"{device.profile.name} in mode {device.mode.name}" for device in devices})
         if len(kinds) > 1:
             raise InputError(
                 f"boards of a pool must be alike, these are {', '.join(kinds)}; make a pool of each"
@@ -246,11 +246,6 @@ class Pool(Closing):
 
     def _note(self, name: str, error: DeviceError) -> None:
         self._progress.note(f"{name} is left out, the other boards do its work: {error}")
-
-
-def _kind(device: Device) -> str:
-    on_core = "" if device.dla_core is None else f" on DLA core {device.dla_core}"
-    return f"{device.profile.name} in mode {device.mode.name}{on_core}"
 
 
 def _none_left(failed: Mapping[str, DeviceError]) -> DeviceError:

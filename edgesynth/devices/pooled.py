@@ -39,7 +39,7 @@ class PooledDevice(Device):
             mode=mode,
             runs_files=runs_files,
             provenance=provenance,
-            settings={"dla_core": dla_core},
+            dla_core=dla_core,
         )
         self._pool = pool
         self._wait_s = wait_s
