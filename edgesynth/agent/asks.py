@@ -1,8 +1,9 @@
 """What a verb is asked, checked before anything is done."""
 
 import os
-from typing import Any, Dict, NamedTuple, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
+from edgesynth.agent.dla import misfit
 from edgesynth.agent.errors import Refusal
 
 __all__ = ["BenchAsk", "BuildAsk", "RunAsk", "read_bench", "read_build", "read_run", "take", "work_folder"]
@@ -23,6 +24,7 @@ class BuildAsk(NamedTuple):
         cache_mb: Most memory of kept engines on disk.
         folder: The work folder.
         typed: Whether the types of the graph decide the precision of every layer.
+        dla_core: The core of the DLA that it is for, with the GPU for what a DLA does not take.
     """
 
     model: str
@@ -33,6 +35,7 @@ class BuildAsk(NamedTuple):
     cache_mb: int
     folder: str
     typed: bool
+    dla_core: Optional[int]
 
 
 class RunAsk(NamedTuple):
@@ -46,6 +49,7 @@ class RunAsk(NamedTuple):
         limit_s: How long it may take.
         kinds: TensorRT's names of the types of outputs, where neither the runner nor the bundle tells them.
         cuda_graph: Whether calls are to be launched as a CUDA graph.
+        dla_core: The core of the DLA that it was built for, if any.
     """
 
     engine: str
@@ -55,6 +59,7 @@ class RunAsk(NamedTuple):
     limit_s: float
     kinds: Dict[str, str]
     cuda_graph: bool
+    dla_core: Optional[int]
 
 
 class BenchAsk(NamedTuple):
@@ -97,6 +102,7 @@ def read_build(request: Dict[str, Any]) -> BuildAsk:
         take(request, "cache_mb", int, 2048),
         work_folder(request),
         take(request, "typed", bool, False),
+        _take_core(request),
     )
     if ask.precision not in PRECISIONS:
         raise _impossible("precision", ask.precision, "one of " + ", ".join(PRECISIONS))
@@ -104,6 +110,8 @@ def read_build(request: Dict[str, Any]) -> BuildAsk:
         raise _impossible("batch", ask.batch, "at least 1")
     if not os.path.isfile(ask.model):
         raise _impossible("network.model", ask.model, "a file on the board")
+    if ask.dla_core is not None and misfit(ask.precision):
+        raise Refusal("request", "no engine can be built for a DLA: " + misfit(ask.precision))
     return ask
 
 
@@ -158,6 +166,7 @@ def read_run(request: Dict[str, Any]) -> RunAsk:
         take(request, "limit_s", float, 600.0),
         take(request, "kinds", dict, {}),
         take(request, "cuda_graph", bool, False),
+        _take_core(request),
     )
     if ask.batch < 1:
         raise _impossible("batch", ask.batch, "at least 1")
@@ -174,6 +183,15 @@ def take(request: Dict[str, Any], name: str, kind: Any, *default: Any) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise _impossible(name, value, "a {}".format(kind.__name__))
     return value
+
+
+def _take_core(request: Dict[str, Any]) -> Optional[int]:
+    if request.get("dla_core") is None:
+        return None
+    core = int(take(request, "dla_core", int))
+    if core < 0:
+        raise _impossible("dla_core", core, "0 or more")
+    return core
 
 
 def _impossible(name: str, value: Any, expected: str) -> Refusal:

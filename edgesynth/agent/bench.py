@@ -102,6 +102,7 @@ class _Bench:
                 batch=ask.build.batch,
                 runner=self._built.runner,
                 cuda_graph=ask.cuda_graph,
+                dla_core=ask.build.dla_core,
             )
             self._outbox.tell("start", cuda_access=ready["cuda"])
             limit_s = 2 * ask.warm_up_s + 3 * ask.latency_limit_s + _SLACK_S

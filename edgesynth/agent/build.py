@@ -9,11 +9,12 @@ import os
 import sys
 import time
 from collections import deque
-from typing import Any, Deque, Dict, NamedTuple
+from typing import Any, Deque, Dict, NamedTuple, Tuple
 
-from edgesynth.agent import board, trtexec
+from edgesynth.agent import board, dla, trtexec
 from edgesynth.agent.asks import BuildAsk, read_build
-from edgesynth.agent.cache import EngineCache, engine_key
+from edgesynth.agent.builder import PLACED
+from edgesynth.agent.cache import EngineCache, engine_key, known_of
 from edgesynth.agent.children import LineProcess, wait
 from edgesynth.agent.errors import FULL_DISK, UNSAVED, NetworkFailure, Refusal
 from edgesynth.agent.events import Outbox
@@ -26,6 +27,7 @@ __all__ = ["Built", "build_engine", "tell_build"]
 
 _LEAST_WORKSPACE_MB = 16
 _KEPT_LINES = 400
+_KEPT_LINES_OF_DLA = 20000  # trtexec tells of every layer that a DLA does not take, and why
 
 
 class Built(NamedTuple):
@@ -56,8 +58,8 @@ def build_engine(ask: BuildAsk, guard: Guard, outbox: Outbox) -> Built:
 
     Raises:
         NetworkFailure: It cannot be built here.
-        Refusal: There is no TensorRT, no space on the disk, or the engine would be of another precision than
-            it is asked for in.
+        Refusal: There is no TensorRT, no such core of a DLA, no space on the disk, or the engine would be of
+            another precision than it is asked for in.
     """
     version, flags_known, why_not = python_tensorrt()
     runner = "trtexec" if version is None else "tensorrt"
@@ -68,15 +70,22 @@ def build_engine(ask: BuildAsk, guard: Guard, outbox: Outbox) -> Built:
     if runner == "trtexec":
         facts["runner_reason"] = why_not
     if not ask.model.endswith(".onnx"):
+        if ask.dla_core is not None:
+            facts.update(known_of(ask.model), dla_core=ask.dla_core)
         return Built(ask.model, runner, facts)
     ask = ask._replace(typed=ask.typed or not flags_known)
     wrong = disagreement(read_precision(ask.model), ask.precision, ask.typed)
     if wrong:
         raise Refusal("request", "the network cannot be built in {}: {}".format(ask.precision, wrong))
+    if ask.dla_core is not None and ask.typed and flags_known:
+        raise Refusal(
+            "request", "a DLA takes no strongly typed network of this TensorRT; build it with flags"
+        )
     facts["precision_from"] = "graph" if ask.typed else "flags"
     gpu = board.soc() or board.model() or "unknown"
     flags = [runner, "batch={}".format(ask.batch), "workspace={}".format(ask.workspace_mb)]
     flags += ["typed"] if ask.typed else []
+    flags += [] if ask.dla_core is None else ["dla={}".format(ask.dla_core)]
     facts["gpu"] = gpu
     key = engine_key(ask.model, str(version), gpu, ask.precision, flags)
     facts["engine"] = key
@@ -89,17 +98,33 @@ def build_engine(ask: BuildAsk, guard: Guard, outbox: Outbox) -> Built:
         timings = cache.timings(str(version), gpu)
         facts["timings_kept"] = os.path.exists(timings)
         try:
-            facts["workspace_mb"] = _build(ask, scratch, timings, runner, guard, outbox)
-            plan = cache.add(key, scratch)
+            facts["workspace_mb"], said = _build(ask, scratch, timings, runner, guard, outbox)
+            plan = cache.add(key, scratch, _placement(ask, scratch, said))
         finally:
-            if os.path.exists(scratch):
-                os.remove(scratch)
+            for path in (scratch, scratch + PLACED):
+                if os.path.exists(path):
+                    os.remove(path)
         facts["build_s"] = round(time.monotonic() - begin_s, 3)
+    if ask.dla_core is not None:
+        facts.update(known_of(plan), dla_core=ask.dla_core)
     return Built(plan, runner, facts)
 
 
-def _build(ask: BuildAsk, plan: str, timings: str, runner: str, guard: Guard, outbox: Outbox) -> int:
-    """Build into a file; returns the workspace that was allowed, in MiB."""
+def _placement(ask: BuildAsk, plan: str, said: str) -> Dict[str, Any]:
+    """Which layers of a built engine run on the GPU though a DLA was asked for; nothing where none was."""
+    if ask.dla_core is None:
+        return {}
+    asked: Dict[str, Any] = {}
+    if os.path.exists(plan + PLACED):
+        with open(plan + PLACED) as file:
+            asked = json.load(file)
+    return dla.placement(ask.dla_core, asked, said)
+
+
+def _build(
+    ask: BuildAsk, plan: str, timings: str, runner: str, guard: Guard, outbox: Outbox
+) -> Tuple[int, str]:
+    """Build into a file; returns the workspace that was allowed, in MiB, and what the builder said."""
     available_mb = board.memory_mb().get("available")
     known_timings = os.path.exists(timings)
     workspace_mb = ask.workspace_mb
@@ -107,6 +132,7 @@ def _build(ask: BuildAsk, plan: str, timings: str, runner: str, guard: Guard, ou
         workspace_mb = max(_LEAST_WORKSPACE_MB, min(workspace_mb, available_mb // 2))
     if runner == "trtexec":
         command = trtexec.build_command(ask.model, plan, ask.precision, workspace_mb, ask.typed, timings)
+        command += dla.core_options(ask.dla_core, trtexec.options())
         process = LineProcess(command, guard)
     else:
         process = LineProcess([sys.executable, sys.argv[0], "_build"], guard, takes_input=True)
@@ -118,9 +144,10 @@ def _build(ask: BuildAsk, plan: str, timings: str, runner: str, guard: Guard, ou
             "workspace_mb": workspace_mb,
             "typed": ask.typed,
             "timings": timings,
+            "dla_core": ask.dla_core,
         }
         process.send(json.dumps(order))
-    said: Deque[str] = deque(maxlen=_KEPT_LINES)
+    said: Deque[str] = deque(maxlen=_KEPT_LINES if ask.dla_core is None else _KEPT_LINES_OF_DLA)
     try:
         wait(
             {process: lambda at_s, line: said.append(line)},
@@ -137,8 +164,8 @@ def _build(ask: BuildAsk, plan: str, timings: str, runner: str, guard: Guard, ou
         status = process.finish()
     finally:
         process.close()
+    told = "\n".join(said) + "\n" + process.errors()
     if status != 0 or os.path.getsize(plan) == 0:
-        told = "\n".join(said) + "\n" + process.errors()
         if tells_full_disk(told):
             raise Refusal("disk", FULL_DISK)
         if tells_unsaved(told):
@@ -147,5 +174,6 @@ def _build(ask: BuildAsk, plan: str, timings: str, runner: str, guard: Guard, ou
             os.remove(timings)  # what is damaged is measured anew
             return _build(ask, plan, timings, runner, guard, outbox)
         trtexec.refuse_misuse(told)
+        dla.refuse_missing_core(told)
         raise classify("build", told, status, available_mb)
-    return workspace_mb
+    return workspace_mb, told

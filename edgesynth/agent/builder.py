@@ -6,10 +6,14 @@ import sys
 from typing import Any, Dict
 
 from edgesynth.agent.board import offer_to_memory_killer
-from edgesynth.agent.errors import NetworkFailure
+from edgesynth.agent.dla import place_network, refuse_core
+from edgesynth.agent.errors import NetworkFailure, Refusal
 from edgesynth.agent.tensors import with_batch
 
-__all__ = ["serve"]
+__all__ = ["PLACED", "serve"]
+
+PLACED = ".placed"
+"""What is put behind the name of a plan: where the layers of one for a DLA run, as TensorRT answered."""
 
 
 def serve() -> int:
@@ -21,6 +25,9 @@ def serve() -> int:
     except NetworkFailure as failure:
         print("error: {}: {}".format(failure.kind, failure.reason), file=sys.stderr)
         return 1
+    except Refusal as refusal:
+        print("refused: {}: {}".format(refusal.kind, refusal.reason), file=sys.stderr)
+        return 1
     with open(request["plan"], "wb") as file:
         file.write(plan)
     return 0
@@ -30,11 +37,12 @@ def build(request: Dict[str, Any]) -> bytes:
     """The plan of an ONNX file.
 
     Args:
-        request: ``model``, ``precision``, ``batch``, ``workspace_mb``, ``typed`` and ``timings``: a file of
-            what other builds measured, read and added to.
+        request: ``model``, ``precision``, ``batch``, ``workspace_mb``, ``typed``, ``dla_core``, ``plan``
+            and ``timings``: a file of what other builds measured, read and added to.
 
     Raises:
         NetworkFailure: TensorRT cannot read or build it.
+        Refusal: There is no such core of a DLA.
     """
     import tensorrt
 
@@ -42,6 +50,9 @@ def build(request: Dict[str, Any]) -> bytes:
     if hasattr(tensorrt, "init_libnvinfer_plugins"):
         tensorrt.init_libnvinfer_plugins(logger, "")
     builder = tensorrt.Builder(logger)
+    core = request["dla_core"]
+    if core is not None:
+        refuse_core(core, int(getattr(builder, "num_DLA_cores", 0)), tensorrt.__version__)
     creation = tensorrt.NetworkDefinitionCreationFlag
     flags = 1 << int(creation.EXPLICIT_BATCH) if hasattr(creation, "EXPLICIT_BATCH") else 0
     if request["typed"]:
@@ -56,7 +67,12 @@ def build(request: Dict[str, Any]) -> bytes:
         config.max_workspace_size = workspace
     if not request["typed"]:
         _set_precision(tensorrt, config, request["precision"])
-    _set_shapes(builder, network, config, request["batch"])
+    if core is None:
+        _set_shapes(builder, network, config, request["batch"])
+    else:
+        _fix_shapes(network, request["batch"])
+        with open(request["plan"] + PLACED, "w") as file:
+            json.dump(place_network(tensorrt, network, config, core), file)
     _read_timings(config, request["timings"])
     if hasattr(builder, "build_serialized_network"):
         plan = builder.build_serialized_network(network, config)
@@ -150,3 +166,13 @@ def _set_shapes(builder: Any, network: Any, config: Any, batch: int) -> None:
             profile.set_shape(tensor.name, fixed, fixed, fixed)
     if profile is not None:
         config.add_optimization_profile(profile)
+
+
+def _fix_shapes(network: Any, batch: int) -> None:
+    """Give free axes the batch as their size: a DLA takes no layer whose sizes a profile has to tell."""
+    for index in range(network.num_inputs):
+        tensor = network.get_input(index)
+        shape = tuple(tensor.shape)
+        fixed = with_batch(tensor.name, shape, batch)
+        if fixed != shape:
+            tensor.shape = fixed

@@ -18,9 +18,10 @@ from typing import Any, Dict, List, Optional, Set, Tuple
 
 from edgesynth.agent import board, trtexec
 from edgesynth.agent.asks import take
+from edgesynth.agent.dla import refuse_core
 from edgesynth.agent.errors import Refusal
 from edgesynth.agent.events import Outbox
-from edgesynth.agent.info import tensorrt_version
+from edgesynth.agent.info import dla_cores, tensorrt_version
 from edgesynth.agent.manifest import ENGINE, MANIFEST, check_files, check_fit, read_manifest
 
 __all__ = ["bundle_folder", "tell_bundles", "tell_install", "tell_remove", "tell_rollback"]
@@ -133,7 +134,7 @@ def _describe(home: str, outbox: Outbox) -> Optional[Dict[str, Any]]:
     try:
         manifest = read_manifest(place)
         check_files(place, manifest)
-        check_fit(manifest, *_here())
+        _check_fit(manifest)
     except Refusal as refusal:
         problem = refusal.reason
     return _entry(home, version, manifest, problem)
@@ -155,9 +156,18 @@ def _entry(home: str, version: str, manifest: Dict[str, Any], problem: str = "")
 def _checked(folder: str) -> Dict[str, Any]:
     """The manifest of a bundle that is whole and fits this board."""
     manifest = read_manifest(folder)
-    check_fit(manifest, *_here())
+    _check_fit(manifest)
     check_files(folder, manifest)
     return manifest
+
+
+def _check_fit(manifest: Dict[str, Any]) -> None:
+    """Refuse an engine that belongs to another TensorRT or GPU, or to a core of a DLA that is not here."""
+    tensorrt, gpu = _here()
+    check_fit(manifest, tensorrt, gpu)
+    core = manifest["key"].get("dla_core")
+    if core is not None:
+        refuse_core(core, dla_cores(), tensorrt, "deploy {!r} anew for ".format(manifest["name"]))
 
 
 def _here() -> Tuple[str, str]:

@@ -8,11 +8,12 @@ import hashlib
 import json
 import os
 import tempfile
-from typing import List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
-__all__ = ["EngineCache", "engine_key"]
+__all__ = ["EngineCache", "engine_key", "known_of"]
 
 _SUFFIX = ".plan"
+_FACTS = ".facts"
 _BUILDING = ".building-"
 
 
@@ -24,6 +25,16 @@ def engine_key(model: str, tensorrt: str, gpu: str, precision: str, flags: List[
             digest.update(block)
     parts = [digest.hexdigest(), tensorrt, gpu, precision, sorted(flags)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def known_of(plan: str) -> Dict[str, Any]:
+    """What was found out about a kept engine when it was built; empty where nothing was kept of it."""
+    try:
+        with open(_facts_of(plan)) as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 class EngineCache:
@@ -54,11 +65,21 @@ class EngineCache:
         os.close(handle)
         return path
 
-    def add(self, key: str, scratch: str) -> str:
-        """Make a built file the plan of this key: whole or not at all, whatever happens meanwhile."""
+    def add(self, key: str, scratch: str, known: Optional[Dict[str, Any]] = None) -> str:
+        """Make a built file the plan of this key: whole or not at all, whatever happens meanwhile.
+
+        Args:
+            key: Of the engine.
+            scratch: The file.
+            known: What :func:`known_of` is to give, if anything.
+        """
         path = os.path.join(self._folder, key + _SUFFIX)
         with open(scratch, "rb") as file:
             os.fsync(file.fileno())
+        if known:  # it is there before the plan is
+            with open(scratch + _FACTS, "w") as file_of_facts:
+                json.dump(known, file_of_facts)
+            os.replace(scratch + _FACTS, _facts_of(path))
         os.replace(scratch, path)
         self._trim(path)
         return path
@@ -79,6 +100,7 @@ class EngineCache:
                 return
             if path != keep:
                 total -= _remove(path, size)
+                _remove(_facts_of(path), 0)
 
     def _entries(self, suffix: str) -> List[Tuple[float, int, str]]:
         """(last use, bytes, path), the longest unused first."""
@@ -110,6 +132,10 @@ def _is_being_built(path: str) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _facts_of(plan: str) -> str:
+    return os.path.splitext(plan)[0] + _FACTS
 
 
 def _remove(path: str, size: int) -> int:

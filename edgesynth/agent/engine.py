@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from edgesynth.agent.cuda import open_cuda
 from edgesynth.agent.cuda_graph import CudaGraph, NoGraph, proven_graph
+from edgesynth.agent.dla import place_engine
 from edgesynth.agent.errors import NetworkFailure, Refusal
 from edgesynth.agent.tensors import Tensor, example, flat_bytes, kind_of, known_size, shaped, with_batch
 
@@ -24,6 +25,7 @@ class Engine:
         path: The plan.
         batch: What an axis of free size becomes.
         cuda_graph: Whether calls are to be launched as a CUDA graph, if the engine can be recorded.
+        dla_core: The core of the DLA that it was built for, if any.
 
     Attributes:
         tensors: Its inputs and outputs.
@@ -36,11 +38,14 @@ class Engine:
         no_graph: Why not, where they were to be.
 
     Raises:
-        Refusal: There is no CUDA, or the plan was made by another TensorRT or for another GPU.
+        Refusal: There is no CUDA, or no such core, or the plan was made by another TensorRT or for another
+            GPU.
         NetworkFailure: It does not fit into memory, or not to the batch.
     """
 
-    def __init__(self, path: str, batch: int = 1, *, cuda_graph: bool = False) -> None:
+    def __init__(
+        self, path: str, batch: int = 1, *, cuda_graph: bool = False, dla_core: Optional[int] = None
+    ) -> None:
         import tensorrt
 
         with open(path, "rb") as file:
@@ -51,6 +56,7 @@ class Engine:
         if hasattr(tensorrt, "init_libnvinfer_plugins"):
             tensorrt.init_libnvinfer_plugins(logger, "")
         self._runtime = tensorrt.Runtime(logger)
+        place_engine(self._runtime, dla_core, tensorrt.__version__)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise Refusal(

@@ -12,7 +12,7 @@ from edgesynth.agent.events import Outbox
 from edgesynth.agent.guard import Guard
 from edgesynth.agent.power import open_sensor
 
-__all__ = ["gather", "python_tensorrt", "tell_info", "tensorrt_version"]
+__all__ = ["dla_cores", "gather", "python_tensorrt", "tell_info", "tensorrt_version"]
 
 Fact = Tuple[Any, str]  # a value, or None and why there is none
 
@@ -21,6 +21,7 @@ _PROBE = (  # one line: it is told when it fails
     "import tensorrt; print('tensorrt', tensorrt.__version__, "
     "'flags' if hasattr(getattr(tensorrt, 'BuilderFlag', None), 'FP16') else 'graph')"
 )
+_CORES = "import tensorrt; print('cores', tensorrt.Runtime(tensorrt.Logger()).num_DLA_cores)"
 
 
 def tell_info(request: Dict[str, Any], outbox: Outbox) -> None:
@@ -70,6 +71,15 @@ def python_tensorrt() -> Tuple[Optional[str], bool, str]:
         if len(words) == 3 and words[0] == "tensorrt":
             return words[1], words[2] == "flags", ""
     return None, False, "this Python cannot import tensorrt: " + (done.problem or "it printed no version")
+
+
+def dla_cores() -> Optional[int]:
+    """How many cores of a DLA TensorRT finds here, in seconds; ``None`` where it cannot be asked."""
+    for line in board.run([sys.executable, "-c", _CORES], timeout_s=60.0).output.splitlines():
+        words = line.split()
+        if len(words) == 2 and words[0] == "cores" and words[1].isdigit():
+            return int(words[1])
+    return None
 
 
 def _model() -> Fact:

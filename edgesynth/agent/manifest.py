@@ -30,6 +30,7 @@ def read_manifest(folder: str) -> Dict[str, Any]:
             for name, entry in known["files"].items()
         )
         whole = whole and type(known["batch"]) is int and known["batch"] > 0
+        whole = whole and type(known["key"].get("dla_core", 0)) in (int, type(None))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(folder, "its {} cannot be read ({})".format(MANIFEST, error)) from error
     if not whole or ENGINE not in found["files"]:

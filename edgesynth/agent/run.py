@@ -43,7 +43,7 @@ def tell_run(request: Dict[str, Any], outbox: Outbox) -> None:
         process = LineProcess([sys.executable, sys.argv[0], "_run"], guard, takes_input=True)
         answers: List[Dict[str, Any]] = []
         try:
-            opened = {"engine": ask.engine, "batch": ask.batch, "runner": runner}
+            opened = {"engine": ask.engine, "batch": ask.batch, "dla_core": ask.dla_core, "runner": runner}
             process.send(json.dumps(dict(opened, do="open", cuda_graph=ask.cuda_graph)))
             kinds = dict(ask.kinds, **_kinds_beside(ask.engine))
             order = {"do": "infer", "inputs": ask.inputs, "outputs": ask.outputs, "kinds": kinds}

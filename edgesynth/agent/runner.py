@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from edgesynth.agent.board import offer_to_memory_killer
 from edgesynth.agent.errors import NetworkFailure, Refusal
@@ -33,12 +33,15 @@ class PythonRunner:
         path: The plan.
         batch: What an axis of free size becomes.
         cuda_graph: Whether calls are to be launched as a CUDA graph.
+        dla_core: The core of the DLA that it was built for, if any.
     """
 
-    def __init__(self, path: str, batch: int, *, cuda_graph: bool = False) -> None:
+    def __init__(
+        self, path: str, batch: int, *, cuda_graph: bool = False, dla_core: Optional[int] = None
+    ) -> None:
         from edgesynth.agent.engine import Engine
 
-        self._engine = Engine(path, batch, cuda_graph=cuda_graph)
+        self._engine = Engine(path, batch, cuda_graph=cuda_graph, dla_core=dla_core)
         self.cuda = self._engine.cuda
         self.memory_bytes = self._engine.memory_bytes
         self.digits = 0  # outputs are exact
@@ -100,8 +103,8 @@ def serve() -> int:
             command = json.loads(line)
             if command["do"] == "open":
                 kind = Trtexec if command["runner"] == "trtexec" else PythonRunner
-                graph = command.get("cuda_graph", False)
-                runner = kind(command["engine"], command["batch"], cuda_graph=graph)
+                graph, core = command.get("cuda_graph", False), command["dla_core"]
+                runner = kind(command["engine"], command["batch"], cuda_graph=graph, dla_core=core)
                 outbox.tell("ready", cuda=runner.cuda, memory_bytes=runner.memory_bytes)
             elif command["do"] == "latency":
                 _time_calls(runner, command, outbox)

@@ -41,8 +41,11 @@ class BundledEngine(Engine):
         order: Names of the outputs, in the order in which the network returns them.
     """
 
-    def __init__(self, folder: str, batch: int, *, cuda_graph: bool = False) -> None:
-        super().__init__(os.path.join(folder, ENGINE), batch, cuda_graph=cuda_graph)
+    def __init__(
+        self, folder: str, batch: int, *, cuda_graph: bool = False, dla_core: Optional[int] = None
+    ) -> None:
+        path = os.path.join(folder, ENGINE)
+        super().__init__(path, batch, cuda_graph=cuda_graph, dla_core=dla_core)
         self.labels = read_labels(folder)
         processing = read_processing(folder)
         self.postprocessing = processing.get("postprocessing")
@@ -75,7 +78,8 @@ def open_engine(folder: Optional[str] = None, cuda_graph: Optional[bool] = None)
             that cannot be they run without, and ``no_graph`` of the engine says why.
 
     Raises:
-        Refusal: The bundle is damaged, its engine belongs to another TensorRT or GPU, or there is none here.
+        Refusal: The bundle is damaged, its engine belongs to another TensorRT or GPU, or there is none here,
+            or no such core of a DLA as it was built for.
         NetworkFailure: It does not fit into memory.
     """
     try:
@@ -93,7 +97,8 @@ def open_engine(folder: Optional[str] = None, cuda_graph: Optional[bool] = None)
     check_files(place, manifest)
     if cuda_graph is None:
         cuda_graph = bool(manifest.get("cuda_graph", False))
-    return BundledEngine(place, int(manifest["batch"]), cuda_graph=cuda_graph)
+    core = manifest["key"].get("dla_core")
+    return BundledEngine(place, int(manifest["batch"]), cuda_graph=cuda_graph, dla_core=core)
 
 
 def read_labels(folder: Optional[str] = None) -> List[Any]:

@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from edgesynth.agent.board import find_program, run
 from edgesynth.agent.cuda_graph import NoGraph
+from edgesynth.agent.dla import core_options
 from edgesynth.agent.errors import NetworkFailure, Refusal
 from edgesynth.agent.failures import classify, tells_unreadable
 from edgesynth.agent.trtexec_trace import (
@@ -180,6 +181,7 @@ class Trtexec:
         path: The plan.
         batch: What its inputs must begin with: trtexec fills a free batch with 1 unasked.
         cuda_graph: Whether calls that are timed are to be launched as a CUDA graph.
+        dla_core: The core of the DLA that it was built for, if any.
 
     Attributes:
         cuda_graph: Whether they are, as far as was tried.
@@ -190,17 +192,20 @@ class Trtexec:
 
     cuda = "trtexec"
 
-    def __init__(self, path: str, batch: int, *, cuda_graph: bool = False) -> None:
+    def __init__(
+        self, path: str, batch: int, *, cuda_graph: bool = False, dla_core: Optional[int] = None
+    ) -> None:
         self._path = path
         self._batch = batch
         self._program = find_program("trtexec") or "trtexec"
         known = options()
-        self._steady = [option for option in _STEADY if option in known]
+        place = core_options(dla_core, known)
+        self._steady = [option for option in _STEADY if option in known] + place
         self.cuda_graph = cuda_graph
         self.no_graph: Optional[NoGraph] = None
         if cuda_graph and not {_GRAPH, _NO_GRAPH} & set(known):
             self._leave_graph("this trtexec has no {}".format(_GRAPH), of_board=True)
-        self._whole = [option for option in _WHOLE if option in known]
+        self._whole = [option for option in _WHOLE if option in known] + place
         self._prints_calls = "--separateProfileRun" not in known  # 7.1: its file of times costs a profiler
         self.memory_bytes = None
         self.digits = 0

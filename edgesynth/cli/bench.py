@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgesynth.cli.options import AsJson, CudaGraph, Quiet, Wait
+from edgesynth.cli.options import AsJson, CudaGraph, DlaCore, Quiet, Wait
 from edgesynth.errors import InputError, MeasurementError
 from edgesynth.scratch import Scratch
 
@@ -59,6 +59,7 @@ def bench(
         typer.Option("--clocks", help="Of a board: leave them as found, or hold the mode's highest."),
     ] = Clocks.FOUND,
     cuda_graph: CudaGraph = False,
+    dla_core: DlaCore = None,
     shape: Annotated[
         list[str] | None,
         typer.Option("--input", help="Input shape with the batch axis, e.g. 1x3x32x32; once per input."),
@@ -70,17 +71,27 @@ def bench(
     """Measure latency, power and energy of a network on a device."""
     from edgesynth.cli.progress import open_progress
     from edgesynth.devices import load_profile, open_boards
+    from edgesynth.devices.dla import check_core, check_precision
     from edgesynth.profiler import MeasurementPlan, profile
 
     # Whatever can be wrong with the input is said before a board is asked for.
     known = load_profile(device)
     known.mode(mode)
     plan = MeasurementPlan.report(_precision(precision, known), batch, window_s, cuda_graph=cuda_graph)
+    if dla_core is not None:
+        check_core(known, dla_core, link[0] if link else None)
+        check_precision(known, plan.precision)
     progress = open_progress(quiet=quiet)
     with Scratch() as scratch:
         path = _onnx_file(model, shape, scratch.path, known, progress)
         boards = open_boards(
-            device, link or (), mode=mode, clocks=clocks.value, wait_s=wait_s, progress=progress
+            device,
+            link or (),
+            mode=mode,
+            clocks=clocks.value,
+            dla_core=dla_core,
+            wait_s=wait_s,
+            progress=progress,
         )
         with boards as board:
             with progress.phase(f"measure {path.stem} on {board.describe()}"):
@@ -140,6 +151,7 @@ def _readable(model: Path, scratch: Path, profile: Profile, progress: Progress) 
 
 def _tell(measurement: Measurement, device: Device, *, as_json: bool) -> None:
     from edgesynth.cli.output import print_json, print_metrics, write
+    from edgesynth.devices.dla import Placement
 
     if as_json:
         print_json({"device": device.profile.name, "link": device.link.name, **measurement.to_json()})
@@ -158,6 +170,8 @@ def _tell(measurement: Measurement, device: Device, *, as_json: bool) -> None:
             write("GPU clock: not told by the board without root rights, so throttling would not be noticed")
     if measurement.layers:
         write(_layers(measurement.layers))
+    if placement := Placement.told(measurement.conditions):
+        write(f"ran on {placement.says}")
     if "sampling_slowdown" in measurement.conditions:
         write(_sampling(measurement.conditions))
     if measurement.conditions.get("cuda_graph"):

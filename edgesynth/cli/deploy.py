@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgesynth.cli.data import DATA_HELP, read_data
-from edgesynth.cli.options import AsJson, CudaGraph, Quiet, Samples, Wait
+from edgesynth.cli.options import AsJson, CudaGraph, DlaCore, Quiet, Samples, Wait
 from edgesynth.errors import DataError, InputError, RequirementsNotMet
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def deploy(
     batch: Annotated[
         int | None, typer.Option("--batch", min=1, help="Samples per call; 1 unless the network says so.")
     ] = None,
+    dla_core: DlaCore = None,
     data: Annotated[
         str | None,
         typer.Option("--data", help=DATA_HELP),
@@ -82,9 +83,14 @@ def deploy(
     """Build a network's engine on a board, verify it there, and install it; or go back, list, remove."""
     from edgesynth.cli.progress import open_progress
     from edgesynth.devices import load_profile, open_device
+    from edgesynth.devices.dla import check_core, check_precision
 
     _check_what(network, list_=list_, rollback=rollback, remove=remove)
-    load_profile(device).precision(precision or load_profile(device).default_precision)
+    known = load_profile(device)
+    known.precision(precision or known.default_precision)
+    if dla_core is not None:
+        check_core(known, dla_core, link)
+        check_precision(known, precision or known.default_precision)
     if network is None:
         with open_device(device, link, wait_s=wait_s) as board:
             _manage(board, rollback=rollback, remove=remove, as_json=as_json)
@@ -95,15 +101,15 @@ def deploy(
     progress = open_progress(quiet=quiet)
     names = None if labels is None else _read_labels(labels)
     source, task = _source(network, seed)
-    known = read_data(data, source if isinstance(source, Path) and source.is_file() else None) or task
-    with open_device(device, link, wait_s=wait_s) as board:
+    samples_of = read_data(data, source if isinstance(source, Path) and source.is_file() else None) or task
+    with open_device(device, link, dla_core=dla_core, wait_s=wait_s) as board:
         done = deploy_network(
             source,
             board,
             name=name,
             precision=precision,
             batch=batch,
-            data=known,
+            data=samples_of,
             samples=samples,
             shapes=None if not shape or not isinstance(source, Path) else read_shapes(shape, source),
             labels=names,
@@ -207,7 +213,7 @@ def _list(bundles: Sequence[Installed]) -> None:
                 bundle.name,
                 bundle.version,
                 bundle.before or "-",
-                str(key.get("precision", "-")),
+                str(key.get("precision", "-")) + _on_core(key),
                 str(bundle.manifest.get("batch", "-")),
                 str(key.get("tensorrt", "-")),
                 f"{bundle.bytes / 1e6:.2f}",
@@ -216,6 +222,11 @@ def _list(bundles: Sequence[Installed]) -> None:
             ]
         )
     print_table(columns, rows, right=(4, 6))
+
+
+def _on_core(key: Mapping[str, Any]) -> str:
+    core = key.get("dla_core")
+    return "" if core is None else f", DLA core {core}"
 
 
 def _tell(done: Deployment, *, as_json: bool) -> None:
@@ -232,7 +243,9 @@ def _tell(done: Deployment, *, as_json: bool) -> None:
     if done.engine is not None:
         engine = done.engine
         how = "kept" if engine.kept else "built"
-        rows.append(["engine", how, f"TensorRT {engine.tensorrt} on {engine.gpu}, batch {engine.batch}"])
+        where = "" if engine.placement is None else f"; {engine.placement.says}"
+        what = f"TensorRT {engine.tensorrt} on {engine.gpu}, batch {engine.batch}{where}"
+        rows.append(["engine", how, what])
     if done.report is not None and done.delivery is not None:
         rows += verification_rows(done.report, f"{done.report.samples} of {done.delivery.data}")
     if rows:

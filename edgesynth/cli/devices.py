@@ -157,6 +157,10 @@ def _show(profile: Profile) -> None:
         rows.append(
             ("GPU", f"{gpu.name}, {gpu.cuda_cores} cores, sm {gpu.sm}, up to {gpu.max_clock_mhz:g} MHz")
         )
+    if profile.dla:
+        rows.append(
+            ("DLA", f"{profile.dla.cores} cores" if profile.dla.cores else f"no: {profile.dla.reason}")
+        )
     memory = [
         f"{figure:g} {unit}"
         for figure, unit in ((profile.memory.size_mb, "MB"), (profile.memory.bandwidth_gb_s, "GB/s"))

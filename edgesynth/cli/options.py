@@ -6,7 +6,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-__all__ = ["AsJson", "CudaGraph", "Quiet", "Samples", "Wait"]
+__all__ = ["AsJson", "CudaGraph", "DlaCore", "Quiet", "Samples", "Wait"]
 
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 CudaGraph: TypeAlias = Annotated[
@@ -14,6 +14,15 @@ CudaGraph: TypeAlias = Annotated[
     typer.Option(
         "--cuda-graph",
         help="Of a board: launch calls as a CUDA graph, where the engine can be recorded as one.",
+    ),
+]
+DlaCore: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--dla",
+        min=0,
+        metavar="CORE",
+        help="Of Xavier and Orin: run on this core of the DLA, in fp16; on the GPU what a DLA does not take.",
     ),
 ]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]

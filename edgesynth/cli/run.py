@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgesynth.cli.options import AsJson, Wait
+from edgesynth.cli.options import AsJson, DlaCore, Wait
 from edgesynth.errors import DataError, DeviceError, InputError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def run(
         Path | None, typer.Option("-o", "--out", help="A folder for the outputs; none is kept by default.")
     ] = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Of a plan: samples per call.")] = 1,
+    dla_core: DlaCore = None,
     types: Annotated[
         list[str] | None,
         typer.Option(
@@ -59,19 +61,30 @@ def run(
 ) -> None:
     """Run an engine on a board, on arrays of this machine."""
     from edgesynth.deploy.engine import BuildFailed, run_engine
-    from edgesynth.devices import open_device
+    from edgesynth.devices import load_profile, open_device
+    from edgesynth.devices.dla import check_core
 
     said = _read_types(types or ())
     arrays = _read(inputs)
+    if dla_core is not None:
+        check_core(load_profile(device), dla_core, link)
     with open_device(device, link, wait_s=wait_s) as board:
-        plan, size, graph, names, kinds = _find(engine, board, batch)
+        asked = _find(engine, board, batch, dla_core)
+        names = asked.inputs
         if names and list(arrays) == [""]:
             arrays = {names[0]: arrays[""]}
         if names and set(arrays) != set(names):
             raise InputError(f"{engine} takes the inputs {list(names)}, there are arrays for {list(arrays)}")
         try:
-            graph = graph if cuda_graph is None else cuda_graph
-            found = run_engine(board, plan, size, arrays, {**said, **kinds}, cuda_graph=graph)
+            found = run_engine(
+                board,
+                asked.plan,
+                asked.batch,
+                arrays,
+                {**said, **asked.kinds},
+                cuda_graph=asked.cuda_graph if cuda_graph is None else cuda_graph,
+                dla_core=asked.dla_core,
+            )
         except BuildFailed as failure:
             raise DeviceError(f"{engine} does not run on {board.link.name}: {failure.reason}") from failure
     _check_types(said, found, engine)
@@ -127,11 +140,29 @@ def _read(texts: Sequence[str]) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _find(engine: str, device: Device, batch: int) -> tuple[str, int, bool, tuple[str, ...], dict[str, str]]:
-    """The plan on the board, its batch, and whether it was deployed to run as a CUDA graph.
+@dataclass(frozen=True)
+class _Asked:
+    """An engine on the board.
 
-    And its inputs and the types of its outputs, as far as they are known here.
+    Attributes:
+        plan: Its file.
+        batch: Samples per call.
+        dla_core: The core of the DLA that it was built for, if any.
+        cuda_graph: Whether it was deployed to run as a CUDA graph.
+        inputs: Their names, as far as they are known here.
+        kinds: Types of its outputs, as far as they are known here.
     """
+
+    plan: str
+    batch: int
+    dla_core: int | None
+    cuda_graph: bool = False
+    inputs: tuple[str, ...] = ()
+    kinds: Mapping[str, str] = field(default_factory=dict)
+
+
+def _find(engine: str, device: Device, batch: int, dla_core: int | None) -> _Asked:
+    """The plan on the board, and what is known of it; a bundle says itself what a plan does not."""
     from edgesynth.deploy.bundle import ENGINE, MANIFEST, read_bundle
     from edgesynth.deploy.engine import board_of
     from edgesynth.deploy.installation import list_bundles
@@ -140,10 +171,12 @@ def _find(engine: str, device: Device, batch: int) -> tuple[str, int, bool, tupl
     board, path = board_of(device), Path(engine)
     if (path / MANIFEST).is_file():
         bundle = read_bundle(path)
+        own = _own_core(bundle.manifest, dla_core, engine)
         batch, graph = int(bundle.manifest["batch"]), bool(bundle.manifest.get("cuda_graph"))
-        return device.send(path / ENGINE), batch, graph, input_names(bundle), bundle.output_kinds
+        plan = device.send(path / ENGINE)
+        return _Asked(plan, batch, own, graph, input_names(bundle), bundle.output_kinds)
     if path.is_file():
-        return device.send(path), batch, False, (), {}
+        return _Asked(device.send(path), batch, dla_core)
     known = {bundle.name: bundle for bundle in list_bundles(board)}
     if engine not in known:
         there = f"there are {', '.join(known)}" if known else "none is installed there"
@@ -153,8 +186,18 @@ def _find(engine: str, device: Device, batch: int) -> tuple[str, int, bool, tupl
     if known[engine].problem:
         raise DeviceError(known[engine].problem)
     manifest = known[engine].manifest
+    own = _own_core(manifest, dla_core, engine)
     graph = bool(manifest.get("cuda_graph"))
-    return f"{known[engine].path}/{ENGINE}", int(manifest["batch"]), graph, (), {}
+    return _Asked(f"{known[engine].path}/{ENGINE}", int(manifest["batch"]), own, graph)
+
+
+def _own_core(manifest: Mapping[str, Any], asked: int | None, engine: str) -> int | None:
+    """The core that a bundle's engine was built for."""
+    own: int | None = manifest["key"].get("dla_core")
+    if asked is not None and asked != own:
+        where = "the GPU alone" if own is None else f"DLA core {own}"
+        raise InputError(f"the engine of {engine} was built for {where}; leave --dla out, or deploy it anew")
+    return own
 
 
 def _tell(given: EngineOutputs, out: Path | None, *, as_json: bool) -> None:

@@ -62,6 +62,7 @@ class EngineKey:
         precision: What it computes in.
         batch: Samples per call.
         flags: Of the builder.
+        dla_core: The core of a DLA that it was built for, and is loaded on again; ``None`` for the GPU alone.
     """
 
     onnx: str
@@ -70,6 +71,7 @@ class EngineKey:
     precision: str
     batch: int
     flags: tuple[str, ...] = ()
+    dla_core: int | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,18 +23,22 @@ from edgesynth.deploy.bundle import (
     write_bundle,
 )
 from edgesynth.deploy.delivery import Delivery, deliver
-from edgesynth.deploy.engine import BuildFailed, EngineOnBoard, board_of, build_engine
+from edgesynth.deploy.engine import (
+    BuildFailed,
+    EngineOnBoard,
+    board_of,
+    build_engine,
+    profile_as_found,
+)
 from edgesynth.deploy.engine_check import verify_engine
 from edgesynth.deploy.installation import Installed, install_bundle
 from edgesynth.deploy.onnx_graph import load_model, value_of
-from edgesynth.deploy.parser_facts import opset_range
 from edgesynth.deploy.processing import PROCESSING, processing_of
 from edgesynth.deploy.samples import Samples
 from edgesynth.deploy.source import Network, network_file, own_batch
 from edgesynth.deploy.standalone import RUNNER
 from edgesynth.deploy.target import DeviceExport
 from edgesynth.deploy.verify import VerifyReport
-from edgesynth.devices.release import parse_release
 from edgesynth.errors import InputError
 from edgesynth.graph.recipe import RECIPE_FILE
 from edgesynth.profiler import Measurement, MeasurementPlan, profile
@@ -44,7 +48,7 @@ from edgesynth.scratch import Scratch
 if TYPE_CHECKING:
     from torch import nn
 
-    from edgesynth.devices import Device, Precision, Profile
+    from edgesynth.devices import Device, Precision
     from edgesynth.tasks import Task
 
 __all__ = ["Deployment", "deploy"]
@@ -159,12 +163,13 @@ def deploy(
     Args:
         network: A generated network, its folder, an ONNX file, or the folder of a bundle, which is installed
             as it is.
-        device: An open board; see :func:`edgesynth.open_device`.
+        device: An open board; see :func:`edgesynth.open_device`. One that was opened for a core of its DLA
+            gets an engine for that core, which a bundle remembers.
         name: Under which it is installed; the network's own by default.
         precision: ``fp32``, ``fp16`` or ``int8``. Without it FP16 where the device has it, unless the data
             have labels and FP16 is not shown to keep the task's score (see
             :mod:`edgesynth.deploy.acceptance`): then FP32, and the notes say why. One that is asked for by
-            name is refused only where the score falls beyond the bound.
+            name is refused only where the score falls beyond the bound, and so is FP16 for a DLA.
         batch: Samples per call; 1 where the network leaves it free.
         data: Real inputs, see :func:`~edgesynth.deploy.samples.load_samples`; INT8 needs them, and labels
             among them have the task's score compared too.
@@ -195,6 +200,11 @@ def deploy(
         has_graph = bool(bundle.manifest.get("cuda_graph"))
         if cuda_graph and not has_graph:
             raise InputError("the bundle was made to run without a CUDA graph; deploy the network anew")
+        if device.dla_core is not None:
+            raise InputError(
+                f"the bundle {bundle.name!r} says itself where its engine runs; leave --dla out, or deploy "
+                "the network anew"
+            )
         with tell.phase(f"install {bundle.name} on {device.link.name}"):
             installed = install_bundle(board, bundle)
             facts, _ = board.agent.info(("tensorrt",))
@@ -204,6 +214,9 @@ def deploy(
         check_name(name)
     if out is not None:
         check_folder(Path(out))
+    if device.dla_core is not None:  # it has no higher precision to go back to
+        precision = precision or device.profile.default_precision
+        device.check_precision(precision)
     wanted = (precision,) if precision else tuple(dict.fromkeys((device.profile.default_precision, HIGHEST)))
     passed_over: tuple[Acceptance, ...] = ()
     names: tuple[str, ...] = ()
@@ -213,7 +226,7 @@ def deploy(
             with tell.phase(f"export {source.stem} for {device.profile.title}"):
                 delivery = deliver(
                     source,
-                    _as_found(device),
+                    profile_as_found(device),
                     scratch.path / _EXPORTED,
                     precision=chosen,
                     batch=batch or own_batch(source),
@@ -241,20 +254,6 @@ def deploy(
             bundle = ready.bundle(done, done.engine, folder, called, names)
             installed = install_bundle(board, bundle, engine=done.engine.plan)
     return replace(done, installed=installed, bundle=None if out is None else bundle.folder)
-
-
-def _as_found(device: Device) -> Profile:
-    """The profile with the TensorRT that the board really has; a JetPack of another year brings another."""
-    found, known = board_of(device).tensorrt, device.profile
-    release = parse_release(found)
-    if release is None or release == parse_release(known.software.tensorrt):
-        return known
-    _, highest = opset_range(release) or (0, known.compiler.opset)
-    return replace(
-        known,
-        software=replace(known.software, tensorrt=found),
-        compiler=replace(known.compiler, opset=min(known.compiler.opset, highest)),
-    )
 
 
 @dataclass(frozen=True)
@@ -325,7 +324,7 @@ class _Ready:
         except BuildFailed as failure:
             said = f"the engine could not be built ({failure.kind}): {failure.reason}"
             return replace(done, failure=said)
-        self.tell.note(_built(engine))
+        self.tell.note(engine.says)
         with self.tell.phase(f"verify on {where}"):
             report = verify_engine(
                 *(device, engine, self.export, self.source, self.samples),
@@ -371,6 +370,7 @@ class _Ready:
             precision=export.precision,
             batch=engine.batch,
             flags=(*export.flags, *(("STRONGLY_TYPED",) if export.strongly_typed else ())),
+            dla_core=engine.dla_core,
         )
         with Scratch() as scratch:
             plan = scratch.path / ENGINE
@@ -381,6 +381,7 @@ class _Ready:
                 "export": self.delivery.to_json(),
                 "engine": proof,
                 "passed_over": [tried.to_json() for tried in done.passed_over],
+                "placement": None if engine.placement is None else asdict(engine.placement),
             }
             files = {
                 ENGINE: plan,
@@ -389,10 +390,3 @@ class _Ready:
             }
             device, graph = self.device.profile.name, done.cuda_graph
             return write_bundle(folder, name, key, device=device, files=files, texts=texts, cuda_graph=graph)
-
-
-def _built(engine: EngineOnBoard) -> str:
-    if engine.kept:
-        return f"the board had built this engine before, with TensorRT {engine.tensorrt}"
-    timings = "with earlier timings" if engine.facts.get("timings_kept") else "the first build there"
-    return f"built in {engine.build_s:g} s, {engine.facts.get('workspace_mb')} MiB of workspace, {timings}"

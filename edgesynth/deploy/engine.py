@@ -14,13 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesynth.agent.inference import TYPES
+from edgesynth.deploy.parser_facts import opset_range
 from edgesynth.deploy.runners import Arrays
+from edgesynth.devices.dla import Placement
+from edgesynth.devices.release import parse_release
 from edgesynth.errors import DeviceError, InputError, LinkError
 from edgesynth.scratch import Scratch
 
 if TYPE_CHECKING:
     from edgesynth.deploy.target import DeviceExport
-    from edgesynth.devices import Board, Device
+    from edgesynth.devices import Board, Device, Profile
 
 __all__ = [
     "TENSORRT_TYPES",
@@ -30,6 +33,7 @@ __all__ = [
     "EngineTensor",
     "board_of",
     "build_engine",
+    "profile_as_found",
     "run_engine",
 ]
 
@@ -70,6 +74,7 @@ class EngineOnBoard:
         runner: ``tensorrt`` from Python, or ``trtexec``.
         kept: Whether it had been built before.
         build_s: How long the build took; ``None`` when it was kept.
+        placement: Where its layers run, of one that was built for a core of a DLA.
         facts: Everything else the board told: workspace, whether earlier timings were known.
     """
 
@@ -80,7 +85,23 @@ class EngineOnBoard:
     runner: str
     kept: bool
     build_s: float | None
+    placement: Placement | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def dla_core(self) -> int | None:
+        """The core of a DLA that it runs on; ``None`` of one for the GPU alone."""
+        return None if self.placement is None else self.placement.core
+
+    @property
+    def says(self) -> str:
+        """How it came about, and where its layers run."""
+        where = "" if self.placement is None else f"; {self.placement.says}"
+        if self.kept:
+            return f"the board had built this engine before, with TensorRT {self.tensorrt}{where}"
+        timings = "with earlier timings" if self.facts.get("timings_kept") else "the first build there"
+        how = f"built in {self.build_s:g} s, {self.facts.get('workspace_mb')} MiB of workspace, {timings}"
+        return how + where
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -146,11 +167,25 @@ def board_of(device: Device) -> Board:
     return device.board
 
 
+def profile_as_found(device: Device) -> Profile:
+    """The profile with the TensorRT that the board really has; a JetPack of another year brings another."""
+    found, known = board_of(device).tensorrt, device.profile
+    release = parse_release(found)
+    if release is None or release == parse_release(known.software.tensorrt):
+        return known
+    _, highest = opset_range(release) or (0, known.compiler.opset)
+    return replace(
+        known,
+        software=replace(known.software, tensorrt=found),
+        compiler=replace(known.compiler, opset=min(known.compiler.opset, highest)),
+    )
+
+
 def build_engine(device: Device, export: DeviceExport, *, limit_s: float = _BUILD_S) -> EngineOnBoard:
     """Bring an exported file to a board and build its engine there, or find the one built before.
 
     Args:
-        device: Open, and a board.
+        device: Open, and a board; one that was opened for a core of its DLA builds for that.
         export: What to build; a free batch becomes 1.
         limit_s: How long the build may take.
 
@@ -167,6 +202,7 @@ def build_engine(device: Device, export: DeviceExport, *, limit_s: float = _BUIL
         "workspace_mb": device.profile.compiler.workspace_mb,
         "build_limit_s": limit_s,
         "typed": export.strongly_typed,
+        "dla_core": device.dla_core,
     }
     told = board.work("build", request)
     if told.failure:
@@ -182,6 +218,7 @@ def build_engine(device: Device, export: DeviceExport, *, limit_s: float = _BUIL
             runner=str(facts.pop("runner")),
             kept=bool(facts.pop("engine_kept")),
             build_s=facts.pop("build_s", None),
+            placement=Placement.told(facts),
             facts=facts,
         )
     except KeyError as error:
@@ -196,6 +233,7 @@ def run_engine(
     kinds: Mapping[str, str] | None = None,
     *,
     cuda_graph: bool = False,
+    dla_core: int | None = None,
 ) -> EngineOutputs:
     """Load an engine from the board's disk, in a new process, and run it on arrays.
 
@@ -210,6 +248,7 @@ def run_engine(
             cannot tell, and take what is not given here, or by the bundle that the plan is in, for ``FLOAT``.
             What the board or that bundle tells counts more than what is given here.
         cuda_graph: Whether calls are to be launched as a CUDA graph, where the engine can be recorded.
+        dla_core: The core of the board's DLA that it was built for, if any.
 
     Raises:
         BuildFailed: It crashes, hangs, or does not fit into memory.
@@ -218,12 +257,19 @@ def run_engine(
     """
     each, samples = sum(value[:batch].nbytes for value in data.values() if value.ndim), _samples(data)
     step = max(2, _PART_BYTES // max(1, each)) * batch
+    asked = {
+        "engine": plan,
+        "batch": batch,
+        "kinds": dict(kinds or {}),
+        "cuda_graph": cuda_graph,
+        "dla_core": dla_core,
+    }
     if samples is None or samples % batch or samples <= step:
-        return _run_part(device, plan, batch, data, kinds, cuda_graph)
-    parts = []
-    for start in range(0, samples, step):
-        part = {name: value[start : start + step] for name, value in data.items()}
-        parts.append(_run_part(device, plan, batch, part, kinds, cuda_graph))
+        return _run_part(device, asked, data)
+    parts = [
+        _run_part(device, asked, {name: value[start : start + step] for name, value in data.items()})
+        for start in range(0, samples, step)
+    ]
     whole = {name: np.concatenate([part.arrays[name] for part in parts]) for name in parts[0].arrays}
     return replace(parts[0], arrays=whole)
 
@@ -234,14 +280,7 @@ def _samples(data: Arrays) -> int | None:
     return next(iter(counts)) if len(counts) == 1 else None
 
 
-def _run_part(
-    device: Device,
-    plan: str,
-    batch: int,
-    data: Arrays,
-    kinds: Mapping[str, str] | None,
-    cuda_graph: bool,
-) -> EngineOutputs:
+def _run_part(device: Device, asked: Mapping[str, Any], data: Arrays) -> EngineOutputs:
     """Send some samples, run the engine on them, and fetch what it gives."""
     board, link = board_of(device), device.link
     place = f"{_SCRATCH}/{secrets.token_hex(8)}"
@@ -252,15 +291,7 @@ def _run_part(
             np.save(local, np.ascontiguousarray(value), allow_pickle=False)
             link.put(local, f"{place}/{local.name}")
             inputs[name] = link.path(f"{place}/{local.name}")
-        request = {
-            "engine": plan,
-            "batch": batch,
-            "inputs": inputs,
-            "outputs": link.path(place),
-            "limit_s": _RUN_S,
-            "kinds": dict(kinds or {}),
-            "cuda_graph": cuda_graph,
-        }
+        request = {**asked, "inputs": inputs, "outputs": link.path(place), "limit_s": _RUN_S}
         try:
             told = board.work("run", request)
         except DeviceError as error:

@@ -82,7 +82,7 @@ def verify_engine(
         file=Path(engine.plan).name,
         sha256="",
         reference=reference.name,
-        runtime=f"{_RUNTIMES[engine.runner]} {engine.tensorrt} on {device.link.name}, {engine.gpu}",
+        runtime=_runtime(engine, device),
         precision=export.precision,
         samples=len(chosen),
         outputs=(),
@@ -90,8 +90,15 @@ def verify_engine(
     expected = run_in_parts(OnnxRunner(reference, optimise=False), chosen.data)
     try:
         kinds = read_output_kinds(str(export.path))
-        graph = cuda_graph and engine.runner == "tensorrt"
-        found = run_engine(device, engine.plan, engine.batch, chosen.data, kinds, cuda_graph=graph)
+        found = run_engine(
+            device,
+            engine.plan,
+            engine.batch,
+            chosen.data,
+            kinds,
+            cuda_graph=cuda_graph and engine.runner == "tensorrt",
+            dla_core=engine.dla_core,
+        )
     except BuildFailed as failure:
         return dataclasses.replace(report, problems=(f"it does not run: {failure.reason}",))
     report = dataclasses.replace(
@@ -111,6 +118,12 @@ def verify_engine(
         part = chosen.part(start, start + engine.batch)
         report = dataclasses.replace(report, divergence=_divergence(device, export, part.data))
     return report
+
+
+def _runtime(engine: EngineOnBoard, device: Device) -> str:
+    """What runs the engine, where, and on which core of a DLA."""
+    where = f"{_RUNTIMES[engine.runner]} {engine.tensorrt} on {device.link.name}, {engine.gpu}"
+    return where if engine.placement is None else f"{where}, {engine.placement.short}"
 
 
 def _advice(engine: EngineOnBoard, sent: int, known: int) -> str:
@@ -140,7 +153,7 @@ def _divergence(device: Device, export: DeviceExport, data: Arrays) -> Divergenc
         try:
             trusted = OnnxRunner(path, optimise=False)(data)
             engine = build_engine(device, dataclasses.replace(export, path=path))
-            found = run_engine(device, engine.plan, engine.batch, data).arrays
+            found = run_engine(device, engine.plan, engine.batch, data, dla_core=engine.dla_core).arrays
         except (BuildFailed, DeviceError, InputError):
             return None
     return _first_wrong(model, names, trusted, found, limit)

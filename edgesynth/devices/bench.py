@@ -34,6 +34,7 @@ in a ``start``: ``waited_share`` of the latency pass and ``load_waited_share`` o
 
 Kinds of ``failed`` are ``out_of_memory``, ``unsupported``, ``timeout`` and ``crash``. Kinds of ``error`` are
 ``sensor`` (no power rail), ``mode``, ``clocks``, ``request``, ``tensorrt``, ``cuda``, ``engine``, ``fault``;
+``dla`` (there is no such core);
 ``disk`` (no space left); ``type`` (an output is not of the type that was said); and ``hung``,
 ``interrupted``, ``job`` (it is not there any more) and ``stale`` (a kept engine that was damaged), which may
 go well the next time.
@@ -103,6 +104,7 @@ class BenchRequest:
         workspace_mb: Most scratch memory of an engine builder; 0 leaves it to the device.
         layer_runs: Calls of a pass that tells the time of every layer, where the device can; 0 skips it.
         typed: Whether the types of the graph decide the precision, instead of flags of an engine builder.
+        dla_core: Of a board: the core of its DLA to run on, with the GPU for what a DLA does not take.
         folder: Where the device keeps engines and jobs; empty leaves it to the device.
         cuda_graph: Whether calls are to be launched as a CUDA graph; the ``start`` says whether they were.
     """
@@ -126,6 +128,7 @@ class BenchRequest:
     layer_runs: int = 0
     typed: bool = False
     cuda_graph: bool = False
+    dla_core: int | None = None
 
     def to_json(self) -> str:
         """One line."""

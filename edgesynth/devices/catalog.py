@@ -105,7 +105,7 @@ def _keys(kind: object, path: list[str]) -> list[str]:
 
 def _check(profile: Profile, path: Path) -> None:
     """Refuse what the types alone cannot: references to rails, modes or steps that do not exist."""
-    for find in (_fault, _figure_fault, _sensor_fault, _simulation_fault):
+    for find in (_fault, _dla_fault, _figure_fault, _sensor_fault, _simulation_fault):
         fault = find(profile)
         if fault:
             raise InputError(f"device profile {path}: {fault}")
@@ -122,6 +122,13 @@ def _fault(profile: Profile) -> str:
         if not compute.supported and not compute.reason:
             return f"precisions.{name} is not supported and gives no reason; say why in key 'reason'"
     return ""
+
+
+def _dla_fault(profile: Profile) -> str:
+    dla = profile.dla
+    if dla is None or dla.cores > 0 or (dla.cores == 0 and dla.reason):
+        return ""
+    return "dla.cores must be above 0, or 0 with a 'reason'; leave [dla] out if it is not known"
 
 
 def _figure_fault(profile: Profile) -> str:

@@ -15,6 +15,7 @@ from edgesynth.devices.bench import BenchRequest, Recording, listen
 from edgesynth.devices.board import Board, check_link, reach_board
 from edgesynth.devices.catalog import load_profile
 from edgesynth.devices.clock import Clock
+from edgesynth.devices.dla import check_core, check_precision, check_tensorrt
 from edgesynth.devices.half import half_file
 from edgesynth.devices.host import bench_command, with_counter
 from edgesynth.devices.jetson import bench_settings, check_board, present_mode
@@ -44,6 +45,7 @@ class Device(Closing):
         provenance: What its figures are.
         settings: Fields of every request to the bench program that are this device's own.
         board: A real board that this run has to itself; given back with the device.
+        dla_core: The core of its DLA that engines are built for; they run on the GPU alone by default.
 
     Attributes:
         profile: What is known about it.
@@ -67,6 +69,7 @@ class Device(Closing):
         bench_command: Sequence[str] = (),
         settings: Mapping[str, Any] | None = None,
         board: Board | None = None,
+        dla_core: int | None = None,
     ) -> None:
         self.profile = profile
         self.link = link
@@ -75,7 +78,7 @@ class Device(Closing):
         self.runs_files = runs_files
         self.reference_ms: float | None = None
         self._bench_command = tuple(bench_command)
-        self._settings = dict(settings or {})
+        self._settings = {**(settings or {}), **({} if dla_core is None else {"dla_core": dla_core})}
         self._board = board
 
     @property
@@ -97,6 +100,12 @@ class Device(Closing):
     def fixes_clocks(self) -> bool:
         """Whether the clocks of a board are held while it measures."""
         return self._settings.get("clocks") == "fixed"
+
+    @property
+    def dla_core(self) -> int | None:
+        """The core of its DLA that engines are built for; ``None`` where they run on the GPU alone."""
+        core: int | None = self._settings.get("dla_core")
+        return core
 
     @property
     def precision_in_graph(self) -> bool:
@@ -131,8 +140,8 @@ class Device(Closing):
         return isinstance(self.link, LocalLink)
 
     def describe(self) -> str:
-        """One line for tables: what it is, how it is reached, in which mode."""
-        return f"{self.profile.title} ({self.link.name}, {self.mode.name})"
+        """One line for tables: what it is, how it is reached, in which mode, and on which core of a DLA."""
+        return f"{self.profile.title} ({self.link.name}, {self.mode.name}{self._on_core})"
 
     def source(self, precision: str, batch: int) -> str:
         """What a figure of this device was obtained on, for ``Metric.source``.
@@ -141,7 +150,23 @@ class Device(Closing):
         """
         how = "simulated" if self.provenance is Provenance.SIMULATED else self.link.name
         speed = f", reference load {self.reference_ms:.4f} ms" if self.reference_ms else ""
-        return f"{self.profile.name} {how}, {self.mode.name}, {precision}, batch {batch}{speed}"
+        return (
+            f"{self.profile.name} {how}, {self.mode.name}{self._on_core}, {precision}, batch {batch}{speed}"
+        )
+
+    @property
+    def _on_core(self) -> str:
+        return "" if self.dla_core is None else f", DLA core {self.dla_core}"
+
+    def check_precision(self, name: str) -> None:
+        """Refuse a precision that networks cannot run in here.
+
+        Raises:
+            InputError: It is unknown, or the device, or the DLA that is to be used, does not compute in it.
+        """
+        self.profile.precision(name)
+        if self.dla_core is not None:
+            check_precision(self.profile, name)
 
     def send(self, model: Path) -> str:
         """Bring a model to the device, with all its weights, under a name that its content gives.
@@ -249,6 +274,7 @@ def open_device(
     seed: int = 0,
     faults: Faults | None = None,
     clocks: Literal["found", "fixed"] = "found",
+    dla_core: int | None = None,
     wait_s: float = 0.0,
 ) -> Device:
     """Open a device. A real board belongs to this run until the device is closed.
@@ -261,6 +287,9 @@ def open_device(
         seed: Of a simulated board: same seed, same figures.
         faults: Of a simulated board: how it misbehaves.
         clocks: Of a board: ``fixed`` holds them at the highest of the mode while it measures.
+        dla_core: Of a board: the core of its DLA that engines are built for, and for the GPU where a layer is
+            none that a DLA takes. Networks run in FP16 then, which is all that it takes. A module without
+            that core is an ``InputError``, and a TensorRT that uses no DLA a ``DeviceError``.
         wait_s: Of a board: how long to wait for another run that has it.
 
     Raises:
@@ -272,6 +301,8 @@ def open_device(
     chosen = profile.mode(mode)
     asked = profile.links[0] if link is None else link
     check_link(profile, asked)
+    if dla_core is not None:
+        check_core(profile, dla_core, asked)
     if asked == "simulated":
         return Device(
             profile,
@@ -291,7 +322,14 @@ def open_device(
             provenance=Provenance.MEASURED,
         )
     reached = reach_board(asked)
-    return _open_board(profile, reached, chosen if mode is not None else None, clocks=clocks, wait_s=wait_s)
+    return _open_board(
+        profile,
+        reached,
+        chosen if mode is not None else None,
+        clocks=clocks,
+        wait_s=wait_s,
+        dla_core=dla_core,
+    )
 
 
 def _open_board(
@@ -301,6 +339,7 @@ def _open_board(
     *,
     clocks: Literal["found", "fixed"],
     wait_s: float,
+    dla_core: int | None = None,
 ) -> Device:
     """A Jetson behind a link, leased, with the agent on it; all is let go of if that fails.
 
@@ -310,11 +349,14 @@ def _open_board(
         mode: To measure in; ``None`` for the one it is in.
         clocks: As of :func:`open_device`.
         wait_s: As of :func:`open_device`.
+        dla_core: As of :func:`open_device`.
     """
     with ExitStack() as opened:
         opened.callback(link.close)
         board = opened.enter_context(Board.take(link, wait_s=wait_s))
         check_board(board.agent, profile)
+        if dla_core is not None:
+            check_tensorrt(board.tensorrt, link.name)
         device = Device(
             profile,
             link,
@@ -323,6 +365,7 @@ def _open_board(
             provenance=Provenance.MEASURED,
             settings=bench_settings(profile, board.agent, set_mode=mode is not None, clocks=clocks),
             board=board,
+            dla_core=dla_core,
         )
         opened.pop_all()
     return device

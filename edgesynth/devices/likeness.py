@@ -65,6 +65,8 @@ def find_traits(device: Device) -> Traits:
     """
     simulated = device.provenance is Provenance.SIMULATED
     traits = {"the board": "a simulated one" if simulated else "a real one"}
+    if device.dla_core is not None:
+        traits["the DLA core"] = str(device.dla_core)
     if device.board is None:
         return traits
     only = ["model", "memory_mb", "l4t", "tensorrt", "trtexec", "trtexec_version"]

@@ -87,6 +87,7 @@ class Pool(Closing):
         *,
         mode: str | None = None,
         clocks: Literal["found", "fixed"] = "found",
+        dla_core: int | None = None,
         wait_s: float = 0.0,
         progress: Progress | None = None,
     ) -> Self:
@@ -95,8 +96,9 @@ class Pool(Closing):
         Args:
             name: A profile, as of :func:`~edgesynth.devices.open_device`.
             links: One per board, without repetition.
-            mode: A power mode of the profile; its first by default.
+            mode: A power mode of the profile; by default the one that the boards are in.
             clocks: ``fixed`` holds them at the highest of the mode while a board measures.
+            dla_core: Build engines for this core of every board's DLA.
             wait_s: How long to wait for another run that has a board.
             progress: Told of every board that is set aside.
 
@@ -112,7 +114,9 @@ class Pool(Closing):
         with ExitStack() as opened:
             for link in links:
                 try:
-                    device = open_device(name, link, mode=mode, clocks=clocks, wait_s=wait_s)
+                    device = open_device(
+                        name, link, mode=mode, clocks=clocks, dla_core=dla_core, wait_s=wait_s
+                    )
                 except LinkError as error:
                     failed[link] = error
                 else:

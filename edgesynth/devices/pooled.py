@@ -32,7 +32,7 @@ class PooledDevice(Device):
     def __init__(self, pool: Pool, *, wait_s: float = 3600.0) -> None:
         with pool.acquire() as board:
             profile, mode, clock = board.profile, board.mode, board.clock
-            runs_files, provenance = board.runs_files, board.provenance
+            runs_files, provenance, dla_core = board.runs_files, board.provenance, board.dla_core
             self._has_cuda_graphs = board.has_cuda_graphs
         super().__init__(
             profile,
@@ -40,6 +40,7 @@ class PooledDevice(Device):
             mode=mode,
             runs_files=runs_files,
             provenance=provenance,
+            dla_core=dla_core,
         )
         self._pool = pool
         self._wait_s = wait_s
@@ -97,6 +98,7 @@ def open_boards(
     mode: str | None = None,
     seed: int = 0,
     clocks: Literal["found", "fixed"] = "found",
+    dla_core: int | None = None,
     wait_s: float = 0.0,
     progress: Progress | None = None,
 ) -> Device:
@@ -108,6 +110,8 @@ def open_boards(
         mode: A power mode of the profile.
         seed: Of a simulated board.
         clocks: Of a board: ``fixed`` holds them at the highest of the mode.
+        dla_core: Of a board: build engines for this core of its DLA; see
+            :func:`~edgesynth.devices.open_device`.
         wait_s: Of a board: how long to wait for another run that has it.
         progress: Of several boards: told of every one that is set aside.
 
@@ -117,10 +121,12 @@ def open_boards(
         DeviceError: No board can be reached, or a reached one cannot be used.
     """
     if len(links) > 1:
-        pool = Pool.open(name, links, mode=mode, clocks=clocks, wait_s=wait_s, progress=progress)
+        pool = Pool.open(
+            name, links, mode=mode, clocks=clocks, dla_core=dla_core, wait_s=wait_s, progress=progress
+        )
         return PooledDevice(pool)
     link = links[0] if links else None
-    return open_device(name, link, mode=mode, seed=seed, clocks=clocks, wait_s=wait_s)
+    return open_device(name, link, mode=mode, seed=seed, clocks=clocks, dla_core=dla_core, wait_s=wait_s)
 
 
 class _PoolLink:

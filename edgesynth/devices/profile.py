@@ -20,6 +20,7 @@ __all__ = [
     "Calibration",
     "Compiler",
     "Compute",
+    "Dla",
     "Gpu",
     "Memory",
     "Mode",
@@ -58,6 +59,19 @@ class Gpu:
     cuda_cores: int
     tensor_cores: int
     max_clock_mhz: float
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Dla:
+    """The deep learning accelerator beside the GPU of some modules; it computes in FP16 and INT8 only.
+
+    Attributes:
+        cores: How many there are; each runs engines of its own. 0 where there is none.
+        reason: Why there is none, as the user will read it.
+    """
+
+    cores: int
+    reason: str = ""
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -298,6 +312,7 @@ class Profile:
         memory: Its memory.
         software: What it runs.
         gpu: Its accelerator, if any.
+        dla: Its deep learning accelerator; ``None`` when it is not known whether it has one.
         rails: Its power rails; ``None`` when it has no counter.
         sensor: Its power sensor; ``None`` when it has no counter.
         simulation: Parameters of its simulation; ``None`` when it cannot be simulated.
@@ -317,6 +332,7 @@ class Profile:
     memory: Memory = field(default_factory=Memory)
     software: Software = field(default_factory=Software)
     gpu: Gpu | None = None
+    dla: Dla | None = None
     rails: Rails | None = None
     sensor: Sensor | None = None
     simulation: Simulation | None = None

@@ -201,6 +201,7 @@ class Job:
             self._profile(self.device),
             self.device.links,
             mode=self.device.mode,
+            dla_core=self.device.dla_core,
             seed=self.synthesis.seed,
             progress=progress,
         )

@@ -103,6 +103,7 @@ class DeviceTable(Table):
 
     Attributes:
         name: A device profile; ``edgesynth devices`` lists them.
+        dla_core: The core of a board's DLA that networks run on; the GPU alone by default.
         link: How it is reached, or one link per board where several share the work; the profile's first
             link by default.
         mode: The power mode it is measured in; a board's own by default, of a simulated one the
@@ -110,6 +111,7 @@ class DeviceTable(Table):
     """
 
     name: Name
+    dla_core: Annotated[int, Field(ge=0)] | None = None
     link: Name | tuple[Name, ...] | None = None
     mode: Name | None = None
 

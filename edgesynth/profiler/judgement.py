@@ -158,6 +158,7 @@ class PowerJudge:
         mode: The power mode, for its GPU clock.
         plan: How the pass was asked for.
         rate_hz: Samples per second that were asked for.
+        gpu_rests: Whether something else of the board computes, so that the GPU's clock says nothing.
     """
 
     rails: Rails
@@ -165,6 +166,7 @@ class PowerJudge:
     mode: Mode
     plan: MeasurementPlan
     rate_hz: float
+    gpu_rests: bool = False
 
     def judge(self, recording: Recording) -> Findings:
         """Power, energy and inferences per joule of the window, or why not."""
@@ -202,10 +204,12 @@ class PowerJudge:
         doubt = (
             shortage_doubt(told.get("memory_available_mb"), readable)
             or rest_doubt(rests)
-            or clock_doubt(readable, self.mode, told.get("cooling_active", ()))
+            or clock_doubt(readable, self.mode, told.get("cooling_active", ()), gpu_rests=self.gpu_rests)
         )
         if doubt:
             return Findings({}, doubt, rounded, conditions, everywhere=True)
+        if self.gpu_rests:
+            conditions["throttling"] = "not judged by the GPU's clock: it rests while the DLA works"
         series = [
             (at, power) for at, record in records if (power := total_mw(record.rails, rails)) is not None
         ]

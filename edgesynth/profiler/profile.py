@@ -49,7 +49,7 @@ def profile(
         DeviceError: The device cannot be reached.
     """
     plan = plan or MeasurementPlan()
-    device.profile.precision(plan.precision)
+    device.check_precision(plan.precision)
     if plan.cuda_graph and not device.has_cuda_graphs:
         raise InputError(
             f"{device.describe()} launches nothing as a CUDA graph: that is for TensorRT on a real board; "
@@ -173,4 +173,7 @@ def _judge_power(recording: Recording, device: Device, plan: MeasurementPlan, ra
     rails, sensor = device.profile.rails, device.profile.sensor
     if rails is None or sensor is None:
         return Findings()
-    return PowerJudge(rails, sensor, device.mode, plan, rate_hz).judge(recording)
+    found = recording.conditions
+    # While a DLA works the GPU rests, and lowers its clock: that is no throttling.
+    gpu_rests = found.get("dla_core") is not None and found.get("clocks") != "fixed"
+    return PowerJudge(rails, sensor, device.mode, plan, rate_hz, gpu_rests).judge(recording)

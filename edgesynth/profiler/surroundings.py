@@ -91,18 +91,23 @@ def rest_doubt(records: Sequence[Record]) -> str:
     return ""
 
 
-def clock_doubt(records: Sequence[Record], mode: Mode, cooling: Sequence[str]) -> str:
+def clock_doubt(
+    records: Sequence[Record], mode: Mode, cooling: Sequence[str], *, gpu_rests: bool = False
+) -> str:
     """That a board throttled or its clocks drifted under load, in words.
 
     Args:
         records: Of the window.
         mode: Its power mode, for the GPU clock; where that is not known, the clock may still not drift.
         cooling: Cooling devices of the board that were active at the end of the load.
+        gpu_rests: Whether something else of the board computes, so that the GPU's clock says nothing.
     """
     limiting = [name for name in cooling if not any(fan in name.lower() for fan in _FANS)]
     if limiting:
         return f"the board throttles: {', '.join(limiting)} is active; cool it, or choose a lower power mode"
-    clocks = [record.gpu_clock_mhz for record in records if record.gpu_clock_mhz is not None]
+    clocks = [
+        record.gpu_clock_mhz for record in records if record.gpu_clock_mhz is not None and not gpu_rests
+    ]
     cap_mhz = mode.gpu_clock_mhz
     slow = [] if cap_mhz is None else [clock for clock in clocks if clock < CLOCK_SHARE * cap_mhz]
     if len(slow) > THROTTLED_SHARE * len(clocks):

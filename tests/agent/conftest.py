@@ -5,7 +5,7 @@ from board_rack import BoardRack
 from fake_board import FakeBoard, compile_cudart, write_layer
 from remote_board import RemoteBoard
 
-from edgesynth.devices import open_device
+from edgesynth.devices import load_profile, open_device
 from edgesynth.devices.agent_package import agent_package
 
 RELEASES = [  # what JetPack 4.4 to 7.2 pair: Python, TensorRT
@@ -104,6 +104,16 @@ def remote(board, ssh_server, tmp_path):
     """The board elsewhere, with the Python of JetPack 4, and the command line that reaches it."""
     board.use_python("3.6")
     return RemoteBoard(board, ssh_server, tmp_path)
+
+
+@pytest.fixture
+def orin(board):
+    """The board is an AGX Orin with JetPack 6.2: two cores of a DLA, and TensorRT 10.3."""
+    board.use_python("3.10")
+    board.be(load_profile("jetson-agx-orin"), "tegra234", dla_cores=2)
+    board.set("tensorrt", version="10.3.0")
+    board.set("trtexec", version="10.3")
+    return board
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def test_parts_give_what_one_gives(here, tx2, built, monkeypatch):
     monkeypatch.setattr(engine, "_PART_BYTES", 4 * each)
     sent = []
     monkeypatch.setattr(
-        engine, "_run_part", lambda *given, run=engine._run_part: sent.append(given[3]) or run(*given)
+        engine, "_run_part", lambda *given, run=engine._run_part: sent.append(given[2]) or run(*given)
     )
 
     parts = run_engine(tx2, plan.plan, plan.batch, data)

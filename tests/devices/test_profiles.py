@@ -127,7 +127,7 @@ def test_a_simulated_board_needs_parameters(tmp_path):
 
 
 def test_a_precision_is_refused_only_with_a_reason(tmp_path):
-    start = TX2.index("reason =")
+    start = TX2.index("reason =", TX2.index("[precisions.int8]"))
     text = TX2[:start] + TX2[TX2.index("\n", start) :]
 
     with pytest.raises(InputError, match="gives no reason"):

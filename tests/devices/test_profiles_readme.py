@@ -12,6 +12,7 @@ README = find_profile("jetson-tx2").with_name("README.md").read_text()
 SECTIONS = {
     "`profile`": profile.Profile,
     "`[gpu]`": profile.Gpu,
+    "`[dla]`": profile.Dla,
     "`[memory]`": profile.Memory,
     "`[precisions.NAME]`": profile.Compute,
     "`[[modes]]`": profile.Mode,

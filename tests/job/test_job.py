@@ -239,7 +239,13 @@ def test_a_device_may_be_several_boards(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "table", ['name = "jetson-tx9"', 'name = "jetson-tx2"\nmode = "MAX"', 'name = "x.toml"']
+    "table",
+    [
+        'name = "jetson-tx9"',
+        'name = "jetson-tx2"\nmode = "MAX"',
+        'name = "x.toml"',
+        'name = "jetson-tx2"\ndla_core = 0',
+    ],
 )
 def test_an_unknown_device_is_refused(folder: Path, table: str) -> None:
     with pytest.raises(EdgesynthError):

@@ -79,8 +79,18 @@ class FakeBoard:
             "HOME": str(root / "home"),
             "PATH": os.environ["PATH"],
         }
+        self.write("state/fake_dla.py", (PARTS / "fake_dla.py").read_text())
         self.control = {}
         self.set("tegrastats", curve={"mean_mw": 5000})
+
+    def be(self, profile, soc, *, dla_cores):
+        """Another module than the TX2, in the first mode of its profile, with cores of a DLA."""
+        self.write("proc/device-tree/model", profile.title + "\0")
+        self.write("proc/device-tree/compatible", f"nvidia,board\0nvidia,{soc}\0")
+        self.write("etc/nvpmodel.conf", f"< POWER_MODEL ID=0 NAME={profile.mode().name} >\n")
+        self.write("var/lib/nvpmodel/status", "pmode:0000 fmode:quiet")
+        for program in ("tensorrt", "trtexec"):
+            self.set(program, dla_cores=dla_cores)
 
     def use_python(self, minor):
         """Run the agent there with this Python, or skip the test on a machine without it."""

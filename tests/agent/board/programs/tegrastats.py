@@ -42,7 +42,8 @@ def main():
         rails = []
         if not now.get("root_only") or os.environ.get("FAKE_ROOT"):
             total = int(round(power_mw(now["curve"], time.monotonic())))
-            rails = [("VDD_SYS_GPU", 153), ("VDD_IN", total), ("VDD_SYS_CPU", now.get("cpu_mw", 229))]
+            gpu, cpu = now.get("parts", ["VDD_SYS_GPU", "VDD_SYS_CPU"])
+            rails = [(gpu, 153), ("VDD_IN", total), (cpu, now.get("cpu_mw", 229))]
             rails = [(name, power) for name, power in rails if name not in now.get("lost", [])]
         clock = now.get("gpu_mhz", 1300)
         if count >= now.get("throttle_at", math.inf):

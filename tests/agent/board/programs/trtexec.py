@@ -20,6 +20,9 @@ import sys
 import time
 
 ROOT = os.environ["EDGESYNTH_ROOT"]
+sys.path.insert(0, os.path.join(ROOT, "state"))
+import fake_dla  # noqa: E402 - beside the board's other state
+
 COMMON = (
     "onnx minShapes optShapes maxShapes inputIOFormats outputIOFormats avgTiming noTF32 saveEngine "
     "loadEngine safe noBuilderCache device useDLACore allowGPUFallback shapes loadInputs iterations "
@@ -322,6 +325,8 @@ def run(control, values):
     engine = load(control, values)
     time.sleep(control.get("load_s", 0.05))
     say("I", "Engine loaded in 0.05 sec.")
+    if "useDLACore" in values:
+        fake_dla.note_load(ROOT, int(values["useDLACore"]))
     feed = loaded(engine, values, version) if engine else []
     bindings("input", engine.inputs if engine else [("input", [1, 3, 32, 32], "FLOAT")], version, ())
     outputs = engine.outputs if engine else [("output", [1, 10], "FLOAT")]
@@ -381,11 +386,28 @@ def build(control, values, banner):
     if fault:
         tell(TOLD[fault])
         end("FAILED", banner, 1)
+    build_for_dla(control, values, banner)
     if timings:
         with open(timings, "w") as file:
             file.write("timings")
     with open(values["saveEngine"], "w") as file:
         file.write("plan" if not control.get("compute") else json.dumps(plan(control, values["onnx"])))
+
+
+def build_for_dla(control, values, banner):
+    """What it says of a build for a core of the DLA, and where it ends."""
+    if "useDLACore" not in values:
+        return
+    core = int(values["useDLACore"])
+    if core >= fake_dla.cores(control):
+        tell(["[E] Cannot create DLA engine, {} not available".format(core), "[E] Engine set up failed"])
+        end("FAILED", banner, 1)
+    left = fake_dla.left_on_gpu(control)
+    tell(fake_dla.warnings(control, left))
+    problem = fake_dla.fault(control, core, "stronglyTyped" in values, "allowGPUFallback" in values, left)
+    if problem:
+        tell(["[E] Error[{}".format(problem), "[E] Engine set up failed"])
+        end("FAILED", banner, 1)
 
 
 def print_help(known, prose):

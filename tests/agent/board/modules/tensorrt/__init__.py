@@ -15,21 +15,14 @@ import enum
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 
-ROOT = os.environ["EDGESYNTH_ROOT"]
-with open(os.path.join(ROOT, "control.json")) as file:
-    CONTROL = json.load(file).get("tensorrt", {})
-with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "surface.json")) as file:
-    SURFACES = json.load(file)
-# No surface of 7.1 was published; it is that of 8.0 without what 8.0 brought.
-SURFACES["7.1.3"] = json.loads(json.dumps(SURFACES["8.0.1"]))
-SURFACES["7.1.3"]["classes"]["Builder"].remove("build_serialized_network")
-SURFACES["7.1.3"]["classes"]["OnnxParser"].remove("parse_from_file")
-for _name in ("create_timing_cache", "get_timing_cache", "set_timing_cache"):
-    SURFACES["7.1.3"]["classes"]["IBuilderConfig"].remove(_name)
+from .computing import Compute
+from .configuring import Config, Profile
+from .control import CONTROL, ROOT, SURFACES
+
+import fake_dla  # isort: skip  # in the board's state; control made it importable
 
 __version__ = CONTROL["version"]
 SURFACE = SURFACES[__version__]
@@ -81,6 +74,9 @@ def init_libnvinfer_plugins(logger, namespace):
 
 
 class _Runtime:
+    DLA_core = -1
+    num_DLA_cores = property(lambda self: fake_dla.cores(CONTROL))
+
     def __init__(self, logger):
         pass
 
@@ -89,36 +85,15 @@ class _Runtime:
             known = json.loads(plan.decode())
         except ValueError:
             return None
-        return ICudaEngine(known) if known["tensorrt"] == __version__ else None
-
-
-class _Compute:
-    """The process that computes one network."""
-
-    def __init__(self, onnx, flags):
-        asked = CONTROL["compute"]
-        self._process = subprocess.Popen(
-            asked["command"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=asked["env"]
-        )
-        order = {"onnx": onnx, "flags": flags, "faults": asked["faults"]}
-        self._process.stdin.write((json.dumps(order) + "\n").encode())
-        self.described = self._answer()
-
-    def __call__(self, feed):
-        """Bytes of each output for bytes and shape of each input."""
-        head = {name: list(shape) for name, shape, _ in feed}
-        self._process.stdin.write((json.dumps(head) + "\n").encode())
-        for _, _, data in feed:
-            self._process.stdin.write(data)
-        return [self._process.stdout.read(size) for size in self._answer()]
-
-    def _answer(self):
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline().decode())
-
-    def close(self):
-        self._process.stdin.close()
-        self._process.wait()
+        if known["tensorrt"] != __version__:
+            return None
+        if known.get("dla") is not None:
+            core = max(self.DLA_core, 0)  # it runs on the first unless another is said
+            if core >= self.num_DLA_cores:
+                sys.stderr.write("[TRT] [E] Error Code 3: DLA core {} is not there\n".format(core))
+                return None
+            fake_dla.note_load(ROOT, core)
+        return ICudaEngine(known)
 
 
 class _Engine:
@@ -176,7 +151,7 @@ class _Context:
         self._done = 0
         self._sizes = None  # of the outputs, when their shapes are known
         plan = engine._plan
-        self._compute = _Compute(plan["onnx"], plan["flags"]) if "onnx" in plan else None
+        self._compute = Compute(CONTROL["compute"], plan["onnx"], plan["flags"]) if "onnx" in plan else None
 
     def set_input_shape(self, name, shape):
         self._batch = shape[0]
@@ -288,6 +263,8 @@ class IProfiler:
 
 
 class _Builder:
+    num_DLA_cores = property(lambda self: fake_dla.cores(CONTROL))
+
     def __init__(self, logger):
         pass
 
@@ -326,11 +303,13 @@ def _build(network, config):
                     "workspace": config._workspace(),
                     "typed": network._typed,
                     "timings": config._known(),
+                    "dla": config._core(),
                 }
             )
             + "\n"
         )
-    assert not (network._typed and config._flags), "a strongly typed network takes no flags of precision"
+    precisions = set(config._flags) - {"GPU_FALLBACK"}
+    assert not (network._typed and precisions), "a strongly typed network takes no flags of precision"
     fault = CONTROL.get("build")
     if fault == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -347,62 +326,25 @@ def _build(network, config):
             "[TRT] [E] 4: Network has dynamic inputs, but no optimization profile was defined.\n"
         )
         return None
+    if config._core() is not None:
+        left = fake_dla.left_on_gpu(CONTROL, network._half(config), free)
+        problem = fake_dla.fault(
+            CONTROL, config._core(), network._typed, "GPU_FALLBACK" in config._flags, left
+        )
+        for line in fake_dla.warnings(CONTROL, left) + (["[TRT] [E] " + problem] if problem else []):
+            sys.stderr.write(line + "\n")
+        if problem:
+            return None
     config._timings += 1
-    plan = {"tensorrt": __version__, "inputs": network._inputs, "outputs": network._outputs}
+    plan = {
+        "tensorrt": __version__,
+        "inputs": network._inputs,
+        "outputs": network._outputs,
+        "dla": config._core(),
+    }
     if CONTROL.get("compute"):
         plan.update(onnx=network._onnx, flags=config._flags)
     return plan
-
-
-class ITimingCache:
-    """What a builder has measured: here, how many builds have added to it."""
-
-    def __init__(self, builds):
-        self.builds = builds
-
-    def serialize(self):
-        return "{} builds by {}".format(self.builds, __version__).encode()
-
-
-class _Config:
-    def __init__(self):
-        self._flags = []
-        self._profiles = []
-        self._timings = 0
-        self._read = None
-
-    def create_timing_cache(self, data):
-        if not data:
-            return ITimingCache(0)
-        words = data.decode("utf-8", "replace").split()
-        return ITimingCache(int(words[0])) if words[1:3] == ["builds", "by"] else None
-
-    def set_timing_cache(self, cache, ignore_mismatch):
-        self._timings = self._read = cache.builds
-        return True
-
-    def get_timing_cache(self):
-        return ITimingCache(self._timings)
-
-    def _known(self):
-        return self._read
-
-    def set_flag(self, flag):
-        self._flags.append(flag.name)
-
-    def set_memory_pool_limit(self, pool, size):
-        self._pool = size
-
-    def add_optimization_profile(self, profile):
-        self._profiles.append(profile)
-
-    def _workspace(self):
-        return getattr(self, "_pool", None) or self.max_workspace_size
-
-
-class _Profile:
-    def set_shape(self, name, least, usual, most):
-        pass
 
 
 class _Network:
@@ -413,14 +355,36 @@ class _Network:
 
     num_inputs = property(lambda self: len(self._inputs))
 
+    num_layers = property(lambda self: len(fake_dla.layers(CONTROL)))
+
     def get_input(self, index):
-        return ITensor(*self._inputs[index][:2])
+        return ITensor(self._inputs[index])
+
+    def get_layer(self, index):
+        return ILayer(self, *fake_dla.layers(CONTROL)[index])
+
+    def _half(self, config):
+        return self._typed or "FP16" in config._flags
+
+
+class _Layer:
+    def __init__(self, network, name, kind):
+        self._network = network
+        self.name = name
+        self.type = enum.Enum("LayerType", [kind])[kind]
 
 
 class _Tensor:
-    def __init__(self, name, shape):
-        self.name = name
-        self.shape = tuple(shape)
+    """An input; its size is that of the network."""
+
+    def __init__(self, known):
+        self._known = known
+        self.name = known[0]
+
+    def _resize(self, shape):
+        self._known[1] = list(shape)
+
+    shape = property(lambda self: tuple(self._known[1]), _resize)
 
 
 class _Parser:
@@ -434,7 +398,7 @@ class _Parser:
             return False
         if CONTROL.get("compute"):
             self._network._onnx = base64.b64encode(data).decode()
-            compute = _Compute(self._network._onnx, [])
+            compute = Compute(CONTROL["compute"], self._network._onnx, [])
             self._network._inputs += compute.described["inputs"]
             self._network._outputs += compute.described["outputs"]
             compute.close()
@@ -459,9 +423,10 @@ class _ParserError:
 Builder = _offer("Builder", _Builder)
 ICudaEngine = _offer("ICudaEngine", _Engine)
 IExecutionContext = _offer("IExecutionContext", _Context)
-IBuilderConfig = _offer("IBuilderConfig", _Config)
-IOptimizationProfile = _offer("IOptimizationProfile", _Profile)
+IBuilderConfig = _offer("IBuilderConfig", Config)
+IOptimizationProfile = _offer("IOptimizationProfile", Profile)
 INetworkDefinition = _offer("INetworkDefinition", _Network)
+ILayer = _offer("ILayer", _Layer)
 ITensor = _offer("ITensor", _Tensor)
 OnnxParser = _offer("OnnxParser", _Parser)
 Runtime = _offer("Runtime", _Runtime)

@@ -1,0 +1,68 @@
+"""What a builder is told: flags, sizes, where layers run, and what was measured before."""
+
+from .control import CONTROL  # isort: skip  # first: it makes the next one importable
+
+import fake_dla
+
+
+class ITimingCache:
+    """What a builder has measured: here, how many builds have added to it."""
+
+    def __init__(self, builds):
+        self.builds = builds
+
+    def serialize(self):
+        return "{} builds by {}".format(self.builds, CONTROL["version"]).encode()
+
+
+class Config:
+    default_device_type = None
+    DLA_core = -1
+
+    def __init__(self):
+        self._flags = []
+        self._profiles = []
+        self._timings = 0
+        self._read = None
+
+    def create_timing_cache(self, data):
+        if not data:
+            return ITimingCache(0)
+        words = data.decode("utf-8", "replace").split()
+        return ITimingCache(int(words[0])) if words[1:3] == ["builds", "by"] else None
+
+    def set_timing_cache(self, cache, ignore_mismatch):
+        self._timings = self._read = cache.builds
+        return True
+
+    def get_timing_cache(self):
+        return ITimingCache(self._timings)
+
+    def _known(self):
+        return self._read
+
+    def _core(self):
+        return None if self.default_device_type is None else self.DLA_core
+
+    def can_run_on_DLA(self, layer):  # noqa: N802 - as TensorRT calls it
+        network = layer._network
+        free = any(-1 in tensor[1] for tensor in network._inputs)
+        left = fake_dla.left_on_gpu(CONTROL, network._half(self), free)
+        return layer.name not in [name for name, _ in left]
+
+    def set_flag(self, flag):
+        self._flags.append(flag.name)
+
+    def set_memory_pool_limit(self, pool, size):
+        self._pool = size
+
+    def add_optimization_profile(self, profile):
+        self._profiles.append(profile)
+
+    def _workspace(self):
+        return getattr(self, "_pool", None) or self.max_workspace_size
+
+
+class Profile:
+    def set_shape(self, name, least, usual, most):
+        pass
