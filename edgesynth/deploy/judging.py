@@ -106,7 +106,7 @@ class TaskScore:
         """The score as the task gives it; the names of the outputs say which part of a nest each is.
 
         Raises:
-            InputError: The outputs do not have the shape that the task needs, or a user's task gives no score.
+            InputError: The outputs do not have the shape that the task needs, or the task gives no score.
         """
         import torch
 
