@@ -17,7 +17,7 @@ from edgesynth.agent.children import LineProcess, wait
 from edgesynth.agent.errors import STALE, NetworkFailure, Refusal
 from edgesynth.agent.events import Outbox
 from edgesynth.agent.failures import classify, tells_no_memory
-from edgesynth.agent.guard import Guard
+from edgesynth.agent.guard import Guard, guarded
 from edgesynth.agent.info import gather
 from edgesynth.agent.power import Sensor, open_sensor
 
@@ -31,7 +31,7 @@ _FACTS = ("model", "soc", "l4t", "python", "cuda")
 def tell_bench(request: Dict[str, Any], outbox: Outbox) -> None:
     """Serve one benchmark."""
     ask = read_bench(request)
-    with Guard() as guard:
+    with guarded(outbox) as guard:
         outbox.tell("start", **_conditions(ask, guard, outbox))
         if ask.load_s > 0:  # a missing rail is told now, not after minutes of building and timing
             open_sensor(ask.rate_hz, ask.rails, guard, outbox).process.close()
@@ -44,8 +44,7 @@ def tell_bench(request: Dict[str, Any], outbox: Outbox) -> None:
                 os.remove(built.plan)
                 raise Refusal("stale", STALE) from refusal
             raise
-    if guard.complaint:
-        outbox.tell("start", not_put_back=guard.complaint)
+        outbox.tell("start", **_mode_after())
     outbox.tell("end", memory_bytes=memory_bytes)
 
 
@@ -76,6 +75,14 @@ def _conditions(ask: BenchAsk, guard: Guard, outbox: Outbox) -> Dict[str, Any]:
     found["sensor_modes"] = ina.running_modes()
     found["memory_available_mb"] = board.memory_mb().get("available")
     return found
+
+
+def _mode_after() -> Dict[str, Any]:
+    """The mode at the end: somebody may have changed it meanwhile."""
+    present, problem = modes.current_mode()
+    if present is None or present.name is None:
+        return {"mode_after": None, "mode_unknown": problem}
+    return {"mode_after": present.name}
 
 
 class _Bench:

@@ -18,7 +18,7 @@ from edgesynth.agent.children import LineProcess, wait
 from edgesynth.agent.errors import FULL_DISK, UNSAVED, NetworkFailure, Refusal
 from edgesynth.agent.events import Outbox
 from edgesynth.agent.failures import classify, tells_full_disk, tells_unsaved
-from edgesynth.agent.guard import Guard
+from edgesynth.agent.guard import Guard, guarded
 from edgesynth.agent.info import python_tensorrt
 from edgesynth.agent.onnx_types import disagreement, read_precision
 
@@ -45,7 +45,7 @@ class Built(NamedTuple):
 def tell_build(request: Dict[str, Any], outbox: Outbox) -> None:
     """Serve the verb ``build``: ``start`` with the engine's file, ``plan``, and its facts, then ``end``."""
     ask = read_build(request)
-    with Guard() as guard:
+    with guarded(outbox) as guard:
         built = build_engine(ask, guard, outbox)
     outbox.tell("start", plan=built.plan, **built.facts)
     outbox.tell("end")
