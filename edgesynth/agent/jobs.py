@@ -165,7 +165,7 @@ def tidy(request: Dict[str, Any], outbox: Outbox) -> None:
     Args:
         request: ``engines`` and ``jobs``: what to remove, both by default; ``older_than_s``: keep younger
             jobs and models; ``stop``: end jobs that run, and remove them too.
-        outbox: Told what was removed.
+        outbox: Told what was removed, and what the ended jobs could not put back.
     """
     folder = work_folder(request)
     eldest_s = time.time() - float(request.get("older_than_s", 0))
@@ -176,16 +176,32 @@ def tidy(request: Dict[str, Any], outbox: Outbox) -> None:
             freed += os.path.getsize(path)
             os.remove(path)
     jobs = []
+    complaints: List[str] = []
     if request.get("jobs", True):
         for path in _older(os.path.join(folder, "jobs"), eldest_s, _EVENTS):
+            ran = _is_locked(path)
             if request.get("stop"):
                 _stop(path)
                 _wait_until_ended(path, outbox)
             if not _is_locked(path):
+                complaints += _complaints(path) if ran else []  # of others, whoever ran them was told
                 _remove(path)
                 jobs.append(os.path.basename(path)[: -len(_EVENTS)])
     shutil.rmtree(os.path.join(folder, "scratch"), ignore_errors=True)
-    outbox.tell("end", freed_bytes=freed, jobs=jobs)
+    outbox.tell("end", freed_bytes=freed, jobs=jobs, not_put_back=complaints)
+
+
+def _complaints(path: str) -> List[str]:
+    """What a job could not put back."""
+    found = []
+    with open(path, "rb") as file:
+        for line in file:
+            if b'"not_put_back"' in line:
+                try:
+                    found.append(str(json.loads(line.decode())["not_put_back"]))
+                except (ValueError, KeyError):  # cut short by a kill
+                    continue
+    return found
 
 
 def _older(folder: str, eldest_s: float, suffix: str = "") -> List[str]:

@@ -66,6 +66,7 @@ def bench(
     quiet: Quiet = False,
 ) -> None:
     """Measure latency, power and energy of a network on a device."""
+    from edgesynth.cli.output import warned
     from edgesynth.cli.progress import open_progress
     from edgesynth.devices import load_profile, open_boards
     from edgesynth.profiler import MeasurementPlan, profile
@@ -80,7 +81,7 @@ def bench(
         boards = open_boards(
             device, link or (), mode=mode, clocks=clocks.value, wait_s=wait_s, progress=progress
         )
-        with boards as board:
+        with boards as board, warned(board):
             with progress.phase(f"measure {path.stem} on {board.describe()}"):
                 measurement = profile(path, board, plan)
             _tell(measurement, board, as_json=as_json)

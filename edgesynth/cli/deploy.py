@@ -79,13 +79,14 @@ def deploy(
     quiet: Quiet = False,
 ) -> None:
     """Build a network's engine on a board, verify it there, and install it; or go back, list, remove."""
+    from edgesynth.cli.output import warned
     from edgesynth.cli.progress import open_progress
     from edgesynth.devices import load_profile, open_device
 
     _check_what(network, list_=list_, rollback=rollback, remove=remove)
     load_profile(device).precision(precision or load_profile(device).default_precision)
     if network is None:
-        with open_device(device, link, wait_s=wait_s) as board:
+        with open_device(device, link, wait_s=wait_s) as board, warned(board):
             _manage(board, rollback=rollback, remove=remove, as_json=as_json)
         return
     from edgesynth.cli.export import read_module, read_shapes
@@ -95,7 +96,7 @@ def deploy(
     names = None if labels is None else _read_labels(labels)
     source, task = _source(network, seed)
     known = read_data(data, source if isinstance(source, Path) and source.is_file() else None) or task
-    with open_device(device, link, wait_s=wait_s) as board:
+    with open_device(device, link, wait_s=wait_s) as board, warned(board):
         done = deploy_network(
             source,
             board,

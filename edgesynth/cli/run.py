@@ -51,12 +51,13 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run an engine on a board, on arrays of this machine."""
+    from edgesynth.cli.output import warned
     from edgesynth.deploy.engine import BuildFailed, run_engine
     from edgesynth.devices import open_device
 
     said = _read_types(types or ())
     arrays = _read(inputs)
-    with open_device(device, link, wait_s=wait_s) as board:
+    with open_device(device, link, wait_s=wait_s) as board, warned(board):
         plan, size, names, kinds = _find(engine, board, batch)
         if names and list(arrays) == [""]:
             arrays = {names[0]: arrays[""]}

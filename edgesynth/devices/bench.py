@@ -28,6 +28,10 @@ its agent writes the same ``NAME 1234mW/1234mW`` fields, with the GPU clock befo
 A program that shares its processor with others may tell how long its threads waited for it, per time passed,
 in a ``start``: ``waited_share`` of the latency pass and ``load_waited_share`` of the load.
 
+An agent that could not put the board back says so in a ``start``, ``not_put_back``: what is not as it was,
+and what to do. ``mode_after`` is the power mode at the end; where it or the one before cannot be told,
+``mode_unknown`` says why.
+
 Kinds of ``failed`` are ``out_of_memory``, ``unsupported``, ``timeout`` and ``crash``. Kinds of ``error`` are
 ``sensor`` (no power rail), ``mode``, ``clocks``, ``request``, ``tensorrt``, ``cuda``, ``engine``, ``fault``;
 ``disk`` (no space left); ``type`` (an output is not of the type that was said); and ``hung``,

@@ -48,6 +48,11 @@ class PooledDevice(Device):
         """How many boards there are."""
         return len(self._pool.links)
 
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """What of each board could not be put back."""
+        return self._pool.complaints
+
     def send(self, model: Path) -> str:
         """Leave the file here: which board is to have it shows when it is measured."""
         return str(model)
@@ -103,7 +108,8 @@ def open_boards(
         seed: Of a simulated board.
         clocks: Of a board: ``fixed`` holds them at the highest of the mode.
         wait_s: Of a board: how long to wait for another run that has it.
-        progress: Of several boards: told of every one that is set aside.
+        progress: Of several boards: told of every one that is set aside; of any, of what could not be put
+            back on it.
 
     Raises:
         InputError: As of :func:`~edgesynth.devices.open_device`, a link is named twice, or the boards are not
@@ -114,7 +120,10 @@ def open_boards(
         pool = Pool.open(name, links, mode=mode, clocks=clocks, wait_s=wait_s, progress=progress)
         return PooledDevice(pool)
     link = links[0] if links else None
-    return open_device(name, link, mode=mode, seed=seed, clocks=clocks, wait_s=wait_s)
+    device = open_device(name, link, mode=mode, seed=seed, clocks=clocks, wait_s=wait_s)
+    if device.board is not None and progress is not None:
+        device.board.progress = progress
+    return device
 
 
 class _PoolLink:
