@@ -20,7 +20,7 @@ class BuildAsk(NamedTuple):
         batch: Samples per call; an axis of free size becomes this.
         workspace_mb: Most scratch memory of the builder; it gets less where less is free.
         build_limit_s: How long a build may take.
-        cache_mb: Most memory of kept engines on disk.
+        cache_mb: Most disk that kept engines take, and as much again that models of hosts take.
         folder: The work folder.
         typed: Whether the types of the graph decide the precision of every layer.
     """

@@ -19,7 +19,7 @@ from edgesynth.agent.events import Outbox
 from edgesynth.agent.failures import classify, tells_no_memory
 from edgesynth.agent.guard import Guard, guarded
 from edgesynth.agent.info import gather
-from edgesynth.agent.power import Sensor, open_sensor
+from edgesynth.agent.power import Intake, Sensor, open_sensor, shortened
 
 __all__ = ["tell_bench"]
 
@@ -95,6 +95,7 @@ class _Bench:
         self._outbox = outbox
         self._answers: List[Dict[str, Any]] = []
         self._sensor_s = 0.0
+        self._intake = Intake(ask.rate_hz)
         command = [sys.executable, sys.argv[0], "_run"]
         self._runner = LineProcess(command, guard, takes_input=True)
 
@@ -142,6 +143,8 @@ class _Bench:
             self._phase("end", end_s)
             spent_s = sensor.process.cpu_s() - sensor_cpu_s + time.process_time() - own_cpu_s
             self._outbox.tell("start", sampler_cpu_share=round(spent_s / (end_s - begin_s), 4))
+            if self._intake.left_out:  # the sensor printed far more than it was asked for
+                self._outbox.tell("start", sensor_lines_left_out=self._intake.left_out)
         finally:
             sensor.process.close()
 
@@ -194,7 +197,8 @@ class _Bench:
 
     def _hear_sensor(self, at_s: float, line: str) -> None:
         self._sensor_s = at_s
-        self._outbox.tell("sensor", at=at_s, line=line)
+        if self._intake.takes(at_s):
+            self._outbox.tell("sensor", at=at_s, line=shortened(line))
 
     def _hear_runner(self, at_s: float, line: str) -> None:
         try:

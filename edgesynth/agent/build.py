@@ -13,7 +13,7 @@ from typing import Any, Deque, Dict, NamedTuple
 
 from edgesynth.agent import board, trtexec
 from edgesynth.agent.asks import BuildAsk, read_build
-from edgesynth.agent.cache import EngineCache, engine_key
+from edgesynth.agent.cache import EngineCache, ModelStore, engine_key
 from edgesynth.agent.children import LineProcess, wait
 from edgesynth.agent.errors import FULL_DISK, UNSAVED, NetworkFailure, Refusal
 from edgesynth.agent.events import Outbox
@@ -59,6 +59,9 @@ def build_engine(ask: BuildAsk, guard: Guard, outbox: Outbox) -> Built:
         Refusal: There is no TensorRT, no space on the disk, or the engine would be of another precision than
             it is asked for in.
     """
+    models = ModelStore(ask.folder, ask.cache_mb)
+    models.hold(ask.model)  # until the agent ends
+    models.trim()
     version, flags_known, why_not = python_tensorrt()
     runner = "trtexec" if version is None else "tensorrt"
     if version is None:

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Final, Self
 
@@ -128,6 +129,9 @@ class Board(Closing):
                 verb, {**request, "folder": request.get("folder") or self.agent.folder}, silence_s
             )
             self._check()
+            if self._complaints:  # also of those after it: of a repeated measurement the last one is kept
+                conditions = {**recording.conditions, _NOT_PUT_BACK: "; ".join(self._complaints)}
+                recording = replace(recording, conditions=conditions)
         finally:
             self._job = None
             self._idle.set()
