@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import os
+import signal
 import sys
 import time
 
@@ -42,6 +43,9 @@ def main():
     now = control()
     form = now.get("form", "r32")
     due_s = time.monotonic()
+    if now.get("deaf"):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
     for count in itertools.count():
         now = control()
         if count == now.get("hang_at"):
