@@ -70,6 +70,7 @@ class BenchAsk(NamedTuple):
     clocks: str
     rails: Tuple[str, ...]
     layer_runs: int
+    slack_s: float
 
 
 def work_folder(request: Dict[str, Any]) -> str:
@@ -123,6 +124,7 @@ def read_bench(request: Dict[str, Any]) -> BenchAsk:
         take(request, "clocks", str, "found"),
         tuple(take(request, "rails", list, [])),
         take(request, "layer_runs", int, 0),
+        take(request, "slack_s", float, 120.0),  # more than its time; loading may take long on a slow board
     )
     if ask.clocks not in CLOCKS:
         raise _impossible("clocks", ask.clocks, "one of " + ", ".join(CLOCKS))

@@ -23,7 +23,6 @@ from edgesynth.agent.power import Intake, Sensor, open_sensor, shortened
 
 __all__ = ["tell_bench"]
 
-_SLACK_S = 120.0  # loading an engine and starting CUDA on a slow board
 _SILENT_S = 5.0  # a sensor that says nothing for this long, and for ten intervals, hangs
 _FACTS = ("model", "soc", "l4t", "python", "cuda")
 
@@ -104,10 +103,10 @@ class _Bench:
         ask = self._ask
         try:
             ready = self._do(
-                "open", _SLACK_S, engine=self._built.plan, batch=ask.build.batch, runner=self._built.runner
+                "open", ask.slack_s, engine=self._built.plan, batch=ask.build.batch, runner=self._built.runner
             )
             self._outbox.tell("start", cuda_access=ready["cuda"])
-            limit_s = 2 * ask.warm_up_s + 3 * ask.latency_limit_s + _SLACK_S
+            limit_s = 2 * ask.warm_up_s + 3 * ask.latency_limit_s + ask.slack_s
             self._do(
                 "latency",
                 limit_s,
@@ -134,7 +133,7 @@ class _Bench:
             self._phase("idle_before", begin_s)
             self._rest(sensor, ask.idle_s)
             self._phase("load", time.monotonic())
-            done = self._do("load", ask.load_s + _SLACK_S, sensor, seconds=ask.load_s)
+            done = self._do("load", ask.load_s + ask.slack_s, sensor, seconds=ask.load_s)
             self._phase("idle_after", done["at"])
             cooling = gather(("cooling",), self._outbox)[0]["cooling"] or {}
             self._outbox.tell("start", cooling_active=sorted(name for name in cooling if cooling[name] > 0))
