@@ -23,19 +23,26 @@ def serve() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     duties: List[Dict[str, Any]] = []
+    file = ""
     for line in sys.stdin:
         try:
             duty = json.loads(line)
         except ValueError:  # the agent died in the middle of a line
             continue
-        if "ended" in duty:
+        if "file" in duty:
+            file = duty["file"]
+        elif "ended" in duty:
             duties = [other for other in duties if other.get("pid") != duty["ended"]]
         else:
             duties.append(duty)
-    complaints = [complaint for complaint in map(_do, reversed(duties)) if complaint]
+    complaint = "; ".join(filter(None, map(_do, reversed(duties))))
     try:
-        print("; ".join(complaints), flush=True)
+        print(complaint, flush=True)
     except OSError:  # the agent is not there to read it
+        if complaint and file:
+            with open(file, "a") as events:
+                events.write("\n")  # the agent may have been killed within a line
+                events.write('{{"event":"start","not_put_back":{}}}\n'.format(json.dumps(complaint)))
         return 1
     return 0
 

@@ -25,9 +25,14 @@ PATIENCE_S = 60.0
 
 
 class Guard:
-    """The agent's end of the pipe; the process is started by the first duty."""
+    """The agent's end of the pipe; the process is started by the first duty.
 
-    def __init__(self) -> None:
+    Args:
+        file: Where the process writes its complaint, as an event, when the agent is not there to hear it.
+    """
+
+    def __init__(self, file: str = "") -> None:
+        self._file = file
         self._process: Optional[subprocess.Popen[bytes]] = None
         self._left: List[str] = []
         self.complaint = ""
@@ -91,6 +96,8 @@ class Guard:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # what ends the agent's group must not end it
             )
+            if self._file:
+                self._send({"file": self._file})
         assert self._process.stdin is not None
         self._process.stdin.write((json.dumps(duty) + "\n").encode())
         self._process.stdin.flush()
@@ -99,7 +106,7 @@ class Guard:
 @contextmanager
 def guarded(outbox: Outbox) -> Iterator[Guard]:
     """A guard whose complaint is told however the work ends: as a ``start``, and with its error."""
-    with Guard() as guard:
+    with Guard(outbox.file) as guard:
         try:
             yield guard
         except LinkGone:

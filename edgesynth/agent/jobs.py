@@ -111,7 +111,9 @@ def be_job(path: str, descriptor: int, request: Dict[str, Any]) -> Outbox:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the end of the session is no reason to stop
-    return _JobOutbox(descriptor, _followed(path), float(request.get("abandon_s", _ABANDON_S)))
+    outbox = _JobOutbox(descriptor, _followed(path), float(request.get("abandon_s", _ABANDON_S)))
+    outbox.file = os.path.abspath(path)
+    return outbox
 
 
 def fetch(request: Dict[str, Any], outbox: Outbox) -> None:
@@ -179,16 +181,22 @@ def tidy(request: Dict[str, Any], outbox: Outbox) -> None:
     complaints: List[str] = []
     if request.get("jobs", True):
         for path in _older(os.path.join(folder, "jobs"), eldest_s, _EVENTS):
-            ran = _is_locked(path)
+            unheard = _is_locked(path) or not _has_ended(path)
             if request.get("stop"):
                 _stop(path)
                 _wait_until_ended(path, outbox)
             if not _is_locked(path):
-                complaints += _complaints(path) if ran else []  # of others, whoever ran them was told
+                complaints += _complaints(path) if unheard else []
                 _remove(path)
                 jobs.append(os.path.basename(path)[: -len(_EVENTS)])
     shutil.rmtree(os.path.join(folder, "scratch"), ignore_errors=True)
     outbox.tell("end", freed_bytes=freed, jobs=jobs, not_put_back=complaints)
+
+
+def _has_ended(path: str) -> bool:
+    """Whether a job told its end, and with it whatever it could not put back."""
+    with open(path, "rb") as file:
+        return any(line.startswith(tuple(end.encode() for end in _ENDS)) for line in file)
 
 
 def _complaints(path: str) -> List[str]:

@@ -81,6 +81,23 @@ def test_a_job_that_was_killed_is_told_from_one_that_runs(board):
     board.wait_until_quiet()
 
 
+def test_what_a_killed_job_could_not_put_back_is_told_to_whoever_comes_next(board):
+    board.set("nvpmodel", breaks_after=1)
+    process = board.start("bench", board.request(job="killed", load_s=600.0, set_mode=True, mode="MAXQ"))
+    (job, *_) = read_until(process, '"name":"load"')
+    os.kill(job["pid"], 9)
+    with process:
+        process.stdout.read()
+    board.wait_until_quiet()
+    board.bench(job="ended", load_s=0.0)
+
+    (event,) = board.ask("clean", folder=str(board.folder), engines=False, stop=True)
+
+    (complaint,) = event["not_put_back"]
+    assert complaint.startswith("the board is in power mode 'MAXQ' and was in 'MAXP_CORE_ARM'")
+    assert event["jobs"] == ["ended", "killed"]
+
+
 def test_a_name_is_used_once(board):
     board.bench(job="twice", load_s=0.0)
 
