@@ -21,7 +21,7 @@ class BuildAsk(NamedTuple):
         batch: Samples per call; an axis of free size becomes this.
         workspace_mb: Most scratch memory of the builder; it gets less where less is free.
         build_limit_s: How long a build may take.
-        cache_mb: Most memory of kept engines on disk.
+        cache_mb: Most disk that kept engines take, and as much again that models of hosts take.
         folder: The work folder.
         typed: Whether the types of the graph decide the precision of every layer.
         dla_core: The core of the DLA that it is for, with the GPU for what a DLA does not take.
@@ -78,6 +78,7 @@ class BenchAsk(NamedTuple):
     rails: Tuple[str, ...]
     layer_runs: int
     cuda_graph: bool
+    slack_s: float
 
 
 def work_folder(request: Dict[str, Any]) -> str:
@@ -135,6 +136,7 @@ def read_bench(request: Dict[str, Any]) -> BenchAsk:
         tuple(take(request, "rails", list, [])),
         take(request, "layer_runs", int, 0),
         take(request, "cuda_graph", bool, False),
+        take(request, "slack_s", float, 120.0),  # more than its time; loading may take long on a slow board
     )
     if ask.clocks not in CLOCKS:
         raise _impossible("clocks", ask.clocks, "one of " + ", ".join(CLOCKS))

@@ -17,13 +17,12 @@ from edgesynth.agent.children import LineProcess, wait
 from edgesynth.agent.errors import STALE, NetworkFailure, Refusal
 from edgesynth.agent.events import Outbox
 from edgesynth.agent.failures import classify, tells_no_memory
-from edgesynth.agent.guard import Guard
+from edgesynth.agent.guard import Guard, guarded
 from edgesynth.agent.info import gather
-from edgesynth.agent.power import Sensor, open_sensor
+from edgesynth.agent.power import Intake, Sensor, open_sensor, shortened
 
 __all__ = ["tell_bench"]
 
-_SLACK_S = 120.0  # loading an engine and starting CUDA on a slow board
 _SILENT_S = 5.0  # a sensor that says nothing for this long, and for ten intervals, hangs
 _FACTS = ("model", "soc", "l4t", "python", "cuda")
 
@@ -31,7 +30,7 @@ _FACTS = ("model", "soc", "l4t", "python", "cuda")
 def tell_bench(request: Dict[str, Any], outbox: Outbox) -> None:
     """Serve one benchmark."""
     ask = read_bench(request)
-    with Guard() as guard:
+    with guarded(outbox) as guard:
         outbox.tell("start", **_conditions(ask, guard, outbox))
         if ask.load_s > 0:  # a missing rail is told now, not after minutes of building and timing
             open_sensor(ask.rate_hz, ask.rails, guard, outbox).process.close()
@@ -44,8 +43,7 @@ def tell_bench(request: Dict[str, Any], outbox: Outbox) -> None:
                 os.remove(built.plan)
                 raise Refusal("stale", STALE) from refusal
             raise
-    if guard.complaint:
-        outbox.tell("start", not_put_back=guard.complaint)
+        outbox.tell("start", **_mode_after())
     outbox.tell("end", memory_bytes=memory_bytes)
 
 
@@ -78,6 +76,14 @@ def _conditions(ask: BenchAsk, guard: Guard, outbox: Outbox) -> Dict[str, Any]:
     return found
 
 
+def _mode_after() -> Dict[str, Any]:
+    """The mode at the end: somebody may have changed it meanwhile."""
+    present, problem = modes.current_mode()
+    if present is None or present.name is None:
+        return {"mode_after": None, "mode_unknown": problem}
+    return {"mode_after": present.name}
+
+
 class _Bench:
     """One benchmark under way."""
 
@@ -88,6 +94,7 @@ class _Bench:
         self._outbox = outbox
         self._answers: List[Dict[str, Any]] = []
         self._sensor_s = 0.0
+        self._intake = Intake(ask.rate_hz)
         command = [sys.executable, sys.argv[0], "_run"]
         self._runner = LineProcess(command, guard, takes_input=True)
 
@@ -97,7 +104,7 @@ class _Bench:
         try:
             ready = self._do(
                 "open",
-                _SLACK_S,
+                ask.slack_s,
                 engine=self._built.plan,
                 batch=ask.build.batch,
                 runner=self._built.runner,
@@ -105,7 +112,7 @@ class _Bench:
                 dla_core=ask.build.dla_core,
             )
             self._outbox.tell("start", cuda_access=ready["cuda"])
-            limit_s = 2 * ask.warm_up_s + 3 * ask.latency_limit_s + _SLACK_S
+            limit_s = 2 * ask.warm_up_s + 3 * ask.latency_limit_s + ask.slack_s
             self._do(
                 "latency",
                 limit_s,
@@ -132,7 +139,7 @@ class _Bench:
             self._phase("idle_before", begin_s)
             self._rest(sensor, ask.idle_s)
             self._phase("load", time.monotonic())
-            done = self._do("load", ask.load_s + _SLACK_S, sensor, seconds=ask.load_s)
+            done = self._do("load", ask.load_s + ask.slack_s, sensor, seconds=ask.load_s)
             self._phase("idle_after", done["at"])
             cooling = gather(("cooling",), self._outbox)[0]["cooling"] or {}
             self._outbox.tell("start", cooling_active=sorted(name for name in cooling if cooling[name] > 0))
@@ -141,6 +148,8 @@ class _Bench:
             self._phase("end", end_s)
             spent_s = sensor.process.cpu_s() - sensor_cpu_s + time.process_time() - own_cpu_s
             self._outbox.tell("start", sampler_cpu_share=round(spent_s / (end_s - begin_s), 4))
+            if self._intake.left_out:  # the sensor printed far more than it was asked for
+                self._outbox.tell("start", sensor_lines_left_out=self._intake.left_out)
         finally:
             sensor.process.close()
 
@@ -193,7 +202,8 @@ class _Bench:
 
     def _hear_sensor(self, at_s: float, line: str) -> None:
         self._sensor_s = at_s
-        self._outbox.tell("sensor", at=at_s, line=line)
+        if self._intake.takes(at_s):
+            self._outbox.tell("sensor", at=at_s, line=shortened(line))
 
     def _hear_runner(self, at_s: float, line: str) -> None:
         try:

@@ -7,13 +7,13 @@ then sought below it, and programs nowhere else. There the agent never counts as
 
 import os
 import selectors
-import shutil
-import signal
 import subprocess
 import time
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
-from edgesynth.agent.places import model, paths, place, read_text, root, soc
+from edgesynth.agent.ending import Terminal, end_group
+from edgesynth.agent.places import model, paths, place, read_text, soc
+from edgesynth.agent.programs import as_root, find_program, is_root, needs_terminal
 
 __all__ = [
     "Finished",
@@ -37,29 +37,8 @@ while_waiting: List[Callable[[], None]] = []
 """Called about once per second while a program runs, so that a slow one does not look like a dead agent."""
 
 _TICK_S = 1.0
-_FOLDERS = ("/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/usr/src/tensorrt/bin")
+_LONGEST_OUTPUT = 1 << 20  # bytes that are kept of one; a program that asks in a loop prints for ever
 _GPU_NAMES = ("gp10b", "gv11b", "ga10b", "gm20b", "gpu")  # parts of the names of devfreq entries
-
-
-def find_program(name: str) -> Optional[str]:
-    """The full path of a program: ssh sessions often lack ``/usr/sbin`` and TensorRT's folder in PATH."""
-    folders = [place(folder) for folder in _FOLDERS]
-    if not root():
-        folders = os.environ.get("PATH", "").split(os.pathsep) + folders
-    return shutil.which(name, path=os.pathsep.join(folders))
-
-
-def is_root() -> bool:
-    """Whether the agent may do everything; never under another root."""
-    return os.geteuid() == 0 and not root()
-
-
-def as_root(command: List[str]) -> Optional[List[str]]:
-    """The command with root rights, never asking for a password; ``None`` without ``sudo``."""
-    if is_root():
-        return command
-    sudo = find_program("sudo")
-    return None if sudo is None else [sudo, "-n"] + command
 
 
 Finished = NamedTuple("Finished", [("output", str), ("errors", str), ("problem", str)])
@@ -68,6 +47,15 @@ Finished.__doc__ = "A program that has ended; ``problem`` says why it failed and
 
 def run(command: List[str], text: str = "", timeout_s: float = 15.0) -> Finished:
     """Run a program to its end; whatever goes wrong comes back as ``problem``."""
+    terminal = Terminal() if needs_terminal(command) else None
+    try:
+        return _run(command, text, timeout_s, terminal)
+    finally:
+        if terminal is not None:
+            terminal.hang_up()
+
+
+def _run(command: List[str], text: str, timeout_s: float, terminal: Optional[Terminal]) -> Finished:
     try:
         process = subprocess.Popen(
             command,
@@ -75,6 +63,7 @@ def run(command: List[str], text: str = "", timeout_s: float = 15.0) -> Finished
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,  # whatever it started is ended with it
+            preexec_fn=None if terminal is None else terminal.adopt,  # noqa: PLW1509 - there are no threads
         )
     except OSError as error:
         return Finished("", "", "cannot run {}: {}".format(command[0], error.strerror))
@@ -82,10 +71,12 @@ def run(command: List[str], text: str = "", timeout_s: float = 15.0) -> Finished
     try:
         out, err = communicate(process, text.encode(), timeout_s)
     except subprocess.TimeoutExpired as late:
-        out, err = (before + more for before, more in zip((late.output, late.stderr), _abandon(process)))
-        problem = "{} did not end within {:g} s".format(command[0], timeout_s)
+        left = end_group(process.pid, terminal)
+        out, err = (before + more for before, more in zip((late.output, late.stderr), _last_words(process)))
+        problem = "{} did not end within {:g} s".format(" ".join(command), timeout_s)
+        problem += ", and " + left if left else ""
     except BaseException:  # somebody stopped the agent
-        _abandon(process)
+        end_group(process.pid, terminal)
         raise
     output, errors = out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
     if not problem and process.returncode != 0:
@@ -126,7 +117,8 @@ def communicate(
             for key, _ in selector.select(min(left_s, _TICK_S)) if selector.get_map() else ():
                 stream, chunks = key.data
                 found = os.read(key.fd, 1 << 15)
-                chunks.append(found)
+                if sum(map(len, chunks)) < _LONGEST_OUTPUT:
+                    chunks.append(found)
                 if not found:
                     selector.unregister(stream)
                     stream.close()
@@ -142,11 +134,11 @@ def _wait_a_little(process: "subprocess.Popen[bytes]", seconds: float) -> None:
         return
 
 
-def _abandon(process: "subprocess.Popen[bytes]") -> Tuple[bytes, bytes]:
+def _last_words(process: "subprocess.Popen[bytes]") -> Tuple[bytes, bytes]:
+    """What a process that was ended had still printed."""
     try:
-        os.killpg(process.pid, signal.SIGKILL)
         return communicate(process, None, 1.0)
-    except (OSError, subprocess.TimeoutExpired):  # not ours to kill (it runs as root), or stuck in the kernel
+    except (OSError, subprocess.TimeoutExpired):  # it could not be ended, or is stuck in the kernel
         return b"", b""
 
 

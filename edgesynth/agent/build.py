@@ -14,12 +14,12 @@ from typing import Any, Deque, Dict, NamedTuple, Tuple
 from edgesynth.agent import board, dla, trtexec
 from edgesynth.agent.asks import BuildAsk, read_build
 from edgesynth.agent.builder import PLACED
-from edgesynth.agent.cache import EngineCache, engine_key, known_of
+from edgesynth.agent.cache import EngineCache, ModelStore, engine_key, known_of
 from edgesynth.agent.children import LineProcess, wait
 from edgesynth.agent.errors import FULL_DISK, UNSAVED, NetworkFailure, Refusal
 from edgesynth.agent.events import Outbox
 from edgesynth.agent.failures import classify, tells_full_disk, tells_unsaved
-from edgesynth.agent.guard import Guard
+from edgesynth.agent.guard import Guard, guarded
 from edgesynth.agent.info import python_tensorrt
 from edgesynth.agent.onnx_types import disagreement, read_precision
 
@@ -47,7 +47,7 @@ class Built(NamedTuple):
 def tell_build(request: Dict[str, Any], outbox: Outbox) -> None:
     """Serve the verb ``build``: ``start`` with the engine's file, ``plan``, and its facts, then ``end``."""
     ask = read_build(request)
-    with Guard() as guard:
+    with guarded(outbox) as guard:
         built = build_engine(ask, guard, outbox)
     outbox.tell("start", plan=built.plan, **built.facts)
     outbox.tell("end")
@@ -61,6 +61,9 @@ def build_engine(ask: BuildAsk, guard: Guard, outbox: Outbox) -> Built:
         Refusal: There is no TensorRT, no such core of a DLA, no space on the disk, or the engine would be of
             another precision than it is asked for in.
     """
+    models = ModelStore(ask.folder, ask.cache_mb)
+    models.hold(ask.model)  # until the agent ends
+    models.trim()
     version, flags_known, why_not = python_tensorrt()
     runner = "trtexec" if version is None else "tensorrt"
     if version is None:

@@ -4,17 +4,20 @@ A plan belongs to one model, one TensorRT, one GPU, one precision and one set of
 all of them, so a plan that could be wrong is never found.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import tempfile
+import time
 from typing import Any, Dict, List, Optional, Tuple
 
-__all__ = ["EngineCache", "engine_key", "known_of"]
+__all__ = ["EngineCache", "ModelStore", "engine_key", "known_of"]
 
 _SUFFIX = ".plan"
 _FACTS = ".facts"
 _BUILDING = ".building-"
+_YOUNG_S = 600.0  # a model that was just sent waits for its job
 
 
 def engine_key(model: str, tensorrt: str, gpu: str, precision: str, flags: List[str]) -> str:
@@ -103,21 +106,76 @@ class EngineCache:
                 _remove(_facts_of(path), 0)
 
     def _entries(self, suffix: str) -> List[Tuple[float, int, str]]:
-        """(last use, bytes, path), the longest unused first."""
+        return [entry for entry in _entries(self._folder) if entry[2].endswith(suffix)]
+
+
+class ModelStore:
+    """The models that hosts have sent: a search sends one per candidate, and takes none back.
+
+    A model is held with a shared lock while a job uses it, so another job can tell.
+
+    Args:
+        folder: The work folder.
+        limit_mb: What is used longest ago is removed above this, but for what is in use or was just sent.
+    """
+
+    def __init__(self, folder: str, limit_mb: int) -> None:
+        self._folder = os.path.join(folder, "models")
+        self._limit_bytes = limit_mb << 20
+
+    def hold(self, model: str) -> Optional[int]:
+        """Mark a model as used now, until the descriptor is closed; ``None`` for one that is not of here."""
+        if os.path.dirname(os.path.realpath(model)) != os.path.realpath(self._folder):
+            return None
         try:
-            names = os.listdir(self._folder)
-        except OSError:
-            return []
-        found = []
-        for name in names:
-            path = os.path.join(self._folder, name)
-            try:
-                status = os.stat(path)
-            except OSError:  # removed by another build meanwhile
-                continue
-            if name.endswith(suffix):
-                found.append((status.st_mtime, status.st_size, path))
-        return sorted(found)
+            os.utime(model)
+            descriptor = os.open(model, os.O_RDONLY)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        except OSError:  # reading it will tell
+            return None
+        return descriptor
+
+    def trim(self) -> int:
+        """Remove what is above the limit; returns how many bytes."""
+        entries = _entries(self._folder)
+        total = sum(size for _, size, _ in entries)
+        freed = 0
+        for used_s, size, path in entries:
+            if total - freed > self._limit_bytes and time.time() - used_s > _YOUNG_S and not _is_held(path):
+                freed += _remove(path, size)
+        return freed
+
+
+def _entries(folder: str) -> List[Tuple[float, int, str]]:
+    """(last use, bytes, path) of the files of a folder, the longest unused first."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    found = []
+    for name in names:
+        path = os.path.join(folder, name)
+        try:
+            status = os.stat(path)
+        except OSError:  # removed by another build meanwhile
+            continue
+        found.append((status.st_mtime, status.st_size, path))
+    return sorted(found)
+
+
+def _is_held(path: str) -> bool:
+    """Whether a job uses a model."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _is_being_built(path: str) -> bool:

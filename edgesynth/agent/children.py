@@ -4,17 +4,21 @@ import glob
 import os
 import select
 import subprocess
-import tempfile
 import time
 from typing import Callable, List, Mapping, Optional
 
+from edgesynth.agent.ending import Terminal, end_group, runs
 from edgesynth.agent.errors import Interrupted, LinkGone
 from edgesynth.agent.events import Outbox
-from edgesynth.agent.guard import Guard, end_group, runs
+from edgesynth.agent.guard import Guard
+from edgesynth.agent.programs import needs_terminal
 
 __all__ = ["LineProcess", "wait"]
 
 _LONGEST_LINE = 1 << 16
+_KEPT_ERRORS = 1 << 16  # bytes, the last
+_MOST_READS = 64
+_COLLECT_S = 5.0
 _TICK_S = 0.5
 
 
@@ -33,18 +37,23 @@ class LineProcess:
     def __init__(self, command: List[str], guard: Guard, takes_input: bool = False) -> None:
         self.name = os.path.basename(command[0])
         self._guard = guard
-        self._errors = tempfile.TemporaryFile()
+        self._terminal = Terminal() if needs_terminal(command) else None
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE if takes_input else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=self._errors,
+            stderr=subprocess.PIPE,
             start_new_session=True,  # ended together with whatever it starts
+            preexec_fn=None if self._terminal is None else self._terminal.adopt,  # noqa: PLW1509 - no threads
         )
         guard.end(self._process.pid)
         assert self._process.stdout is not None
+        assert self._process.stderr is not None
         self.descriptor = self._process.stdout.fileno()
-        os.set_blocking(self.descriptor, False)
+        self.error_descriptor = self._process.stderr.fileno()
+        for descriptor in (self.descriptor, self.error_descriptor):
+            os.set_blocking(descriptor, False)
+        self._errors = b""
         self._rest = b""
         self.open = True
 
@@ -71,10 +80,20 @@ class LineProcess:
             self._rest = b""
         return [line.decode("utf-8", "replace").rstrip("\r") for line in lines]
 
+    def read_errors(self) -> bool:
+        """Take in what has arrived on its error output, a piece at a time; false when none is there."""
+        try:
+            data = os.read(self.error_descriptor, _KEPT_ERRORS)
+        except OSError:  # nothing yet, or closed by us
+            return False
+        self._errors = (self._errors + data)[-_KEPT_ERRORS:]
+        return bool(data)
+
     def finish(self, patience_s: float = 5.0) -> Optional[int]:
         """The status of a process whose output has ended; negative for a signal, ``None`` if it hung."""
         until_s = time.monotonic() + patience_s
         while runs(self._process.pid) and time.monotonic() < until_s:
+            self.read_errors()  # a full pipe would hold it up
             time.sleep(0.02)
         hung = runs(self._process.pid)
         self.close()  # also what it started and left behind
@@ -89,14 +108,21 @@ class LineProcess:
                 except BrokenPipeError:
                     pass
         self.open = False
-        if self._process.returncode is not None:
-            return
-        end_group(self._process.pid)
-        try:
-            self._process.wait(timeout=5.0)
+        if self._process.returncode is None:
+            left = end_group(self._process.pid, self._terminal)
+            if left:
+                self._guard.complain(left)
             self._guard.ended(self._process.pid)
-        except subprocess.TimeoutExpired:  # it is left to the guard
-            return
+            try:
+                self._process.wait(timeout=0.0 if left else _COLLECT_S)
+            except subprocess.TimeoutExpired:  # told as left
+                pass
+        if self._process.stderr is not None and not self._process.stderr.closed:
+            self.errors()  # its last words
+            self._process.stderr.close()
+            self.error_descriptor = -1  # the number may soon be another file's
+        if self._terminal is not None:
+            self._terminal.hang_up()
 
     def cpu_s(self) -> float:
         """Processor time so far, with what it has started; what has ended already does not count."""
@@ -113,9 +139,10 @@ class LineProcess:
 
     def errors(self) -> str:
         """The end of what it wrote to its error output."""
-        self._errors.seek(0, os.SEEK_END)
-        self._errors.seek(max(0, self._errors.tell() - (1 << 16)))
-        return self._errors.read().decode("utf-8", "replace").strip()
+        for _ in range(_MOST_READS):  # whoever floods it is not waited for
+            if not self.read_errors():
+                break
+        return self._errors.decode("utf-8", "replace").strip()
 
 
 def wait(
@@ -145,7 +172,8 @@ def wait(
     if outbox.watched is not None:
         poll.register(outbox.watched, select.POLLIN)
     by_descriptor = {process.descriptor: process for process in handlers if process.open}
-    for descriptor in by_descriptor:
+    by_errors = {process.error_descriptor: process for process in by_descriptor.values()}
+    for descriptor in list(by_descriptor) + list(by_errors):
         poll.register(descriptor, select.POLLIN)
     while not done():
         left_s = until_s - time.monotonic()
@@ -158,6 +186,10 @@ def wait(
             if descriptor == outbox.watched:
                 if not os.read(descriptor, 4096):
                     raise Interrupted("the caller closed the input")
+                continue
+            if descriptor in by_errors:
+                if not by_errors[descriptor].read_errors():  # poll said that there is something: its end
+                    poll.unregister(descriptor)
                 continue
             process = by_descriptor[descriptor]
             for line in process.read_lines():

@@ -28,11 +28,13 @@ class Outbox:
 
     Attributes:
         watched: A descriptor whose end means that the caller is gone; ``None`` if there is no such sign.
+        file: Where events go that must be told after this process has ended; empty if there is no such place.
     """
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self.watched: Optional[int] = None
+        self.file = ""
         self._told_s = time.monotonic()
 
     def tell(self, event: str, **values: Any) -> None:

@@ -3,38 +3,49 @@
 The agent may be killed in a way it cannot handle (by the memory killer, by a dropped session), so putting
 clocks and power mode back and ending a sensor's process is not its own duty: it writes every such duty to the
 guard beforehand. When the pipe between them closes, the guard does what is left, the newest first, and ends.
-There is no other way to put things back, so what is used after a kill is used, and tested, every time.
+There is no other way to put things back, so what is used after a kill is used, and tested, every time. The
+process itself is in ``duties.py``.
 """
 
 import json
-import os
-import shutil
-import signal
 import subprocess
 import sys
-import time
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Dict, List, Optional, Type
+from typing import Any, Dict, Iterator, List, Optional, Type
 
-from edgesynth.agent.board import as_root, communicate, run
+from edgesynth.agent.board import communicate
+from edgesynth.agent.errors import LinkGone, Refusal
+from edgesynth.agent.events import Outbox
 
-__all__ = ["Guard", "end_group", "runs", "serve"]
+__all__ = ["PATIENCE_S", "Guard", "guarded"]
 
-_PATIENCE_S = 60.0
-_GRACE_S = 1.0  # between asking a process to end and ending it
+PATIENCE_S = 60.0
+"""How long putting everything back may take before the agent goes on without it."""
 
 
 class Guard:
-    """The agent's end of the pipe; the process is started by the first duty."""
+    """The agent's end of the pipe; the process is started by the first duty.
 
-    def __init__(self) -> None:
+    Args:
+        file: Where the process writes its complaint, as an event, when the agent is not there to hear it.
+    """
+
+    def __init__(self, file: str = "") -> None:
+        self._file = file
         self._process: Optional[subprocess.Popen[bytes]] = None
-        self._duties = 0
+        self._left: List[str] = []
         self.complaint = ""
 
-    def undo(self, command: List[str]) -> None:
-        """Have a command run at the end."""
-        self._send({"command": command})
+    def undo(self, command: List[str], **found: Any) -> None:
+        """Have a command run at the end.
+
+        Args:
+            command: It puts something back.
+            found: What must then be as it was: ``mode``, the name and the id of a power mode, or ``clocks``,
+                :func:`~edgesynth.agent.modes.clock_ranges`.
+        """
+        self._send(dict(found, command=command))
 
     def end(self, pid: int) -> None:
         """Have a process that leads its own group ended, if it still runs at the end."""
@@ -44,20 +55,26 @@ class Guard:
         """The process has ended: its number may soon be another's."""
         self._send({"ended": pid})
 
+    def complain(self, problem: str) -> None:
+        """Tell at the end what could not be undone."""
+        self._left.append(problem)
+
     def remove(self, path: str) -> None:
         """Have a folder of our own removed at the end."""
         self._send({"folder": path})
 
     def close(self) -> None:
         """Have everything done now; what failed is in ``complaint`` afterwards."""
+        self.complaint = "; ".join(self._left)
         if self._process is None:
             return
         process, self._process = self._process, None
         try:
-            out, _ = communicate(process, None, _PATIENCE_S)
-            self.complaint = out.decode("utf-8", "replace").strip()
+            out, _ = communicate(process, None, PATIENCE_S)
+            said = out.decode("utf-8", "replace").strip()
         except subprocess.TimeoutExpired:  # it goes on without us
-            self.complaint = "putting the board back takes longer than {:g} s".format(_PATIENCE_S)
+            said = "putting the board back takes longer than {:g} s; look at it".format(PATIENCE_S)
+        self.complaint = "; ".join(filter(None, [*self._left, said]))
 
     def __enter__(self) -> "Guard":
         return self
@@ -79,64 +96,28 @@ class Guard:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # what ends the agent's group must not end it
             )
+            if self._file:
+                self._send({"file": self._file})
         assert self._process.stdin is not None
         self._process.stdin.write((json.dumps(duty) + "\n").encode())
         self._process.stdin.flush()
 
 
-def serve() -> int:
-    """Be the guard: read duties until the agent is gone, then do them."""
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
-    duties: List[Dict[str, Any]] = []
-    for line in sys.stdin:
+@contextmanager
+def guarded(outbox: Outbox) -> Iterator[Guard]:
+    """A guard whose complaint is told however the work ends: as a ``start``, and with its error."""
+    with Guard(outbox.file) as guard:
         try:
-            duty = json.loads(line)
-        except ValueError:  # the agent died in the middle of a line
-            continue
-        if "ended" in duty:
-            duties = [other for other in duties if other.get("pid") != duty["ended"]]
-        else:
-            duties.append(duty)
-    complaints = [complaint for complaint in map(_do, reversed(duties)) if complaint]
-    try:
-        print("; ".join(complaints), flush=True)
-    except OSError:  # the agent is not there to read it
-        return 1
-    return 0
-
-
-def _do(duty: Dict[str, Any]) -> str:
-    """Do one duty; returns what went wrong."""
-    if "command" in duty:
-        return run(duty["command"], timeout_s=_PATIENCE_S / 2).problem
-    if "folder" in duty:
-        shutil.rmtree(duty["folder"], ignore_errors=True)
-        return ""
-    return end_group(duty["pid"])
-
-
-def end_group(leader: int) -> str:
-    """Ask a process and whatever it started to end, then end them; returns what went wrong."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(leader, number)
-        except ProcessLookupError:
-            return ""
-        except PermissionError:  # started through sudo
-            command = as_root(["kill", "-{}".format(int(number)), "--", "-{}".format(leader)])
-            if command is not None:
-                run(command)
-        until = time.monotonic() + _GRACE_S
-        while runs(leader) and time.monotonic() < until:
-            time.sleep(0.02)
-    return "process {} could not be ended".format(leader) if runs(leader) else ""
-
-
-def runs(pid: int) -> bool:
-    """Whether a process runs; one that has ended and is not yet collected by its parent does not."""
-    try:
-        with open("/proc/{}/stat".format(pid)) as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except (OSError, IndexError):
-        return False
+            yield guard
+        except LinkGone:
+            raise
+        except Exception as error:
+            guard.close()
+            if guard.complaint:
+                outbox.tell("start", not_put_back=guard.complaint)
+                if isinstance(error, Refusal) and error.event == "error":  # all that its reader is shown
+                    error.reason += "; and the board is not as it was found: " + guard.complaint
+            raise
+        guard.close()
+        if guard.complaint:
+            outbox.tell("start", not_put_back=guard.complaint)

@@ -163,7 +163,8 @@ def _power(rails: Tuple[str, ...], outbox: Outbox) -> Fact:
         except Refusal as refusal:
             return None, refusal.reason
         sensor.process.close()
-    return {"way": sensor.way, "rails": list(sensor.rails)}, ""
+    power = {"way": sensor.way, "rails": list(sensor.rails)}
+    return dict(power, left=guard.complaint) if guard.complaint else power, ""
 
 
 _FACTS: Dict[str, Any] = {

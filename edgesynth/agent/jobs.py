@@ -111,7 +111,9 @@ def be_job(path: str, descriptor: int, request: Dict[str, Any]) -> Outbox:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the end of the session is no reason to stop
-    return _JobOutbox(descriptor, _followed(path), float(request.get("abandon_s", _ABANDON_S)))
+    outbox = _JobOutbox(descriptor, _followed(path), float(request.get("abandon_s", _ABANDON_S)))
+    outbox.file = os.path.abspath(path)
+    return outbox
 
 
 def fetch(request: Dict[str, Any], outbox: Outbox) -> None:
@@ -165,7 +167,7 @@ def tidy(request: Dict[str, Any], outbox: Outbox) -> None:
     Args:
         request: ``engines`` and ``jobs``: what to remove, both by default; ``older_than_s``: keep younger
             jobs and models; ``stop``: end jobs that run, and remove them too.
-        outbox: Told what was removed.
+        outbox: Told what was removed, and what the ended jobs could not put back.
     """
     folder = work_folder(request)
     eldest_s = time.time() - float(request.get("older_than_s", 0))
@@ -176,16 +178,38 @@ def tidy(request: Dict[str, Any], outbox: Outbox) -> None:
             freed += os.path.getsize(path)
             os.remove(path)
     jobs = []
+    complaints: List[str] = []
     if request.get("jobs", True):
         for path in _older(os.path.join(folder, "jobs"), eldest_s, _EVENTS):
+            unheard = _is_locked(path) or not _has_ended(path)
             if request.get("stop"):
                 _stop(path)
                 _wait_until_ended(path, outbox)
             if not _is_locked(path):
+                complaints += _complaints(path) if unheard else []
                 _remove(path)
                 jobs.append(os.path.basename(path)[: -len(_EVENTS)])
     shutil.rmtree(os.path.join(folder, "scratch"), ignore_errors=True)
-    outbox.tell("end", freed_bytes=freed, jobs=jobs)
+    outbox.tell("end", freed_bytes=freed, jobs=jobs, not_put_back=complaints)
+
+
+def _has_ended(path: str) -> bool:
+    """Whether a job told its end, and with it whatever it could not put back."""
+    with open(path, "rb") as file:
+        return any(line.startswith(tuple(end.encode() for end in _ENDS)) for line in file)
+
+
+def _complaints(path: str) -> List[str]:
+    """What a job could not put back."""
+    found = []
+    with open(path, "rb") as file:
+        for line in file:
+            if b'"not_put_back"' in line:
+                try:
+                    found.append(str(json.loads(line.decode())["not_put_back"]))
+                except (ValueError, KeyError):  # cut short by a kill
+                    continue
+    return found
 
 
 def _older(folder: str, eldest_s: float, suffix: str = "") -> List[str]:

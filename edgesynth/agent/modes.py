@@ -8,19 +8,22 @@ so its output is searched and the mode read again.
 import os
 import re
 import tempfile
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from edgesynth.agent.board import as_root, find_program, place, read_text, run
+from edgesynth.agent.board import Finished, as_root, find_program, place, read_text, run
 from edgesynth.agent.errors import Refusal
 from edgesynth.agent.guard import Guard
 
 __all__ = [
     "PowerMode",
+    "clock_ranges",
     "clock_report",
     "current_mode",
     "fix_clocks",
     "keep_clocks",
     "mode_table",
+    "other_clocks",
+    "other_mode",
     "parse_clocks",
     "parse_modes",
     "parse_query",
@@ -32,6 +35,9 @@ PowerMode.__doc__ = "A power mode; the name may be unknown, and so may the id."
 
 _MODE = re.compile(r"POWER_MODEL:?\s+ID=(\d+)\s+NAME=(\S+)")
 _CLOCK = re.compile(r"^(GPU|EMC)\s+MinFreq=(\d+)\s+MaxFreq=(\d+)\s+CurrentFreq=(\d+)", re.MULTILINE)
+_RANGE = re.compile(
+    r"^(cpu\d+|GPU|EMC)\b.*?MinFreq=(\d+)\s+MaxFreq=(\d+)(?:.*FreqOverride=(\d+))?", re.MULTILINE
+)
 
 
 def parse_query(text: str) -> Optional[PowerMode]:
@@ -61,13 +67,21 @@ def parse_clocks(text: str) -> Dict[str, float]:
     return found
 
 
+def clock_ranges(text: str) -> Dict[str, List[str]]:
+    """What ``jetson_clocks`` changes, from its ``--show``: lowest and highest clock, and override, per unit.
+
+    Between lowest and highest a clock is free, so the present one is left out.
+    """
+    return {unit: [least, most, override] for unit, least, most, override in _RANGE.findall(text)}
+
+
 def mode_table() -> Dict[str, int]:
     """The modes this board knows; empty when it has no table."""
     return parse_modes(read_text(place("/etc/nvpmodel.conf")) or "")
 
 
 def current_mode() -> Tuple[Optional[PowerMode], str]:
-    """The present mode, or ``None`` and why it cannot be told."""
+    """The present mode, or ``None``; and why it cannot be told, or has no name."""
     nvpmodel = find_program("nvpmodel")
     problem = "there is no nvpmodel on this board"
     if nvpmodel is not None:
@@ -75,23 +89,25 @@ def current_mode() -> Tuple[Optional[PowerMode], str]:
             done = run(command) if command else None
             found = parse_query(done.output) if done else None
             if found is not None:
-                return _complete(found), ""
+                return _complete(found)
             problem = (done.problem if done else "") or "nvpmodel -q printed no mode"
     status = re.search(r"pmode:(\d+)", read_text(place("/var/lib/nvpmodel/status")) or "")
     if status is not None:
-        return _complete(PowerMode(None, int(status.group(1)))), ""
+        return _complete(PowerMode(None, int(status.group(1))))
     return None, problem
 
 
-def _complete(mode: PowerMode) -> PowerMode:
-    """The mode with what the table adds to it."""
+def _complete(mode: PowerMode) -> Tuple[PowerMode, str]:
+    """The mode with what the table adds to it, and why it has no name all the same."""
     table = mode_table()
     if mode.name is None:
         names = [name for name, number in table.items() if number == mode.id]
-        return PowerMode(names[0] if names else None, mode.id)
+        if not names:
+            return mode, "power mode {} has no name in /etc/nvpmodel.conf".format(mode.id)
+        return PowerMode(names[0], mode.id), ""
     if mode.id is None:
-        return PowerMode(mode.name, table.get(mode.name))
-    return mode
+        return PowerMode(mode.name, table.get(mode.name)), ""
+    return mode, ""
 
 
 def set_mode(name: str, guard: Guard) -> None:
@@ -113,7 +129,7 @@ def set_mode(name: str, guard: Guard) -> None:
             "mode", "the present power mode cannot be told, so it could not be put back: " + problem
         )
     back = _switch_command(nvpmodel, before.id)
-    guard.undo(back)
+    guard.undo(back, mode=[before.name, before.id])
     done = run(_switch_command(nvpmodel, table[name]), text="n\n", timeout_s=30.0)
     said = done.output + done.errors
     if "reboot required" in said.lower():
@@ -133,6 +149,43 @@ def set_mode(name: str, guard: Guard) -> None:
         )
 
 
+def other_mode(found: List[Any], done: Finished) -> str:
+    """That the board is not in the power mode that it was found in, and what to do; empty when it is.
+
+    Args:
+        found: Name and id of that mode.
+        done: What was to bring it back.
+    """
+    name, number = found
+    present, problem = current_mode()
+    if present is not None and present.id == number:
+        return ""
+    said = done.output + done.errors
+    why = "it needs a reboot" if "reboot required" in said.lower() else done.problem or said.strip()[-200:]
+    return "the board is in power mode {!r} and was in {!r}{}; run 'sudo nvpmodel -m {}' on it".format(
+        "unknown, " + problem if present is None else present.name or present.id,
+        name or number,
+        ": " + why if why else "",
+        number,
+    )
+
+
+def other_clocks(found: Dict[str, List[str]], done: Finished) -> str:
+    """That the board's clocks are not as they were found, and what to do; empty when they are.
+
+    Args:
+        found: Their :func:`clock_ranges`; where there are none, the command's own word is taken.
+        done: What was to put them back.
+    """
+    present = clock_ranges(_show_clocks().output)
+    wrong = [unit for unit in found if present.get(unit) != found[unit]] if present else []
+    if not wrong and (present and found or not done.problem):
+        return ""
+    return "the clocks{} were not put back{}; restart the board, which frees them".format(
+        " of " + ", ".join(wrong) if wrong else "", ": " + done.problem if done.problem else ""
+    )
+
+
 def _switch_command(nvpmodel: str, number: int) -> List[str]:
     command = [nvpmodel, "-m", str(number)]
     return as_root(command) or command
@@ -143,9 +196,14 @@ def clock_report() -> Tuple[Dict[str, float], str]:
     program = find_program("jetson_clocks")
     if program is None:
         return {}, "there is no jetson_clocks on this board"
-    done = run(as_root([program, "--show"]) or [program, "--show"])
+    done = _show_clocks()
     found = parse_clocks(done.output)
     return found, "" if found else done.problem or "jetson_clocks --show printed no clocks"
+
+
+def _show_clocks() -> Finished:
+    command = [find_program("jetson_clocks") or "jetson_clocks", "--show"]
+    return run(as_root(command) or command)
 
 
 def keep_clocks(guard: Guard) -> str:
@@ -163,7 +221,7 @@ def keep_clocks(guard: Guard) -> str:
     store, restore = [program, "--store", stored], [program, "--restore", stored]
     problem = run(as_root(store) or store, timeout_s=60.0).problem
     if not problem:
-        guard.undo(as_root(restore) or restore)
+        guard.undo(as_root(restore) or restore, clocks=clock_ranges(_show_clocks().output))
     return problem
 
 

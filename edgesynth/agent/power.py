@@ -16,8 +16,11 @@ from edgesynth.agent.events import Outbox
 from edgesynth.agent.guard import Guard
 from edgesynth.agent.tegrastats import parse_line
 
-__all__ = ["Sensor", "open_sensor"]
+__all__ = ["Intake", "Sensor", "open_sensor", "shortened"]
 
+_MOST_TIMES_RATE = 3.0  # lines per second that are handed on, per line that was asked for
+_BURST = 20  # lines that may come at once, after a sensor was held up
+_LONGEST_LINE = 2000  # characters; those of a Thor are about 700
 _FIRST_LINE_S = 3.0  # and a few intervals: how long the first line may take
 
 
@@ -33,6 +36,38 @@ class Sensor(NamedTuple):
     way: str
     process: LineProcess
     rails: Tuple[str, ...]
+
+
+class Intake:
+    """Hands on about as many lines as were asked for, however many a sensor prints.
+
+    Args:
+        rate_hz: Lines per second that were asked for.
+
+    Attributes:
+        left_out: How many lines were not handed on.
+    """
+
+    def __init__(self, rate_hz: float) -> None:
+        self._rate_hz = _MOST_TIMES_RATE * rate_hz
+        self._room = float(_BURST)
+        self._at_s = 0.0
+        self.left_out = 0
+
+    def takes(self, at_s: float) -> bool:
+        """Whether the line that came at this monotonic time is handed on."""
+        self._room = min(float(_BURST), self._room + self._rate_hz * (at_s - self._at_s))
+        self._at_s = at_s
+        if self._room < 1:
+            self.left_out += 1
+            return False
+        self._room -= 1
+        return True
+
+
+def shortened(line: str) -> str:
+    """A line without what makes it longer than any board's; what is left ends with a whole field."""
+    return line if len(line) <= _LONGEST_LINE else line[:_LONGEST_LINE].rpartition(" ")[0]
 
 
 def open_sensor(rate_hz: float, needed: Tuple[str, ...], guard: Guard, outbox: Outbox) -> Sensor:

@@ -9,7 +9,7 @@ __all__ = ["ROLES"]
 
 
 def _guard(arguments: List[str]) -> int:
-    from edgesynth.agent.guard import serve
+    from edgesynth.agent.duties import serve
 
     return serve()
 

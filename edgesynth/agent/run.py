@@ -12,7 +12,7 @@ from edgesynth.agent.children import LineProcess, wait
 from edgesynth.agent.errors import FULL_DISK, STALE, NetworkFailure, Refusal
 from edgesynth.agent.events import Outbox
 from edgesynth.agent.failures import classify, tells_full_disk
-from edgesynth.agent.guard import Guard
+from edgesynth.agent.guard import guarded
 from edgesynth.agent.info import tensorrt_version
 from edgesynth.agent.manifest import ENGINE, NETWORK
 from edgesynth.agent.onnx_types import read_output_kinds
@@ -39,7 +39,7 @@ def tell_run(request: Dict[str, Any], outbox: Outbox) -> None:
     ask = read_run(request)
     version, why_not = tensorrt_version()
     runner = "tensorrt" if version is not None else "trtexec"
-    with Guard() as guard:
+    with guarded(outbox) as guard:
         process = LineProcess([sys.executable, sys.argv[0], "_run"], guard, takes_input=True)
         answers: List[Dict[str, Any]] = []
         try:
@@ -61,14 +61,14 @@ def tell_run(request: Dict[str, Any], outbox: Outbox) -> None:
                 graph = ("cuda_graph", "no_cuda_graph")
                 told = {name: last[name] for name in graph if name in last}
                 outbox.tell("start", assumed=last["assumed"], **told)
-                outbox.tell("end")
-                return
-            if last.get("kind") == "engine" and _is_kept(ask.engine, request):
+            elif last.get("kind") == "engine" and _is_kept(ask.engine, request):
                 os.remove(ask.engine)  # damaged, and would stay so
                 raise Refusal("stale", STALE)
-            _fail(last, process, ask.limit_s)
+            else:
+                _fail(last, process, ask.limit_s)
         finally:
             process.close()
+    outbox.tell("end")
 
 
 def _kinds_beside(engine: str) -> Dict[str, str]:

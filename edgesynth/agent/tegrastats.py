@@ -69,8 +69,8 @@ _FIELD = re.compile(
       (?P<zone>([\w.+-]+)@(-?\d+(?:\.\d+)?)C(?:/-?\d+(?:\.\d+)?C)*)
     | (?P<rail>([A-Za-z_][\w.+-]*)\ +(-?\d+)(?:mW)?/(-?\d+)(?:mW)?(?:/-?\d+(?:mW)?)*)
     | (?P<memory>(RAM|SWAP|IRAM)\ (\d+)/(\d+)([kMG]B)(?:\ ?\((?:lfb\ \d+(?:x\d+)?|cached\ \d+)[kMG]B\))?)
-    | (?P<cpu>CPU\ \[([^\]]*)\])
-    | (?P<load>(EMC|GR3D)_FREQ\ (?:(\d+)%)?(?:@(\d+|\[[\d,]*\]))?)
+    | (?P<cpu>(?:CPU|cpu)\ \[([^\]]*)\](?:@(\d+))?)
+    | (?P<load>(EMC|GR3D)(?:_FREQ)?\ (?:(\d+)(?:\.\d+)?%)?(?:@(\d+|\[[\d,]*\]))?)
     | (?P<mts>MTS\ fg\ \d+%\ bg\ \d+%)
     | (?P<date>\d\d-\d\d-\d{4}\ \d\d:\d\d:\d\d)
     | (?P<engine>([A-Z]\w*)\ +(?:off|(?:\d+%)?@?\[?(\d+)(?:,\d+)*\]?))
@@ -119,7 +119,7 @@ def parse_line(text: str) -> Record:
         elif kind == "memory":
             _read_memory(match.group(_MEMORY, _MEMORY + 1, _MEMORY + 2, _MEMORY + 3), found)
         elif kind == "cpu":
-            found["cpu"] = _read_cores(match.group(_CPU), unread)
+            found["cpu"] = _read_cores(match.group(_CPU), match.group(_CPU + 1), unread)
         elif kind == "load":
             _read_load(match.group(_LOAD, _LOAD + 1, _LOAD + 2), found)
         elif kind == "date":
@@ -148,12 +148,14 @@ def _read_memory(parts: Tuple[str, ...], found: Dict[str, Any]) -> None:
     found[name.lower() + "_total_mb"] = int(size) * _MEGABYTES[unit]
 
 
-def _read_cores(text: str, unread: List[str]) -> Tuple[Optional[CpuCore], ...]:
+def _read_cores(text: str, common: Optional[str], unread: List[str]) -> Tuple[Optional[CpuCore], ...]:
+    """The cores; the first releases print one clock behind all of them."""
     cores: List[Optional[CpuCore]] = []
     for part in text.split(","):
         load, _, clock = part.strip().partition("%")
         if load.isdigit() and (not clock or clock[1:].isdigit()):
-            cores.append(CpuCore(int(load), int(clock[1:]) if clock else None))
+            mhz = clock[1:] or common
+            cores.append(CpuCore(int(load), int(mhz) if mhz else None))
         else:
             cores.append(None)
             if load != "off":

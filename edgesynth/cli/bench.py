@@ -69,6 +69,7 @@ def bench(
     quiet: Quiet = False,
 ) -> None:
     """Measure latency, power and energy of a network on a device."""
+    from edgesynth.cli.output import warned
     from edgesynth.cli.progress import open_progress
     from edgesynth.devices import load_profile, open_boards
     from edgesynth.devices.dla import check_core, check_precision
@@ -93,7 +94,7 @@ def bench(
             wait_s=wait_s,
             progress=progress,
         )
-        with boards as board:
+        with boards as board, warned(board):
             with progress.phase(f"measure {path.stem} on {board.describe()}"):
                 measurement = profile(path, board, plan)
             _tell(measurement, board, as_json=as_json)

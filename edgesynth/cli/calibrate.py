@@ -49,6 +49,7 @@ def calibrate(
     quiet: Quiet = False,
 ) -> None:
     """Measure small networks on a device, fit the roofline to them, and write a profile."""
+    from edgesynth.cli.output import warned
     from edgesynth.cli.progress import open_progress
     from edgesynth.devices import load_profile, open_device, profile_toml
     from edgesynth.profiler import calibrate as measure_and_fit
@@ -57,7 +58,7 @@ def calibrate(
     base = load_profile(name)
     base.mode(mode)
     _check_output(output, force=force)
-    with open_device(name, link, mode=mode, clocks=clocks.value, wait_s=wait_s) as device:
+    with open_device(name, link, mode=mode, clocks=clocks.value, wait_s=wait_s) as device, warned(device):
         found = measure_and_fit(
             device,
             base,

@@ -81,6 +81,7 @@ def deploy(
     quiet: Quiet = False,
 ) -> None:
     """Build a network's engine on a board, verify it there, and install it; or go back, list, remove."""
+    from edgesynth.cli.output import warned
     from edgesynth.cli.progress import open_progress
     from edgesynth.devices import load_profile, open_device
     from edgesynth.devices.dla import check_core, check_precision
@@ -92,7 +93,7 @@ def deploy(
         check_core(known, dla_core, link)
         check_precision(known, precision or known.default_precision)
     if network is None:
-        with open_device(device, link, wait_s=wait_s) as board:
+        with open_device(device, link, wait_s=wait_s) as board, warned(board):
             _manage(board, rollback=rollback, remove=remove, as_json=as_json)
         return
     from edgesynth.cli.export import read_module, read_shapes
@@ -102,7 +103,7 @@ def deploy(
     names = None if labels is None else _read_labels(labels)
     source, task = _source(network, seed)
     samples_of = read_data(data, source if isinstance(source, Path) and source.is_file() else None) or task
-    with open_device(device, link, dla_core=dla_core, wait_s=wait_s) as board:
+    with open_device(device, link, dla_core=dla_core, wait_s=wait_s) as board, warned(board):
         done = deploy_network(
             source,
             board,

@@ -53,7 +53,7 @@ def generate(
     quiet: Quiet = False,
 ) -> None:
     """Draw networks from a learned generator; one seed, one network, no search."""
-    from edgesynth.cli.output import print_json, print_networks, record_json, write
+    from edgesynth.cli.output import print_json, print_networks, record_json, warned, write
     from edgesynth.cli.progress import open_progress
     from edgesynth.synthesis.api import load_generator
 
@@ -68,6 +68,7 @@ def generate(
         device = job.open_device(progress)
         if device is not None:
             stack.enter_context(device)
+            stack.enter_context(warned(device))
         generator = load_generator(run_dir, prototype, task, device, cycle=cycle)
         for bound in wanted:
             generator = generator.under(generator.requirements.replaced(bound))

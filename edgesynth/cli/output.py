@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
@@ -15,9 +16,10 @@ from rich.table import Table
 from edgesynth.metrics import METRICS, SHARES, Metric
 
 if TYPE_CHECKING:
+    from edgesynth.devices import Device
     from edgesynth.runs import NetworkRecord
 
-__all__ = ["print_json", "print_metrics", "print_networks", "print_table", "record_json", "write"]
+__all__ = ["print_json", "print_metrics", "print_networks", "print_table", "record_json", "warned", "write"]
 
 _WIDE: Final = 220
 """Columns of a table that goes to a file, where nothing needs to wrap."""
@@ -35,6 +37,16 @@ _COLUMNS: Final = (
 def write(text: str) -> None:
     """Write one line to stdout."""
     sys.stdout.write(f"{text}\n")
+
+
+@contextmanager
+def warned(device: Device) -> Iterator[None]:
+    """Say on stderr at the end, whatever happens before, what of a board could not be put back."""
+    try:
+        yield
+    finally:
+        for complaint in device.complaints:
+            sys.stderr.write(f"edgesynth: WARNING: {complaint}\n")
 
 
 def print_json(data: Any) -> None:  # noqa: ANN401 - whatever JSON can hold

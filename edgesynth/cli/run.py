@@ -60,6 +60,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run an engine on a board, on arrays of this machine."""
+    from edgesynth.cli.output import warned
     from edgesynth.deploy.engine import BuildFailed, run_engine
     from edgesynth.devices import load_profile, open_device
     from edgesynth.devices.dla import check_core
@@ -68,7 +69,7 @@ def run(
     arrays = _read(inputs)
     if dla_core is not None:
         check_core(load_profile(device), dla_core, link)
-    with open_device(device, link, wait_s=wait_s) as board:
+    with open_device(device, link, wait_s=wait_s) as board, warned(board):
         asked = _find(engine, board, batch, dla_core)
         names = asked.inputs
         if names and list(arrays) == [""]:

@@ -150,6 +150,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
 
 
 def _synthesize(job: Job, folder: Path, progress: Progress) -> Result:
+    from edgesynth.cli.output import warned
     from edgesynth.synthesis.api import synthesize
 
     with ExitStack() as stack:
@@ -157,6 +158,7 @@ def _synthesize(job: Job, folder: Path, progress: Progress) -> Result:
         device = job.open_device(progress)
         if device is not None:
             stack.enter_context(device)
+            stack.enter_context(warned(device))
         prototype, figures = _prepare_prototype(job, task, device, folder, progress)
         return synthesize(
             prototype,

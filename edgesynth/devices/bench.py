@@ -32,6 +32,13 @@ holds for every network on this board.
 A program that shares its processor with others may tell how long its threads waited for it, per time passed,
 in a ``start``: ``waited_share`` of the latency pass and ``load_waited_share`` of the load.
 
+A sensor that prints far more than it was asked for does not fill the board's disk: how many of its lines were
+left out is in a ``start``, ``sensor_lines_left_out``.
+
+An agent that could not put the board back says so in a ``start``, ``not_put_back``: what is not as it was,
+and what to do. ``mode_after`` is the power mode at the end; where it or the one before cannot be told,
+``mode_unknown`` says why.
+
 Kinds of ``failed`` are ``out_of_memory``, ``unsupported``, ``timeout`` and ``crash``. Kinds of ``error`` are
 ``sensor`` (no power rail), ``mode``, ``clocks``, ``request``, ``tensorrt``, ``cuda``, ``engine``, ``fault``;
 ``dla`` (there is no such core);

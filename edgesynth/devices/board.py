@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Final, Self
 
@@ -20,11 +22,13 @@ from edgesynth.devices.profile import Profile
 from edgesynth.devices.ssh import SshLink
 from edgesynth.devices.ssh_address import SshAddress
 from edgesynth.errors import DeviceError, InputError
+from edgesynth.progress import NullProgress, Progress
 
 __all__ = ["LEASE_S", "Board", "check_link", "reach_board"]
 
 LEASE_S: Final = 300.0
 """How long a board stays reserved for a run of another machine that has vanished."""
+_NOT_PUT_BACK: Final = "not_put_back"
 _LEAVE_S: Final = 10.0  # for a thread to see that its board was closed: an agent says something every 5 s
 
 
@@ -38,10 +42,13 @@ class Board(Closing):
 
     Attributes:
         agent: On the board.
+        progress: Told at once of everything that could not be put back.
     """
 
     def __init__(self, agent: Agent, lease: Lease, *, survives: bool) -> None:
         self.agent = agent
+        self.progress: Progress = NullProgress()
+        self._complaints: list[str] = []
         self._lease = lease
         self._survives = survives
         self._ended: tuple[str, ...] = ()
@@ -67,12 +74,21 @@ class Board(Closing):
         lease.acquire()
         try:
             agent = install_agent(link)
-            agent.ask("clean", {"folder": agent.folder, "engines": False, "stop": True})
+            cleaned = agent.ask("clean", {"folder": agent.folder, "engines": False, "stop": True})
         except BaseException:
             lease.release()
             raise
         # Only a link that can drop without this process needs work that outlives it.
-        return cls(agent, lease, survives=isinstance(link, SshLink))
+        board = cls(agent, lease, survives=isinstance(link, SshLink))
+        for event in cleaned:
+            for complaint in event.get(_NOT_PUT_BACK, ()):
+                board._complain(f"{complaint} (since a run before this one)")
+        return board
+
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """What of the board could not be put back as it was found, and what to do; mostly empty."""
+        return tuple(self._complaints)
 
     @cached_property
     def tensorrt(self) -> str:
@@ -113,6 +129,9 @@ class Board(Closing):
                 verb, {**request, "folder": request.get("folder") or self.agent.folder}, silence_s
             )
             self._check()
+            if self._complaints:  # also of those after it: of a repeated measurement the last one is kept
+                conditions = {**recording.conditions, _NOT_PUT_BACK: "; ".join(self._complaints)}
+                recording = replace(recording, conditions=conditions)
         finally:
             self._job = None
             self._idle.set()
@@ -139,7 +158,7 @@ class Board(Closing):
             return listen(
                 self.agent.link, command, json.dumps(asked), silence_s=silence_s, through=self._checked
             )
-        self._job = job = Job(self.agent, verb, asked, self._check, forget=self._ended)
+        self._job = job = Job(self.agent, verb, asked, self._check, hear=self._hear, forget=self._ended)
         recording = job.run(silence_s)
         self._ended = (job.name,)
         return recording
@@ -154,7 +173,23 @@ class Board(Closing):
         """The lines, as long as the board is this run's own."""
         for line in lines:
             self._check()
+            self._hear(line)
             yield line
+
+    def _hear(self, line: Line) -> None:
+        """Keep what the agent could not put back, however its work ends and whoever repeats it."""
+        if _NOT_PUT_BACK not in line.text:
+            return
+        with suppress(ValueError, AttributeError):  # a damaged line
+            complaint = json.loads(line.text).get(_NOT_PUT_BACK)
+            if complaint:
+                self._complain(str(complaint))
+
+    def _complain(self, complaint: str) -> None:
+        told = f"the board behind {self.agent.link.name} is not as it was found: {complaint}"
+        if told not in self._complaints:
+            self._complaints.append(told)
+            self.progress.note(f"warning: {told}")
 
 
 def check_link(profile: Profile, link: str) -> None:

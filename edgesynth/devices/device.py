@@ -92,6 +92,11 @@ class Device(Closing):
         return self._board
 
     @property
+    def complaints(self) -> tuple[str, ...]:
+        """What of a board could not be put back as it was found, and what to do; mostly empty."""
+        return () if self._board is None else self._board.complaints
+
+    @property
     def sets_mode(self) -> bool:
         """Whether a board is brought into the power mode for every measurement, and back."""
         return bool(self._settings.get("set_mode"))

@@ -97,6 +97,8 @@ def _lacks(
         yield Lack("TensorRT of Python", f"{missing['tensorrt']}; trtexec is used instead", stops=False)
     if facts["power"] is None:
         yield Lack("power rails", missing["power"], stops=profile.rails is not None)
+    elif "left" in facts["power"]:
+        yield Lack("an end of the power sensor", facts["power"]["left"], stops=False)
     yield from _lacks_of_modes(facts, missing, profile)
 
 

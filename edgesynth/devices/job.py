@@ -34,6 +34,7 @@ class Job:
         verb: What to do.
         request: Its request, with the ``folder`` that jobs are kept in.
         check: Called with every line; raises when the work must not go on.
+        hear: Called with every line once.
         forget: Names of ended jobs that the board need not keep.
 
     Attributes:
@@ -46,6 +47,8 @@ class Job:
         verb: str,
         request: Mapping[str, Any],
         check: Callable[[], None],
+        *,
+        hear: Callable[[Line], None],
         forget: Iterable[str] = (),
     ) -> None:
         self.name = f"{verb}-{secrets.token_hex(8)}"
@@ -54,6 +57,7 @@ class Job:
         self._place: dict[str, object] = {"job": self.name, "folder": request["folder"]}
         self._start = {**request, **self._place, "abandon_s": _ABANDON_S, "forget": list(forget)}
         self._check = check
+        self._hear = hear
         self._heard = 0  # lines of the longest connection so far
         self._news_s = 0.0  # when that last grew
 
@@ -111,6 +115,7 @@ class Job:
             self._check()
             if count > self._heard:
                 self._heard, self._news_s = count, line.at_s
+                self._hear(line)
             yield line
 
     def stop(self) -> None:

@@ -6,8 +6,10 @@ mean over the last second, before that an instant (NVML API reference, ``nvmlDev
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from edgesynth.devices.cuda_driver import first_gpu
 from edgesynth.devices.profile import Rails, Sensor
 from edgesynth.errors import DeviceError, MissingDependencyError, SensorError
 
@@ -27,7 +29,7 @@ class NvmlLibrary(Protocol):
 
     def nvmlInit(self) -> None: ...  # noqa: D102
     def nvmlDeviceGetCount(self) -> int: ...  # noqa: D102
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> Any: ...  # noqa: ANN401, D102
+    def nvmlDeviceGetHandleByPciBusId(self, address: bytes) -> Any: ...  # noqa: ANN401, D102
     def nvmlDeviceGetName(self, handle: Any) -> str | bytes: ...  # noqa: ANN401, D102
     def nvmlSystemGetDriverVersion(self) -> str | bytes: ...  # noqa: D102
     def nvmlDeviceGetPowerUsage(self, handle: Any) -> int: ...  # noqa: ANN401, D102
@@ -52,22 +54,23 @@ def load_nvml() -> NvmlLibrary:
 
 
 class NvmlGpu:
-    """One GPU of this machine, opened and read once.
+    """The GPU of this machine that networks run on, opened and read once.
 
     Args:
         library: ``pynvml``, or what behaves like it.
-        index: Which GPU.
+        find: Gives the PCI address of that GPU.
 
     Raises:
-        DeviceError: There is no driver, or no such GPU.
+        DeviceError: There is no driver, or CUDA sees no GPU.
         SensorError: The GPU does not tell its power.
 
     Attributes:
         name: Of the GPU.
         driver: Version of its driver.
+        address: On the PCI bus.
     """
 
-    def __init__(self, library: NvmlLibrary, index: int = 0) -> None:
+    def __init__(self, library: NvmlLibrary, find: Callable[[], str] = first_gpu) -> None:
         self._nvml = library
         try:
             library.nvmlInit()
@@ -76,9 +79,16 @@ class NvmlGpu:
             raise DeviceError(
                 f"no NVIDIA driver answers on this machine ({error}); install one, or measure on host-cpu"
             ) from error
-        if not 0 <= index < count:
-            raise DeviceError(f"there is no NVIDIA GPU {index}: the driver of this machine tells of {count}")
-        self._handle = library.nvmlDeviceGetHandleByIndex(index)
+        if count == 0:
+            raise DeviceError("there is no NVIDIA GPU: the driver of this machine tells of 0")
+        self.address = find()
+        try:
+            self._handle = library.nvmlDeviceGetHandleByPciBusId(self.address.encode())
+        except library.NVMLError as error:
+            raise DeviceError(
+                f"the driver tells nothing of the GPU at {self.address}, on which CUDA runs ({error}); "
+                "let this user see all GPUs"
+            ) from error
         self.name = _text(library.nvmlDeviceGetName(self._handle))
         self.driver = _text(library.nvmlSystemGetDriverVersion())
         self._power_mw()

@@ -85,7 +85,7 @@ def main() -> int:
     _run_for(session, feeds, request.warm_up_s)
     _time_calls(session, feeds, request, reference)
     if isinstance(counter, NvmlGpu):
-        _tell("start", gpu=counter.name, driver=counter.driver)
+        _tell("start", gpu=counter.name, gpu_address=counter.address, driver=counter.driver)
     if counter is not None:
         tell_power(lambda: session.run(None, feeds), request, counter, _tell)
     _tell("end")

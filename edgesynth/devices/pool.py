@@ -73,6 +73,9 @@ class Pool(Closing):
                 f"boards of a pool must be alike, these are {', '.join(kinds)}; make a pool of each"
             )
         self._devices = tuple(devices)
+        for device in devices:
+            if device.board is not None:
+                device.board.progress = self._progress
         self._free = deque(device for device in devices if device.link.name in traits)
         self._usable = len(self._free)
         self._likeness = Likeness(*next(iter(traits.items())))
@@ -142,6 +145,11 @@ class Pool(Closing):
         """Why boards are no longer used, by the name of their link."""
         with self._changed:
             return dict(self._set_aside)
+
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """What of each board is not as it was found and could not be put back, and what to do."""
+        return tuple(complaint for device in self._devices for complaint in device.complaints)
 
     @contextmanager
     def acquire(self, *, wait_s: float = 60.0) -> Iterator[Device]:

@@ -55,6 +55,11 @@ class PooledDevice(Device):
         """How many boards there are."""
         return len(self._pool.links)
 
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """What of each board could not be put back."""
+        return self._pool.complaints
+
     def send(self, model: Path) -> str:
         """Leave the file here: which board is to have it shows when it is measured."""
         return str(model)
@@ -113,7 +118,8 @@ def open_boards(
         dla_core: Of a board: build engines for this core of its DLA; see
             :func:`~edgesynth.devices.open_device`.
         wait_s: Of a board: how long to wait for another run that has it.
-        progress: Of several boards: told of every one that is set aside.
+        progress: Of several boards: told of every one that is set aside; of any, of what could not be put
+            back on it.
 
     Raises:
         InputError: As of :func:`~edgesynth.devices.open_device`, a link is named twice, or the boards are not
@@ -126,7 +132,10 @@ def open_boards(
         )
         return PooledDevice(pool)
     link = links[0] if links else None
-    return open_device(name, link, mode=mode, seed=seed, clocks=clocks, dla_core=dla_core, wait_s=wait_s)
+    device = open_device(name, link, mode=mode, seed=seed, clocks=clocks, dla_core=dla_core, wait_s=wait_s)
+    if device.board is not None and progress is not None:
+        device.board.progress = progress
+    return device
 
 
 class _PoolLink:

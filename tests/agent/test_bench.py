@@ -232,6 +232,18 @@ def test_a_network_that_crashes_tensorrt_does_not_take_the_agent(board):
     board.wait_until_quiet()
 
 
+@pytest.mark.parametrize(("call", "doing"), [(5, "latency"), (40, "load")])
+def test_a_network_that_hangs_is_ended_and_the_board_put_back(board, call, doing):
+    board.set("tensorrt", hang_at=call, call_ms=1.0)
+
+    last = board.bench(slack_s=3.0, clocks="fixed", warm_up_s=0.0, latency_limit_s=0.5)[-1]
+
+    assert (last["event"], last["kind"]) == ("error", "hung")
+    assert f"the network did not finish {doing!r} within" in last["reason"]
+    assert board.present_clocks() == board.clocks
+    board.wait_until_quiet()
+
+
 def test_a_signal_ends_it_with_a_word_and_puts_the_board_back(board):
     process = board.start_bench(until='"name":"load"', set_mode=True, mode="MAXQ", clocks="fixed")
     assert board.present_mode() == "MAXQ"

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import signal
 import tempfile
@@ -16,7 +17,7 @@ from edgesynth.cli import main
 from edgesynth.devices import BenchRequest, open_device
 from edgesynth.devices.bench import read_recording
 from edgesynth.devices.link import Line
-from edgesynth.errors import DeviceError, LinkError
+from edgesynth.errors import DeviceError, LinkError, MeasurementError
 
 pytestmark = pytest.mark.ssh
 
@@ -233,6 +234,22 @@ def test_a_start_that_breaks_off_starts_one_job(from_here, model, monkeypatch):
 
         assert [from_here.jobs()] == broken
         assert len(recording.latencies_ms) == 20
+
+
+@pytest.mark.slow
+def test_an_agent_that_is_killed_breaks_off_and_its_board_is_put_back(from_here, model):
+    def kill():
+        (job,) = from_here.jobs()
+        os.kill(json.loads(job.read_text().splitlines()[0])["pid"], signal.SIGKILL)
+
+    with open_device("jetson-tx2", from_here.url, mode="MAXN", clocks="fixed") as device:
+        killer = while_measuring(from_here, kill)
+        with pytest.raises(MeasurementError, match="the job ended without a result"):
+            device.bench(request(device, model, load_s=600.0))
+        killer.join()
+        from_here.board.wait_until_quiet()
+        assert is_as_found(from_here.board)
+        assert len(device.bench(request(device, model, load_s=0.0)).latencies_ms) == 20
 
 
 @pytest.mark.slow

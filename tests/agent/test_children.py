@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -10,8 +9,9 @@ import time
 import pytest
 
 from edgesynth.agent import board as agent_board
-from edgesynth.agent import events, guard
+from edgesynth.agent import events
 from edgesynth.agent.children import LineProcess, wait
+from edgesynth.agent.ending import runs
 from edgesynth.agent.errors import LinkGone
 from edgesynth.agent.events import Outbox
 
@@ -24,6 +24,9 @@ class NoGuard:
 
     def ended(self, pid):
         pass
+
+    def complain(self, problem):
+        raise AssertionError(problem)
 
 
 @pytest.fixture
@@ -124,24 +127,24 @@ def test_long_texts_are_cut_so_that_lines_stay_short(pipe):
     assert len(json.loads(line)["reason"]) < 5000
 
 
-def test_what_runs_as_root_is_ended_through_sudo(monkeypatch):
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
-    asked = []
+def test_errors_are_not_collected_on_the_disk(pipe):
+    flood = "import sys\nfor i in range(9000):\n    sys.stderr.write('%099d\\n' % i)\nprint('done')"
+    process = LineProcess(
+        ["/bin/sh", "-c", f'ulimit -f 64; exec {sys.executable} -SEuc "{flood}"'], NoGuard()
+    )
+    heard = []
 
-    def refuse(leader, number):
-        raise PermissionError
+    wait(
+        {process: lambda at_s, line: heard.append(line)},
+        lambda: not process.open,
+        pipe[0],
+        until_s=time.monotonic() + 60,
+    )
 
-    def as_sudo(command):
-        asked.append(command)
-        os.kill(child.pid, signal.SIGKILL)
-
-    monkeypatch.setattr(guard.os, "killpg", refuse)
-    monkeypatch.setattr(guard, "as_root", lambda command: ["sudo", "-n", *command])
-    monkeypatch.setattr(guard, "run", as_sudo)
-
-    assert guard.end_group(child.pid) == ""
-    child.wait()
-    assert asked[0] == ["sudo", "-n", "kill", "-15", "--", f"-{child.pid}"]
+    assert heard == ["done"]
+    assert process.finish() == 0
+    assert process.errors().endswith("8999")
+    assert len(process.errors()) <= 1 << 16
 
 
 def test_what_a_child_left_behind_ends_with_it(pipe):
@@ -159,6 +162,6 @@ def test_what_a_child_left_behind_ends_with_it(pipe):
     assert process.finish() == 3
 
     until = time.monotonic() + 20
-    while guard.runs(int(heard[0])) and time.monotonic() < until:
+    while runs(int(heard[0])) and time.monotonic() < until:
         time.sleep(0.02)
-    assert not guard.runs(int(heard[0]))
+    assert not runs(int(heard[0]))

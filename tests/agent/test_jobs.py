@@ -3,7 +3,9 @@
 import contextlib
 import json
 import os
+import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -77,6 +79,23 @@ def test_a_job_that_was_killed_is_told_from_one_that_runs(board):
     assert "ended without a result" in last["reason"]
     assert fetch(board, "killed")[-1] == last
     board.wait_until_quiet()
+
+
+def test_what_a_killed_job_could_not_put_back_is_told_to_whoever_comes_next(board):
+    board.set("nvpmodel", breaks_after=1)
+    process = board.start("bench", board.request(job="killed", load_s=600.0, set_mode=True, mode="MAXQ"))
+    (job, *_) = read_until(process, '"name":"load"')
+    os.kill(job["pid"], 9)
+    with process:
+        process.stdout.read()
+    board.wait_until_quiet()
+    board.bench(job="ended", load_s=0.0)
+
+    (event,) = board.ask("clean", folder=str(board.folder), engines=False, stop=True)
+
+    (complaint,) = event["not_put_back"]
+    assert complaint.startswith("the board is in power mode 'MAXQ' and was in 'MAXP_CORE_ARM'")
+    assert event["jobs"] == ["ended", "killed"]
 
 
 def test_a_name_is_used_once(board):
@@ -170,6 +189,42 @@ def test_clean_can_end_what_runs(board):
     with process:
         process.stdout.read()
     board.wait_until_quiet()
+
+
+def send(board, name, *, age_s):
+    """A model of 600 kB that a host has sent so long ago."""
+    path = board.write(f"home/work/models/{name}.onnx", "x" * 600_000)
+    if name == "asked":  # but for this one, which is a network
+        shutil.copy(board.layer("fp16"), path)
+    os.utime(path, (time.time() - age_s,) * 2)
+    return path
+
+
+def test_models_that_hosts_have_sent_are_kept_up_to_the_limit(board):
+    sent = {name: send(board, name, age_s=age_s) for name, age_s in (("a", 9000), ("b", 8000), ("c", 7000))}
+    sent["asked"] = send(board, "asked", age_s=9999)
+    sent["coming"] = send(board, "coming", age_s=5)
+
+    board.bench(load_s=0.0, cache_mb=2, network={"model": str(sent["asked"])})
+    assert sorted(name for name, path in sent.items() if path.exists()) == ["asked", "b", "c", "coming"]
+    board.bench(load_s=0.0, cache_mb=0, network={"model": str(sent["asked"])})
+    assert sorted(name for name, path in sent.items() if path.exists()) == ["asked", "coming"]
+    assert time.time() - sent["asked"].stat().st_mtime < 300  # now it is the one that was used last
+
+
+def test_a_model_that_a_job_uses_is_not_removed(board):
+    used = send(board, "asked", age_s=9999)
+    process = board.start("bench", board.request(load_s=600.0, network={"model": str(used)}, job="user"))
+    read_until(process, '"name":"load"')
+    os.utime(used, (time.time() - 9999,) * 2)
+
+    board.bench(load_s=0.0, cache_mb=0)
+    assert used.exists()
+    fetch(board, "user", stop=True)
+    with process:
+        process.stdout.read()
+    board.bench(load_s=0.0, cache_mb=0)
+    assert not used.exists()
 
 
 @pytest.fixture

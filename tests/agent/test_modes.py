@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 
 import pytest
 
@@ -130,4 +131,83 @@ def test_a_failure_to_put_back_is_told(board):
 
     found = conditions(board.bench(set_mode=True, mode="MAXQ", load_s=0.0))
 
-    assert "nvpmodel" in found["not_put_back"]
+    assert "Error writing to sysfs; run 'sudo nvpmodel -m 3' on it" in found["not_put_back"]
+
+
+def meanwhile(board, act, **values):
+    """A benchmark during whose load something happens; returns its events."""
+    process = board.start_bench(until='"name":"load"', **values)
+    act()
+    with process:
+        process.send_signal(signal.SIGTERM)
+        return [json.loads(line) for line in process.stdout.read().splitlines()]
+
+
+def test_a_mode_that_meanwhile_needs_a_reboot_to_go_back_to_is_told_with_the_error(board):
+    events = meanwhile(board, lambda: board.set("nvpmodel", reboot=True), set_mode=True, mode="MAXQ")
+
+    told = (
+        "the board is in power mode 'MAXQ' and was in 'MAXP_CORE_ARM': it needs a reboot; run 'sudo nvpmodel "
+        "-m 3' on it"
+    )
+    assert board.present_mode() == "MAXQ"
+    assert conditions(events)["not_put_back"] == told
+    assert (events[-1]["event"], events[-1]["kind"]) == ("error", "interrupted")
+    assert events[-1]["reason"].endswith("; and the board is not as it was found: " + told)
+
+
+def test_a_mode_that_cannot_be_put_back_after_a_networks_failure_is_told_before_it(board):
+    board.set("nvpmodel", breaks_after=1)
+    board.set("tensorrt", crash_at=5)
+
+    events = board.bench(set_mode=True, mode="MAXQ", load_s=0.0)
+
+    assert "was in 'MAXP_CORE_ARM'" in conditions(events)["not_put_back"]
+    assert (events[-1]["event"], events[-1]["kind"]) == ("failed", "crash")
+    assert "power mode" not in events[-1]["reason"]  # that is of the network
+
+
+def test_clocks_that_stay_fixed_are_told_though_jetson_clocks_says_nothing(board):
+    board.set("jetson_clocks", keeps=True)
+
+    found = conditions(board.bench(clocks="fixed", load_s=0.0))
+
+    assert found["not_put_back"] == (
+        "the clocks of GPU were not put back; restart the board, which frees them"
+    )
+
+
+def test_a_mode_that_somebody_changes_meanwhile_is_told(board):
+    board.set("tensorrt", call_ms=20.0)  # the latency pass takes its time
+    request = board.request(load_s=0.0, latency_runs=50, latency_limit_s=10.0)
+    process = board.start("bench", request)
+    for line in process.stdout:
+        if b"cuda_access" in line:
+            board.write("var/lib/nvpmodel/status", "pmode:0001 fmode:fan_mode_quiet")
+            break
+    with process:
+        found = conditions([json.loads(line) for line in process.stdout.read().splitlines()])
+
+    assert found["mode_after"] == "MAXQ"
+    assert "mode_unknown" not in found
+
+
+def test_a_mode_that_cannot_be_told_is_called_unknown_at_both_ends(board):
+    board.remove("nvpmodel")
+    (board.root / "var/lib/nvpmodel/status").unlink()
+
+    events = board.bench(load_s=0.0)
+
+    unknown = [event["mode_unknown"] for event in events if "mode_unknown" in event]
+    assert unknown == ["there is no nvpmodel on this board"] * 2
+    assert "mode" not in conditions(events)
+    assert conditions(events)["mode_after"] is None
+
+
+def test_a_mode_without_a_name_is_called_unknown(board):
+    board.remove("nvpmodel")
+    board.write("var/lib/nvpmodel/status", "pmode:0009 fmode:fan_mode_quiet")
+
+    found = conditions(board.bench(load_s=0.0))
+
+    assert found["mode_unknown"] == "power mode 9 has no name in /etc/nvpmodel.conf"

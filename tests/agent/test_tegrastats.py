@@ -38,6 +38,35 @@ def test_every_record_of_a_real_board_is_read_in_full(record):
     assert found.unread == ()
 
 
+@pytest.mark.parametrize(
+    ("line", "cores", "emc", "gpu"),
+    [
+        (
+            "RAM 2350/3983MB (lfb 17x4MB) cpu [40%,45%,off,42%]@1734 EMC 55%@1600 APE 25 NVDEC 716 MSENC 716 "
+            "GR3D 0%@76",
+            (CpuCore(40, 1734), CpuCore(45, 1734), None, CpuCore(42, 1734)),
+            (55, 1600),
+            (0, 76),
+        ),
+        (
+            "CPU [14%,0%]@345 EMC_FREQ 3%@665 GR3D_FREQ 25.5%@114",
+            (CpuCore(14, 345), CpuCore(0, 345)),
+            (3, 665),
+            (25, 114),
+        ),
+    ],
+    ids=["first TX1", "R24"],
+)
+def test_the_first_releases_had_other_names_and_one_clock_for_all_cores(line, cores, emc, gpu):
+    record = parse_line(line)
+
+    assert record.cpu == cores
+    assert (record.emc_load_percent, record.emc_clock_mhz) == emc
+    assert (record.gpu_load_percent, record.gpu_clock_mhz) == gpu
+    assert not {"EMC", "GR3D"} & set(record.engines_mhz)
+    assert record.unread == ()
+
+
 def test_tx2_record_gives_its_rails_clocks_and_temperatures():
     record = parse_line(
         "RAM 3276/7859MB (lfb 5x4MB) SWAP 1626/12122MB (cached 181MB) "

@@ -1,10 +1,16 @@
 """Power of a GPU: what NVML says becomes a line that the host reads, and what it refuses is said."""
 
+import shutil
+import subprocess
+
 import pytest
 
 from edgesynth.agent.tegrastats import parse_line
+from edgesynth.devices.cuda_driver import first_gpu
 from edgesynth.devices.nvml import NvmlGpu, load_nvml
 from edgesynth.errors import DeviceError, EdgesynthError, MissingDependencyError, SensorError
+
+FIRST = "0000:17:00.0"
 
 
 class NvmlError(Exception):
@@ -12,7 +18,7 @@ class NvmlError(Exception):
 
 
 class Library:
-    """Answers like ``pynvml`` on a machine with one GPU, for as long as nothing is refused."""
+    """Answers like ``pynvml`` on a machine with GPUs, for as long as nothing is refused."""
 
     NVMLError = NvmlError
     NVML_TEMPERATURE_GPU = 0
@@ -33,8 +39,8 @@ class Library:
     def nvmlDeviceGetCount(self):
         return self.count
 
-    def nvmlDeviceGetHandleByIndex(self, index):
-        return f"gpu {index}"
+    def nvmlDeviceGetHandleByPciBusId(self, address):
+        return self._answer(address, address)
 
     def nvmlDeviceGetName(self, handle):
         return b"NVIDIA RTX A2000"
@@ -43,7 +49,7 @@ class Library:
         return "580.95.05"
 
     def nvmlDeviceGetPowerUsage(self, handle):
-        return self._answer("power", 28_750)
+        return self._answer("power", 28_750 if handle == FIRST.encode() else 300_000)
 
     def nvmlDeviceGetTemperature(self, handle, kind):
         return self._answer("temperature", 51)
@@ -53,7 +59,7 @@ class Library:
 
 
 def test_a_reading_has_power_clock_and_temperature():
-    gpu = NvmlGpu(Library())
+    gpu = NvmlGpu(Library(), lambda: FIRST)
 
     record = parse_line(gpu.line())
 
@@ -67,20 +73,74 @@ def test_a_reading_has_power_clock_and_temperature():
 
 
 def test_a_gpu_that_hides_its_clock_still_tells_power():
-    assert parse_line(NvmlGpu(Library("clock")).line()).rails == {"GPU_BOARD": 28_750}
+    assert parse_line(NvmlGpu(Library("clock"), lambda: FIRST).line()).rails == {"GPU_BOARD": 28_750}
 
 
 @pytest.mark.parametrize(
     ("library", "error", "said"),
     [
         (Library("init"), DeviceError, "no NVIDIA driver answers on this machine"),
-        (Library(count=0), DeviceError, "no NVIDIA GPU 0: the driver of this machine tells of 0"),
+        (Library(count=0), DeviceError, "no NVIDIA GPU: the driver of this machine tells of 0"),
+        (Library(FIRST.encode()), DeviceError, f"nothing of the GPU at {FIRST}, on which CUDA runs"),
         (Library("power"), SensorError, "A2000 does not tell its power"),
     ],
 )
 def test_what_is_missing_is_said(library, error, said):
     with pytest.raises(error, match=said):
-        NvmlGpu(library)
+        NvmlGpu(library, lambda: FIRST)
+
+
+DRIVER = """
+#include <stdlib.h>
+#include <string.h>
+int cuInit(unsigned flags) { return flags; }
+int cuDeviceGet(int *device, int index) {
+    const char *visible = getenv("CUDA_VISIBLE_DEVICES");
+    if (visible && !*visible) return 100;
+    *device = (visible ? atoi(visible) : 1) + index;  /* the second on the bus is the fastest */
+    return 0;
+}
+int cuDeviceGetPCIBusId(char *address, int size, int device) {
+    strncpy(address, device ? "0000:65:00.0" : "0000:17:00.0", size);
+    return 0;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    """A CUDA driver of two GPUs, with an order of its own."""
+    gcc = shutil.which("gcc")
+    if gcc is None:
+        pytest.skip("no gcc to compile a driver with")
+    folder = tmp_path_factory.mktemp("driver")
+    (folder / "cuda.c").write_text(DRIVER)
+    subprocess.run([gcc, "-shared", "-fPIC", "-o", folder / "libcuda.so", folder / "cuda.c"], check=True)
+    return str(folder / "libcuda.so")
+
+
+def test_power_is_read_of_the_gpu_that_cuda_calls_its_first(driver, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    gpu = NvmlGpu(Library(count=2), lambda: first_gpu(driver))
+    assert gpu.address == "0000:65:00.0"
+    assert parse_line(gpu.line()).rails == {"GPU_BOARD": 300_000}
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    gpu = NvmlGpu(Library(count=2), lambda: first_gpu(driver))
+    assert gpu.address == FIRST
+    assert parse_line(gpu.line()).rails == {"GPU_BOARD": 28_750}
+
+
+def test_a_machine_whose_gpus_are_hidden_says_so(driver, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+    with pytest.raises(DeviceError, match=r"cuDeviceGet gave error 100.* CUDA_VISIBLE_DEVICES"):
+        NvmlGpu(Library(count=2), lambda: first_gpu(driver))
+
+
+def test_a_machine_without_the_driver_of_cuda_says_so():
+    with pytest.raises(DeviceError, match="the CUDA driver cannot be loaded"):
+        first_gpu("libcuda-of-nobody.so")
 
 
 def test_without_the_library_the_extra_is_named():

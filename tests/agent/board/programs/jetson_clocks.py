@@ -11,6 +11,8 @@ CLOCKS = os.path.join(ROOT, "state", "clocks")
 def main():
     if not os.environ.get("FAKE_ROOT"):
         sys.exit("Please run 'sudo jetson_clocks'")
+    with open(os.path.join(ROOT, "control.json")) as file:
+        control = json.load(file).get("jetson_clocks", {})
     with open(CLOCKS) as file:
         clocks = json.load(file)
     if sys.argv[1:2] == ["--show"]:
@@ -24,6 +26,8 @@ def main():
         with open(sys.argv[2], "w") as file:
             json.dump(clocks, file)
     elif sys.argv[1:2] == ["--restore"]:
+        if control.get("keeps"):
+            return
         with open(sys.argv[2]) as stored, open(CLOCKS, "w") as file:
             file.write(stored.read())
     else:

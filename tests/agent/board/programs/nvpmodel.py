@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+import time
 
 ROOT = os.environ["EDGESYNTH_ROOT"]
 STATUS = os.path.join(ROOT, "var/lib/nvpmodel/status")
@@ -14,6 +15,8 @@ def main():
         control = json.load(file).get("nvpmodel", {})
     with open(os.path.join(ROOT, "etc/nvpmodel.conf")) as file:
         names = {int(number): name for number, name in re.findall(r"ID=(\d+) NAME=(\S+)", file.read())}
+    if sys.argv[1] == control.get("hangs_on"):
+        time.sleep(3600)
     if control.get("garbage"):
         print("\x00\x1b NV Pow")
         return

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import os
+import signal
 import sys
 import time
 
@@ -26,6 +27,14 @@ def rails_text(fields, form):
     return " ".join(shape.format(name, power, power, power) for name, power in fields)
 
 
+def burn(until_s):
+    """Work all the time instead of resting, and write down how much."""
+    while time.monotonic() < until_s:
+        sum(range(1000))
+    with open(os.path.join(ROOT, "state", "burned"), "a") as told:
+        told.write("{} {}\n".format(time.monotonic(), time.process_time()))
+
+
 def main():
     options = sys.argv[1:]
     with open(os.path.join(ROOT, "state", "tegrastats"), "a") as told:
@@ -34,7 +43,11 @@ def main():
     now = control()
     form = now.get("form", "r32")
     due_s = time.monotonic()
+    if now.get("deaf"):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
     for count in itertools.count():
+        now = control()
         if count == now.get("hang_at"):
             time.sleep(3600)
         if count == now.get("end_at"):
@@ -60,8 +73,14 @@ def main():
         line = " ".join(part for part in parts if part)
         if "garbage_every" in now and count % now["garbage_every"] == 1:
             line = "\x00\x1bnonsense " + line[:7]
+        line += " X@1C" * now.get("longer_by", 0)
+        sys.stderr.write("NvRm: cannot open\n" * now.get("complaints", 0))
         print(line, flush=True)
+        if now.get("floods"):
+            continue
         due_s += interval_s
+        if now.get("burns"):
+            burn(due_s)
         time.sleep(max(0.0, due_s - time.monotonic()))
 
 

@@ -1,0 +1,101 @@
+"""A board that could not be put back is no secret: whoever used it is told, and what to do."""
+
+import json
+
+import pytest
+from processes import wait_for
+
+from edgesynth.cli import main
+from edgesynth.devices import BenchRequest, open_device
+from edgesynth.devices.pooled import open_boards
+from edgesynth.errors import MeasurementError
+
+TOLD = "the board is in power mode 'MAXN' and was in 'MAXP_CORE_ARM'"
+BENCH = ("bench", "model.onnx", "--device", "jetson-tx2", "--mode", "MAXN", "--window", "2")
+
+
+class Notes:
+    """A progress that keeps its notes."""
+
+    def __init__(self):
+        self.heard = []
+
+    def note(self, text):
+        self.heard.append(text)
+
+
+@pytest.fixture
+def stuck(here, model, monkeypatch):
+    """This machine as a board that leaves its mode once."""
+    here.set("nvpmodel", breaks_after=1)
+    here.set("tensorrt", call_ms=4.0)
+    monkeypatch.chdir(model.parent)
+    return here
+
+
+@pytest.mark.parametrize("more", [(), ("--json", "--quiet")], ids=["table", "json"])
+def test_bench_warns_of_a_mode_that_was_not_put_back(stuck, capfd, more):
+    main([*BENCH, "--link", "local", *more])
+
+    out, err = capfd.readouterr()
+    (warning,) = [line for line in err.splitlines() if "WARNING" in line]
+    assert warning.startswith("edgesynth: WARNING: the board behind local is not as it was found: " + TOLD)
+    assert "run 'sudo nvpmodel -m 3' on it" in warning
+    if more:
+        assert TOLD in json.loads(out)["conditions"]["not_put_back"]
+
+
+def request(device, model, **values):
+    asked = {
+        "network": {"model": device.send(model)},
+        "precision": "fp16",
+        "batch": 1,
+        "warm_up_s": 0.05,
+        "latency_runs": 20,
+        "latency_limit_s": 1.0,
+        "idle_s": 0.1,
+        "load_s": 0.0,
+        "rate_hz": 20.0,
+        "mode": "MAXN",
+    }
+    return BenchRequest(**{**asked, **values})
+
+
+def test_a_measurement_keeps_what_was_not_put_back_and_notes_it_at_once(stuck, model):
+    notes = Notes()
+    with open_boards("jetson-tx2", ["local"], mode="MAXN", progress=notes) as device:
+        found = device.bench(request(device, model))
+        again = device.bench(request(device, model))  # now the mode is found as it is to be
+
+    assert TOLD in found.conditions["not_put_back"]
+    assert TOLD in again.conditions["not_put_back"]  # of a repeated measurement the last one is kept
+    (complaint,) = device.complaints
+    assert TOLD in complaint
+    assert notes.heard == [f"warning: {complaint}"]
+
+
+def test_an_error_does_not_hide_what_was_not_put_back(stuck, model):
+    stuck.set("tegrastats", end_at=8)
+    with open_device("jetson-tx2", "local", mode="MAXN") as device:
+        with pytest.raises(
+            MeasurementError, match="ended: Segmentation fault.* not as it was found: " + TOLD
+        ):
+            device.bench(request(device, model, load_s=5.0))
+        (complaint,) = device.complaints
+
+    assert TOLD in complaint
+
+
+@pytest.mark.ssh
+def test_whoever_ends_a_run_that_vanished_is_told_what_it_left(remote, model, monkeypatch):
+    monkeypatch.setenv("PATH", remote.path)
+    remote.board.set("nvpmodel", breaks_after=1)
+    remote.board.set("tensorrt", call_ms=1.0)
+    with remote.start(*BENCH, "--quiet") as first:
+        wait_for(lambda: any('"name":"load"' in path.read_text() for path in remote.jobs()))
+        first.kill()
+    with open_device("jetson-tx2", remote.url) as device:
+        (complaint,) = device.complaints
+
+    assert complaint.startswith(f"the board behind {remote.url} is not as it was found: {TOLD}")
+    assert complaint.endswith("(since a run before this one)")
