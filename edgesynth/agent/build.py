@@ -13,6 +13,7 @@ from typing import Any, Deque, Dict, NamedTuple
 
 from edgesynth.agent import board, trtexec
 from edgesynth.agent.asks import BuildAsk, read_build
+from edgesynth.agent.board_module import module_name
 from edgesynth.agent.cache import EngineCache, engine_key
 from edgesynth.agent.children import LineProcess, wait
 from edgesynth.agent.errors import FULL_DISK, UNSAVED, NetworkFailure, Refusal
@@ -77,7 +78,8 @@ def build_engine(ask: BuildAsk, guard: Guard, outbox: Outbox) -> Built:
     gpu = board.soc() or board.model() or "unknown"
     flags = [runner, "batch={}".format(ask.batch), "workspace={}".format(ask.workspace_mb)]
     flags += ["typed"] if ask.typed else []
-    facts["gpu"] = gpu
+    facts["gpu"], facts["module"] = gpu, module_name()
+    flags += [facts["module"]]  # a card with its cache may be moved to another one
     key = engine_key(ask.model, str(version), gpu, ask.precision, flags)
     facts["engine"] = key
     cache = EngineCache(os.path.join(ask.folder, "engines"), ask.cache_mb)

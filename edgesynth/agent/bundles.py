@@ -18,6 +18,7 @@ from typing import Any, Dict, List, Optional, Set, Tuple
 
 from edgesynth.agent import board, trtexec
 from edgesynth.agent.asks import take
+from edgesynth.agent.board_module import module_name
 from edgesynth.agent.errors import Refusal
 from edgesynth.agent.events import Outbox
 from edgesynth.agent.info import tensorrt_version
@@ -48,7 +49,7 @@ def tell_install(request: Dict[str, Any], outbox: Outbox) -> None:
             ``end``.
 
     Raises:
-        Refusal: The bundle is damaged, or its engine belongs to another TensorRT or GPU; nothing has changed.
+        Refusal: The bundle is damaged, or its engine belongs to another TensorRT, GPU or module; nothing has changed.
     """
     name, staged = _name(request), take(request, "staged", str)
     plan = take(request, "engine", str, "")
@@ -109,7 +110,7 @@ def tell_bundles(request: Dict[str, Any], outbox: Outbox) -> None:
     """Serve the verb ``bundles``: one event ``start`` with ``bundles``, then ``end``.
 
     Each has ``name``, ``path``, ``version``, ``before``, ``manifest``, ``bytes`` and ``problem``, which is
-    empty when every file is whole and the engine belongs to this TensorRT and GPU.
+    empty when every file is whole and the engine belongs to this TensorRT, GPU and module.
 
     Args:
         request: ``name``: only this one.
@@ -160,9 +161,10 @@ def _checked(folder: str) -> Dict[str, Any]:
     return manifest
 
 
-def _here() -> Tuple[str, str]:
-    """The TensorRT and the GPU of this board, as far as they are known."""
-    return str(tensorrt_version()[0] or trtexec.version()), str(board.soc() or board.model() or "")
+def _here() -> Tuple[str, str, str]:
+    """The TensorRT, the GPU and the module of this board, as far as they are known."""
+    version = str(tensorrt_version()[0] or trtexec.version())
+    return version, str(board.soc() or board.model() or ""), module_name()
 
 
 def _name(request: Dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ import sys
 from typing import Any, Dict, List, Optional
 
 from edgesynth.agent.answers import MaskAnswer, answers_of, floats_of, told
+from edgesynth.agent.board_module import module_name
 from edgesynth.agent.engine import Engine
 from edgesynth.agent.errors import Refusal
 from edgesynth.agent.inference import infer_files, type_of
@@ -85,7 +86,7 @@ def open_engine(folder: Optional[str] = None) -> BundledEngine:
 
     place = folder or os.path.dirname(os.path.abspath(__file__))
     manifest = read_manifest(place)
-    check_fit(manifest, tensorrt.__version__, soc() or model() or "")
+    check_fit(manifest, tensorrt.__version__, soc() or model() or "", module_name())
     check_files(place, manifest)
     return BundledEngine(place, int(manifest["batch"]))
 

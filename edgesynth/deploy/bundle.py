@@ -62,6 +62,8 @@ class EngineKey:
         precision: What it computes in.
         batch: Samples per call.
         flags: Of the builder.
+        module: The module it was built on, e.g. ``Orin Nano, 8 multiprocessors``; empty where the board does
+            not tell, and in earlier bundles.
     """
 
     onnx: str
@@ -70,6 +72,7 @@ class EngineKey:
     precision: str
     batch: int
     flags: tuple[str, ...] = ()
+    module: str = ""
 
 
 @dataclass(frozen=True)

@@ -353,6 +353,7 @@ class _Ready:
             precision=export.precision,
             batch=engine.batch,
             flags=(*export.flags, *(("STRONGLY_TYPED",) if export.strongly_typed else ())),
+            module=str(engine.facts.get("module", "")),
         )
         with Scratch() as scratch:
             plan = scratch.path / ENGINE

@@ -15,7 +15,18 @@ RUNNER: Final = "runner.py"
 
 _SOURCE: Final = Path(__file__).resolve().parents[1] / "agent"
 _MODULES: Final = (
-    *("errors", "places", "cuda", "engine", "npy", "inference", "detections", "answers", "manifest"),
+    *(
+        "errors",
+        "places",
+        "board_module",
+        "cuda",
+        "engine",
+        "npy",
+        "inference",
+        "detections",
+        "answers",
+        "manifest",
+    ),
     "standalone",
 )
 _OWN: Final = "edgesynth.agent"

@@ -90,6 +90,7 @@ def test_a_network_is_built_verified_and_installed(here, tx2, network, much_data
         *("verification.json", "manifest.json"),
     }
     key = bundle.manifest["key"]
+    assert key["module"] == "TX2, 2 multiprocessors"
     assert (key["tensorrt"], key["gpu"], key["precision"], key["flags"]) == (
         "8.2.1",
         "tegra186",
