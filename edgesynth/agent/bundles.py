@@ -44,12 +44,14 @@ def tell_install(request: Dict[str, Any], outbox: Outbox) -> None:
 
     Args:
         request: ``name``; ``staged``: the folder of the bundle, which is used up; ``engine``: a plan on this
-            board that belongs to it, where the folder has none.
+            board that belongs to it, where the folder has none; ``try``: only see whether it could be
+            installed, and leave the folder where it is.
         outbox: Told ``start`` with ``bundles``, the one that is now current (see :func:`tell_bundles`), then
             ``end``.
 
     Raises:
-        Refusal: The bundle is damaged, or its engine belongs to another TensorRT, GPU or module; nothing has changed.
+        Refusal: The bundle is damaged, or its engine belongs to another TensorRT, GPU or module; nothing has
+            changed.
     """
     name, staged = _name(request), take(request, "staged", str)
     plan = take(request, "engine", str, "")
@@ -58,6 +60,9 @@ def tell_install(request: Dict[str, Any], outbox: Outbox) -> None:
     manifest = _checked(staged)
     if manifest["name"] != name:
         raise Refusal("bundle", "the bundle is of {!r}, not {!r}".format(manifest["name"], name))
+    if take(request, "try", bool, False):
+        outbox.tell("end")
+        return
     home = os.path.join(bundle_folder(), name)
     os.makedirs(home, exist_ok=True)
     coming = os.path.join(home, _COMING)

@@ -231,8 +231,9 @@ def _tell(done: Deployment, *, as_json: bool) -> None:
         engine = done.engine
         how = "kept" if engine.kept else "built"
         rows.append(["engine", how, f"TensorRT {engine.tensorrt} on {engine.gpu}, batch {engine.batch}"])
-    if done.report is not None and done.delivery is not None:
-        rows += verification_rows(done.report, f"{done.report.samples} of {done.delivery.data}")
+    if done.report is not None:
+        whose = "" if done.delivery is None else f" of {done.delivery.data}"
+        rows += verification_rows(done.report, f"{done.report.samples}{whose or ' samples'}")
     if rows:
         print_table(["step", "verdict", "what"], rows)
     if done.measurement is not None and done.measurement.metrics:

@@ -22,10 +22,11 @@ from edgesynth.deploy.bundle import (
     read_bundle,
     write_bundle,
 )
+from edgesynth.deploy.bundle_check import engine_of, verify_bundle
 from edgesynth.deploy.delivery import Delivery, deliver
 from edgesynth.deploy.engine import BuildFailed, EngineOnBoard, board_of, build_engine
 from edgesynth.deploy.engine_check import verify_engine
-from edgesynth.deploy.installation import Installed, install_bundle
+from edgesynth.deploy.installation import Installed, bring_bundle, install_bundle
 from edgesynth.deploy.onnx_graph import load_model, value_of
 from edgesynth.deploy.parser_facts import opset_range
 from edgesynth.deploy.processing import PROCESSING, processing_of
@@ -151,8 +152,8 @@ def deploy(
     """Bring a network to a board: export, build there, verify there, install.
 
     Args:
-        network: A generated network, its folder, an ONNX file, or the folder of a bundle, which is installed
-            as it is.
+        network: A generated network, its folder, an ONNX file, or the folder of a bundle, whose engine is run
+            on the board and compared with its network once more, and which is installed as it is.
         device: An open board; see :func:`edgesynth.open_device`.
         name: Under which it is installed; the network's own by default.
         precision: ``fp32``, ``fp16`` or ``int8``. Without it FP16 where the device has it, unless the data
@@ -184,11 +185,7 @@ def deploy(
             raise InputError(
                 f"the bundle is called {bundle.name!r}; leave --name out, or deploy the network anew"
             )
-        with tell.phase(f"install {bundle.name} on {device.link.name}"):
-            installed = install_bundle(board, bundle)
-            facts, _ = board.agent.info(("tensorrt",))
-        runner = "trtexec" if facts["tensorrt"] is None else "tensorrt"
-        return Deployment(bundle=bundle.folder, installed=installed, runner=runner)
+        return _install(bundle, device, tell, data, samples)
     if name is not None:
         check_name(name)
     if out is not None:
@@ -230,6 +227,22 @@ def deploy(
             bundle = ready.bundle(done, done.engine, folder, called, names)
             installed = install_bundle(board, bundle, engine=done.engine.plan)
     return replace(done, installed=installed, bundle=None if out is None else bundle.folder)
+
+
+def _install(
+    bundle: Bundle, device: Device, tell: Progress, data: str | Task | None, samples: int | None
+) -> Deployment:
+    """Bring a bundle that is there already; it becomes current only if its engine is right on this board."""
+    board = board_of(device)
+    with tell.phase(f"bring {bundle.name} to {device.link.name}"):
+        engine = engine_of(bundle, device, bring_bundle(board, bundle))
+    with tell.phase(f"verify on {device.link.name}"):
+        report = verify_bundle(bundle, device, engine, data=data, samples=samples)
+    done = Deployment(engine=engine, report=report, bundle=bundle.folder, runner=engine.runner)
+    if not report:
+        return done
+    with tell.phase(f"install {bundle.name} on {device.link.name}"):
+        return replace(done, installed=install_bundle(board, bundle))
 
 
 def _as_found(device: Device) -> Profile:

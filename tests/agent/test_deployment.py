@@ -1,5 +1,6 @@
 """From a network to a verified engine on a board that computes, and every way in which that may go wrong."""
 
+import hashlib
 import json
 import shutil
 
@@ -32,8 +33,8 @@ def network(tmp_path):
     return write_network(tmp_path / "net.onnx")
 
 
-def write_network(path, scale=1.0):
-    generator = np.random.default_rng(0)
+def write_network(path, scale=1.0, seed=0):
+    generator = np.random.default_rng(seed)
     weights = {
         "first": (generator.normal(size=(6, 16)) * scale).astype(np.float32),
         "second": (generator.normal(size=(16, 4)) / scale).astype(np.float32),
@@ -273,6 +274,7 @@ def test_a_bundle_goes_to_a_board_again_unless_it_is_damaged_or_of_another(here,
     edgesynth.deploy(network, tx2, out=tmp_path / "bundle")
     again = edgesynth.deploy(tmp_path / "bundle", tx2)
     assert (again.installed.version, again.installed.before) == ("0002", "0001")
+    assert (again.report.samples, again.report.precision, again.engine.kept) == (32, "fp16", True)
 
     here.set("tensorrt", version="8.0.1")
     with pytest.raises(DeviceError, match=r"built for TensorRT 8\.2\.1, here is 8\.0\.1"):
@@ -288,6 +290,37 @@ def test_a_bundle_goes_to_a_board_again_unless_it_is_damaged_or_of_another(here,
         edgesynth.deploy(tmp_path / "bundle", tx2)
 
     assert [bundle.version for bundle in list_bundles(tx2.board)] == ["0002"]
+
+
+@pytest.mark.parametrize("fault", ["cut", "weights", "exchanged"])
+def test_a_bundle_whose_engine_is_wrong_on_the_board_is_not_installed(here, tx2, network, tmp_path, fault):
+    """Checksums prove that nothing changed on the way, and not that it was right when it left."""
+    done = edgesynth.deploy(network, tx2, precision="fp32", out=tmp_path / "bundle")
+    plan = tmp_path / "bundle/engine.plan"
+    if fault == "weights":
+        here.compute("weights")
+    elif fault == "cut":
+        plan.write_bytes(plan.read_bytes()[:40])
+    else:
+        other = write_network(tmp_path / "other.onnx", seed=1)
+        edgesynth.deploy(other, tx2, precision="fp32", out=tmp_path / "other")
+        shutil.copy(tmp_path / "other/engine.plan", plan)
+    write_checksum(tmp_path / "bundle", "engine.plan")
+
+    again = edgesynth.deploy(tmp_path / "bundle", tx2)
+
+    assert not again
+    (said,) = again.failures
+    assert ("TensorRT 8.2.1 cannot load engine.plan" if fault == "cut" else "scores: off by") in said
+    (found,) = list_bundles(tx2.board, "net")
+    assert (found.version, found.problem) == (done.installed.version, "")
+
+
+def write_checksum(bundle, name):
+    """The manifest as whoever made the bundle would have written it."""
+    payload, manifest = (bundle / name).read_bytes(), json.loads((bundle / "manifest.json").read_text())
+    manifest["files"][name] = {"bytes": len(payload), "sha256": hashlib.sha256(payload).hexdigest()}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
 
 
 @pytest.mark.slow
