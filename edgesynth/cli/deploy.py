@@ -89,12 +89,25 @@ def deploy(
             _manage(board, rollback=rollback, remove=remove, as_json=as_json)
         return
     from edgesynth.cli.export import read_module, read_shapes
+    from edgesynth.deploy.admission import admit
     from edgesynth.deploy.deployment import deploy as deploy_network
 
     progress = open_progress(quiet=quiet)
     names = None if labels is None else _read_labels(labels)
     source, task = _source(network, seed)
     known = read_data(data, source if isinstance(source, Path) and source.is_file() else None) or task
+    shapes = None if not shape or not isinstance(source, Path) else read_shapes(shape, source)
+    if not _is_bundle(source):
+        admit(
+            source,
+            load_profile(device),
+            precision=precision,
+            batch=batch,
+            data=known,
+            shapes=shapes,
+            samples=samples,
+        )
+    module = read_module(model, network)
     with open_device(device, link, wait_s=wait_s) as board:
         done = deploy_network(
             source,
@@ -104,9 +117,9 @@ def deploy(
             batch=batch,
             data=known,
             samples=samples,
-            shapes=None if not shape or not isinstance(source, Path) else read_shapes(shape, source),
+            shapes=shapes,
             labels=names,
-            module=read_module(model, network),
+            module=module,
             out=out,
             window_s=window_s,
             progress=progress,
@@ -155,6 +168,11 @@ def _source(network: str, seed: int | None) -> tuple[Path | Network, Task | None
         return read_bundle(path).folder, None
     load_model(find_onnx(path))
     return find_onnx(path), None
+
+
+def _is_bundle(source: Path | Network) -> bool:
+    """Whether it is a bundle's folder: all else that is a path is an ONNX file by now."""
+    return isinstance(source, Path) and source.is_dir()
 
 
 def _read_labels(path: Path) -> tuple[str, ...]:
