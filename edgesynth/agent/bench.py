@@ -99,6 +99,8 @@ class _Bench:
                 "open", _SLACK_S, engine=self._built.plan, batch=ask.build.batch, runner=self._built.runner
             )
             self._outbox.tell("start", cuda_access=ready["cuda"])
+            if self._built.facts.get("free_inputs"):
+                self._do("fix", _SLACK_S, shapes=self._built.facts["free_inputs"])
             limit_s = 2 * ask.warm_up_s + 3 * ask.latency_limit_s + _SLACK_S
             self._do(
                 "latency",

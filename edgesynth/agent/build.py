@@ -22,6 +22,7 @@ from edgesynth.agent.failures import classify, tells_full_disk, tells_unsaved
 from edgesynth.agent.guard import Guard
 from edgesynth.agent.info import python_tensorrt
 from edgesynth.agent.onnx_types import disagreement, read_precision
+from edgesynth.agent.trtexec_shapes import fixed_inputs
 
 __all__ = ["Built", "build_engine", "tell_build"]
 
@@ -74,6 +75,8 @@ def build_engine(ask: BuildAsk, guard: Guard, outbox: Outbox) -> Built:
     wrong = disagreement(read_precision(ask.model), ask.precision, ask.typed)
     if wrong:
         raise Refusal("request", "the network cannot be built in {}: {}".format(ask.precision, wrong))
+    free = fixed_inputs(ask.model, ask.batch) if runner == "trtexec" else {}
+    facts.update({"free_inputs": free} if free else {})
     facts["precision_from"] = "graph" if ask.typed else "flags"
     gpu = board.soc() or board.model() or "unknown"
     flags = [runner, "batch={}".format(ask.batch), "workspace={}".format(ask.workspace_mb)]
@@ -108,7 +111,9 @@ def _build(ask: BuildAsk, plan: str, timings: str, runner: str, guard: Guard, ou
     if available_mb is not None:  # the builder, its copies of the weights and the workspace share the memory
         workspace_mb = max(_LEAST_WORKSPACE_MB, min(workspace_mb, available_mb // 2))
     if runner == "trtexec":
-        command = trtexec.build_command(ask.model, plan, ask.precision, workspace_mb, ask.typed, timings)
+        command = trtexec.build_command(
+            ask.model, plan, ask.precision, workspace_mb, ask.typed, timings, ask.batch
+        )
         process = LineProcess(command, guard)
     else:
         process = LineProcess([sys.executable, sys.argv[0], "_build"], guard, takes_input=True)

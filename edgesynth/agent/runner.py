@@ -1,7 +1,7 @@
 """The process that runs the network: TensorRT lives here, so that a crash of it cannot take the agent.
 
-It takes one command per line (``open``, ``latency``, ``load``, ``layers``, ``infer``) and answers with
-events; the agent hands on what the host should see.
+It takes one command per line (``open``, ``fix``, ``latency``, ``load``, ``layers``, ``infer``) and answers
+with events; the agent hands on what the host should see.
 """
 
 import json
@@ -99,6 +99,9 @@ def serve() -> int:
                 kind = Trtexec if command["runner"] == "trtexec" else PythonRunner
                 runner = kind(command["engine"], command["batch"])
                 outbox.tell("ready", cuda=runner.cuda, memory_bytes=runner.memory_bytes)
+            elif command["do"] == "fix":
+                runner.fix(command["shapes"])
+                outbox.tell("done")
             elif command["do"] == "latency":
                 _time_calls(runner, command, outbox)
             elif command["do"] == "layers":
