@@ -26,6 +26,7 @@ from edgesynth.deploy.bundle_check import engine_of, verify_bundle
 from edgesynth.deploy.delivery import Delivery, deliver
 from edgesynth.deploy.engine import BuildFailed, EngineOnBoard, board_of, build_engine
 from edgesynth.deploy.engine_check import verify_engine
+from edgesynth.deploy.inexact import Inexact, find_inexact
 from edgesynth.deploy.installation import Installed, bring_bundle, install_bundle
 from edgesynth.deploy.onnx_graph import load_model, value_of
 from edgesynth.deploy.parser_facts import opset_range
@@ -66,7 +67,8 @@ class Deployment:
         bundle: On this machine, where it was kept.
         installed: On the board.
         runner: What runs engines there: ``tensorrt`` of Python, or ``trtexec``; empty where none was asked.
-        passed_over: Lower precisions that were tried before this one, and what became of the task's score.
+        passed_over: Lower precisions that were tried before this one: what became of the task's score, or
+            which values they do not hold.
     """
 
     delivery: Delivery | None = None
@@ -77,7 +79,7 @@ class Deployment:
     bundle: Path | None = None
     installed: Installed | None = None
     runner: str = ""
-    passed_over: tuple[Acceptance, ...] = ()
+    passed_over: tuple[Acceptance | Inexact, ...] = ()
 
     def __bool__(self) -> bool:
         return self.installed is not None
@@ -107,12 +109,19 @@ class Deployment:
         )
 
     @property
-    def refusal(self) -> Acceptance | None:
-        """Why the precision was refused, where the task's score alone speaks against it."""
-        reports = [] if self.delivery is None else [self.delivery.report, self.delivery.module_report]
-        judged = [report.acceptance for report in (*reports, self.report) if report is not None]
-        refused = [each for each in judged if each is not None and each.refused]
-        return refused[0] if refused and set(self.failures) == {each.says for each in refused} else None
+    def refusal(self) -> Acceptance | Inexact | None:
+        """Why the precision was refused, where a higher one may do: for the score, or for its values."""
+        if self.delivery is None or self.delivery.export is None:
+            return None
+        told = (self.delivery.report, self.delivery.module_report, self.report)
+        reports = [report for report in told if report is not None]
+        if set(self.failures) != {line for report in reports for line in report.failures}:
+            return None
+        judged = [report.acceptance for report in reports if report.acceptance is not None]
+        refused = [each for each in judged if each.refused]
+        if refused and set(self.failures) == {each.says for each in refused}:
+            return refused[0]
+        return find_inexact(self.delivery.export.precision, reports)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -156,10 +165,11 @@ def deploy(
             on the board and compared with its network once more, and which is installed as it is.
         device: An open board; see :func:`edgesynth.open_device`.
         name: Under which it is installed; the network's own by default.
-        precision: ``fp32``, ``fp16`` or ``int8``. Without it FP16 where the device has it, unless the data
-            have labels and FP16 is not shown to keep the task's score (see
-            :mod:`edgesynth.deploy.acceptance`): then FP32, and the notes say why. One that is asked for by
-            name is refused only where the score falls beyond the bound.
+        precision: ``fp32``, ``fp16`` or ``int8``. Without it FP16 where the device has it, unless its values
+            are too far off or out of its range, or the data have labels and FP16 is not shown to keep the
+            task's score (see :mod:`edgesynth.deploy.acceptance`): then FP32, and the notes say why. One that
+            is asked for by name is refused where its values are wrong, and for the score only where that
+            falls beyond the bound.
         batch: Samples per call; 1 where the network leaves it free.
         data: Real inputs, see :func:`~edgesynth.deploy.samples.load_samples`; INT8 needs them, and labels
             among them have the task's score compared too.
@@ -191,7 +201,7 @@ def deploy(
     if out is not None:
         check_folder(Path(out))
     wanted = (precision,) if precision else tuple(dict.fromkeys((device.profile.default_precision, HIGHEST)))
-    passed_over: tuple[Acceptance, ...] = ()
+    passed_over: tuple[Acceptance | Inexact, ...] = ()
     names: tuple[str, ...] = ()
     with Scratch() as scratch:
         source = network_file(network, scratch.path)

@@ -209,11 +209,30 @@ def test_an_overflow_of_half_precision_is_caught_and_located(here, tx2, tmp_path
     here.compute("half")  # the arithmetic is NumPy's own in half precision
 
     fine = edgesynth.deploy(write_network(tmp_path / "fine.onnx"), tx2)
-    done = edgesynth.deploy(write_network(tmp_path / "large.onnx", scale=1e5), tx2)
+    done = edgesynth.deploy(write_network(tmp_path / "large.onnx", scale=1e5), tx2, precision="fp16")
 
     assert fine, fine.failures
     assert not done
+    assert done.passed_over == ()
     assert done.report.divergence.node in ("dense_1", "relu_1")
+
+
+def test_half_precision_that_overflows_is_left_for_single_when_nobody_asked_for_it(here, tx2, tmp_path):
+    here.compute("half", "flagged")
+    network = write_network(tmp_path / "large.onnx", scale=1e5)
+
+    done = edgesynth.deploy(network, tx2, out=tmp_path / "bundle")
+
+    assert done, done.failures
+    assert (done.delivery.export.precision, len(here.told("builds"))) == ("fp32", 3)  # and one with taps
+    (tried,) = done.passed_over
+    assert tried.precision == "fp16"
+    assert "scores: " in tried.failures[0]
+    (note,) = done.notes
+    assert note == f"fp16 was not chosen, it computes in fp32: {tried.says}"
+    assert tried.where.startswith(("dense_1", "relu_1"))
+    proof = json.loads((tmp_path / "bundle/verification.json").read_text())
+    assert proof["passed_over"] == [tried.to_json()]
 
 
 @pytest.mark.parametrize(
