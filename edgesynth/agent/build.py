@@ -84,9 +84,14 @@ def build_engine(ask: BuildAsk, guard: Guard, outbox: Outbox) -> Built:
     facts["gpu"], facts["module"] = gpu, module_name()
     flags += [facts["module"]]  # a card with its cache may be moved to another one
     key = engine_key(ask.model, str(version), gpu, ask.precision, flags)
-    facts["engine"] = key
     cache = EngineCache(os.path.join(ask.folder, "engines"), ask.cache_mb)
     plan = cache.find(key)
+    granted_mb = _granted(ask.workspace_mb)
+    if plan is None and granted_mb < ask.workspace_mb:  # a build that was starved is one of its own
+        ask = ask._replace(workspace_mb=granted_mb)
+        key = engine_key(ask.model, str(version), gpu, ask.precision, [*flags, "of {}".format(granted_mb)])
+        plan = cache.find(key)
+    facts["engine"] = key
     facts["engine_kept"] = plan is not None
     if plan is None:
         begin_s = time.monotonic()
@@ -103,13 +108,19 @@ def build_engine(ask: BuildAsk, guard: Guard, outbox: Outbox) -> Built:
     return Built(plan, runner, facts)
 
 
+def _granted(workspace_mb: int) -> int:
+    """How much workspace a builder gets: it, its copies of the weights and the workspace share the memory."""
+    available_mb = board.memory_mb().get("available")
+    if available_mb is None:
+        return workspace_mb
+    return max(_LEAST_WORKSPACE_MB, min(workspace_mb, int(available_mb) // 2))
+
+
 def _build(ask: BuildAsk, plan: str, timings: str, runner: str, guard: Guard, outbox: Outbox) -> int:
     """Build into a file; returns the workspace that was allowed, in MiB."""
     available_mb = board.memory_mb().get("available")
     known_timings = os.path.exists(timings)
     workspace_mb = ask.workspace_mb
-    if available_mb is not None:  # the builder, its copies of the weights and the workspace share the memory
-        workspace_mb = max(_LEAST_WORKSPACE_MB, min(workspace_mb, available_mb // 2))
     if runner == "trtexec":
         command = trtexec.build_command(
             ask.model, plan, ask.precision, workspace_mb, ask.typed, timings, ask.batch
