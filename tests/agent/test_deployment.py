@@ -33,11 +33,11 @@ def network(tmp_path):
     return write_network(tmp_path / "net.onnx")
 
 
-def write_network(path, scale=1.0, seed=0):
+def write_network(path, scale=1.0, seed=0, classes=4):
     generator = np.random.default_rng(seed)
     weights = {
         "first": (generator.normal(size=(6, 16)) * scale).astype(np.float32),
-        "second": (generator.normal(size=(16, 4)) / scale).astype(np.float32),
+        "second": (generator.normal(size=(16, classes)) / scale).astype(np.float32),
     }
     graph = helper.make_graph(
         [
@@ -47,7 +47,7 @@ def write_network(path, scale=1.0, seed=0):
         ],
         "net",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 6])],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", 4])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", classes])],
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
@@ -202,6 +202,15 @@ def test_where_an_engine_goes_wrong_is_found_on_the_board(here, tx2, network):
 
     assert (done.report.divergence.node, done.report.divergence.operator) == ("dense_1", "MatMul")
     assert done.report.divergence.error == pytest.approx(0.1, rel=0.01)
+
+
+def test_the_layer_behind_an_output_is_named_where_all_before_it_agree(here, tx2, tmp_path):
+    here.compute("weights")  # of the largest layer, which is the last
+
+    done = edgesynth.deploy(write_network(tmp_path / "wide.onnx", classes=40), tx2, precision="fp32")
+
+    assert (done.report.divergence.node, done.report.divergence.operator) == ("dense_2", "MatMul")
+    assert done.report.divergence.tensor == "scores"
 
 
 @pytest.mark.slow
