@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 import edgesynth
@@ -17,6 +18,7 @@ from edgesynth.deploy import rtx
 from edgesynth.deploy.bundle import read_bundle
 from edgesynth.deploy.installation import list_bundles, remove_bundle, roll_back
 from edgesynth.errors import DeviceError, InputError
+from edgesynth.tasks import ClassificationTask, TensorSamples
 
 CLASSES = ("cat", "dog", "eel", "fox")
 
@@ -92,6 +94,8 @@ def test_a_network_is_built_verified_and_installed(here, tx2, network, much_data
     }
     key = bundle.manifest["key"]
     assert key["module"] == "TX2, 2 multiprocessors"
+    written = (bundle.folder / "network.onnx").read_bytes()
+    assert (key["onnx"], key["batch"]) == (hashlib.sha256(written).hexdigest(), 20)
     assert (key["tensorrt"], key["gpu"], key["precision"], key["flags"]) == (
         "8.2.1",
         "tegra186",
@@ -381,6 +385,33 @@ def test_what_cannot_be_used_is_said_before_anything_is_built(here, tx2, network
     with pytest.raises(InputError, match=said):
         edgesynth.deploy(network, tx2, **options)
 
+    assert here.told("builds") == []
+
+
+def test_labels_are_those_of_the_data_in_their_order(here, tx2, network, tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    splits = {
+        split: TensorSamples(torch.randn(12, 6, generator=generator), torch.arange(12) % 4)
+        for split in ("train", "validation", "test")
+    }
+    task = ClassificationTask("animals (generated)", classes=CLASSES, **splits)
+
+    with pytest.raises(
+        InputError, match=r"label 0 is 'dog', and animals \(generated\) calls that class 'cat'"
+    ):
+        edgesynth.deploy(network, tx2, data=task, labels=("dog", "cat", "eel", "fox"))
+    assert here.told("builds") == []
+    done = edgesynth.deploy(network, tx2, data=task, precision="fp32", out=tmp_path / "bundle")
+    assert done, done.failures
+    assert json.loads((tmp_path / "bundle/labels.json").read_text()) == list(CLASSES)
+
+
+def test_the_module_that_the_file_was_written_from_is_compared_too(here, tx2, network):
+    done = edgesynth.deploy(network, tx2, precision="fp32", module=torch.nn.Linear(6, 4))
+
+    assert not done
+    assert done.delivery.report
+    assert "scores: off by" in done.delivery.module_report.failures[0]
     assert here.told("builds") == []
 
 
