@@ -112,6 +112,8 @@ class _Bench:
                 dla_core=ask.build.dla_core,
             )
             self._outbox.tell("start", cuda_access=ready["cuda"])
+            if self._built.facts.get("free_inputs"):
+                self._do("fix", ask.slack_s, shapes=self._built.facts["free_inputs"])
             limit_s = 2 * ask.warm_up_s + 3 * ask.latency_limit_s + ask.slack_s
             self._do(
                 "latency",

@@ -13,6 +13,7 @@ from typing import Any, Deque, Dict, NamedTuple, Tuple
 
 from edgesynth.agent import board, dla, trtexec
 from edgesynth.agent.asks import BuildAsk, read_build
+from edgesynth.agent.board_module import module_name
 from edgesynth.agent.builder import PLACED
 from edgesynth.agent.cache import EngineCache, ModelStore, engine_key, known_of
 from edgesynth.agent.children import LineProcess, wait
@@ -22,6 +23,7 @@ from edgesynth.agent.failures import classify, tells_full_disk, tells_unsaved
 from edgesynth.agent.guard import Guard, guarded
 from edgesynth.agent.info import python_tensorrt
 from edgesynth.agent.onnx_types import disagreement, read_precision
+from edgesynth.agent.trtexec_shapes import fixed_inputs
 
 __all__ = ["Built", "build_engine", "tell_build"]
 
@@ -77,6 +79,19 @@ def build_engine(ask: BuildAsk, guard: Guard, outbox: Outbox) -> Built:
             facts.update(known_of(ask.model), dla_core=ask.dla_core)
         return Built(ask.model, runner, facts)
     ask = ask._replace(typed=ask.typed or not flags_known)
+    _refuse_mismatch(ask, flags_known)
+    free = fixed_inputs(ask.model, ask.batch) if runner == "trtexec" else {}
+    facts.update({"free_inputs": free} if free else {})
+    facts["precision_from"] = "graph" if ask.typed else "flags"
+    facts["gpu"], facts["module"] = board.soc() or board.model() or "unknown", module_name()
+    plan = _find_or_build(ask, facts, guard, outbox)
+    if ask.dla_core is not None:
+        facts.update(known_of(plan), dla_core=ask.dla_core)
+    return Built(plan, runner, facts)
+
+
+def _refuse_mismatch(ask: BuildAsk, flags_known: bool) -> None:
+    """Refuse a network that does not fit to what it is asked for in."""
     wrong = disagreement(read_precision(ask.model), ask.precision, ask.typed)
     if wrong:
         raise Refusal("request", "the network cannot be built in {}: {}".format(ask.precision, wrong))
@@ -84,21 +99,29 @@ def build_engine(ask: BuildAsk, guard: Guard, outbox: Outbox) -> Built:
         raise Refusal(
             "request", "a DLA takes no strongly typed network of this TensorRT; build it with flags"
         )
-    facts["precision_from"] = "graph" if ask.typed else "flags"
-    gpu = board.soc() or board.model() or "unknown"
+
+
+def _find_or_build(ask: BuildAsk, facts: Dict[str, Any], guard: Guard, outbox: Outbox) -> str:
+    """The plan, kept or built now; the facts learn which, and how."""
+    runner, version, gpu = facts["runner"], str(facts["tensorrt"]), facts["gpu"]
     flags = [runner, "batch={}".format(ask.batch), "workspace={}".format(ask.workspace_mb)]
     flags += ["typed"] if ask.typed else []
     flags += [] if ask.dla_core is None else ["dla={}".format(ask.dla_core)]
-    facts["gpu"] = gpu
-    key = engine_key(ask.model, str(version), gpu, ask.precision, flags)
-    facts["engine"] = key
+    flags += [facts["module"]]  # a card with its cache may be moved to another one
+    key = engine_key(ask.model, version, gpu, ask.precision, flags)
     cache = EngineCache(os.path.join(ask.folder, "engines"), ask.cache_mb)
     plan = cache.find(key)
+    granted_mb = _granted(ask.workspace_mb)
+    if plan is None and granted_mb < ask.workspace_mb:  # a build that was starved is one of its own
+        ask = ask._replace(workspace_mb=granted_mb)
+        key = engine_key(ask.model, version, gpu, ask.precision, [*flags, "of {}".format(granted_mb)])
+        plan = cache.find(key)
+    facts["engine"] = key
     facts["engine_kept"] = plan is not None
     if plan is None:
         begin_s = time.monotonic()
         scratch = cache.scratch()
-        timings = cache.timings(str(version), gpu)
+        timings = cache.timings(version, gpu)
         facts["timings_kept"] = os.path.exists(timings)
         try:
             facts["workspace_mb"], said = _build(ask, scratch, timings, runner, guard, outbox)
@@ -108,9 +131,7 @@ def build_engine(ask: BuildAsk, guard: Guard, outbox: Outbox) -> Built:
                 if os.path.exists(path):
                     os.remove(path)
         facts["build_s"] = round(time.monotonic() - begin_s, 3)
-    if ask.dla_core is not None:
-        facts.update(known_of(plan), dla_core=ask.dla_core)
-    return Built(plan, runner, facts)
+    return plan
 
 
 def _placement(ask: BuildAsk, plan: str, said: str) -> Dict[str, Any]:
@@ -124,6 +145,14 @@ def _placement(ask: BuildAsk, plan: str, said: str) -> Dict[str, Any]:
     return dla.placement(ask.dla_core, asked, said)
 
 
+def _granted(workspace_mb: int) -> int:
+    """How much workspace a builder gets: it, its copies of the weights and the workspace share the memory."""
+    available_mb = board.memory_mb().get("available")
+    if available_mb is None:
+        return workspace_mb
+    return max(_LEAST_WORKSPACE_MB, min(workspace_mb, int(available_mb) // 2))
+
+
 def _build(
     ask: BuildAsk, plan: str, timings: str, runner: str, guard: Guard, outbox: Outbox
 ) -> Tuple[int, str]:
@@ -131,10 +160,10 @@ def _build(
     available_mb = board.memory_mb().get("available")
     known_timings = os.path.exists(timings)
     workspace_mb = ask.workspace_mb
-    if available_mb is not None:  # the builder, its copies of the weights and the workspace share the memory
-        workspace_mb = max(_LEAST_WORKSPACE_MB, min(workspace_mb, available_mb // 2))
     if runner == "trtexec":
-        command = trtexec.build_command(ask.model, plan, ask.precision, workspace_mb, ask.typed, timings)
+        command = trtexec.build_command(
+            ask.model, plan, ask.precision, workspace_mb, ask.typed, timings, ask.batch
+        )
         command += dla.core_options(ask.dla_core, trtexec.options())
         process = LineProcess(command, guard)
     else:

@@ -18,6 +18,7 @@ from typing import Any, Dict, List, Optional, Set, Tuple
 
 from edgesynth.agent import board, trtexec
 from edgesynth.agent.asks import take
+from edgesynth.agent.board_module import module_name
 from edgesynth.agent.dla import refuse_core
 from edgesynth.agent.errors import Refusal
 from edgesynth.agent.events import Outbox
@@ -44,12 +45,14 @@ def tell_install(request: Dict[str, Any], outbox: Outbox) -> None:
 
     Args:
         request: ``name``; ``staged``: the folder of the bundle, which is used up; ``engine``: a plan on this
-            board that belongs to it, where the folder has none.
+            board that belongs to it, where the folder has none; ``try``: only see whether it could be
+            installed, and leave the folder where it is.
         outbox: Told ``start`` with ``bundles``, the one that is now current (see :func:`tell_bundles`), then
             ``end``.
 
     Raises:
-        Refusal: The bundle is damaged, or its engine belongs to another TensorRT or GPU; nothing has changed.
+        Refusal: The bundle is damaged, or its engine belongs to another TensorRT, GPU or module; nothing has
+            changed.
     """
     name, staged = _name(request), take(request, "staged", str)
     plan = take(request, "engine", str, "")
@@ -58,6 +61,9 @@ def tell_install(request: Dict[str, Any], outbox: Outbox) -> None:
     manifest = _checked(staged)
     if manifest["name"] != name:
         raise Refusal("bundle", "the bundle is of {!r}, not {!r}".format(manifest["name"], name))
+    if take(request, "try", bool, False):
+        outbox.tell("end")
+        return
     home = os.path.join(bundle_folder(), name)
     os.makedirs(home, exist_ok=True)
     coming = os.path.join(home, _COMING)
@@ -110,7 +116,7 @@ def tell_bundles(request: Dict[str, Any], outbox: Outbox) -> None:
     """Serve the verb ``bundles``: one event ``start`` with ``bundles``, then ``end``.
 
     Each has ``name``, ``path``, ``version``, ``before``, ``manifest``, ``bytes`` and ``problem``, which is
-    empty when every file is whole and the engine belongs to this TensorRT and GPU.
+    empty when every file is whole and the engine belongs to this TensorRT, GPU and module.
 
     Args:
         request: ``name``: only this one.
@@ -162,17 +168,18 @@ def _checked(folder: str) -> Dict[str, Any]:
 
 
 def _check_fit(manifest: Dict[str, Any]) -> None:
-    """Refuse an engine that belongs to another TensorRT or GPU, or to a core of a DLA that is not here."""
-    tensorrt, gpu = _here()
-    check_fit(manifest, tensorrt, gpu)
+    """Refuse an engine of another TensorRT, GPU or module, or for a core of a DLA that is not here."""
+    tensorrt, gpu, module = _here()
+    check_fit(manifest, tensorrt, gpu, module)
     core = manifest["key"].get("dla_core")
     if core is not None:
         refuse_core(core, dla_cores(), tensorrt, "deploy {!r} anew for ".format(manifest["name"]))
 
 
-def _here() -> Tuple[str, str]:
-    """The TensorRT and the GPU of this board, as far as they are known."""
-    return str(tensorrt_version()[0] or trtexec.version()), str(board.soc() or board.model() or "")
+def _here() -> Tuple[str, str, str]:
+    """The TensorRT, the GPU and the module of this board, as far as they are known."""
+    version = str(tensorrt_version()[0] or trtexec.version())
+    return version, str(board.soc() or board.model() or ""), module_name()
 
 
 def _name(request: Dict[str, Any]) -> str:

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import operator
 import os
 from typing import Any, Dict
 
+from edgesynth.agent.board_module import same_module
 from edgesynth.agent.errors import Refusal
 
 __all__ = ["ENGINE", "MANIFEST", "NETWORK", "check_files", "check_fit", "read_manifest"]
@@ -68,15 +70,19 @@ def check_files(folder: str, manifest: Dict[str, Any]) -> None:
             raise _damaged(folder, "{} has another content than its checksum says".format(name))
 
 
-def check_fit(manifest: Dict[str, Any], tensorrt: str, gpu: str) -> None:
+def check_fit(manifest: Dict[str, Any], tensorrt: str, gpu: str, module: str = "") -> None:
     """Compare what the engine belongs to with what is here; an empty word is not known, and not compared.
 
     Raises:
-        Refusal: It was built by another TensorRT or for another GPU; kind ``bundle``.
+        Refusal: It was built by another TensorRT, for another GPU or on another module; kind ``bundle``.
     """
     key = manifest["key"]
-    for what, wanted, found in (("TensorRT", key.get("tensorrt"), tensorrt), ("GPU", key.get("gpu"), gpu)):
-        if found and not (_agree(wanted, found) if what == "TensorRT" else wanted == found):
+    for what, wanted, found, fits in (
+        ("TensorRT", key.get("tensorrt"), tensorrt, _agree),
+        ("GPU", key.get("gpu"), gpu, operator.eq),
+        ("the module", key.get("module", ""), module, same_module),  # bundles before it do not say
+    ):
+        if found and not fits(wanted, found):
             raise Refusal(
                 "bundle",
                 "the engine of {!r} was built for {} {}, here is {}; deploy the network to this board "

@@ -1,13 +1,13 @@
-"""What an ONNX file says of its types: what it computes in, and what it gives.
+"""What an ONNX file says of its types and sizes: what it computes in, and what it takes and gives.
 
 A board has no package that reads ONNX, so the few fields that count are read from the bytes (onnx.proto3 of
 ONNX, in the wire format of Protocol Buffers).
 """
 
 import mmap
-from typing import Any, Callable, Dict, Iterator, List, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
 
-__all__ = ["disagreement", "read_output_kinds", "read_precision"]
+__all__ = ["disagreement", "read_input_shapes", "read_output_kinds", "read_precision"]
 
 _UINT8, _FLOAT16, _BFLOAT16 = 2, 10, 16  # TensorProto.DataType
 _FLOATS = (1, _FLOAT16, 11, _BFLOAT16)
@@ -15,6 +15,7 @@ _QUANTISED = {17: "fp8", 18: "fp8", 19: "fp8", 20: "fp8", 21: "int4", 22: "int4"
 _KINDS = {2: "UINT8", 3: "INT8", 6: "INT32", 7: "INT32", 9: "BOOL"}
 _MULTIPLY = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN", "Attention")
 _VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
+_NEGATIVE = 1 << 63  # of a whole number, whose sign is its highest bit
 _HALF_SHOULD = (
     "precision comes from the graph here, and this one computes in {}; edgesynth export --precision fp16 "
     "writes one that computes in fp16"
@@ -59,6 +60,22 @@ def read_output_kinds(path: str) -> Dict[str, str]:
         OSError: It cannot be opened.
     """
     found: Dict[str, str] = _read(path, lambda reader: reader.output_kinds(), {})
+    return found
+
+
+def read_input_shapes(path: str) -> Dict[str, List[int]]:
+    """The shape of every input of a file that says one; -1 is a free size.
+
+    Args:
+        path: A file.
+
+    Returns:
+        Shapes by name; nothing where the file cannot be read as ONNX.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    found: Dict[str, List[int]] = _read(path, lambda reader: reader.input_shapes(), {})
     return found
 
 
@@ -119,6 +136,14 @@ class _Reader:
     def output_kinds(self) -> Dict[str, str]:
         outputs = [self._declared(value) for number, value in self._fields(self._whole()) if number == 12]
         return {name: _KINDS.get(kind, "FLOAT") for name, kind in outputs}
+
+    def input_shapes(self) -> Dict[str, List[int]]:
+        found: Dict[str, List[int]] = {}
+        for number, value in self._fields(self._whole()):
+            shape = self._shape(value) if number == 11 else None
+            if shape is not None:
+                found[self._declared(value)[0]] = shape
+        return found
 
     def _whole(self) -> Any:
         """The graph of the model."""
@@ -216,6 +241,19 @@ class _Reader:
                     if of_type == 1:
                         kind = next((held for field, held in self._fields(tensor) if field == 1), 0)
         return name, kind
+
+    def _shape(self, span: Any) -> Optional[List[int]]:
+        """Sizes of a declared tensor; ``None`` where it has no shape."""
+        for path in (2, 1, 2):  # its type, which is a tensor's, and the shape of that
+            inner = [value for number, value in self._fields(span) if number == path]
+            if not inner:
+                return None
+            span = inner[0]
+        sizes = []
+        for number, axis in self._fields(span):
+            size = next((held for field, held in self._fields(axis) if field == 1), 0) if number == 1 else 0
+            sizes.append(size if 0 < size < _NEGATIVE else -1)
+        return sizes
 
     def _text(self, span: Tuple[int, int]) -> str:
         return bytes(self._data[span[0] : span[1]]).decode("utf-8")

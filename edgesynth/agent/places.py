@@ -4,7 +4,7 @@ import glob
 import os
 from typing import List, Optional
 
-__all__ = ["model", "paths", "place", "read_text", "root", "soc"]
+__all__ = ["compatible", "model", "paths", "place", "read_text", "root", "soc"]
 
 # Container engines hide the first; docker/README.md mounts the second.
 _DEVICE_TREES = ("/proc/device-tree", "/run/device-tree")
@@ -41,9 +41,13 @@ def model() -> Optional[str]:
 
 def soc() -> Optional[str]:
     """The chip, e.g. ``tegra186``; it decides which engines the GPU can run."""
-    compatible = _device_tree("compatible") or ""
-    chips = [entry.partition(",")[2] for entry in compatible.split("\n") if entry.startswith("nvidia,tegra")]
+    chips = [entry.partition(",")[2] for entry in compatible() if entry.startswith("nvidia,tegra")]
     return chips[-1] if chips else None
+
+
+def compatible() -> List[str]:
+    """What the board is compatible with, itself first and its chip last; none where there is no such file."""
+    return (_device_tree("compatible") or "").split()
 
 
 def _device_tree(name: str) -> Optional[str]:

@@ -1,7 +1,7 @@
 """The process that runs the network: TensorRT lives here, so that a crash of it cannot take the agent.
 
-It takes one command per line (``open``, ``latency``, ``load``, ``layers``, ``infer``) and answers with
-events; the agent hands on what the host should see.
+It takes one command per line (``open``, ``fix``, ``latency``, ``load``, ``layers``, ``infer``) and answers
+with events; the agent hands on what the host should see.
 """
 
 import json
@@ -106,6 +106,9 @@ def serve() -> int:
                 graph, core = command.get("cuda_graph", False), command["dla_core"]
                 runner = kind(command["engine"], command["batch"], cuda_graph=graph, dla_core=core)
                 outbox.tell("ready", cuda=runner.cuda, memory_bytes=runner.memory_bytes)
+            elif command["do"] == "fix":
+                runner.fix(command["shapes"])
+                outbox.tell("done")
             elif command["do"] == "latency":
                 _time_calls(runner, command, outbox)
             elif command["do"] == "layers":

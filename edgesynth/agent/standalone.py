@@ -22,6 +22,7 @@ import sys
 from typing import Any, Dict, List, Optional
 
 from edgesynth.agent.answers import MaskAnswer, answers_of, floats_of, told
+from edgesynth.agent.board_module import module_name
 from edgesynth.agent.engine import Engine
 from edgesynth.agent.errors import Refusal
 from edgesynth.agent.inference import infer_files, type_of
@@ -93,7 +94,7 @@ def open_engine(folder: Optional[str] = None, cuda_graph: Optional[bool] = None)
 
     place = folder or os.path.dirname(os.path.abspath(__file__))
     manifest = read_manifest(place)
-    check_fit(manifest, tensorrt.__version__, soc() or model() or "")
+    check_fit(manifest, tensorrt.__version__, soc() or model() or "", module_name())
     check_files(place, manifest)
     if cuda_graph is None:
         cuda_graph = bool(manifest.get("cuda_graph", False))

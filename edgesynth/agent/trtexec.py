@@ -18,6 +18,7 @@ from edgesynth.agent.cuda_graph import NoGraph
 from edgesynth.agent.dla import core_options
 from edgesynth.agent.errors import NetworkFailure, Refusal
 from edgesynth.agent.failures import classify, tells_unreadable
+from edgesynth.agent.trtexec_shapes import build_options, fixed_inputs, run_options
 from edgesynth.agent.trtexec_trace import (
     Followed,
     Trace,
@@ -117,12 +118,13 @@ def read_version(said: str) -> str:
 
 
 def build_command(
-    model: str, plan: str, precision: str, workspace_mb: int, typed: bool, timings: str
+    model: str, plan: str, precision: str, workspace_mb: int, typed: bool, timings: str, batch: int = 1
 ) -> List[str]:
     """The command that builds an engine without running it.
 
     Raises:
-        NetworkFailure: Precision is to come from the graph, and this trtexec takes it from its options only.
+        NetworkFailure: Precision is to come from the graph, and this trtexec takes it from its options only;
+            or an axis besides the batch is free.
         Refusal: There is no trtexec, or it has no option of this precision.
     """
     known = options()
@@ -150,6 +152,7 @@ def build_command(
         command.append("--workspace={}".format(workspace_mb))
     if "--timingCacheFile" in known:
         command.append("--timingCacheFile=" + timings)
+    command += build_options(fixed_inputs(model, batch), known)
     return command + [option for option in wanted if option in known]
 
 
@@ -210,6 +213,11 @@ class Trtexec:
         self.memory_bytes = None
         self.digits = 0
         self.assumed: List[str] = []
+
+    def fix(self, shapes: Dict[str, List[int]]) -> None:
+        """Run free inputs in these sizes from now on."""
+        given = run_options(shapes, options())
+        self._steady, self._whole = self._steady + given, self._whole + given
 
     def latencies(self, warm_up_s: float, runs: int, limit_s: float) -> Tuple[List[float], List[float]]:
         """Single calls after a warm-up: GPU times and latencies in ms.

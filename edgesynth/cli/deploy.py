@@ -97,12 +97,25 @@ def deploy(
             _manage(board, rollback=rollback, remove=remove, as_json=as_json)
         return
     from edgesynth.cli.export import read_module, read_shapes
+    from edgesynth.deploy.admission import admit
     from edgesynth.deploy.deployment import deploy as deploy_network
 
     progress = open_progress(quiet=quiet)
     names = None if labels is None else _read_labels(labels)
     source, task = _source(network, seed)
     samples_of = read_data(data, source if isinstance(source, Path) and source.is_file() else None) or task
+    shapes = None if not shape or not isinstance(source, Path) else read_shapes(shape, source)
+    if not _is_bundle(source):
+        admit(
+            source,
+            known,
+            precision=precision,
+            batch=batch,
+            data=samples_of,
+            shapes=shapes,
+            samples=samples,
+        )
+    module = read_module(model, network)
     with open_device(device, link, dla_core=dla_core, wait_s=wait_s) as board, warned(board):
         done = deploy_network(
             source,
@@ -112,9 +125,9 @@ def deploy(
             batch=batch,
             data=samples_of,
             samples=samples,
-            shapes=None if not shape or not isinstance(source, Path) else read_shapes(shape, source),
+            shapes=shapes,
             labels=names,
-            module=read_module(model, network),
+            module=module,
             out=out,
             window_s=window_s,
             cuda_graph=cuda_graph,
@@ -164,6 +177,11 @@ def _source(network: str, seed: int | None) -> tuple[Path | Network, Task | None
         return read_bundle(path).folder, None
     load_model(find_onnx(path))
     return find_onnx(path), None
+
+
+def _is_bundle(source: Path | Network) -> bool:
+    """Whether it is a bundle's folder: all else that is a path is an ONNX file by now."""
+    return isinstance(source, Path) and source.is_dir()
 
 
 def _read_labels(path: Path) -> tuple[str, ...]:
@@ -247,8 +265,9 @@ def _tell(done: Deployment, *, as_json: bool) -> None:
         where = "" if engine.placement is None else f"; {engine.placement.says}"
         what = f"TensorRT {engine.tensorrt} on {engine.gpu}, batch {engine.batch}{where}"
         rows.append(["engine", how, what])
-    if done.report is not None and done.delivery is not None:
-        rows += verification_rows(done.report, f"{done.report.samples} of {done.delivery.data}")
+    if done.report is not None:
+        whose = "" if done.delivery is None else f" of {done.delivery.data}"
+        rows += verification_rows(done.report, f"{done.report.samples}{whose or ' samples'}")
     if rows:
         print_table(["step", "verdict", "what"], rows)
     if done.measurement is not None and done.measurement.metrics:

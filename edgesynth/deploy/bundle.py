@@ -63,6 +63,8 @@ class EngineKey:
         batch: Samples per call.
         flags: Of the builder.
         dla_core: The core of a DLA that it was built for, and is loaded on again; ``None`` for the GPU alone.
+        module: The module it was built on, e.g. ``Orin Nano, 8 multiprocessors``; empty where the board does
+            not tell, and in earlier bundles.
     """
 
     onnx: str
@@ -72,6 +74,7 @@ class EngineKey:
     batch: int
     flags: tuple[str, ...] = ()
     dla_core: int | None = None
+    module: str = ""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from edgesynth.devices import Profile
     from edgesynth.tasks import Task
 
-__all__ = ["Delivery", "deliver"]
+__all__ = ["Delivery", "chosen_samples", "deliver", "prepared"]
 
 _SAMPLES: Final = 256
 """The most samples taken of the user's data, where only outputs are compared."""
@@ -145,12 +145,10 @@ def deliver(
     """
     if must_build and (missing := rtx_missing()):
         raise MissingDependencyError(missing)
-    found, model = _checked(source, profile, precision=precision, batch=batch, shapes=shapes)
+    found, model = prepared(source, profile, precision=precision, batch=batch, shapes=shapes)
     if model is None or not found:
         return Delivery(found)
-    if precision == "int8" and data is None and not is_quantised(model):
-        raise InputError("INT8 needs real inputs to calibrate on; give --data with some dozens of samples")
-    calibration = chosen = _samples(model, data, precision, samples)
+    calibration = chosen = chosen_samples(model, data, precision, samples)
     if precision == "int8" and not is_quantised(model):
         # What ranges were chosen on cannot tell how good they are.
         calibration, chosen = chosen.apart(_fixed(model), _CALIBRATED)
@@ -191,7 +189,7 @@ def deliver(
     return replace(delivery, export=replace(export, path=Path(path)), kept=True)
 
 
-def _checked(
+def prepared(
     source: str | os.PathLike[str],
     profile: Profile,
     *,
@@ -199,7 +197,11 @@ def _checked(
     batch: Batch | None,
     shapes: Mapping[str, Sequence[int]] | None,
 ) -> tuple[Preflight, ModelProto | None]:
-    """What is known about the source once it is in the device's opset; about itself, if it cannot be."""
+    """What is known about the source once it is in the device's opset, and the source so.
+
+    Raises:
+        InputError: It cannot be read, or not be made what is asked for.
+    """
     found = preflight(source, profile, precision=precision)
     if any("data file" in refusal.reason for refusal in found.refusals):
         return found, None
@@ -213,7 +215,20 @@ def _checked(
     return replace(again, file=Path(source).name), model
 
 
-def _samples(model: ModelProto, data: str | Task | None, precision: str, limit: int | None) -> Samples:
+def chosen_samples(model: ModelProto, data: str | Task | None, precision: str, limit: int | None) -> Samples:
+    """What a network is verified on, and calibrated where it is to be.
+
+    Args:
+        model: As it is to run on the device.
+        data: Real inputs; generated ones where there are none.
+        precision: What it is to run in.
+        limit: The most to take.
+
+    Raises:
+        InputError: The data cannot be used, or INT8 has none to be calibrated on.
+    """
+    if precision == "int8" and data is None and not is_quantised(model):
+        raise InputError("INT8 needs real inputs to calibrate on; give --data with some dozens of samples")
     runner, fixed = OnnxRunner(model), _fixed(model)
     if data is None:
         return generated_samples(runner.inputs, fixed * max(1, _GENERATED // fixed))

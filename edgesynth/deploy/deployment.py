@@ -22,6 +22,7 @@ from edgesynth.deploy.bundle import (
     read_bundle,
     write_bundle,
 )
+from edgesynth.deploy.bundle_check import engine_of, verify_bundle
 from edgesynth.deploy.delivery import Delivery, deliver
 from edgesynth.deploy.engine import (
     BuildFailed,
@@ -31,7 +32,8 @@ from edgesynth.deploy.engine import (
     profile_as_found,
 )
 from edgesynth.deploy.engine_check import verify_engine
-from edgesynth.deploy.installation import Installed, install_bundle
+from edgesynth.deploy.inexact import Inexact, find_inexact
+from edgesynth.deploy.installation import Installed, bring_bundle, install_bundle
 from edgesynth.deploy.onnx_graph import load_model, value_of
 from edgesynth.deploy.processing import PROCESSING, processing_of
 from edgesynth.deploy.samples import Samples
@@ -69,7 +71,8 @@ class Deployment:
         bundle: On this machine, where it was kept.
         installed: On the board.
         runner: What runs engines there: ``tensorrt`` of Python, or ``trtexec``; empty where none was asked.
-        passed_over: Lower precisions that were tried before this one, and what became of the task's score.
+        passed_over: Lower precisions that were tried before this one: what became of the task's score, or
+            which values they do not hold.
         cuda_graph: Whether its bundle launches calls as a CUDA graph.
     """
 
@@ -81,7 +84,7 @@ class Deployment:
     bundle: Path | None = None
     installed: Installed | None = None
     runner: str = ""
-    passed_over: tuple[Acceptance, ...] = ()
+    passed_over: tuple[Acceptance | Inexact, ...] = ()
     cuda_graph: bool = False
 
     def __bool__(self) -> bool:
@@ -114,12 +117,19 @@ class Deployment:
         )
 
     @property
-    def refusal(self) -> Acceptance | None:
-        """Why the precision was refused, where the task's score alone speaks against it."""
-        reports = [] if self.delivery is None else [self.delivery.report, self.delivery.module_report]
-        judged = [report.acceptance for report in (*reports, self.report) if report is not None]
-        refused = [each for each in judged if each is not None and each.refused]
-        return refused[0] if refused and set(self.failures) == {each.says for each in refused} else None
+    def refusal(self) -> Acceptance | Inexact | None:
+        """Why the precision was refused, where a higher one may do: for the score, or for its values."""
+        if self.delivery is None or self.delivery.export is None:
+            return None
+        told = (self.delivery.report, self.delivery.module_report, self.report)
+        reports = [report for report in told if report is not None]
+        if set(self.failures) != {line for report in reports for line in report.failures}:
+            return None
+        judged = [report.acceptance for report in reports if report.acceptance is not None]
+        refused = [each for each in judged if each.refused]
+        if refused and set(self.failures) == {each.says for each in refused}:
+            return refused[0]
+        return find_inexact(self.delivery.export.precision, reports)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -161,15 +171,16 @@ def deploy(
     """Bring a network to a board: export, build there, verify there, install.
 
     Args:
-        network: A generated network, its folder, an ONNX file, or the folder of a bundle, which is installed
-            as it is.
+        network: A generated network, its folder, an ONNX file, or the folder of a bundle, whose engine is run
+            on the board and compared with its network once more, and which is installed as it is.
         device: An open board; see :func:`edgesynth.open_device`. One that was opened for a core of its DLA
             gets an engine for that core, which a bundle remembers.
         name: Under which it is installed; the network's own by default.
-        precision: ``fp32``, ``fp16`` or ``int8``. Without it FP16 where the device has it, unless the data
-            have labels and FP16 is not shown to keep the task's score (see
-            :mod:`edgesynth.deploy.acceptance`): then FP32, and the notes say why. One that is asked for by
-            name is refused only where the score falls beyond the bound, and so is FP16 for a DLA.
+        precision: ``fp32``, ``fp16`` or ``int8``. Without it FP16 where the device has it, unless its values
+            are too far off or out of its range, or the data have labels and FP16 is not shown to keep the
+            task's score (see :mod:`edgesynth.deploy.acceptance`): then FP32, and the notes say why. One that
+            is asked for by name is refused where its values are wrong, and for the score only where that
+            falls beyond the bound; and so is FP16 for a DLA.
         batch: Samples per call; 1 where the network leaves it free.
         data: Real inputs, see :func:`~edgesynth.deploy.samples.load_samples`; INT8 needs them, and labels
             among them have the task's score compared too.
@@ -197,19 +208,14 @@ def deploy(
             raise InputError(
                 f"the bundle is called {bundle.name!r}; leave --name out, or deploy the network anew"
             )
-        has_graph = bool(bundle.manifest.get("cuda_graph"))
-        if cuda_graph and not has_graph:
+        if cuda_graph and not bundle.manifest.get("cuda_graph"):
             raise InputError("the bundle was made to run without a CUDA graph; deploy the network anew")
         if device.dla_core is not None:
             raise InputError(
                 f"the bundle {bundle.name!r} says itself where its engine runs; leave --dla out, or deploy "
                 "the network anew"
             )
-        with tell.phase(f"install {bundle.name} on {device.link.name}"):
-            installed = install_bundle(board, bundle)
-            facts, _ = board.agent.info(("tensorrt",))
-        runner = "trtexec" if facts["tensorrt"] is None else "tensorrt"
-        return Deployment(bundle=bundle.folder, installed=installed, runner=runner, cuda_graph=has_graph)
+        return _install(bundle, device, tell, data, samples)
     if name is not None:
         check_name(name)
     if out is not None:
@@ -218,7 +224,7 @@ def deploy(
         precision = precision or device.profile.default_precision
         device.check_precision(precision)
     wanted = (precision,) if precision else tuple(dict.fromkeys((device.profile.default_precision, HIGHEST)))
-    passed_over: tuple[Acceptance, ...] = ()
+    passed_over: tuple[Acceptance | Inexact, ...] = ()
     names: tuple[str, ...] = ()
     with Scratch() as scratch:
         source = network_file(network, scratch.path)
@@ -254,6 +260,28 @@ def deploy(
             bundle = ready.bundle(done, done.engine, folder, called, names)
             installed = install_bundle(board, bundle, engine=done.engine.plan)
     return replace(done, installed=installed, bundle=None if out is None else bundle.folder)
+
+
+def _install(
+    bundle: Bundle, device: Device, tell: Progress, data: str | Task | None, samples: int | None
+) -> Deployment:
+    """Bring a bundle that is there already; it becomes current only if its engine is right on this board."""
+    board = board_of(device)
+    with tell.phase(f"bring {bundle.name} to {device.link.name}"):
+        engine = engine_of(bundle, device, bring_bundle(board, bundle))
+    with tell.phase(f"verify on {device.link.name}"):
+        report = verify_bundle(bundle, device, engine, data=data, samples=samples)
+    done = Deployment(
+        engine=engine,
+        report=report,
+        bundle=bundle.folder,
+        runner=engine.runner,
+        cuda_graph=bool(bundle.manifest.get("cuda_graph")),
+    )
+    if not report:
+        return done
+    with tell.phase(f"install {bundle.name} on {device.link.name}"):
+        return replace(done, installed=install_bundle(board, bundle))
 
 
 @dataclass(frozen=True)
@@ -371,6 +399,7 @@ class _Ready:
             batch=engine.batch,
             flags=(*export.flags, *(("STRONGLY_TYPED",) if export.strongly_typed else ())),
             dla_core=engine.dla_core,
+            module=str(engine.facts.get("module", "")),
         )
         with Scratch() as scratch:
             plan = scratch.path / ENGINE

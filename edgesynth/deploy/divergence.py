@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesynth.deploy.onnx_graph import sites
-from edgesynth.deploy.runners import Arrays, OnnxRunner, fixed_batch, run_in_parts
+from edgesynth.deploy.runners import AT_ONCE, Arrays, OnnxRunner, fixed_batch, run_in_parts
 from edgesynth.errors import InputError
 
 if TYPE_CHECKING:
@@ -167,11 +167,30 @@ def _sources(node: NodeProto, producers: Mapping[str, NodeProto], shared: Collec
 
 
 def _error_of(model: ModelProto, reference: ModelProto, name: str, data: Arrays) -> float:
+    """Both are given the same samples call by call: what has no batch axis is compared in every call."""
     try:
-        expected = run_in_parts(OnnxRunner(reference, [name], optimise=False), data)[name]
-        found = run_in_parts(OnnxRunner(model, [name], optimise=False), data)[name]
+        runners = [OnnxRunner(each, [name], optimise=False) for each in (reference, model)]
+        expected, found = (_made(runner, _step(runners, data), name, data) for runner in runners)
     except InputError:
         return float("inf")
-    if expected.dtype.kind not in "fiub":
+    if expected[0].dtype.kind not in "fiub":
         return 0.0
-    return relative_error(expected, found)
+    if [part.shape for part in expected] != [part.shape for part in found]:
+        return float("inf")
+    one, two = (np.concatenate([part.ravel() for part in parts]) for parts in (expected, found))
+    return relative_error(one, two)
+
+
+def _step(runners: Iterable[OnnxRunner], data: Arrays) -> int:
+    """How many samples go into both at a time: as many as the larger fixed batch, else some dozens."""
+    fixed = [batch for batch in map(fixed_batch, runners) if batch is not None]
+    return max(fixed, default=min(AT_ONCE, len(next(iter(data.values())))))
+
+
+def _made(runner: OnnxRunner, step: int, name: str, data: Arrays) -> list[NDArray[Any]]:
+    """What a model makes of some samples at a time."""
+    samples = len(next(iter(data.values())))
+    return [
+        run_in_parts(runner, {key: value[start : start + step] for key, value in data.items()})[name]
+        for start in range(0, samples, step)
+    ]

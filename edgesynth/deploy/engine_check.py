@@ -139,9 +139,10 @@ def _advice(engine: EngineOnBoard, sent: int, known: int) -> str:
 
 
 def _divergence(device: Device, export: DeviceExport, data: Arrays) -> Divergence | None:
-    """The first of some tensors inside the network that an engine which gives them back has wrong.
+    """The first of some tensors inside the network, or else of its outputs, that an engine has wrong.
 
-    Such an engine fuses fewer layers, so it may be right where the deployed one is wrong: then there is none.
+    An engine that gives such tensors back fuses fewer layers, so it may be right where the deployed one is
+    wrong: then there is none.
     """
     model = load_model(export.path)
     limit = TOLERANCES[export.precision].rms
@@ -181,8 +182,10 @@ def _first_wrong(
     limit: float,
 ) -> Divergence | None:
     makers = {name: node for node in model.graph.node for name in node.output}
-    for name in names:
-        if name in found and name in trusted and trusted[name].dtype.kind == "f":
+    outputs = {value.name for value in model.graph.output}
+    last = [name for name in makers if name in outputs]  # made by the layers behind the last tensor looked at
+    for name in [*names, *last]:
+        if name in found and name in trusted and trusted[name].dtype.kind in "fiu":
             error = relative_error(trusted[name], found[name])
             if error > limit:
                 return Divergence(makers[name].name or name, makers[name].op_type, name, error)

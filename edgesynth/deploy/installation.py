@@ -13,7 +13,7 @@ from edgesynth.errors import DeviceError
 if TYPE_CHECKING:
     from edgesynth.devices import Board
 
-__all__ = ["Installed", "install_bundle", "list_bundles", "remove_bundle", "roll_back"]
+__all__ = ["Installed", "bring_bundle", "install_bundle", "list_bundles", "remove_bundle", "roll_back"]
 
 _STAGING: Final = "scratch"
 _TIMEOUT_S: Final = 300.0  # a slow card is read twice and flushed once
@@ -61,13 +61,38 @@ def install_bundle(board: Board, bundle: Bundle, *, engine: str = "") -> Install
         LinkError: The link dropped, or the disk of the board is full.
         DeviceError: The board has another TensorRT or GPU than the engine, or a file arrived damaged.
     """
+    request = {"name": bundle.name, "staged": _sent(board, bundle, engine)}
+    request |= {"engine": engine} if engine else {}
+    return _installed(board.ask("install", request, timeout_s=_TIMEOUT_S))[0]
+
+
+def bring_bundle(board: Board, bundle: Bundle) -> str:
+    """Bring a bundle to a board and install nothing: for its engine to be tried.
+
+    Args:
+        board: This run's own.
+        bundle: Whole.
+
+    Returns:
+        The path of its engine there.
+
+    Raises:
+        LinkError: The link dropped, or the disk of the board is full.
+        DeviceError: The bundle could not be installed: see :func:`install_bundle`.
+    """
+    place = _sent(board, bundle)
+    board.ask("install", {"name": bundle.name, "staged": place, "try": True}, timeout_s=_TIMEOUT_S)
+    return posixpath.join(place, ENGINE)
+
+
+def _sent(board: Board, bundle: Bundle, engine: str = "") -> str:
+    """The folder on the board to which the files went, without an engine that is there already."""
     link = board.agent.link
     place = f"{_STAGING}/{bundle.digest[:16]}"
     for name in bundle.files:
         if not (engine and name == ENGINE):
             link.put(bundle.folder / name, posixpath.join(place, name))
-    request = {"name": bundle.name, "staged": link.path(place), **({"engine": engine} if engine else {})}
-    return _installed(board.ask("install", request, timeout_s=_TIMEOUT_S))[0]
+    return link.path(place)
 
 
 def list_bundles(board: Board, name: str | None = None) -> tuple[Installed, ...]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 __all__ = [
+    "AT_ONCE",
     "NUMPY_TYPES",
     "Arrays",
     "OnnxRunner",
@@ -45,7 +46,7 @@ NUMPY_TYPES: Final[Mapping[str, DTypeLike]] = {
 """NumPy's type for each of ONNX Runtime's that an input can be filled with."""
 
 
-_AT_ONCE: Final = 64
+AT_ONCE: Final = 64
 """Samples of a free batch that are run together: inner tensors of more may not fit into memory."""
 
 
@@ -126,10 +127,11 @@ def run_in_parts(runner: OnnxRunner, feed: Arrays) -> dict[str, NDArray[Any]]:
     samples = len(next(iter(feed.values())))
     fixed = fixed_batch(runner)
     counted = all(shape and not isinstance(shape[0], int) for _, shape in runner.output_types.values())
-    if fixed == samples or (fixed is None and (samples <= _AT_ONCE or not counted)):
+    if fixed == samples or (fixed is None and (samples <= AT_ONCE or not counted)):
         return runner(feed)
     parts = list(each_part(runner, feed))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    # A scalar is one per call.
+    return {name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in parts[0]}
 
 
 def each_part(runner: OnnxRunner, feed: Arrays) -> Iterator[dict[str, NDArray[Any]]]:
@@ -141,7 +143,7 @@ def each_part(runner: OnnxRunner, feed: Arrays) -> Iterator[dict[str, NDArray[An
     samples, fixed = len(next(iter(feed.values()))), fixed_batch(runner)
     if fixed is not None and samples % fixed:
         raise InputError(f"{runner.name} takes {fixed} samples at a time; {samples} is no multiple of that")
-    step = fixed or _AT_ONCE
+    step = fixed or AT_ONCE
     for start in range(0, samples, step):
         yield runner({name: value[start : start + step] for name, value in feed.items()})
 

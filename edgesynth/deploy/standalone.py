@@ -15,8 +15,8 @@ RUNNER: Final = "runner.py"
 
 _SOURCE: Final = Path(__file__).resolve().parents[1] / "agent"
 _MODULES: Final = (
-    *("errors", "places", "cuda", "cuda_graph", "dla", "tensors", "engine", "npy", "inference"),
-    *("detections", "answers", "manifest", "standalone"),
+    *("errors", "places", "board_module", "cuda", "cuda_graph", "dla", "tensors", "engine", "npy"),
+    *("inference", "detections", "answers", "manifest", "standalone"),
 )
 _OWN: Final = "edgesynth.agent"
 

@@ -91,6 +91,27 @@ def test_the_workspace_is_bounded_by_the_memory_that_is_free(board):
     assert facts(ask_build(board, workspace_mb=2048))["workspace_mb"] == 100
 
 
+def test_an_engine_that_was_built_with_little_memory_is_built_again_when_there_is_more(board):
+    found = []
+    for free_kb in (102400, 6291456, 102400, 6291456 // 2):
+        board.write("proc/meminfo", f"MemTotal: 8047208 kB\nMemAvailable: {free_kb} kB\n")
+        found.append(facts(ask_build(board, workspace_mb=256)))
+
+    assert [each["engine_kept"] for each in found] == [False, False, True, True]
+    assert [each.get("workspace_mb") for each in found[:2]] == [50, 256]
+    assert found[2]["plan"] == found[3]["plan"] == found[1]["plan"]  # the better one will do
+    assert [json.loads(line)["workspace"] >> 20 for line in board.told("builds")] == [50, 256]
+
+
+def test_an_engine_that_was_built_with_little_memory_is_kept_while_there_is_no_more(board):
+    board.write("proc/meminfo", "MemTotal: 8047208 kB\nMemAvailable: 102400 kB\n")
+
+    first, second = (facts(ask_build(board, workspace_mb=256)) for _ in range(2))
+
+    assert (first["engine_kept"], second["engine_kept"]) == (False, True)
+    assert first["plan"] == second["plan"]
+
+
 @pytest.mark.parametrize(
     ("fault", "kind", "message"),
     [

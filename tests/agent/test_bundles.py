@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from edgesynth.agent.board_module import name_module
 from edgesynth.agent.manifest import check_files, read_manifest
 
 KILLER = """
@@ -284,3 +285,33 @@ def test_the_work_folder_may_be_on_another_disk(board):
         assert not list((board.folder / "incoming").iterdir())
     finally:
         shutil.rmtree(board.folder)
+
+
+@pytest.mark.parametrize(
+    ("built_on", "compatible"),
+    [
+        (
+            "AGX Orin, 16 multiprocessors",
+            ["nvidia,p3768-0000+p3767-0005", "nvidia,p3767-0005", "nvidia,tegra234"],
+        ),
+        ("AGX Xavier, 8 multiprocessors", ["nvidia,p3509-0000+p3668-0001", "nvidia,tegra194"]),
+        ("TX2, 2 multiprocessors", ["nvidia,p3509-0000+p3636-0001", "nvidia,tegra186"]),
+    ],
+)
+def test_a_bundle_of_another_module_with_this_chip_is_refused(board, built_on, compatible):
+    board.write("proc/device-tree/compatible", "\0".join([*compatible, ""]))
+    gpu, here = compatible[-1].partition(",")[2], name_module(compatible, "")
+
+    (refused,) = board.ask("install", name="net", staged=stage(board, gpu=gpu, module=built_on))
+
+    assert refused["event"] == "error"
+    assert f"was built for the module {built_on}, here is {here}; deploy the network" in refused["reason"]
+    assert listed(board) == {}
+    (installed, _) = board.ask(
+        "install", name="net", staged=stage(board, content="two", gpu=gpu, module=here)
+    )
+    assert installed["bundles"][0]["problem"] == ""
+
+
+def test_a_bundle_from_before_modules_were_told_is_installed(board):
+    assert install(board, "one")[0]["bundles"][0]["problem"] == ""

@@ -1,11 +1,13 @@
 """From a network to a verified engine on a board that computes, and every way in which that may go wrong."""
 
+import hashlib
 import json
 import shutil
 
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 import edgesynth
@@ -16,6 +18,7 @@ from edgesynth.deploy import rtx
 from edgesynth.deploy.bundle import read_bundle
 from edgesynth.deploy.installation import list_bundles, remove_bundle, roll_back
 from edgesynth.errors import DeviceError, InputError
+from edgesynth.tasks import ClassificationTask, TensorSamples
 
 CLASSES = ("cat", "dog", "eel", "fox")
 
@@ -32,11 +35,11 @@ def network(tmp_path):
     return write_network(tmp_path / "net.onnx")
 
 
-def write_network(path, scale=1.0):
-    generator = np.random.default_rng(0)
+def write_network(path, scale=1.0, seed=0, classes=4):
+    generator = np.random.default_rng(seed)
     weights = {
         "first": (generator.normal(size=(6, 16)) * scale).astype(np.float32),
-        "second": (generator.normal(size=(16, 4)) / scale).astype(np.float32),
+        "second": (generator.normal(size=(16, classes)) / scale).astype(np.float32),
     }
     graph = helper.make_graph(
         [
@@ -46,7 +49,7 @@ def write_network(path, scale=1.0):
         ],
         "net",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 6])],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", 4])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", classes])],
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
@@ -90,6 +93,9 @@ def test_a_network_is_built_verified_and_installed(here, tx2, network, much_data
         *("verification.json", "manifest.json"),
     }
     key = bundle.manifest["key"]
+    assert key["module"] == "TX2, 2 multiprocessors"
+    written = (bundle.folder / "network.onnx").read_bytes()
+    assert (key["onnx"], key["batch"]) == (hashlib.sha256(written).hexdigest(), 20)
     assert (key["tensorrt"], key["gpu"], key["precision"], key["flags"]) == (
         "8.2.1",
         "tegra186",
@@ -202,16 +208,44 @@ def test_where_an_engine_goes_wrong_is_found_on_the_board(here, tx2, network):
     assert done.report.divergence.error == pytest.approx(0.1, rel=0.01)
 
 
+def test_the_layer_behind_an_output_is_named_where_all_before_it_agree(here, tx2, tmp_path):
+    here.compute("weights")  # of the largest layer, which is the last
+
+    done = edgesynth.deploy(write_network(tmp_path / "wide.onnx", classes=40), tx2, precision="fp32")
+
+    assert (done.report.divergence.node, done.report.divergence.operator) == ("dense_2", "MatMul")
+    assert done.report.divergence.tensor == "scores"
+
+
 @pytest.mark.slow
 def test_an_overflow_of_half_precision_is_caught_and_located(here, tx2, tmp_path):
     here.compute("half")  # the arithmetic is NumPy's own in half precision
 
     fine = edgesynth.deploy(write_network(tmp_path / "fine.onnx"), tx2)
-    done = edgesynth.deploy(write_network(tmp_path / "large.onnx", scale=1e5), tx2)
+    done = edgesynth.deploy(write_network(tmp_path / "large.onnx", scale=1e5), tx2, precision="fp16")
 
     assert fine, fine.failures
     assert not done
+    assert done.passed_over == ()
     assert done.report.divergence.node in ("dense_1", "relu_1")
+
+
+def test_half_precision_that_overflows_is_left_for_single_when_nobody_asked_for_it(here, tx2, tmp_path):
+    here.compute("half", "flagged")
+    network = write_network(tmp_path / "large.onnx", scale=1e5)
+
+    done = edgesynth.deploy(network, tx2, out=tmp_path / "bundle")
+
+    assert done, done.failures
+    assert (done.delivery.export.precision, len(here.told("builds"))) == ("fp32", 3)  # and one with taps
+    (tried,) = done.passed_over
+    assert tried.precision == "fp16"
+    assert "scores: " in tried.failures[0]
+    (note,) = done.notes
+    assert note == f"fp16 was not chosen, it computes in fp32: {tried.says}"
+    assert tried.where.startswith(("dense_1", "relu_1"))
+    proof = json.loads((tmp_path / "bundle/verification.json").read_text())
+    assert proof["passed_over"] == [tried.to_json()]
 
 
 @pytest.mark.parametrize(
@@ -272,6 +306,7 @@ def test_a_bundle_goes_to_a_board_again_unless_it_is_damaged_or_of_another(here,
     edgesynth.deploy(network, tx2, out=tmp_path / "bundle")
     again = edgesynth.deploy(tmp_path / "bundle", tx2)
     assert (again.installed.version, again.installed.before) == ("0002", "0001")
+    assert (again.report.samples, again.report.precision, again.engine.kept) == (32, "fp16", True)
 
     here.set("tensorrt", version="8.0.1")
     with pytest.raises(DeviceError, match=r"built for TensorRT 8\.2\.1, here is 8\.0\.1"):
@@ -287,6 +322,37 @@ def test_a_bundle_goes_to_a_board_again_unless_it_is_damaged_or_of_another(here,
         edgesynth.deploy(tmp_path / "bundle", tx2)
 
     assert [bundle.version for bundle in list_bundles(tx2.board)] == ["0002"]
+
+
+@pytest.mark.parametrize("fault", ["cut", "weights", "exchanged"])
+def test_a_bundle_whose_engine_is_wrong_on_the_board_is_not_installed(here, tx2, network, tmp_path, fault):
+    """Checksums prove that nothing changed on the way, and not that it was right when it left."""
+    done = edgesynth.deploy(network, tx2, precision="fp32", out=tmp_path / "bundle")
+    plan = tmp_path / "bundle/engine.plan"
+    if fault == "weights":
+        here.compute("weights")
+    elif fault == "cut":
+        plan.write_bytes(plan.read_bytes()[:40])
+    else:
+        other = write_network(tmp_path / "other.onnx", seed=1)
+        edgesynth.deploy(other, tx2, precision="fp32", out=tmp_path / "other")
+        shutil.copy(tmp_path / "other/engine.plan", plan)
+    write_checksum(tmp_path / "bundle", "engine.plan")
+
+    again = edgesynth.deploy(tmp_path / "bundle", tx2)
+
+    assert not again
+    (said,) = again.failures
+    assert ("TensorRT 8.2.1 cannot load engine.plan" if fault == "cut" else "scores: off by") in said
+    (found,) = list_bundles(tx2.board, "net")
+    assert (found.version, found.problem) == (done.installed.version, "")
+
+
+def write_checksum(bundle, name):
+    """The manifest as whoever made the bundle would have written it."""
+    payload, manifest = (bundle / name).read_bytes(), json.loads((bundle / "manifest.json").read_text())
+    manifest["files"][name] = {"bytes": len(payload), "sha256": hashlib.sha256(payload).hexdigest()}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
 
 
 @pytest.mark.slow
@@ -319,6 +385,33 @@ def test_what_cannot_be_used_is_said_before_anything_is_built(here, tx2, network
     with pytest.raises(InputError, match=said):
         edgesynth.deploy(network, tx2, **options)
 
+    assert here.told("builds") == []
+
+
+def test_labels_are_those_of_the_data_in_their_order(here, tx2, network, tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    splits = {
+        split: TensorSamples(torch.randn(12, 6, generator=generator), torch.arange(12) % 4)
+        for split in ("train", "validation", "test")
+    }
+    task = ClassificationTask("animals (generated)", classes=CLASSES, **splits)
+
+    with pytest.raises(
+        InputError, match=r"label 0 is 'dog', and animals \(generated\) calls that class 'cat'"
+    ):
+        edgesynth.deploy(network, tx2, data=task, labels=("dog", "cat", "eel", "fox"))
+    assert here.told("builds") == []
+    done = edgesynth.deploy(network, tx2, data=task, precision="fp32", out=tmp_path / "bundle")
+    assert done, done.failures
+    assert json.loads((tmp_path / "bundle/labels.json").read_text()) == list(CLASSES)
+
+
+def test_the_module_that_the_file_was_written_from_is_compared_too(here, tx2, network):
+    done = edgesynth.deploy(network, tx2, precision="fp32", module=torch.nn.Linear(6, 4))
+
+    assert not done
+    assert done.delivery.report
+    assert "scores: off by" in done.delivery.module_report.failures[0]
     assert here.told("builds") == []
 
 

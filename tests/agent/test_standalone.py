@@ -232,3 +232,22 @@ def test_it_says_what_the_outputs_mean(release, bundle):
     refused = start(release, *command)
     assert "one output with 2 axes is needed; there are sum 2x6, relu 2x6" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_the_runner_of_a_bundle_refuses_another_module(board):
+    folder = board.root / "home/bundle"
+    folder.mkdir()
+    (folder / "runner.py").write_text(standalone_runner())
+    (folder / "engine.plan").write_text("plan")
+    files = {
+        path.name: {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        for path in folder.iterdir()
+    }
+    key = {"tensorrt": "8.2.1", "gpu": "tegra186", "module": "TX2 NX, 2 multiprocessors"}
+    manifest = {"format": 1, "name": "net", "batch": 1, "key": key, "files": files}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+    done = start(board, folder / "runner.py", "x.npy")
+
+    assert done.returncode == 1
+    assert "built for the module TX2 NX, 2 multiprocessors, here is TX2, 2 multiprocessors" in done.stderr

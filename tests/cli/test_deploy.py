@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper
 
 from edgesynth.deploy.onnx import export_onnx
 from edgesynth.runs import Run
@@ -32,6 +34,16 @@ def prepare(folder: Path) -> None:
     (folder / "labels.txt").write_text("\n \n")
     (folder / "twice.txt").write_bytes(b"\xef\xbb\xbfcat\r\ncat\r\n")
     Run.create(folder / "run", {"space": []}).close()
+    for operator, output in (("Det", [1]), ("Relu", [1, 2, 2])):
+        graph = helper.make_graph(
+            [helper.make_node(operator, ["x"], ["y"], name="the_node")],
+            "g",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2, 2])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, output)],
+        )
+        whole = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+        onnx.save(whole, str(folder / f"{operator}.onnx"))
+    np.savez(folder / "other.npz", picture=np.zeros((4, 3), np.float32))
 
 
 BAD = [
@@ -47,6 +59,10 @@ BAD = [
     (("net.onnx", "--precision", "int8"), "no INT8 dot product"),
     (("net.onnx", "--labels", "labels.txt"), "labels.txt is empty; write one name per line"),
     (("net.onnx", "--labels", "twice.txt"), "twice.txt names 'cat' twice"),
+    (("Det.onnx",), "Det.onnx cannot run on jetson-tx2, whatever its TensorRT: the_node (Det):"),
+    (("net.onnx", "--data", "nowhere.npz"), "there is no file nowhere.npz"),
+    (("net.onnx", "--data", "other.npz"), "other.npz"),
+    (("Relu.onnx", "--batch", "4", "--input", "4x3x3"), "4x3x3 does not fit the input"),
     (("net.onnx", "--labels", "nowhere.txt"), "the labels in nowhere.txt cannot be read"),
 ]
 
@@ -63,6 +79,16 @@ def test_bad_input_is_one_line_and_exit_code_2(
     (line,) = outcome.err.splitlines()
     assert said in line
     assert outcome.out == ""
+
+
+def test_int8_without_data_is_said_before_a_board_is_asked(edgesynth: Callable[..., Any], net: Path) -> None:
+    outcome = edgesynth(
+        *("deploy", "net.onnx", "--precision", "int8", "--device", "jetson-orin-nano"),
+        *("--link", "ssh://127.0.0.1:9"),
+    )
+
+    assert outcome.code == 2
+    assert "INT8 needs real inputs to calibrate on" in outcome.err
 
 
 def test_a_simulated_board_is_no_place_to_deploy_to(edgesynth: Callable[..., Any], net: Path) -> None:

@@ -252,3 +252,35 @@ def test_a_real_builder_has_the_last_word(
     outcome = edgesynth("export", "net.onnx", "--device", "jetson-thor", "--check", "-o", "out.onnx")
     assert outcome.code == 0
     assert "layers in" in outcome.out
+
+
+def test_a_precision_that_a_layer_does_not_bear_is_refused_and_the_layer_named(
+    edgesynth: Callable[..., Any], folder: Path
+) -> None:
+    """A large offset that a scalar takes away again leaves no steps of INT8 to what matters."""
+
+    class Offset(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = torch.nn.Conv2d(3, 8, 3, padding=1)
+            self.loud, self.last = torch.nn.Conv2d(8, 8, 1), torch.nn.Conv2d(8, 4, 1)
+            torch.nn.init.constant_(self.loud.bias, 2000.0)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(torch.relu(self.loud(torch.relu(self.first(x))) - 2000.0))
+
+    torch.manual_seed(0)
+    export_onnx(Offset().eval(), torch.zeros(2, 3, 8, 8), folder / "offset.onnx")
+    images = np.random.default_rng(0).normal(size=(16, 3, 8, 8)).astype(np.float32)
+    np.savez(folder / "offset.npz", input=images)
+
+    outcome = edgesynth(
+        *("export", "offset.onnx", "--device", "jetson-orin-nano", "--precision", "int8"),
+        *("--batch", "1", "--data", "offset.npz", "--json"),
+    )
+
+    assert outcome.code == 1
+    shown = outcome.json["verify"]
+    assert shown["passed"] is False
+    assert shown["divergence"]["operator"] in ("Conv", "Sub")
+    assert not list(folder.glob("*int8*"))

@@ -165,6 +165,52 @@ def test_the_first_layer_that_goes_wrong_is_named(tmp_path: Path, fault: str, op
     assert "one" in report.divergence.node if operator == "Conv" else "left" in report.divergence.node
 
 
+@pytest.mark.parametrize("operand", ["scalar", "channels"])
+def test_the_layer_is_named_behind_operands_that_have_no_batch(tmp_path: Path, operand: str) -> None:
+    """The file takes two samples at a time; what does not grow with them is the same in every call."""
+    generator = np.random.default_rng(0)
+    made = np.float32(1.5) if operand == "scalar" else np.arange(1, 5, dtype=np.float32)
+    held = {f"w{index}": generator.normal(size=(4, 4)).astype(np.float32) for index in (1, 2)}
+    weights = [onnx.numpy_helper.from_array(value, key) for key, value in held.items()]
+    for name, batch, operator in (("right", "batch", "Add"), ("wrong", 2, "Sub")):
+        graph = helper.make_graph(
+            [
+                helper.make_node("Constant", [], ["k"], name="k", value=onnx.numpy_helper.from_array(made)),
+                helper.make_node("MatMul", ["x", "w1"], ["a"], name="first"),
+                helper.make_node(operator, ["a", "k"], ["b"], name="offset"),
+                helper.make_node("MatMul", ["b", "w2"], ["y"], name="second"),
+            ],
+            "g",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 4])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 4])],
+            weights,
+        )
+        whole = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+        onnx.save(whole, str(tmp_path / f"{name}.onnx"))
+
+    data = {"x": generator.normal(size=(6, 4)).astype(np.float32)}
+    report = verify(tmp_path / "wrong.onnx", tmp_path / "right.onnx", data, batch=2)
+
+    assert report.divergence is not None
+    assert (report.divergence.node, report.divergence.tensor) == ("offset", "b")
+
+
+def test_an_output_without_a_batch_is_told_per_call_and_refused(tmp_path: Path) -> None:
+    for name, batch in (("free", "batch"), ("fixed", 2)):
+        graph = helper.make_graph(
+            [helper.make_node("ReduceMean", ["x"], ["y"], keepdims=0)],
+            "g",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 4])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [])],
+        )
+        whole = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+        onnx.save(whole, str(tmp_path / f"{name}.onnx"))
+
+    report = verify(tmp_path / "fixed.onnx", tmp_path / "free.onnx", {"x": np.ones((4, 4), np.float32)})
+
+    assert report.failures == ("y: shape 2, not ",)
+
+
 def test_the_sample_that_is_poisoned_is_named(tmp_path: Path) -> None:
     report, data = check(tmp_path, "NaN in one sample")
     poisoned = int(np.argmin(data["input"].min(axis=(1, 2, 3))))

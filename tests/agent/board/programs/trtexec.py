@@ -83,6 +83,12 @@ TOLD = {  # what a build that failed told: lines of public logs
         "[E] Got invalid engine!",
         "[E] Inference set up failed",
     ],
+    "profile": [
+        "[E] Error[3]: IExecutionContext::setInputShape: Error Code 3: API Usage Error (Parameter check "
+        "failed, condition: engineDims.d[i] == dims.d[i]. Static dimension mismatch while setting input "
+        "shape.)",
+        "[E] Inference set up failed",
+    ],
     "timings": [
         "[E] TimingCache creation failed",
         "[E] Building engine failed",
@@ -117,6 +123,7 @@ class Engine:
         )
         self._send(json.dumps({"onnx": onnx, "flags": [], "faults": asked["faults"]}).encode() + b"\n")
         told = self._answer()
+        self._shapes = asked.get("shapes", {})
         self.inputs = [self._filled(value) for value in told["inputs"]]
         self.outputs = [self._filled(value) for value in told["outputs"]]
 
@@ -128,7 +135,9 @@ class Engine:
 
     def _filled(self, value):
         name, shape, kind = value
-        return name, [1 if length == -1 else length for length in shape], kind  # a free batch is 1, unasked
+        batch = next((size[0] for size in self._shapes.values()), 1)  # a free one is 1, unasked
+        filled = [batch if length == -1 else length for length in shape]
+        return name, self._shapes.get(name, filled), kind
 
     def _send(self, data):
         self._process.stdin.write(data)
@@ -232,7 +241,21 @@ def load(control, values):
         if known.get("trtexec") != control.get("version", "8.2"):
             refuse_plan(control.get("version", "8.2"))
             end("FAILED", "", 1)
-    return Engine(control["compute"], known["onnx"]) if control.get("compute") else None
+    if not control.get("compute"):
+        return None
+    engine = Engine(dict(control["compute"], shapes=shapes(values, "shapes")), known["onnx"])
+    if known.get("shapes") and any(
+        known["shapes"].get(name, given) != given for name, given, _ in engine.inputs
+    ):
+        tell(TOLD["profile"])
+        end("FAILED", "", 1)
+    return engine
+
+
+def shapes(values, option):
+    """What an option of shapes says, by input."""
+    told = [entry.rpartition(":") for entry in values.get(option, "").split(",") if entry]
+    return {name: [int(size) for size in spec.split("x")] for name, _, spec in told}
 
 
 def bindings(role, tensors, version, sizeless):
@@ -371,15 +394,17 @@ def write_profile(path, count, version, cold):
         file.write("]\n")
 
 
-def plan(control, path):
+def plan(control, path, built):
     with open(path, "rb") as file:
         onnx = base64.b64encode(file.read()).decode()
-    return {"trtexec": control.get("version", "8.2"), "onnx": onnx}
+    return {"trtexec": control.get("version", "8.2"), "onnx": onnx, "shapes": built}
 
 
 def build(control, values, banner):
     """Write a plan, or fail as it is told to."""
     fault, timings = control.get("fault"), values.get("timingCacheFile", "")
+    built = shapes(values, "optShapes")
+    assert built == shapes(values, "minShapes") == shapes(values, "maxShapes")
     if timings and os.path.exists(timings):
         with open(timings) as file:
             fault = fault if file.read() == "timings" else "timings"
@@ -391,7 +416,7 @@ def build(control, values, banner):
         with open(timings, "w") as file:
             file.write("timings")
     with open(values["saveEngine"], "w") as file:
-        file.write("plan" if not control.get("compute") else json.dumps(plan(control, values["onnx"])))
+        file.write("plan" if not control.get("compute") else json.dumps(plan(control, values["onnx"], built)))
 
 
 def build_for_dla(control, values, banner):
