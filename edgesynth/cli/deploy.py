@@ -13,8 +13,8 @@ from edgesynth.cli.options import AsJson, CudaGraph, DlaCore, Quiet, Samples, Wa
 from edgesynth.errors import DataError, InputError, RequirementsNotMet
 
 if TYPE_CHECKING:
-    from edgesynth.deploy.deployment import Deployment
     from edgesynth.deploy.installation import Installed
+    from edgesynth.deploy.outcome import Deployment
     from edgesynth.deploy.source import Network
     from edgesynth.devices import Device
     from edgesynth.tasks import Task

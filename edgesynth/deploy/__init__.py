@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgesynth.deploy.deployment import Deployment
+    from edgesynth.deploy.outcome import Deployment
 
 
 class _Verb(ModuleType):

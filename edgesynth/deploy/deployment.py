@@ -32,18 +32,17 @@ from edgesynth.deploy.engine import (
     profile_as_found,
 )
 from edgesynth.deploy.engine_check import verify_engine
-from edgesynth.deploy.inexact import Inexact, find_inexact
-from edgesynth.deploy.installation import Installed, bring_bundle, install_bundle
+from edgesynth.deploy.inexact import Inexact
+from edgesynth.deploy.installation import bring_bundle, install_bundle
 from edgesynth.deploy.onnx_graph import load_model, value_of
+from edgesynth.deploy.outcome import Deployment
 from edgesynth.deploy.processing import PROCESSING, processing_of
 from edgesynth.deploy.samples import Samples
 from edgesynth.deploy.source import Network, network_file, own_batch
-from edgesynth.deploy.standalone import RUNNER
 from edgesynth.deploy.target import DeviceExport
-from edgesynth.deploy.verify import VerifyReport
 from edgesynth.errors import InputError
 from edgesynth.graph.recipe import RECIPE_FILE
-from edgesynth.profiler import Measurement, MeasurementPlan, profile
+from edgesynth.profiler import MeasurementPlan, profile
 from edgesynth.progress import NullProgress, Progress
 from edgesynth.scratch import Scratch
 
@@ -56,99 +55,6 @@ if TYPE_CHECKING:
 __all__ = ["Deployment", "deploy"]
 
 _EXPORTED: Final = "exported.onnx"
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """What became of a network on a board; true exactly when it is installed.
-
-    Attributes:
-        delivery: Its way to a file that the board's TensorRT takes; ``None`` for a bundle that was there.
-        engine: The engine on the board; ``None`` where it was not built.
-        failure: Why not.
-        report: The engine's verification on the board.
-        measurement: Its figures there, where they were asked for.
-        bundle: On this machine, where it was kept.
-        installed: On the board.
-        runner: What runs engines there: ``tensorrt`` of Python, or ``trtexec``; empty where none was asked.
-        passed_over: Lower precisions that were tried before this one: what became of the task's score, or
-            which values they do not hold.
-        cuda_graph: Whether its bundle launches calls as a CUDA graph.
-    """
-
-    delivery: Delivery | None = None
-    engine: EngineOnBoard | None = None
-    failure: str = ""
-    report: VerifyReport | None = None
-    measurement: Measurement | None = None
-    bundle: Path | None = None
-    installed: Installed | None = None
-    runner: str = ""
-    passed_over: tuple[Acceptance | Inexact, ...] = ()
-    cuda_graph: bool = False
-
-    def __bool__(self) -> bool:
-        return self.installed is not None
-
-    @property
-    def failures(self) -> tuple[str, ...]:
-        """Why it is not installed, one line each."""
-        said = list(self.delivery.failures) if self.delivery is not None else []
-        said += [self.failure] if self.failure else []
-        if self.report is not None and not self.report:
-            said += self.report.failures or ("the engine has no outputs",)
-        return tuple(said)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What whoever uses it on the board must know, one line each."""
-        said = tuple(
-            f"{tried.precision} was not chosen, it computes in {HIGHEST}: {tried.says}"
-            for tried in self.passed_over
-        )
-        if self.report is not None and self.report.no_cuda_graph:
-            said += (f"it runs without a CUDA graph: {self.report.no_cuda_graph}",)
-        if self.installed is None or self.runner != "trtexec":
-            return said
-        return (
-            *said,
-            f"{RUNNER} needs TensorRT for Python, which this board lacks; install it with: sudo apt install "
-            "python3-libnvinfer. Without it trtexec runs the engine, and so does edgesynth run",
-        )
-
-    @property
-    def refusal(self) -> Acceptance | Inexact | None:
-        """Why the precision was refused, where a higher one may do: for the score, or for its values."""
-        if self.delivery is None or self.delivery.export is None:
-            return None
-        told = (self.delivery.report, self.delivery.module_report, self.report)
-        reports = [report for report in told if report is not None]
-        if set(self.failures) != {line for report in reports for line in report.failures}:
-            return None
-        judged = [report.acceptance for report in reports if report.acceptance is not None]
-        refused = [each for each in judged if each.refused]
-        if refused and set(self.failures) == {each.says for each in refused}:
-            return refused[0]
-        return find_inexact(self.delivery.export.precision, reports)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        parts = {
-            "export": self.delivery,
-            "engine": self.engine,
-            "verify": self.report,
-            "measurement": self.measurement,
-            "installed": self.installed,
-        }
-        return {
-            "passed": bool(self),
-            "failures": list(self.failures),
-            "notes": list(self.notes),
-            "bundle": None if self.bundle is None else str(self.bundle),
-            "cuda_graph": self.cuda_graph,
-            "passed_over": [tried.to_json() for tried in self.passed_over],
-            **{name: None if part is None else part.to_json() for name, part in parts.items()},
-        }
 
 
 def deploy(
