@@ -299,8 +299,8 @@ def open_device(
 
     Raises:
         InputError: There is no such profile or mode, or the ``ssh`` URL is missing or malformed.
-        DeviceError: The device cannot be reached over this link, another run has it, the link does not exist,
-            or the board is in a mode that the profile does not have.
+        DeviceError: The device cannot be reached over this link, another run has it, or the link does not
+            exist.
     """
     profile = load_profile(name)
     chosen = profile.mode(mode)

@@ -111,8 +111,9 @@ def _lacks_of_modes(facts: Mapping[str, Any], missing: Mapping[str, str], profil
     elif present not in known:
         yield Lack(
             "power mode",
-            f"the board is in {present}, which {profile.name} does not have; measure in another with --mode "
-            f"({', '.join(known)}), or add it to a profile of your own",
+            f"the board is in {present}, which {profile.name} does not have, so a GPU that is slower than it "
+            f"should be may go unnoticed; measure in another with --mode ({', '.join(known)}), or add it to "
+            "a profile of your own",
             stops=False,
         )
     if not facts["sudo"]:

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from edgesynth.devices.agent_package import agent_name, agent_package
 from edgesynth.devices.link import Link
 from edgesynth.devices.profile import Mode, Profile
-from edgesynth.errors import DeviceError, InputError, LinkError
+from edgesynth.errors import DeviceError, LinkError
 from edgesynth.scratch import Scratch
 
 __all__ = [
@@ -184,20 +184,15 @@ def other_board(facts: Mapping[str, Any], missing: Mapping[str, str], profile: P
 def present_mode(agent: Agent, profile: Profile) -> Mode:
     """The power mode that a board is in; the profile's first where it cannot tell, which measurements say.
 
+    Of a mode that the profile does not have, nothing but its name is known.
+
     Raises:
-        DeviceError: The profile does not have it.
         LinkError: The board cannot be reached.
     """
     facts, _ = agent.info(("power_mode",))
     name = (facts["power_mode"] or {}).get("name")
-    try:
-        return profile.mode(name)
-    except InputError as error:
-        known = ", ".join(mode.name for mode in profile.modes)
-        raise DeviceError(
-            f"the board behind link {agent.link.name} is in power mode {name}, which {profile.name} does not "
-            f"have; name one of its own to measure in ({known})"
-        ) from error
+    known = {mode.name: mode for mode in profile.modes}
+    return profile.mode() if name is None else known.get(name, Mode(name))
 
 
 def bench_settings(
