@@ -122,7 +122,7 @@ def open_boards(
     link = links[0] if links else None
     device = open_device(name, link, mode=mode, seed=seed, clocks=clocks, wait_s=wait_s)
     if device.board is not None and progress is not None:
-        device.board.progress = progress
+        device.board.tell(progress)
     return device
 
 
