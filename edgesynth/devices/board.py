@@ -42,12 +42,11 @@ class Board(Closing):
 
     Attributes:
         agent: On the board.
-        progress: Told at once of everything that could not be put back.
     """
 
     def __init__(self, agent: Agent, lease: Lease, *, survives: bool) -> None:
         self.agent = agent
-        self.progress: Progress = NullProgress()
+        self._progress: Progress = NullProgress()
         self._complaints: list[str] = []
         self._lease = lease
         self._survives = survives
@@ -89,6 +88,12 @@ class Board(Closing):
     def complaints(self) -> tuple[str, ...]:
         """What of the board could not be put back as it was found, and what to do; mostly empty."""
         return tuple(self._complaints)
+
+    def tell(self, progress: Progress) -> None:
+        """Have the complaints noted, the present ones now and every later one at once."""
+        self._progress = progress
+        for complaint in self._complaints:
+            progress.note(f"warning: {complaint}")
 
     @cached_property
     def tensorrt(self) -> str:
@@ -189,7 +194,7 @@ class Board(Closing):
         told = f"the board behind {self.agent.link.name} is not as it was found: {complaint}"
         if told not in self._complaints:
             self._complaints.append(told)
-            self.progress.note(f"warning: {told}")
+            self._progress.note(f"warning: {told}")
 
 
 def check_link(profile: Profile, link: str) -> None:

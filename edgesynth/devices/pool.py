@@ -75,7 +75,7 @@ class Pool(Closing):
         self._devices = tuple(devices)
         for device in devices:
             if device.board is not None:
-                device.board.progress = self._progress
+                device.board.tell(self._progress)
         self._free = deque(device for device in devices if device.link.name in traits)
         self._usable = len(self._free)
         self._likeness = Likeness(*next(iter(traits.items())))

@@ -134,7 +134,7 @@ def open_boards(
     link = links[0] if links else None
     device = open_device(name, link, mode=mode, seed=seed, clocks=clocks, dla_core=dla_core, wait_s=wait_s)
     if device.board is not None and progress is not None:
-        device.board.progress = progress
+        device.board.tell(progress)
     return device
 
 

@@ -86,6 +86,32 @@ def test_an_error_does_not_hide_what_was_not_put_back(stuck, model):
     assert TOLD in complaint
 
 
+@pytest.fixture
+def left(here, monkeypatch):
+    """This machine as a board on which a run was killed."""
+    monkeypatch.chdir(here.root)
+    event = {"event": "start", "not_put_back": "process 7 could not be ended"}
+    here.write("home/.cache/edgesynth/jobs/killed.jsonl", json.dumps(event) + "\n")
+    return "the board behind local is not as it was found: process 7 could not be ended (since a run before "
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)], ids=["table", "json"])
+def test_deploy_warns_too(left, capfd, more):
+    assert main(["deploy", "--list", "--device", "jetson-tx2", "--link", "local", *more]) == 0
+
+    out, err = capfd.readouterr()
+    assert err == f"edgesynth: WARNING: {left}this one)\n"
+    assert not more or json.loads(out) == []
+
+
+def test_what_was_left_before_is_noted_when_a_board_is_opened(left):
+    notes = Notes()
+    with open_boards("jetson-tx2", ["local"], progress=notes) as device:
+        assert device.complaints == (f"{left}this one)",)
+
+    assert notes.heard == [f"warning: {left}this one)"]
+
+
 @pytest.mark.ssh
 def test_whoever_ends_a_run_that_vanished_is_told_what_it_left(remote, model, monkeypatch):
     monkeypatch.setenv("PATH", remote.path)
