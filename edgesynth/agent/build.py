@@ -14,6 +14,7 @@ from typing import Any, Deque, Dict, NamedTuple
 from edgesynth.agent import board, trtexec
 from edgesynth.agent.asks import BuildAsk, read_build
 from edgesynth.agent.board_module import module_name
+from edgesynth.agent.build_stages import BuildStages
 from edgesynth.agent.cache import EngineCache, engine_key
 from edgesynth.agent.children import LineProcess, wait
 from edgesynth.agent.errors import FULL_DISK, UNSAVED, NetworkFailure, Refusal
@@ -139,10 +140,11 @@ def _build(ask: BuildAsk, plan: str, timings: str, runner: str, guard: Guard, ou
         }
         process.send(json.dumps(order))
     said: Deque[str] = deque(maxlen=_KEPT_LINES)
+    stages = BuildStages(outbox, said.append)
     try:
         wait(
-            {process: lambda at_s, line: said.append(line)},
-            lambda: not process.open,
+            {process: stages.hear},
+            lambda: stages.tick(over=not process.open),
             outbox,
             until_s=time.monotonic() + ask.build_limit_s,
         )

@@ -6,6 +6,7 @@ import sys
 from typing import Any, Dict
 
 from edgesynth.agent.board import offer_to_memory_killer
+from edgesynth.agent.build_stages import watch_build
 from edgesynth.agent.engine import with_batch
 from edgesynth.agent.errors import NetworkFailure
 
@@ -58,6 +59,7 @@ def build(request: Dict[str, Any]) -> bytes:
         _set_precision(tensorrt, config, request["precision"])
     _set_shapes(builder, network, config, request["batch"])
     _read_timings(config, request["timings"])
+    watch_build(tensorrt, config)
     if hasattr(builder, "build_serialized_network"):
         plan = builder.build_serialized_network(network, config)
     else:

@@ -21,6 +21,7 @@ from edgesynth.scratch import Scratch
 if TYPE_CHECKING:
     from edgesynth.deploy.target import DeviceExport
     from edgesynth.devices import Board, Device
+    from edgesynth.devices.stage import Hear
 
 __all__ = [
     "TENSORRT_TYPES",
@@ -142,13 +143,16 @@ def board_of(device: Device) -> Board:
     return device.board
 
 
-def build_engine(device: Device, export: DeviceExport, *, limit_s: float = _BUILD_S) -> EngineOnBoard:
+def build_engine(
+    device: Device, export: DeviceExport, *, limit_s: float = _BUILD_S, hear: Hear | None = None
+) -> EngineOnBoard:
     """Bring an exported file to a board and build its engine there, or find the one built before.
 
     Args:
         device: Open, and a board.
         export: What to build; a free batch becomes 1.
         limit_s: How long the build may take.
+        hear: Told of the builder's stages.
 
     Raises:
         BuildFailed: TensorRT cannot read the file, memory does not suffice, or it takes too long.
@@ -164,7 +168,7 @@ def build_engine(device: Device, export: DeviceExport, *, limit_s: float = _BUIL
         "build_limit_s": limit_s,
         "typed": export.strongly_typed,
     }
-    told = board.work("build", request)
+    told = board.work("build", request, hear=hear)
     if told.failure:
         raise BuildFailed(told.failure_kind, told.failure)
     facts = dict(told.conditions)

@@ -11,6 +11,7 @@ from typing import Any, Final
 from edgesynth.devices.bench import Recording, listen
 from edgesynth.devices.jetson import Agent
 from edgesynth.devices.link import Line
+from edgesynth.devices.stage import Hear, read_stage
 from edgesynth.errors import DeviceError, LinkError
 
 __all__ = ["GIVE_UP_S", "Job"]
@@ -35,6 +36,7 @@ class Job:
         request: Its request, with the ``folder`` that jobs are kept in.
         check: Called with every line; raises when the work must not go on.
         forget: Names of ended jobs that the board need not keep.
+        hear: Told of each stage of a build, once, however often the link breaks.
 
     Attributes:
         name: Of the job on the board.
@@ -47,6 +49,7 @@ class Job:
         request: Mapping[str, Any],
         check: Callable[[], None],
         forget: Iterable[str] = (),
+        hear: Hear | None = None,
     ) -> None:
         self.name = f"{verb}-{secrets.token_hex(8)}"
         self._agent = agent
@@ -54,6 +57,7 @@ class Job:
         self._place: dict[str, object] = {"job": self.name, "folder": request["folder"]}
         self._start = {**request, **self._place, "abandon_s": _ABANDON_S, "forget": list(forget)}
         self._check = check
+        self._hear = hear
         self._heard = 0  # lines of the longest connection so far
         self._news_s = 0.0  # when that last grew
 
@@ -111,6 +115,9 @@ class Job:
             self._check()
             if count > self._heard:
                 self._heard, self._news_s = count, line.at_s
+                stage = None if self._hear is None else read_stage(line)
+                if self._hear is not None and stage is not None:
+                    self._hear(stage)
             yield line
 
     def stop(self) -> None:

@@ -247,6 +247,31 @@ class IProfiler:
         raise NotImplementedError
 
 
+if "progress_monitor" in SURFACE["classes"]["IBuilderConfig"]:
+
+    class IProgressMonitor:
+        """Told of stages while an engine is built."""
+
+        def __init__(self):
+            self._known = True
+
+
+def _tell_stages(config):
+    """Two stages, one of them with one inside, as TensorRT tells them to whoever listens."""
+    monitor = getattr(config, "progress_monitor", None)
+    if not getattr(monitor, "_known", False):
+        return
+    for name, steps in (("Building engine from subgraph", 2), ("Serialising", 1)):
+        monitor.phase_start(name, None, steps)
+        monitor.phase_start("Computing costs", name, 40)
+        for step in range(steps):
+            assert monitor.step_complete(name, step)
+            monitor.step_complete("Computing costs", step)
+            time.sleep(CONTROL.get("step_s", 0))
+        monitor.phase_finish("Computing costs")
+        monitor.phase_finish(name)
+
+
 class _Builder:
     def __init__(self, logger):
         pass
@@ -307,6 +332,7 @@ def _build(network, config):
             "[TRT] [E] 4: Network has dynamic inputs, but no optimization profile was defined.\n"
         )
         return None
+    _tell_stages(config)
     config._timings += 1
     plan = {"tensorrt": __version__, "inputs": network._inputs, "outputs": network._outputs}
     if CONTROL.get("compute"):
