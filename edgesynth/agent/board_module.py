@@ -12,7 +12,8 @@ from edgesynth.agent.places import compatible, model
 
 __all__ = ["module_name", "name_module", "same_module"]
 
-_PART = re.compile(r"p(\d{4})(?:-(\d{4}))?")
+_PART = re.compile(r"\bp(\d{4}-\d{4})")
+_FAMILY = re.compile(r"\bp(\d{4})\b(?!-)")
 _MULTIPROCESSORS = " multiprocessors"
 
 
@@ -48,12 +49,13 @@ def module_name() -> str:
 
 def name_module(compatible_with: List[str], called: str) -> str:
     """The same from the ``compatible`` entries of a device tree and its ``model``."""
-    numbers = ["-".join(filter(None, part)) for entry in compatible_with for part in _PART.findall(entry)]
-    found = {_of_part(number) for number in numbers} - {""}
-    if len(found) == 1:
-        return found.pop()
     text = " ".join([called] + compatible_with)
-    return next((_told(known) for known in _KNOWN for word in known.words if word in text), "")
+    whole = {_of_part(number) for number in _PART.findall(text)} - {""}
+    if len(whole) == 1:
+        return whole.pop()
+    named = next((_told(known) for known in _KNOWN for word in known.words if word in text), "")
+    family = {_of_part(number) for number in _FAMILY.findall(text)} - {""}
+    return named or (family.pop() if len(family) == 1 else "")
 
 
 def same_module(one: str, other: str) -> bool:

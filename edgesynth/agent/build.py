@@ -14,6 +14,7 @@ from typing import Any, Deque, Dict, NamedTuple, Tuple
 from edgesynth.agent import board, dla, trtexec
 from edgesynth.agent.asks import BuildAsk, read_build
 from edgesynth.agent.board_module import module_name
+from edgesynth.agent.build_stages import BuildStages
 from edgesynth.agent.builder import PLACED
 from edgesynth.agent.cache import EngineCache, ModelStore, engine_key, known_of
 from edgesynth.agent.children import LineProcess, wait
@@ -180,10 +181,11 @@ def _build(
         }
         process.send(json.dumps(order))
     said: Deque[str] = deque(maxlen=_KEPT_LINES if ask.dla_core is None else _KEPT_LINES_OF_DLA)
+    stages = BuildStages(outbox, said.append)
     try:
         wait(
-            {process: lambda at_s, line: said.append(line)},
-            lambda: not process.open,
+            {process: stages.hear},
+            lambda: stages.tick(over=not process.open),
             outbox,
             until_s=time.monotonic() + ask.build_limit_s,
         )

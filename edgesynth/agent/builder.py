@@ -6,6 +6,7 @@ import sys
 from typing import Any, Dict
 
 from edgesynth.agent.board import offer_to_memory_killer
+from edgesynth.agent.build_stages import watch_build
 from edgesynth.agent.dla import place_network, refuse_core
 from edgesynth.agent.errors import NetworkFailure, Refusal
 from edgesynth.agent.tensors import with_batch
@@ -74,6 +75,7 @@ def build(request: Dict[str, Any]) -> bytes:
         with open(request["plan"] + PLACED, "w") as file:
             json.dump(place_network(tensorrt, network, config, core), file)
     _read_timings(config, request["timings"])
+    watch_build(tensorrt, config)
     if hasattr(builder, "build_serialized_network"):
         plan = builder.build_serialized_network(network, config)
     else:

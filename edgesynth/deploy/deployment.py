@@ -254,7 +254,9 @@ class _Ready:
         device, where, done = self.device, self.device.link.name, self.done
         try:
             with self.tell.phase(f"build on {where} with TensorRT {self.export.tensorrt or '?'}"):
-                engine = build_engine(device, self.export)
+                engine = build_engine(
+                    device, self.export, hear=lambda stage: self.tell.note(f"build: {stage}")
+                )
         except BuildFailed as failure:
             said = f"the engine could not be built ({failure.kind}): {failure.reason}"
             return replace(done, failure=said)

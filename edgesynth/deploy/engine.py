@@ -24,6 +24,7 @@ from edgesynth.scratch import Scratch
 if TYPE_CHECKING:
     from edgesynth.deploy.target import DeviceExport
     from edgesynth.devices import Board, Device, Profile
+    from edgesynth.devices.stage import Hear
 
 __all__ = [
     "TENSORRT_TYPES",
@@ -181,13 +182,16 @@ def profile_as_found(device: Device) -> Profile:
     )
 
 
-def build_engine(device: Device, export: DeviceExport, *, limit_s: float = _BUILD_S) -> EngineOnBoard:
+def build_engine(
+    device: Device, export: DeviceExport, *, limit_s: float = _BUILD_S, hear: Hear | None = None
+) -> EngineOnBoard:
     """Bring an exported file to a board and build its engine there, or find the one built before.
 
     Args:
         device: Open, and a board; one that was opened for a core of its DLA builds for that.
         export: What to build; a free batch becomes 1.
         limit_s: How long the build may take.
+        hear: Told of the builder's stages.
 
     Raises:
         BuildFailed: TensorRT cannot read the file, memory does not suffice, or it takes too long.
@@ -204,7 +208,7 @@ def build_engine(device: Device, export: DeviceExport, *, limit_s: float = _BUIL
         "typed": export.strongly_typed,
         "dla_core": device.dla_core,
     }
-    told = board.work("build", request)
+    told = board.work("build", request, hear=hear)
     if told.failure:
         raise BuildFailed(told.failure_kind, told.failure)
     facts = dict(told.conditions)

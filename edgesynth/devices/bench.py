@@ -8,6 +8,7 @@ event     other keys              meaning
 ========= ======================= ===================================================================
 start     any conditions          the program runs; what it found (mode, versions). A later one adds to it
 alive                             still working, at least every 5 s; resets the host's patience
+stage     ``name``, ``done`` ...  how far the builder of an engine is; see ``stage.py``
 latency   ``ms``, ``gpu_ms``      times of single calls in order: of the caller, and of the GPU (optional)
 reference ``ms``                  times of the reference load in order, one per stretch of it (optional)
 layers    ``layers``              [name, mean time in ms] of layers as they run, in order (optional)
@@ -271,7 +272,7 @@ def read_recording(lines: Iterable[Line]) -> Recording:
             elif kind == "failed":
                 failure, failure_kind = str(event["reason"]), str(event.get("kind", ""))
                 ended = True
-            elif kind != "alive":
+            elif kind not in ("alive", "stage"):
                 skipped += 1
         except (ValueError, TypeError, KeyError):
             skipped += 1

@@ -21,6 +21,7 @@ from edgesynth.devices.local import LocalLink
 from edgesynth.devices.profile import Profile
 from edgesynth.devices.ssh import SshLink
 from edgesynth.devices.ssh_address import SshAddress
+from edgesynth.devices.stage import Hear, read_stage
 from edgesynth.errors import DeviceError, InputError
 from edgesynth.progress import NullProgress, Progress
 
@@ -109,13 +110,16 @@ class Board(Closing):
         """Run a benchmark; see :meth:`work`."""
         return self.work("bench", vars(request), silence_s)
 
-    def work(self, verb: str, request: Mapping[str, Any], silence_s: float = 60.0) -> Recording:
+    def work(
+        self, verb: str, request: Mapping[str, Any], silence_s: float = 60.0, hear: Hear | None = None
+    ) -> Recording:
         """Have the agent do something long; the board was this run's own all the while.
 
         Args:
             verb: ``bench``, ``build`` or ``run``.
             request: Its request.
             silence_s: How long the agent may say nothing.
+            hear: Told of each stage of a build, once.
 
         Returns:
             What it told; facts are among the ``conditions``, and a network that cannot be built or run here
@@ -131,7 +135,7 @@ class Board(Closing):
             self._idle.clear()
             self._check()
             recording = self._do(
-                verb, {**request, "folder": request.get("folder") or self.agent.folder}, silence_s
+                verb, {**request, "folder": request.get("folder") or self.agent.folder}, silence_s, hear
             )
             self._check()
             if self._complaints:  # also of those after it: of a repeated measurement the last one is kept
@@ -156,14 +160,23 @@ class Board(Closing):
         self._idle.wait(_LEAVE_S)
         self._lease.release()
 
-    def _do(self, verb: str, asked: Mapping[str, Any], silence_s: float) -> Recording:
+    def _do(self, verb: str, asked: Mapping[str, Any], silence_s: float, hear: Hear | None) -> Recording:
         """Do it in the way that the link needs."""
         if not self._survives:
             command = (*self.agent.command, verb)
             return listen(
-                self.agent.link, command, json.dumps(asked), silence_s=silence_s, through=self._checked
+                *(self.agent.link, command, json.dumps(asked)),
+                silence_s=silence_s,
+                through=lambda lines: self._checked(lines, hear),
             )
-        self._job = job = Job(self.agent, verb, asked, self._check, hear=self._hear, forget=self._ended)
+        self._job = job = Job(
+            self.agent,
+            verb,
+            asked,
+            self._check,
+            hear=lambda line: self._hear(line, hear),
+            forget=self._ended,
+        )
         recording = job.run(silence_s)
         self._ended = (job.name,)
         return recording
@@ -174,15 +187,18 @@ class Board(Closing):
             raise DeviceError(f"the board behind {self.agent.link.name} was closed; open the device again")
         self._lease.check()
 
-    def _checked(self, lines: Iterable[Line]) -> Iterator[Line]:
+    def _checked(self, lines: Iterable[Line], hear: Hear | None = None) -> Iterator[Line]:
         """The lines, as long as the board is this run's own."""
         for line in lines:
             self._check()
-            self._hear(line)
+            self._hear(line, hear)
             yield line
 
-    def _hear(self, line: Line) -> None:
-        """Keep what the agent could not put back, however its work ends and whoever repeats it."""
+    def _hear(self, line: Line, hear: Hear | None) -> None:
+        """Hand a stage of a build on; keep what the agent could not put back, however its work ends."""
+        stage = None if hear is None else read_stage(line)
+        if hear is not None and stage is not None:
+            hear(stage)
         if _NOT_PUT_BACK not in line.text:
             return
         with suppress(ValueError, AttributeError):  # a damaged line

@@ -34,7 +34,7 @@ class Job:
         verb: What to do.
         request: Its request, with the ``folder`` that jobs are kept in.
         check: Called with every line; raises when the work must not go on.
-        hear: Called with every line once.
+        hear: Called with every line once, however often the link breaks.
         forget: Names of ended jobs that the board need not keep.
 
     Attributes:

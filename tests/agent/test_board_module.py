@@ -16,6 +16,9 @@ ORIN, XAVIER, TX2 = "nvidia,tegra234", "nvidia,tegra194", "nvidia,tegra186"
         (["nvidia,p3768-0000+p3767-0004", ORIN], "NVIDIA Jetson Orin Nano Developer Kit", "Orin Nano, 4"),
         (["nvidia,p3509-0000+p3767-0001", ORIN], "", "Orin NX, 8"),
         (["acme,box", "nvidia,p3767", ORIN], "NVIDIA Jetson Orin Nano on a box", "Orin Nano"),
+        # A number without its last part belongs to several modules, and says less than a name.
+        (["nvidia,p3701", ORIN], "NVIDIA Jetson Orin Nano Developer Kit", "Orin Nano"),
+        (["nvidia,p3668", XAVIER], "Acme Box", "Xavier NX, 6"),
         (["nvidia,p3737-0000+p3701-0000", "nvidia,p3701-0000", ORIN], "", "AGX Orin, 16"),
         (["nvidia,p3737-0000+p3701-0004", ORIN], "", "AGX Orin, 14"),
         (["nvidia,p2972-0000", XAVIER], "Jetson-AGX", "AGX Xavier, 8"),

@@ -262,6 +262,31 @@ class IProfiler:
         raise NotImplementedError
 
 
+if "progress_monitor" in SURFACE["classes"]["IBuilderConfig"]:
+
+    class IProgressMonitor:
+        """Told of stages while an engine is built."""
+
+        def __init__(self):
+            self._known = True
+
+
+def _tell_stages(config):
+    """Two stages, one of them with one inside, as TensorRT tells them to whoever listens."""
+    monitor = getattr(config, "progress_monitor", None)
+    if not getattr(monitor, "_known", False):
+        return
+    for name, steps in (("Building engine from subgraph", 2), ("Serialising", 1)):
+        monitor.phase_start(name, None, steps)
+        monitor.phase_start("Computing costs", name, 40)
+        for step in range(steps):
+            assert monitor.step_complete(name, step)
+            monitor.step_complete("Computing costs", step)
+            time.sleep(CONTROL.get("step_s", 0))
+        monitor.phase_finish("Computing costs")
+        monitor.phase_finish(name)
+
+
 class _Builder:
     num_DLA_cores = property(lambda self: fake_dla.cores(CONTROL))
 
@@ -326,6 +351,7 @@ def _build(network, config):
             "[TRT] [E] 4: Network has dynamic inputs, but no optimization profile was defined.\n"
         )
         return None
+    _tell_stages(config)
     if config._core() is not None:
         left = fake_dla.left_on_gpu(CONTROL, network._half(config), free)
         problem = fake_dla.fault(
