@@ -80,6 +80,7 @@ def test_a_command_that_needs_a_board_gets_as_far_as_looking_for_it(command: str
     network = torch.nn.Linear(4, 2)
     export_onnx(network, (torch.zeros(1, 4),), tmp_path / "model.onnx", opset=13)
     numpy.save(tmp_path / "image.npy", numpy.zeros((1, 4), numpy.float32))
+    numpy.savez(tmp_path / "images.npz", input=torch.randn(8, 4).numpy())
     done = run(command.replace("@board", "@127.0.0.1:9"), tmp_path)
     assert done.returncode == 3
     assert "refused the connection" in done.stderr
