@@ -41,6 +41,7 @@ def test_the_other_commands_shown_for_boards_work(remote):
             assert remote.run(*without_link(command), link="ssh://board").returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("python", ["3.6", pytest.param("3.12", marks=pytest.mark.slow)])
 def test_the_joules_of_a_known_power_curve_come_back(board, ssh_server, tmp_path, model, python):
     board.use_python(python)

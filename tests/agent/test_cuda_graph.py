@@ -276,6 +276,7 @@ def test_boards_with_and_without_graphs_are_not_alike():
         likeness.check("third", {"cuda_graph": False, "no_cuda_graph": "old", "no_cuda_graphs_here": True})
 
 
+@pytest.mark.slow
 def test_figures_say_what_they_are_of(here, model):
     plan = MeasurementPlan(
         **{"warm_up_s": 0.05, "latency_runs": 20, "latency_limit_s": 0.5, "idle_s": 0.0, "window_s": 2.0},

@@ -108,6 +108,7 @@ def test_a_board_with_trtexec_alone_is_deployed_to_and_said_what_it_lacks(here, 
         np.testing.assert_allclose(np.load(f"out/output-{index}.npy"), want, rtol=6e-6)
 
 
+@pytest.mark.slow
 def test_outputs_of_trtexec_have_the_types_of_the_network(here, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(rtx, "_MODULE", "no_such_module_anywhere")
     monkeypatch.chdir(tmp_path)
@@ -152,6 +153,7 @@ def kinds(here, tmp_path, monkeypatch):
     return x, deploy, run
 
 
+@pytest.mark.slow
 def test_outputs_of_a_bare_plan_have_the_types_that_are_said(here, kinds, capfd):
     shutil.rmtree(here.modules / "tensorrt")
     x, deploy, run = kinds

@@ -334,6 +334,7 @@ def test_a_tx2_is_refused_before_it_is_asked(command, orin):
     assert not (orin.root / "home/.cache/edgesynth").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.ssh
 def test_a_bench_on_the_core_says_so_and_takes_a_resting_gpu_for_no_throttled_one(remote, board):
     call_python(board, "3.10")

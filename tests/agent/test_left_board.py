@@ -33,7 +33,10 @@ def stuck(here, model, monkeypatch):
     return here
 
 
-@pytest.mark.parametrize("more", [(), ("--json", "--quiet")], ids=["table", "json"])
+@pytest.mark.parametrize(
+    "more",
+    [pytest.param((), marks=pytest.mark.slow, id="table"), pytest.param(("--json", "--quiet"), id="json")],
+)
 def test_bench_warns_of_a_mode_that_was_not_put_back(stuck, capfd, more):
     main([*BENCH, "--link", "local", *more])
 

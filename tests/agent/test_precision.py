@@ -320,6 +320,7 @@ def test_a_board_with_flags_gets_the_file_itself(here, model):
     assert json.loads(here.told("builds")[-1])["flags"] == ["FP16"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runner", ["tensorrt", "trtexec"])
 def test_candidates_of_a_synthesis_are_measured_in_half_too(here, runner):
     typed_machine(here, runner)
@@ -338,6 +339,7 @@ def test_candidates_of_a_synthesis_are_measured_in_half_too(here, runner):
     assert weights == {TensorProto.FLOAT16}
 
 
+@pytest.mark.slow
 @pytest.mark.ssh
 def test_a_board_elsewhere_gets_a_file_that_computes_in_half(remote, model):
     remote.board.set("tensorrt", version=TYPED, call_ms=0.5)

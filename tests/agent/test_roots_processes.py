@@ -114,6 +114,7 @@ def test_a_hung_nvpmodel_is_ended_and_told(users_board):
     users_board.wait_until_quiet()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_ended_is_told_with_what_to_do(users_board):
     users_board.set("tegrastats", hang_at=40, deaf=True)
 
