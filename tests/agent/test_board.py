@@ -69,6 +69,7 @@ def is_as_found(board):
     return board.present_mode() == "MAXP_CORE_ARM" and board.present_clocks() == board.clocks
 
 
+@pytest.mark.slow
 def test_a_second_run_is_refused_and_a_killed_one_leaves_nothing(from_here, model):
     board = from_here.board
     board.set("tensorrt", call_ms=0.5)
@@ -192,6 +193,7 @@ def test_a_device_that_is_closed_meanwhile_ends_the_measurement(from_here, model
     assert time.monotonic() - begin < 60
 
 
+@pytest.mark.slow
 def test_a_link_that_drops_twice_gives_the_same_recording(from_here, model):
     others = from_here.server.sessions()
     with open_device("jetson-tx2", from_here.url, mode="MAXN", clocks="fixed") as device:

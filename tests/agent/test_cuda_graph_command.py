@@ -87,6 +87,7 @@ def test_a_bundle_runs_as_it_was_measured(here, command, tmp_path):
     assert told.stdout.split() == ["True", "False"], told.stderr
 
 
+@pytest.mark.slow
 def test_a_network_that_cannot_be_recorded_is_deployed_without(here, command, tmp_path):
     here.set("tensorrt", record="wait")
     why = "the engine does what CUDA cannot record in a graph"

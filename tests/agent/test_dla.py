@@ -267,6 +267,7 @@ def command(remote, orin, tmp_path, monkeypatch, capfd):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.ssh
 def test_from_a_file_to_an_engine_on_the_core_and_to_the_bundle_that_runs_it_there(command, orin, tmp_path):
     code, told = command("deploy", "model.onnx", "--dla", 1, "--data", "images.npz", "-o", "bundle")

@@ -115,6 +115,7 @@ def test_what_was_left_before_is_noted_when_a_board_is_opened(left):
     assert notes.heard == [f"warning: {left}this one)"]
 
 
+@pytest.mark.slow
 @pytest.mark.ssh
 def test_whoever_ends_a_run_that_vanished_is_told_what_it_left(remote, model, monkeypatch):
     monkeypatch.setenv("PATH", remote.path)

@@ -132,6 +132,7 @@ def test_everything_that_boards_differ_in_is_said(rack):
         assert expected.format(rest=rest, board=f"ssh://{name.lower()}") in said
 
 
+@pytest.mark.slow
 def test_a_mode_that_the_run_sets_itself_may_differ_before(rack, model):
     rack.add("a")
     bring_into_other_mode(rack.add("b"))

@@ -251,6 +251,7 @@ def sent(here):
     return onnx.load(file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runner", ["tensorrt", "trtexec"])
 def test_half_precision_of_a_network_in_single_is_measured_in_half(here, model, runner):
     typed_machine(here, runner)
@@ -271,6 +272,7 @@ def test_half_precision_of_a_network_in_single_is_measured_in_half(here, model, 
         assert (told["typed"], told["flags"]) == (True, [])
 
 
+@pytest.mark.slow
 def test_a_network_with_branches_is_measured_in_half_too(here, tmp_path):
     typed_machine(here, "tensorrt")
     onnx.save(branches(), tmp_path / "branches.onnx")

@@ -127,6 +127,7 @@ def test_what_cannot_be_ended_is_told_with_what_to_do(users_board):
     assert events[-1]["reason"].endswith("; and the board is not as it was found: " + told)
 
 
+@pytest.mark.slow
 def test_examining_a_board_tells_what_its_sensor_leaves(users_board):
     users_board.set("tegrastats", hang_at=1, deaf=True)
 
