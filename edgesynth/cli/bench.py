@@ -166,7 +166,8 @@ def _tell(measurement: Measurement, device: Device, *, as_json: bool) -> None:
         write(
             "mean power: " + ", ".join(f"{rail} {value:.0f} mW" for rail, value in measurement.rails.items())
         )
-        write(_joules(measurement.conditions.get("rails_energy_mj", {})))
+        if measurement.conditions.get("rails_energy_mj"):
+            write(_joules(measurement.conditions["rails_energy_mj"]))
         if measurement.conditions.get("gpu_clock_mhz") is None and device.profile.family == "jetson":
             write("GPU clock: not told by the board without root rights, so throttling would not be noticed")
     if measurement.layers:
@@ -186,7 +187,7 @@ def _tell(measurement: Measurement, device: Device, *, as_json: bool) -> None:
 def _joules(rails: Mapping[str, Sequence[float]]) -> str:
     """Energy per inference of every rail, with its interval."""
     told = [f"{rail} {value:.4g} mJ ({low:.4g} .. {high:.4g})" for rail, (value, low, high) in rails.items()]
-    return "energy per inference: " + (", ".join(told) or "not known by rail")
+    return "energy per inference: " + ", ".join(told)
 
 
 def _layers(layers: Sequence[LayerTime]) -> str:
