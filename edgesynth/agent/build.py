@@ -11,7 +11,7 @@ import time
 from collections import deque
 from typing import Any, Deque, Dict, NamedTuple, Tuple
 
-from edgesynth.agent import board, dla, trtexec
+from edgesynth.agent import board, dla, trtexec, trtexec_help
 from edgesynth.agent.asks import BuildAsk, read_build
 from edgesynth.agent.board_module import module_name
 from edgesynth.agent.build_stages import BuildStages
@@ -70,8 +70,8 @@ def build_engine(ask: BuildAsk, guard: Guard, outbox: Outbox) -> Built:
     version, flags_known, why_not = python_tensorrt()
     runner = "trtexec" if version is None else "tensorrt"
     if version is None:
-        flags_known = trtexec.has_flags()  # refuses where there is none either
-        version = trtexec.version() or "before 8"
+        flags_known = trtexec_help.has_flags()  # refuses where there is none either
+        version = trtexec_help.version() or "before 8"
     facts: Dict[str, Any] = {"runner": runner, "tensorrt": version}
     if runner == "trtexec":
         facts["runner_reason"] = why_not
@@ -165,7 +165,7 @@ def _build(
         command = trtexec.build_command(
             ask.model, plan, ask.precision, workspace_mb, ask.typed, timings, ask.batch
         )
-        command += dla.core_options(ask.dla_core, trtexec.options())
+        command += dla.core_options(ask.dla_core, trtexec_help.options())
         process = LineProcess(command, guard)
     else:
         process = LineProcess([sys.executable, sys.argv[0], "_build"], guard, takes_input=True)

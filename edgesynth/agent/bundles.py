@@ -16,7 +16,7 @@ import re
 import shutil
 from typing import Any, Dict, List, Optional, Set, Tuple
 
-from edgesynth.agent import board, trtexec
+from edgesynth.agent import board, trtexec_help
 from edgesynth.agent.asks import take
 from edgesynth.agent.board_module import module_name
 from edgesynth.agent.dla import refuse_core
@@ -178,7 +178,7 @@ def _check_fit(manifest: Dict[str, Any]) -> None:
 
 def _here() -> Tuple[str, str, str]:
     """The TensorRT, the GPU and the module of this board, as far as they are known."""
-    version = str(tensorrt_version()[0] or trtexec.version())
+    version = str(tensorrt_version()[0] or trtexec_help.version())
     return version, str(board.soc() or board.model() or ""), module_name()
 
 

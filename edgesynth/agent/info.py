@@ -6,7 +6,7 @@ import re
 import sys
 from typing import Any, Dict, Optional, Tuple
 
-from edgesynth.agent import board, ina, modes, trtexec
+from edgesynth.agent import board, ina, modes, trtexec_help
 from edgesynth.agent.errors import Refusal
 from edgesynth.agent.events import Outbox
 from edgesynth.agent.guard import Guard
@@ -113,7 +113,7 @@ def _trtexec() -> Fact:
 
 
 def _trtexec_version() -> Fact:
-    return trtexec.version() or None, "there is no trtexec, or it does not say its version"
+    return trtexec_help.version() or None, "there is no trtexec, or it does not say its version"
 
 
 def _power_mode() -> Fact:

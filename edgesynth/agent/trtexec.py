@@ -1,11 +1,10 @@
 """TensorRT's own program, for boards whose Python has no TensorRT.
 
-Its options came and went with the versions, so those it has are read from its own help; only what it lists is
-used. Times come from its ``--exportTimes`` file, which kept its keys where the printed summary did not; what
-changed of it nevertheless is in ``trtexec_trace``.
+Its options came and went with the versions, so only those are used that its own help lists (see
+``trtexec_help``). Times come from its ``--exportTimes`` file, which kept its keys where the printed summary
+did not; what changed of it nevertheless is in ``trtexec_trace``.
 """
 
-import functools
 import math
 import os
 import re
@@ -13,11 +12,12 @@ import subprocess
 import tempfile
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from edgesynth.agent.board import find_program, run
+from edgesynth.agent.board import find_program
 from edgesynth.agent.cuda_graph import NoGraph
 from edgesynth.agent.dla import core_options
 from edgesynth.agent.errors import NetworkFailure, Refusal
 from edgesynth.agent.failures import classify, tells_unreadable
+from edgesynth.agent.trtexec_help import has_flags, options, version
 from edgesynth.agent.trtexec_shapes import build_options, fixed_inputs, run_options
 from edgesynth.agent.trtexec_trace import (
     Followed,
@@ -31,17 +31,10 @@ from edgesynth.agent.trtexec_trace import (
 __all__ = [
     "Trtexec",
     "build_command",
-    "has_flags",
-    "options",
-    "read_options",
-    "read_version",
     "refuse_misuse",
     "tells_bad_timings",
-    "version",
 ]
 
-_OPTION = re.compile(r"^ {0,4}(--\w+)", re.MULTILINE)  # further right its prose begins, which names others
-_BANNER = re.compile(r"\[TensorRT v(\d+)\]")
 _UNKNOWN = re.compile(r"Unknown option: (--\w+)")
 _KINDS = {  # before 10 there are no integers of 64 bits; inputs of INT8 become FLOAT unless asked for
     "<i4": "INT32",
@@ -62,59 +55,6 @@ _STEADY = (
 _GRAPH, _NO_GRAPH = "--useCudaGraph", "--noCudaGraph"  # the second where the first is the default
 _UNRECORDED = "not permitted under CUDA graph capture mode"
 _WHOLE = ("--explicitBatch", "--includeDataTransfers", "--noCudaGraph")
-
-
-@functools.lru_cache(maxsize=None)
-def _help() -> str:
-    program = find_program("trtexec")
-    if program is None:
-        raise Refusal(
-            "tensorrt",
-            "there is neither tensorrt for Python nor trtexec on this board; install TensorRT of its JetPack",
-        )
-    done = run([program, "--help"], timeout_s=60.0)
-    return done.output + done.errors
-
-
-def options() -> List[str]:
-    """The options this trtexec has.
-
-    Raises:
-        Refusal: There is no trtexec.
-    """
-    return read_options(_help())
-
-
-def read_options(said: str) -> List[str]:
-    """The options in its help, and not those that the prose names."""
-    return _OPTION.findall(said)
-
-
-def has_flags() -> bool:
-    """Whether it takes precision from its options; where not, the graph decides.
-
-    Raises:
-        Refusal: There is no trtexec.
-    """
-    return "--fp16" in options()
-
-
-def version() -> str:
-    """Its version, e.g. ``8.2.1``; empty if it does not say (7.x does not) or there is none."""
-    try:
-        return read_version(_help())
-    except Refusal:
-        return ""
-
-
-def read_version(said: str) -> str:
-    """The version in what it printed: digits of two from 10 on, of one for major and minor before."""
-    match = _BANNER.search(said)
-    if match is None:
-        return ""
-    number = int(match.group(1))
-    major, rest = divmod(number, 10000 if number >= 100000 else 1000)  # 100300 is 10.3.0, 8201 is 8.2.1
-    return "{}.{}.{}".format(major, rest // 100, rest % 100)
 
 
 def build_command(

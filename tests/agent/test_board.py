@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 from processes import ended, wait_for
+from short_bench import short_bench
 
 from edgesynth.cli import main
-from edgesynth.devices import BenchRequest, open_device
+from edgesynth.devices import open_device
 from edgesynth.devices.bench import read_recording
 from edgesynth.devices.link import Line
 from edgesynth.errors import DeviceError, LinkError, MeasurementError
@@ -35,22 +36,6 @@ def from_here(remote, monkeypatch):
     """The board elsewhere, reached from this process."""
     monkeypatch.setenv("PATH", remote.path)
     return remote
-
-
-def request(device, model, **values):
-    asked = {
-        "network": {"model": device.send(model)},
-        "precision": "fp16",
-        "batch": 1,
-        "warm_up_s": 0.05,
-        "latency_runs": 20,
-        "latency_limit_s": 1.0,
-        "idle_s": 0.2,
-        "load_s": 3.0,
-        "rate_hz": 20.0,
-        "mode": "MAXN",
-    }
-    return BenchRequest(**{**asked, **values})
 
 
 def while_measuring(remote, act):
@@ -167,7 +152,7 @@ def test_a_lost_lease_ends_the_measurement(from_here, model, monkeypatch):
         lease.write_text(json.dumps({**json.loads(lease.read_text()), "token": "x", "owner": "eve@lab"}))
 
     with open_device("jetson-tx2", remote.url, mode="MAXN", clocks="fixed") as device:
-        asked = request(device, model, load_s=600.0)
+        asked = short_bench(device, model, load_s=600.0)
         thief = while_measuring(remote, take_over)
         with pytest.raises(DeviceError, match=r"was lost: taken over by eve@lab .*measure again"):
             device.bench(asked)
@@ -181,7 +166,7 @@ def test_a_lost_lease_ends_the_measurement(from_here, model, monkeypatch):
 @pytest.mark.slow
 def test_a_device_that_is_closed_meanwhile_ends_the_measurement(from_here, model):
     with open_device("jetson-tx2", from_here.url, mode="MAXN") as device:
-        asked = request(device, model, load_s=600.0)
+        asked = short_bench(device, model, load_s=600.0)
         closer = while_measuring(from_here, device.close)
         begin = time.monotonic()
         with pytest.raises(DeviceError, match="was closed; open the device again"):
@@ -197,7 +182,7 @@ def test_a_device_that_is_closed_meanwhile_ends_the_measurement(from_here, model
 def test_a_link_that_drops_twice_gives_the_same_recording(from_here, model):
     others = from_here.server.sessions()
     with open_device("jetson-tx2", from_here.url, mode="MAXN", clocks="fixed") as device:
-        asked = request(device, model)
+        asked = short_bench(device, model, load_s=3.0, idle_s=0.2)
 
         def drop():
             from_here.server.sever(others)
@@ -215,7 +200,7 @@ def test_a_link_that_drops_twice_gives_the_same_recording(from_here, model):
         assert [*recording.phases] == ["idle_before", "load", "idle_after", "end"]
         assert is_as_found(from_here.board)
 
-        device.bench(request(device, model, load_s=0.0))
+        device.bench(short_bench(device, model))
         (last,) = from_here.jobs()  # the board keeps no more than the last
         assert last != job
 
@@ -232,7 +217,7 @@ def test_a_start_that_breaks_off_starts_one_job(from_here, model, monkeypatch):
                 raise LinkError("dropped")
 
         monkeypatch.setattr(device.link, "stream", break_first)
-        recording = device.bench(request(device, model, load_s=0.0))
+        recording = device.bench(short_bench(device, model))
 
         assert [from_here.jobs()] == broken
         assert len(recording.latencies_ms) == 20
@@ -247,11 +232,11 @@ def test_an_agent_that_is_killed_breaks_off_and_its_board_is_put_back(from_here,
     with open_device("jetson-tx2", from_here.url, mode="MAXN", clocks="fixed") as device:
         killer = while_measuring(from_here, kill)
         with pytest.raises(MeasurementError, match="the job ended without a result"):
-            device.bench(request(device, model, load_s=600.0))
+            device.bench(short_bench(device, model, load_s=600.0))
         killer.join()
         from_here.board.wait_until_quiet()
         assert is_as_found(from_here.board)
-        assert len(device.bench(request(device, model, load_s=0.0)).latencies_ms) == 20
+        assert len(device.bench(short_bench(device, model)).latencies_ms) == 20
 
 
 @pytest.mark.slow

@@ -5,9 +5,10 @@ import sys
 from dataclasses import replace
 
 import pytest
+from short_bench import short_bench
 
 from edgesynth.agent.tegrastats import parse_line
-from edgesynth.devices import BenchRequest, LocalLink, open_device
+from edgesynth.devices import LocalLink, open_device
 from edgesynth.devices.jetson import install_agent
 from edgesynth.errors import DeviceError, SensorError
 from edgesynth.metrics import Provenance
@@ -38,18 +39,7 @@ def true_mj(begin_s, end_s):
 def test_a_known_power_curve_comes_back_as_its_joules(here, model):
     here.set("tegrastats", curve=CURVE)
     with open_device("jetson-tx2", link="local") as device:
-        request = BenchRequest(
-            network={"model": device.send(model)},
-            precision="fp16",
-            batch=1,
-            warm_up_s=0.05,
-            latency_runs=20,
-            latency_limit_s=1.0,
-            idle_s=0.3,
-            load_s=2 * CURVE["period_s"],
-            rate_hz=20.0,
-            mode="MAXN",
-        )
+        request = short_bench(device, model, idle_s=0.3, load_s=2 * CURVE["period_s"])
         recording = device.bench(request)
 
     samples = [(line.at_s, parse_line(line.text).rails["VDD_IN"]) for line in recording.sensor]

@@ -4,9 +4,10 @@ import json
 
 import pytest
 from processes import wait_for
+from short_bench import short_bench
 
 from edgesynth.cli import main
-from edgesynth.devices import BenchRequest, open_device
+from edgesynth.devices import open_device
 from edgesynth.devices.pooled import open_boards
 from edgesynth.errors import MeasurementError
 
@@ -48,27 +49,11 @@ def test_bench_warns_of_a_mode_that_was_not_put_back(stuck, capfd, more):
         assert TOLD in json.loads(out)["conditions"]["not_put_back"]
 
 
-def request(device, model, **values):
-    asked = {
-        "network": {"model": device.send(model)},
-        "precision": "fp16",
-        "batch": 1,
-        "warm_up_s": 0.05,
-        "latency_runs": 20,
-        "latency_limit_s": 1.0,
-        "idle_s": 0.1,
-        "load_s": 0.0,
-        "rate_hz": 20.0,
-        "mode": "MAXN",
-    }
-    return BenchRequest(**{**asked, **values})
-
-
 def test_a_measurement_keeps_what_was_not_put_back_and_notes_it_at_once(stuck, model):
     notes = Notes()
     with open_boards("jetson-tx2", ["local"], mode="MAXN", progress=notes) as device:
-        found = device.bench(request(device, model))
-        again = device.bench(request(device, model))  # now the mode is found as it is to be
+        found = device.bench(short_bench(device, model))
+        again = device.bench(short_bench(device, model))  # now the mode is found as it is to be
 
     assert TOLD in found.conditions["not_put_back"]
     assert TOLD in again.conditions["not_put_back"]  # of a repeated measurement the last one is kept
@@ -83,7 +68,7 @@ def test_an_error_does_not_hide_what_was_not_put_back(stuck, model):
         with pytest.raises(
             MeasurementError, match="ended: Segmentation fault.* not as it was found: " + TOLD
         ):
-            device.bench(request(device, model, load_s=5.0))
+            device.bench(short_bench(device, model, load_s=5.0))
         (complaint,) = device.complaints
 
     assert TOLD in complaint

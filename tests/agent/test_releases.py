@@ -2,8 +2,9 @@
 
 import pytest
 from remote_board import RemoteBoard
+from short_bench import short_bench
 
-from edgesynth.devices import BenchRequest, open_device
+from edgesynth.devices import open_device
 
 pytestmark = [pytest.mark.ssh, pytest.mark.slow]
 
@@ -28,19 +29,7 @@ def test_a_release_measures_over_ssh_and_is_left_as_it_was(
     remote = RemoteBoard(bare_board, ssh_server, tmp_path)
     monkeypatch.setenv("PATH", remote.path)
     with open_device("jetson-tx2", remote.url, mode="MAXN", clocks="fixed") as device:
-        request = BenchRequest(
-            network={"model": device.send(model)},
-            precision="fp16",
-            batch=1,
-            warm_up_s=0.01,
-            latency_runs=20,
-            latency_limit_s=1.0,
-            idle_s=0.1,
-            load_s=0.5,
-            rate_hz=20.0,
-            mode="MAXN",
-        )
-        found = device.bench(request)
+        found = device.bench(short_bench(device, model, warm_up_s=0.01, load_s=0.5))
         assert device.complaints == ()
 
     conditions = found.conditions

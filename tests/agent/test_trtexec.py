@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgesynth.agent import trtexec
+from edgesynth.agent import trtexec, trtexec_help
 from edgesynth.agent.errors import NetworkFailure, Refusal
 from edgesynth.agent.failures import classify
 from edgesynth.agent.trtexec_trace import exported_trace, follow, printed_trace, read_layers
@@ -27,12 +27,12 @@ def said_by(tmp_path, lines):
 
 @pytest.mark.parametrize("record", records("banners"))
 def test_its_version_is_read_from_its_banner(record):
-    assert trtexec.read_version(record["line"]) == record["version"]
+    assert trtexec_help.read_version(record["line"]) == record["version"]
 
 
 @pytest.mark.parametrize("record", records("help"))
 def test_options_are_those_that_its_help_lists_and_not_those_it_mentions(record):
-    assert trtexec.read_options("\n".join(record["lines"])) == record["options"]
+    assert trtexec_help.read_options("\n".join(record["lines"])) == record["options"]
 
 
 @pytest.mark.parametrize("record", records("runs"))
@@ -116,12 +116,13 @@ def failing(tmp_path, monkeypatch):
         program = tmp_path / "trtexec"
         program.write_text(f"#!{sys.executable}\nprint({chr(10).join(lines)!r})\nraise SystemExit(1)\n")
         program.chmod(0o755)
-        monkeypatch.setattr(trtexec, "find_program", lambda name: str(program))
-        trtexec._help.cache_clear()
+        for module in (trtexec, trtexec_help):
+            monkeypatch.setattr(module, "find_program", lambda name: str(program))
+        trtexec_help._help.cache_clear()
         return trtexec.Trtexec(str(tmp_path / "plan"), 1)
 
     yield engine
-    trtexec._help.cache_clear()
+    trtexec_help._help.cache_clear()
 
 
 @pytest.mark.parametrize("record", records("strangers"))
