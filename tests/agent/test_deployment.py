@@ -4,23 +4,19 @@ import hashlib
 import json
 import shutil
 
-import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+from two_layers import CLASSES, labelled, write_network
 
 import edgesynth
-from edgesynth.agent.errors import Refusal
-from edgesynth.agent.manifest import check_fit
 from edgesynth.cli.export import verification_rows
 from edgesynth.deploy import rtx
 from edgesynth.deploy.bundle import read_bundle
 from edgesynth.deploy.installation import list_bundles, remove_bundle, roll_back
 from edgesynth.errors import DeviceError, InputError
 from edgesynth.tasks import ClassificationTask, TensorSamples
-
-CLASSES = ("cat", "dog", "eel", "fox")
 
 
 @pytest.fixture(autouse=True)
@@ -35,27 +31,6 @@ def network(tmp_path):
     return write_network(tmp_path / "net.onnx")
 
 
-def write_network(path, scale=1.0, seed=0, classes=4):
-    generator = np.random.default_rng(seed)
-    weights = {
-        "first": (generator.normal(size=(6, 16)) * scale).astype(np.float32),
-        "second": (generator.normal(size=(16, classes)) / scale).astype(np.float32),
-    }
-    graph = helper.make_graph(
-        [
-            helper.make_node("MatMul", ["image", "first"], ["one"], name="dense_1"),
-            helper.make_node("Relu", ["one"], ["two"], name="relu_1"),
-            helper.make_node("MatMul", ["two", "second"], ["scores"], name="dense_2"),
-        ],
-        "net",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 6])],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", classes])],
-        [numpy_helper.from_array(value, name) for name, value in weights.items()],
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
-    return path
-
-
 @pytest.fixture
 def data(tmp_path, network):
     return labelled(tmp_path / "data.npz", network, 12)
@@ -65,16 +40,6 @@ def data(tmp_path, network):
 def much_data(tmp_path, network):
     """So many of them that a precision that changes no answer can be told to keep the score."""
     return labelled(tmp_path / "much.npz", network, 400)
-
-
-def labelled(path, network, samples):
-    """Samples that the network labels itself: all of them are right."""
-    import onnxruntime
-
-    image = np.random.default_rng(1).normal(size=(samples, 6)).astype(np.float32)
-    (scores,) = onnxruntime.InferenceSession(network.read_bytes()).run(None, {"image": image})
-    np.savez(path, image=image, labels=scores.argmax(1))
-    return str(path)
 
 
 def test_a_network_is_built_verified_and_installed(here, tx2, network, much_data, tmp_path):
@@ -302,76 +267,6 @@ def test_the_tensorrt_that_is_there_decides_and_not_the_one_of_the_profile(here,
     assert (told["typed"], told["flags"]) == (True, [])
 
 
-def test_a_bundle_goes_to_a_board_again_unless_it_is_damaged_or_of_another(here, tx2, network, tmp_path):
-    edgesynth.deploy(network, tx2, out=tmp_path / "bundle")
-    again = edgesynth.deploy(tmp_path / "bundle", tx2)
-    assert (again.installed.version, again.installed.before) == ("0002", "0001")
-    assert (again.report.samples, again.report.precision, again.engine.kept) == (32, "fp16", True)
-
-    here.set("tensorrt", version="8.0.1")
-    with pytest.raises(DeviceError, match=r"built for TensorRT 8\.2\.1, here is 8\.0\.1"):
-        edgesynth.deploy(tmp_path / "bundle", tx2)
-    here.set("tensorrt", version="8.2.1")
-    here.write("proc/device-tree/compatible", "nvidia,p3509\0nvidia,tegra194\0")
-    with pytest.raises(DeviceError, match="built for GPU tegra186, here is tegra194"):
-        edgesynth.deploy(tmp_path / "bundle", tx2)
-    here.write("proc/device-tree/compatible", "nvidia,quill\0nvidia,tegra186\0")
-    plan = tmp_path / "bundle/engine.plan"
-    plan.write_bytes(plan.read_bytes()[:-1])
-    with pytest.raises(InputError, match=r"engine\.plan has \d+ bytes of \d+"):
-        edgesynth.deploy(tmp_path / "bundle", tx2)
-
-    assert [bundle.version for bundle in list_bundles(tx2.board)] == ["0002"]
-
-
-@pytest.mark.parametrize("fault", ["cut", "weights", "exchanged"])
-def test_a_bundle_whose_engine_is_wrong_on_the_board_is_not_installed(here, tx2, network, tmp_path, fault):
-    """Checksums prove that nothing changed on the way, and not that it was right when it left."""
-    done = edgesynth.deploy(network, tx2, precision="fp32", out=tmp_path / "bundle")
-    plan = tmp_path / "bundle/engine.plan"
-    if fault == "weights":
-        here.compute("weights")
-    elif fault == "cut":
-        plan.write_bytes(plan.read_bytes()[:40])
-    else:
-        other = write_network(tmp_path / "other.onnx", seed=1)
-        edgesynth.deploy(other, tx2, precision="fp32", out=tmp_path / "other")
-        shutil.copy(tmp_path / "other/engine.plan", plan)
-    write_checksum(tmp_path / "bundle", "engine.plan")
-
-    again = edgesynth.deploy(tmp_path / "bundle", tx2)
-
-    assert not again
-    (said,) = again.failures
-    assert ("TensorRT 8.2.1 cannot load engine.plan" if fault == "cut" else "scores: off by") in said
-    (found,) = list_bundles(tx2.board, "net")
-    assert (found.version, found.problem) == (done.installed.version, "")
-
-
-def write_checksum(bundle, name):
-    """The manifest as whoever made the bundle would have written it."""
-    payload, manifest = (bundle / name).read_bytes(), json.loads((bundle / "manifest.json").read_text())
-    manifest["files"][name] = {"bytes": len(payload), "sha256": hashlib.sha256(payload).hexdigest()}
-    (bundle / "manifest.json").write_text(json.dumps(manifest))
-
-
-@pytest.mark.slow
-def test_a_full_disk_of_the_board_leaves_the_installed_one(here, tx2, network, monkeypatch):
-    edgesynth.deploy(network, tx2)
-
-    def full(source, target):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(shutil, "copyfile", full)
-    with pytest.raises(DeviceError, match="No space left on device"):
-        edgesynth.deploy(network, tx2)
-    monkeypatch.undo()
-
-    for name, value in here.environment.items():
-        monkeypatch.setenv(name, value)
-    assert [(bundle.version, bundle.problem) for bundle in list_bundles(tx2.board)] == [("0001", "")]
-
-
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -449,70 +344,6 @@ def test_the_figures_of_the_engine_itself_go_into_the_bundle(here, tx2, network,
     assert told["network"] == "net"
     assert told["status"] == done.measurement.status
     assert len(here.told("builds")) == 1  # what was measured is what was built and verified
-
-
-@pytest.fixture
-def trtexec_alone(here):
-    """The board's Python has no TensorRT; its trtexec computes."""
-    shutil.rmtree(here.modules / "tensorrt")
-    here.compute()
-    with edgesynth.open_device("jetson-tx2", link="local") as device:
-        yield device
-
-
-@pytest.mark.parametrize(("version", "rounding"), [("8.2", 5e-6), ("10.3", 0.0)])
-def test_a_board_with_trtexec_alone_verifies_and_installs(
-    here, trtexec_alone, network, data, tmp_path, version, rounding
-):
-    here.set("trtexec", version=version)
-
-    done = edgesynth.deploy(network, trtexec_alone, data=data, precision="fp32", batch=4, out=tmp_path / "b")
-
-    assert done, done.failures
-    assert (done.engine.runner, done.report.samples, done.report.metric) == ("trtexec", 12, 1.0)
-    assert done.report.rounding == pytest.approx(rounding)
-    (check,) = done.report.outputs
-    assert (check.max_abs > 1e-7 * check.scale) == bool(rounding)  # the decimals did round
-    assert ("9.5e-05 of the largest may differ instead of 0.0001" in done.report.rounding_note) == bool(
-        rounding
-    )
-    (note,) = done.notes
-    assert "runner.py needs TensorRT for Python, which this board lacks" in note
-    proof = json.loads((tmp_path / "b/verification.json").read_text())["engine"]
-    assert (proof["rounding"], proof["rounding_note"]) == (done.report.rounding, done.report.rounding_note)
-    (installed,) = list_bundles(trtexec_alone.board)
-    assert (installed.problem, installed.manifest["key"]["tensorrt"]) == ("", done.engine.tensorrt)
-    assert edgesynth.deploy(tmp_path / "b", trtexec_alone).notes == done.notes  # the bundle, brought again
-    here.wait_until_quiet()
-
-
-def test_trtexec_that_computes_something_else_is_not_believed(here, trtexec_alone, network, data):
-    here.compute("weights")
-
-    done = edgesynth.deploy(network, trtexec_alone, data=data, precision="fp32", batch=6)
-
-    assert not done
-    assert "scores: off by" in done.failures[0]
-    assert done.notes == ()
-    assert list_bundles(trtexec_alone.board) == ()
-
-
-def test_a_board_whose_trtexec_gives_no_outputs_is_refused(here, trtexec_alone, network):
-    here.set("trtexec", lacks=["exportOutput"])
-
-    with pytest.raises(DeviceError, match="sudo apt install python3-libnvinfer"):
-        edgesynth.deploy(network, trtexec_alone)
-
-
-@pytest.mark.parametrize(("here_is", "fits"), [("8.2.1.8", True), ("8.2.2", False)])
-def test_a_bundle_of_trtexec_fits_the_same_tensorrt_of_python(here_is, fits):
-    manifest = {"name": "net", "key": {"tensorrt": "8.2.1", "gpu": "tegra186"}}
-
-    if fits:
-        check_fit(manifest, here_is, "tegra186")
-    else:
-        with pytest.raises(Refusal, match=r"was built for TensorRT 8\.2\.1, here is 8\.2\.2"):
-            check_fit(manifest, here_is, "tegra186")
 
 
 def test_a_simulated_board_builds_nothing(network):
