@@ -15,6 +15,37 @@ LOSS_POINTS = {"accuracy": 1.0, "miou": 1.5, "map50": 1.5}
 
 
 @dataclass(frozen=True)
+class Part:
+    """What one method made of a set with one seed: kept as soon as it is there.
+
+    Attributes:
+        quality: Test quality of every network, 0 to 1.
+        macs: Their multiply-accumulates.
+        parameters: Their parameters.
+        per_joule: Their inferences per joule; simulated.
+        spent: Share of the budget that was used.
+        minutes: Wall time.
+        core_minutes: Process time, all threads together.
+    """
+
+    quality: tuple[float, ...]
+    macs: tuple[float, ...]
+    parameters: tuple[float, ...]
+    per_joule: tuple[float, ...]
+    spent: float
+    minutes: float
+    core_minutes: float
+
+    @classmethod
+    def kept(cls, path: Path, make: Callable[[], Part]) -> Part:
+        """What the file holds, else what ``make`` makes, which the file holds from then on."""
+        if not path.exists():
+            _keep(make(), path)
+        values = json.loads(path.read_text())
+        return cls(**{key: tuple(each) if isinstance(each, list) else each for key, each in values.items()})
+
+
+@dataclass(frozen=True)
 class Row:
     """One set, one seed.
 
@@ -78,11 +109,8 @@ class Row:
         return self.per_joule[2] / self.per_joule[0]
 
     def write(self, path: Path) -> None:
-        """Keep it; a file is either whole or not there."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_suffix(".part")
-        scratch.write_text(json.dumps(asdict(self), indent=1))
-        scratch.replace(path)
+        """Keep it."""
+        _keep(self, path)
 
     @classmethod
     def read(cls, path: Path) -> Row:
@@ -91,6 +119,14 @@ class Row:
         lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
         whole, networks, width = values["per_joule"]
         return cls(**{**values, **lists, "per_joule": (whole, tuple(networks), width)})
+
+
+def _keep(value: Part | Row, path: Path) -> None:
+    """Write a file that is either whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".part")
+    scratch.write_text(json.dumps(asdict(value), indent=1))
+    scratch.replace(path)
 
 
 @dataclass(frozen=True)

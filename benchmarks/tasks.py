@@ -20,8 +20,8 @@ of them is better known than either.
 Bars: at most a tenth of the MACs, at most 1.0 points less accuracy or 1.5 points less mean IoU or mAP@.5,
 4 times the inferences per joule, and prototype and synthesis together within 45 minutes on two idle cores
 (wall time as it was here; on a busy machine it says little). The exit status is 1 where one is missed. A
-finished seed is a small file in ``--keep`` and is not computed again; an interrupted one begins anew, from
-its trained prototype if it got so far.
+finished seed is a small file in ``--keep`` and is not computed again; an interrupted one goes on from what
+it finished: its trained prototype, the synthesis, the narrower network.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ import torch
 from _budget import Meter, forward_macs, step_macs
 from _ours import Synthesis
 from _peers import PEERS, Case
-from _rows import FEWER, Row, bars, table
+from _rows import FEWER, Part, Row, bars, table
 from torch import nn
 
 import edgesynth as es
@@ -186,19 +186,39 @@ def measure(data: str, setting: Setting, seed: int, folder: Path, device: Device
     full = forward_macs(module, example)
     budget = setting.budget * task.size("train") * step_macs(module, task)
     case = Case(module, task, example, full / FEWER, seed)
-    clock = Stopwatch()
-    with Meter() as ours:
-        records, _ = Synthesis(networks=setting.networks).run(
-            case, {"align": setting.align, "polish": setting.polish}, budget, ours
-        )
-    clock.lap()
-    with Meter() as theirs:
-        narrow = PEERS["width"].run(case, {"learning_rate": setting.learning_rate}, budget, theirs).module
-    clock.lap()
     prototype = es.Prototype(module, example, align=setting.align)
+
+    def part(spent: float, clock: Stopwatch, quality: list[float], costs: list[Cost]) -> Part:
+        clock.lap()
+        return Part(
+            quality=tuple(quality),
+            macs=tuple(float(cost.macs) for cost in costs),
+            parameters=tuple(float(cost.parameters) for cost in costs),
+            per_joule=tuple(per_joule(cost, task, device, batch) for cost in costs),
+            spent=spent,
+            minutes=clock.wall[0],
+            core_minutes=clock.core[0],
+        )
+
+    def synthesized() -> Part:
+        clock, recipe = Stopwatch(), {"align": setting.align, "polish": setting.polish}
+        with Meter() as meter:
+            records, _ = Synthesis(networks=setting.networks).run(case, recipe, budget, meter)
+        quality = [record.test_metrics[task.metric].value for record in records]
+        costs = [prototype.cost(record.architecture) for record in records]
+        return part(meter.macs / budget, clock, quality, costs)
+
+    def narrower() -> Part:
+        clock = Stopwatch()
+        with Meter() as meter:
+            recipe = {"learning_rate": setting.learning_rate}
+            network = PEERS["width"].run(case, recipe, budget, meter).module
+        quality = task.score(network, "test").metric.value
+        return part(meter.macs / budget, clock, [quality], [es.Prototype(network, example).cost()])
+
+    ours = Part.kept(folder / "synthesis.json", synthesized)
+    theirs = Part.kept(folder / "narrower.json", narrower)
     whole = prototype.cost()
-    costs = [prototype.cost(record.architecture) for record in records]
-    narrow_cost = es.Prototype(narrow, example).cost()
     description = getattr(task, "description", None)
     return Row(
         data=data,
@@ -206,20 +226,16 @@ def measure(data: str, setting: Setting, seed: int, folder: Path, device: Device
         metric=task.metric,
         seed=seed,
         prototype=task.score(module, "test").metric.value,
-        networks=tuple(record.test_metrics[task.metric].value for record in records),
-        width=task.score(narrow, "test").metric.value,
+        networks=ours.quality,
+        width=theirs.quality[0],
         full_macs=float(whole.macs),
-        macs=tuple(float(cost.macs) for cost in costs),
-        width_macs=float(narrow_cost.macs),
-        parameters=(float(whole.parameters), statistics.mean(float(cost.parameters) for cost in costs)),
-        per_joule=(
-            per_joule(whole, task, device, batch),
-            tuple(per_joule(cost, task, device, batch) for cost in costs),
-            per_joule(narrow_cost, task, device, batch),
-        ),
-        spent=(ours.macs / budget, theirs.macs / budget),
-        minutes=(taken[0], clock.wall[0], clock.wall[1]),
-        core_minutes=(taken[1], clock.core[0], clock.core[1]),
+        macs=ours.macs,
+        width_macs=theirs.macs[0],
+        parameters=(float(whole.parameters), statistics.mean(ours.parameters)),
+        per_joule=(per_joule(whole, task, device, batch), ours.per_joule, theirs.per_joule[0]),
+        spent=(ours.spent, theirs.spent),
+        minutes=(taken[0], ours.minutes, theirs.minutes),
+        core_minutes=(taken[1], ours.core_minutes, theirs.core_minutes),
     )
 
 

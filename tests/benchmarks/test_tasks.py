@@ -50,6 +50,26 @@ def test_a_row_is_read_as_it_was(benchmark, row, tmp_path):
     assert benchmark.Row.read(tmp_path / "deep" / "row.json") == row
 
 
+def test_a_part_that_is_kept_is_not_made_again(benchmark, tmp_path):
+    made = benchmark.Part(
+        quality=(0.59, 0.6),
+        macs=(1e7, 0.9e7),
+        parameters=(1e5, 1.1e5),
+        per_joule=(250.0, 270.0),
+        spent=0.97,
+        minutes=20.0,
+        core_minutes=39.0,
+    )
+
+    def again():
+        raise AssertionError("it is kept")
+
+    path = tmp_path / "synthesis.json"
+    assert benchmark.Part.kept(path, lambda: made) == made
+    assert benchmark.Part.kept(path, again) == made
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_every_bar_is_about_the_mean_over_networks_and_seeds(benchmark, row):
     worse = replace(row, seed=2, networks=(0.572, 0.58))
     fewer, loss, energy, minutes = benchmark.bars([row, worse])
