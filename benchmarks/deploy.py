@@ -173,7 +173,9 @@ class Faults:
         """Deploy the network; why it was not installed."""
         try:
             done = edgesynth.deploy(
-                network or self._network, device, **{"data": str(self._folder / "data.npz"), **options}
+                network or self._network,
+                device,
+                **{"data": str(self._folder / "data.npz"), "precision": "fp16", **options},
             )
         except EdgesynthError as error:
             return str(error)
@@ -225,7 +227,7 @@ class Faults:
     def _kept(self, device: Device) -> Path:
         folder = self._folder / "kept"
         if not folder.exists():
-            edgesynth.deploy(self._network, device, out=folder)
+            edgesynth.deploy(self._network, device, precision="fp16", out=folder)
         return folder
 
     def _other_board(self, device: Device) -> str:

@@ -46,7 +46,11 @@ def deploy(
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of a run: the network to draw.")] = None,
     precision: Annotated[
-        str | None, typer.Option("--precision", help="fp32, fp16 or int8; fp16 where it keeps the score.")
+        str | None,
+        typer.Option(
+            "--precision",
+            help="fp32, fp16 or int8; by default the lowest that keeps the score and is measured to gain.",
+        ),
     ] = None,
     batch: Annotated[
         int | None, typer.Option("--batch", min=1, help="Samples per call; 1 unless the network says so.")
@@ -76,6 +80,20 @@ def deploy(
         ),
     ] = None,
     cuda_graph: CudaGraph = False,
+    may_lose: Annotated[
+        float,
+        typer.Option(
+            "--may-lose",
+            min=0.0,
+            max=1.0,
+            metavar="SHARE",
+            help="How much of the task's score a lower precision may lose; 0.01 is one point.",
+        ),
+    ] = 0.01,
+    build_limit_s: Annotated[
+        float,
+        typer.Option("--build-limit", min=1.0, metavar="SECONDS", help="How long a build may take."),
+    ] = 1800.0,
     wait_s: Wait = 0.0,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -131,6 +149,8 @@ def deploy(
             out=out,
             window_s=window_s,
             cuda_graph=cuda_graph,
+            may_lose=may_lose,
+            build_limit_s=build_limit_s,
             progress=progress,
         )
     _tell(done, as_json=as_json)
@@ -267,7 +287,11 @@ def _tell(done: Deployment, *, as_json: bool) -> None:
         rows.append(["engine", how, what])
     if done.report is not None:
         whose = "" if done.delivery is None else f" of {done.delivery.data}"
-        rows += verification_rows(done.report, f"{done.report.samples}{whose or ' samples'}")
+        for report in (done.report, done.module_report):
+            if report is not None:
+                rows += verification_rows(report, f"{report.samples}{whose or ' samples'}")
+    if done.gain is not None:
+        rows.append(["precision", done.gain.precision, done.gain.says])
     if rows:
         print_table(["step", "verdict", "what"], rows)
     if done.measurement is not None and done.measurement.metrics:

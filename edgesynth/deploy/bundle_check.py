@@ -102,7 +102,7 @@ def verify_bundle(
     chosen = _samples(path, engine.batch, data, samples)
     try:
         has_graph = bool(bundle.manifest.get("cuda_graph"))
-        return verify_engine(device, engine, export, path, chosen, cuda_graph=has_graph)
+        return verify_engine(device, engine, export, path, chosen, cuda_graph=has_graph)[0]
     except LinkError:
         raise
     except DeviceError as error:

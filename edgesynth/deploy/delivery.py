@@ -120,6 +120,7 @@ def deliver(
     must_build: bool = False,
     samples: int | None = None,
     strict: bool = False,
+    may_lose: float = 0.01,
 ) -> Delivery:
     """Check, export, verify and build one network for one device.
 
@@ -137,6 +138,7 @@ def deliver(
             precision below FP32 will do.
         strict: Whether such a precision must be shown to keep the task's score; see
             :mod:`edgesynth.deploy.acceptance`.
+        may_lose: How much of the task's score it may lose.
 
     Raises:
         InputError: The source, the data or an option cannot be used.
@@ -170,6 +172,7 @@ def deliver(
             "opset": export.opset,
             "batch": export.batch if isinstance(export.batch, int) else 0,
             "metric": chosen.score,
+            "metric_drop": may_lose,
             "strict": strict,
         }
         delivery = Delivery(

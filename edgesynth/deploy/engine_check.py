@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from numpy.typing import NDArray
+from torch import nn
 
 from edgesynth.agent.onnx_types import read_output_kinds
 from edgesynth.deploy.divergence import Divergence, relative_error
@@ -16,7 +17,13 @@ from edgesynth.deploy.onnx_graph import load_model
 from edgesynth.deploy.runners import Arrays, OnnxRunner, run_in_parts, tapped
 from edgesynth.deploy.samples import Samples
 from edgesynth.deploy.target import DeviceExport
-from edgesynth.deploy.verify import TOLERANCES, VerifyReport, verify_outputs
+from edgesynth.deploy.verify import (
+    TOLERANCES,
+    VerifyReport,
+    module_outputs,
+    reference_name,
+    verify_outputs,
+)
 from edgesynth.errors import DeviceError, InputError
 from edgesynth.scratch import Scratch
 
@@ -56,8 +63,10 @@ def verify_engine(
     samples: Samples,
     *,
     strict: bool = False,
+    may_lose: float = 0.01,
     cuda_graph: bool = False,
-) -> VerifyReport:
+    module: nn.Module | None = None,
+) -> tuple[VerifyReport, VerifyReport | None]:
     """Run an engine, loaded from the board's disk anew, and compare each output with the network's.
 
     Args:
@@ -67,11 +76,14 @@ def verify_engine(
         reference: The FP32 file that was exported, run by ONNX Runtime on this machine.
         samples: Inputs, and what is true of them where that is known.
         strict: Whether a precision below FP32 must be shown to keep the task's score.
+        may_lose: How much of the score it may lose.
         cuda_graph: Whether it is to launch calls as a CUDA graph, if it can; trtexec does not on inputs of
             ours.
+        module: The PyTorch network that the reference was written from.
 
     Returns:
-        The report. An engine that crashes or hangs is one that differs.
+        The report by the file, and by the module where there is one. An engine that crashes or hangs is one
+        that differs.
 
     Raises:
         DeviceError: The board cannot be reached, or the engine belongs to another one.
@@ -100,7 +112,7 @@ def verify_engine(
             dla_core=engine.dla_core,
         )
     except BuildFailed as failure:
-        return dataclasses.replace(report, problems=(f"it does not run: {failure.reason}",))
+        return dataclasses.replace(report, problems=(f"it does not run: {failure.reason}",)), None
     report = dataclasses.replace(
         report,
         runtime=f"{report.runtime}, as a CUDA graph" if found.cuda_graph else report.runtime,
@@ -110,14 +122,27 @@ def verify_engine(
         no_cuda_graph=found.no_cuda_graph,
     )
     advice = _advice(engine, len(chosen), len(samples))
-    report = verify_outputs(report, expected, found.arrays, metric=chosen.score, advice=advice, strict=strict)
+    module_report = None
+    if module is not None:
+        runner = OnnxRunner(reference, optimise=False)
+        named = dataclasses.replace(report, reference=reference_name(module))
+        module_report = verify_outputs(named, module_outputs(module, runner, chosen.data), found.arrays)
+    report = verify_outputs(
+        report,
+        expected,
+        found.arrays,
+        metric=chosen.score,
+        metric_drop=may_lose,
+        advice=advice,
+        strict=strict,
+    )
     wrong = [check for check in report.outputs if check.problem]
     if wrong and engine.runner == "tensorrt":
         first = next((check.bad_sample for check in wrong if check.bad_sample is not None), 0)
         start = first - first % engine.batch
         part = chosen.part(start, start + engine.batch)
         report = dataclasses.replace(report, divergence=_divergence(device, export, part.data))
-    return report
+    return report, module_report
 
 
 def _runtime(engine: EngineOnBoard, device: Device) -> str:

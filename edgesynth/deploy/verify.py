@@ -32,7 +32,16 @@ if TYPE_CHECKING:
 
     from edgesynth.deploy.engine import EngineTensor
 
-__all__ = ["TOLERANCES", "OutputCheck", "Tolerance", "VerifyReport", "verify", "verify_outputs"]
+__all__ = [
+    "TOLERANCES",
+    "OutputCheck",
+    "Tolerance",
+    "VerifyReport",
+    "module_outputs",
+    "reference_name",
+    "verify",
+    "verify_outputs",
+]
 
 
 @dataclass(frozen=True)
@@ -201,7 +210,7 @@ def verify(
     report = VerifyReport(
         file=source.name,
         sha256=hashlib.sha256(source.read_bytes()).hexdigest(),
-        reference=_name_of(reference),
+        reference=reference_name(reference),
         runtime=runtime_version(),
         precision=precision,
         samples=len(next(iter(data.values()))),
@@ -291,6 +300,15 @@ def _expected(
     """The reference's outputs under the names of the file's: by order for a module, by name for a file."""
     if not isinstance(reference, nn.Module):
         return run_in_parts(OnnxRunner(reference, optimise=False), data)
+    return module_outputs(reference, runner, data)
+
+
+def module_outputs(module: nn.Module, runner: OnnxRunner, data: Arrays) -> dict[str, NDArray[Any]]:
+    """What a module makes of the inputs, under the names that a file has for its outputs in the same order.
+
+    Raises:
+        InputError: There are no data for an input of the file, or the module cannot run on them.
+    """
     from edgesynth.deploy.onnx import evaluate
 
     missing = [name for name in runner.inputs if name not in data]
@@ -298,7 +316,7 @@ def _expected(
         raise InputError(
             f"{runner.name} has the inputs {list(runner.inputs)}; there are no data for {missing}"
         )
-    leaves = evaluate(reference, tuple(torch.as_tensor(np.asarray(data[name])) for name in runner.inputs))
+    leaves = evaluate(module, tuple(torch.as_tensor(np.asarray(data[name])) for name in runner.inputs))
     names = [*runner.outputs, *(f"output {index}" for index in range(len(runner.outputs), len(leaves)))]
     return {name: leaf.detach().cpu().numpy() for name, leaf in zip(names, leaves, strict=False)}
 
@@ -350,7 +368,8 @@ def _divergence(
     return find_divergence(model, trusted, data, TOLERANCES[precision].rms)
 
 
-def _name_of(reference: object) -> str:
+def reference_name(reference: object) -> str:
+    """What a report calls it."""
     if isinstance(reference, nn.Module):
         return f"{type(reference).__name__} (torch {torch.__version__})"
     return Path(reference).name if isinstance(reference, str | os.PathLike) else "the FP32 model"

@@ -24,7 +24,7 @@ class MeasurementPlan:
         latency_runs: Single calls to time. The 99th percentile has an interval from 368 on.
         latency_limit_s: Stop timing after this long, with fewer calls.
         idle_s: Rest before and after the load, for the dynamic figure.
-        window_s: How long power is integrated; the load runs ``settle_s`` longer.
+        window_s: How long power is integrated; the load runs ``settle_s`` longer. 0 leaves power out.
         settle_s: Start of the load that is not integrated: the sensor still averages the rest before it.
         rate_hz: Power samples per second; the device's own rate is the limit. More of them than the sensor's
             averaging window holds apart say nothing new.
@@ -55,7 +55,7 @@ class MeasurementPlan:
             ("batch", 1),
             ("latency_runs", 10),
             ("latency_limit_s", 0.1),
-            ("window_s", 2.0),
+            ("window_s", 2.0 if self.window_s else 0.0),
             ("rate_hz", 0.1),
             ("attempts", 1),
             ("warm_up_s", 0.0),

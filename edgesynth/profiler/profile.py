@@ -16,7 +16,7 @@ from edgesynth.profiler.onnx_workload import check_onnx, workload_from_onnx
 from edgesynth.profiler.plan import MeasurementPlan
 from edgesynth.profiler.surroundings import mode_doubt
 
-__all__ = ["profile"]
+__all__ = ["bench_request", "profile"]
 
 _COUNT_SLACK_S: Final = 1.0  # calls are counted about this often, so the load outlasts the window by it
 
@@ -56,7 +56,7 @@ def profile(
             "measure without"
         )
     name, body = _prepare(network, device, plan.precision, engine)
-    request = _request(body, device, plan)
+    request = bench_request(body, device, plan)
     runs_in: str = plan.precision
     if not engine and not isinstance(network, Workload) and device.runs_files:
         runs_in = device.precision_of(Path(network), plan.precision)
@@ -88,8 +88,15 @@ def _prepare(
     return path.stem, {"model": device.send_for(path, precision)}
 
 
-def _request(body: dict[str, Any], device: Device, plan: MeasurementPlan) -> BenchRequest:
-    sensor = device.profile.sensor
+def bench_request(body: dict[str, Any], device: Device, plan: MeasurementPlan) -> BenchRequest:
+    """What a device is asked for one attempt at a plan.
+
+    Args:
+        body: The network, in the form the device's bench program takes it in.
+        device: Open.
+        plan: How long and how often.
+    """
+    sensor = device.profile.sensor if plan.window_s else None
     return BenchRequest(
         network=body,
         precision=plan.precision,
@@ -171,7 +178,7 @@ def _slowdown(throughput_ips: float, power: Findings, batch: int) -> float:
 
 def _judge_power(recording: Recording, device: Device, plan: MeasurementPlan, rate_hz: float) -> Findings:
     rails, sensor = device.profile.rails, device.profile.sensor
-    if rails is None or sensor is None:
+    if rails is None or sensor is None or not plan.window_s:
         return Findings()
     found = recording.conditions
     # While a DLA works the GPU rests, and lowers its clock: that is no throttling.

@@ -25,7 +25,7 @@ def network(tmp_path):
 
 
 def test_a_bundle_goes_to_a_board_again_unless_it_is_damaged_or_of_another(here, tx2, network, tmp_path):
-    edgesynth.deploy(network, tx2, out=tmp_path / "bundle")
+    edgesynth.deploy(network, tx2, precision="fp16", out=tmp_path / "bundle")
     again = edgesynth.deploy(tmp_path / "bundle", tx2)
     assert (again.installed.version, again.installed.before) == ("0002", "0001")
     assert (again.report.samples, again.report.precision, again.engine.kept) == (32, "fp16", True)
@@ -79,14 +79,14 @@ def write_checksum(bundle, name):
 
 @pytest.mark.slow
 def test_a_full_disk_of_the_board_leaves_the_installed_one(here, tx2, network, monkeypatch):
-    edgesynth.deploy(network, tx2)
+    edgesynth.deploy(network, tx2, precision="fp16")
 
     def full(source, target):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(shutil, "copyfile", full)
     with pytest.raises(DeviceError, match="No space left on device"):
-        edgesynth.deploy(network, tx2)
+        edgesynth.deploy(network, tx2, precision="fp16")
     monkeypatch.undo()
 
     for name, value in here.environment.items():

@@ -43,13 +43,15 @@ def much_data(tmp_path, network):
 
 
 def test_a_network_is_built_verified_and_installed(here, tx2, network, much_data, tmp_path):
-    done = edgesynth.deploy(network, tx2, data=much_data, labels=CLASSES, batch=20, out=tmp_path / "bundle")
+    options = {"labels": CLASSES, "batch": 20, "precision": "fp16", "out": tmp_path / "bundle"}
+    done = edgesynth.deploy(network, tx2, data=much_data, **options)
 
     assert done, done.failures
     assert done.failures == ()
     assert (done.report.metric, done.report.reference_metric, done.report.samples) == (1.0, 1.0, 400)
     assert done.report.acceptance.verdict == "accepted"
     assert done.notes == done.passed_over == ()
+    assert done.gain is None  # it was asked for by name
     assert done.report.runtime == "TensorRT 8.2.1 on local, tegra186"
     assert (done.engine.kept, done.engine.batch, done.engine.facts["workspace_mb"]) == (False, 20, 256)
     bundle = read_bundle(done.bundle)
@@ -130,7 +132,7 @@ def test_half_precision_that_was_asked_for_is_installed_with_a_warning_where_sam
 
 
 def test_a_second_time_the_engine_is_there_already_and_the_first_one_can_come_back(tx2, network):
-    first, second = edgesynth.deploy(network, tx2), edgesynth.deploy(network, tx2)
+    first, second = (edgesynth.deploy(network, tx2, precision="fp16") for _ in range(2))
 
     assert (first.engine.kept, second.engine.kept) == (False, True)
     assert (second.installed.version, second.installed.before) == ("0002", "0001")
@@ -167,7 +169,7 @@ def test_an_engine_that_computes_something_else_is_not_installed(here, tx2, netw
 def test_where_an_engine_goes_wrong_is_found_on_the_board(here, tx2, network):
     here.compute("weights")  # of the largest layer, which is the first
 
-    done = edgesynth.deploy(network, tx2)
+    done = edgesynth.deploy(network, tx2, precision="fp16")
 
     assert (done.report.divergence.node, done.report.divergence.operator) == ("dense_1", "MatMul")
     assert done.report.divergence.error == pytest.approx(0.1, rel=0.01)
@@ -186,7 +188,7 @@ def test_the_layer_behind_an_output_is_named_where_all_before_it_agree(here, tx2
 def test_an_overflow_of_half_precision_is_caught_and_located(here, tx2, tmp_path):
     here.compute("half")  # the arithmetic is NumPy's own in half precision
 
-    fine = edgesynth.deploy(write_network(tmp_path / "fine.onnx"), tx2)
+    fine = edgesynth.deploy(write_network(tmp_path / "fine.onnx"), tx2, precision="fp16")
     done = edgesynth.deploy(write_network(tmp_path / "large.onnx", scale=1e5), tx2, precision="fp16")
 
     assert fine, fine.failures
@@ -258,7 +260,7 @@ def test_the_tensorrt_that_is_there_decides_and_not_the_one_of_the_profile(here,
     here.compute()
 
     with edgesynth.open_device("jetson-tx2", link="local") as device:
-        done = edgesynth.deploy(network, device)
+        done = edgesynth.deploy(network, device, precision="fp16")
 
     assert done, done.failures
     assert done.delivery.export.strongly_typed
@@ -322,14 +324,14 @@ def test_a_generated_network_goes_with_its_recipe_and_its_task(here, tx2, tmp_pa
             (directory / "recipe.json").write_text("{}")
             return {"onnx": "network.onnx", "recipe": "recipe.json"}
 
-    done = edgesynth.deploy(Generated(), tx2, name="seed-7", out=tmp_path / "bundle")
+    done = edgesynth.deploy(Generated(), tx2, name="seed-7", precision="fp16", out=tmp_path / "bundle")
 
     assert done.installed.name == "seed-7"
     assert (tmp_path / "bundle/recipe.json").read_text() == "{}"
     assert isinstance(done.delivery.samples, Samples)
     task = load_task("fashion-mnist-subset")
     with pytest.raises(InputError, match="does not fit the input"):
-        edgesynth.deploy(Generated(), tx2, data=task)
+        edgesynth.deploy(Generated(), tx2, data=task, precision="fp16")
 
 
 @pytest.mark.slow
@@ -337,7 +339,7 @@ def test_the_figures_of_the_engine_itself_go_into_the_bundle(here, tx2, network,
     here.set("tensorrt", call_ms=2.0)
     here.set("nvpmodel", keeps=False)
 
-    done = edgesynth.deploy(network, tx2, out=tmp_path / "bundle", window_s=2.0)
+    done = edgesynth.deploy(network, tx2, precision="fp16", out=tmp_path / "bundle", window_s=2.0)
 
     assert done.installed is not None
     told = json.loads((tmp_path / "bundle/measurements.json").read_text())

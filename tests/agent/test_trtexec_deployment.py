@@ -80,7 +80,7 @@ def test_a_board_whose_trtexec_gives_no_outputs_is_refused(here, trtexec_alone, 
     here.set("trtexec", lacks=["exportOutput"])
 
     with pytest.raises(DeviceError, match="sudo apt install python3-libnvinfer"):
-        edgesynth.deploy(network, trtexec_alone)
+        edgesynth.deploy(network, trtexec_alone, precision="fp16")
 
 
 @pytest.mark.parametrize(("here_is", "fits"), [("8.2.1.8", True), ("8.2.2", False)])

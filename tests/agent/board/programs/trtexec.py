@@ -294,6 +294,9 @@ def recorded(control, values, version):
 def call_s(control, values, version, profiled):
     """How long a call takes as this trtexec calls."""
     seconds = control.get("call_ms", 2.0) / 1e3
+    with open(values["loadEngine"]) as file:
+        if '"single": true' in file.read():
+            seconds *= 2.0
     if "exposeDMA" not in values:
         seconds *= 0.8
     if values["graph"]:
@@ -394,10 +397,11 @@ def write_profile(path, count, version, cold):
         file.write("]\n")
 
 
-def plan(control, path, built):
-    with open(path, "rb") as file:
+def plan(control, values, built):
+    with open(values["onnx"], "rb") as file:
         onnx = base64.b64encode(file.read()).decode()
-    return {"trtexec": control.get("version", "8.2"), "onnx": onnx, "shapes": built}
+    single = not {"fp16", "stronglyTyped"} & set(values)
+    return {"trtexec": control.get("version", "8.2"), "onnx": onnx, "shapes": built, "single": single}
 
 
 def build(control, values, banner):
@@ -416,7 +420,7 @@ def build(control, values, banner):
         with open(timings, "w") as file:
             file.write("timings")
     with open(values["saveEngine"], "w") as file:
-        file.write("plan" if not control.get("compute") else json.dumps(plan(control, values["onnx"], built)))
+        file.write("plan" if not control.get("compute") else json.dumps(plan(control, values, built)))
 
 
 def build_for_dla(control, values, banner):

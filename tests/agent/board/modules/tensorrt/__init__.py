@@ -6,6 +6,7 @@ With ``compute`` in it, an engine computes what its ONNX file says: ONNX Runtime
 host's Python; see ``compute.py``. Without, its outputs are zeros. ``record`` says how a call behaves that is
 recorded in a CUDA graph: it may be ``refused``, ``raise``, ``wait`` for the GPU, ``allocate`` memory, be
 ``wrong``, or use the ``stale`` inputs of that time; with ``noise`` the outputs of all calls differ.
+An engine that computes takes longer in single precision, and less in INT8: ``paces`` says how many times.
 Runs under the board's Python, 3.6 and later.
 """
 
@@ -198,7 +199,9 @@ class _Context:
             raise RuntimeError("not while a stream records")
         if how == "wait":
             _CUDA.cudaStreamSynchronize(stream)
-        seconds = ctypes.c_double(CONTROL.get("call_ms", 2.0) / 1e3)
+        paces = dict({"fp32": 2.0, "int8": 0.5}, **CONTROL.get("paces", {}))
+        ms = CONTROL.get("call_ms", 2.0) * paces.get(self._engine._plan.get("precision"), 1.0)
+        seconds = ctypes.c_double(ms / 1e3)
         status = _CUDA.fake_enqueue(stream, seconds, self._run(how, stream, addresses))
         if how == "allocate":  # and does not look what became of it
             _CUDA.cudaMalloc(ctypes.byref(ctypes.c_void_p()), ctypes.c_size_t(1))
@@ -342,7 +345,7 @@ def _build(network, config):
         time.sleep(3600)
     if fault == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
-    if fault == "memory":
+    if fault == "memory" and CONTROL.get("starves", "") in ("", _precision(network, precisions)):
         sys.stderr.write("[TRT] [E] 2: [virtualMemoryBuffer.cpp::resizePhysical] Error Code 2: OutOfMemory\n")
         return None
     free = any(-1 in tensor[1] for tensor in network._inputs)
@@ -369,13 +372,21 @@ def _build(network, config):
         "dla": config._core(),
     }
     if CONTROL.get("compute"):
-        plan.update(onnx=network._onnx, flags=config._flags)
+        plan.update(onnx=network._onnx, flags=config._flags, precision=_precision(network, precisions))
     return plan
+
+
+def _precision(network, flags):
+    """The lowest that is allowed, or that the graph is in."""
+    if "INT8" in flags or network._precision == "int8":
+        return "int8"
+    return "fp16" if "FP16" in flags else network._precision
 
 
 class _Network:
     def __init__(self, typed=False):
         self._typed = typed
+        self._precision = "fp32"
         self._inputs = []
         self._outputs = []
 
@@ -434,6 +445,9 @@ class _Parser:
         return True
 
     def parse_from_file(self, path):
+        from edgesynth.agent.onnx_types import read_precision  # a builder's process has the agent's code
+
+        self._network._precision = read_precision(path)
         with open(path, "rb") as model:
             return self.parse(model.read())
 

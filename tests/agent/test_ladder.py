@@ -1,0 +1,130 @@
+"""Which precision a network is deployed in when nobody names one: what is proven, and measured to gain."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from two_layers import labelled, write_network
+
+import edgesynth
+from edgesynth.deploy import rtx
+from edgesynth.devices import load_profile
+
+STEADY_MS = 20.0
+"""So long that a busy machine, which plays the board, does not unsteady its calls."""
+
+
+@pytest.fixture(autouse=True)
+def _no_builder(monkeypatch):
+    """The builder of this machine has tests of its own."""
+    monkeypatch.setattr(rtx, "_MODULE", "no_such_module_anywhere")
+
+
+@pytest.fixture
+def network(tmp_path):
+    return write_network(tmp_path / "net.onnx")
+
+
+def precision_of(done):
+    assert done, done.failures
+    return done.delivery.export.precision
+
+
+@pytest.mark.slow
+def test_half_precision_is_taken_where_it_is_measured_faster(here, tx2, network, tmp_path):
+    here.set("tensorrt", call_ms=STEADY_MS)
+    data = labelled(tmp_path / "data.npz", network, 400)
+
+    done = edgesynth.deploy(network, tx2, data=data, batch=20, out=tmp_path / "bundle")
+
+    assert precision_of(done) == "fp16"
+    assert done.passed_over == done.notes == ()
+    assert (done.gain.precision, done.gain.higher, done.gain.worthwhile) == ("fp16", "fp32", True)
+    assert list(done.gain.figures) == ["latency_ms"]
+    assert done.gain.says.startswith("fp16 is measured 2.0")
+    proof = json.loads((tmp_path / "bundle/verification.json").read_text())
+    assert proof["gain"] == json.loads(json.dumps(done.gain.to_json()))
+
+
+@pytest.mark.slow
+def test_single_precision_stays_where_half_is_not_measured_to_gain(here, tx2, network, tmp_path):
+    here.set("tensorrt", call_ms=STEADY_MS, paces={"fp16": 3.0})
+    here.remove("tegrastats")  # no power: latency alone is to be had
+
+    done = edgesynth.deploy(network, tx2, out=tmp_path / "bundle")
+
+    assert precision_of(done) == "fp32"
+    (tried,) = done.passed_over
+    lower, higher = tried.figures["latency_ms"]
+    assert (tried.precision, tried.higher, tried.worthwhile) == ("fp16", "fp32", False)
+    assert lower.value > 1.2 * higher.value
+    assert done.notes[0].startswith("fp16 was not chosen, it computes in fp32: fp16 is measured no faster (")
+    proof = json.loads((tmp_path / "bundle/verification.json").read_text())
+    assert proof["passed_over"] == json.loads(json.dumps([tried.to_json()]))
+    assert proof["gain"] is None
+
+
+def test_half_precision_is_taken_where_single_does_not_fit_into_memory(here, tx2, network):
+    here.set("tensorrt", build="memory", starves="fp32")
+
+    done = edgesynth.deploy(network, tx2)
+
+    assert (precision_of(done), done.gain) == ("fp16", None)
+    assert (
+        "fp32 was not chosen, it computes in fp16: the engine could not be built (out_of_memory)"
+        in (done.notes[0])
+    )
+
+
+@pytest.mark.slow
+def test_half_precision_that_is_as_fast_is_compared_by_its_energy(here, tx2, network):
+    here.set("tensorrt", call_ms=STEADY_MS, paces={"fp32": 1.0})
+
+    done = edgesynth.deploy(network, tx2)
+
+    assert precision_of(done) == "fp32"
+    (tried,) = done.passed_over
+    assert list(tried.figures)[0] == "latency_ms"
+    assert not tried.worthwhile
+    assert "fp16 is measured no faster" in tried.says
+
+
+@pytest.mark.slow
+def test_int8_follows_where_labels_judge_it(here, network, tmp_path):
+    here.be(load_profile("jetson-agx-orin"), "tegra234", dla_cores=2)
+    here.set("tensorrt", version="10.3.0", call_ms=STEADY_MS)
+    here.compute()
+    data = labelled(tmp_path / "data.npz", network, 1200)
+
+    with edgesynth.open_device("jetson-agx-orin", link="local") as device:
+        done = edgesynth.deploy(network, device, data=data, samples=1200, may_lose=0.05)
+
+    assert (precision_of(done), done.gain.higher) == ("int8", "fp16")
+    assert done.gain.figures["latency_ms"][0].value < done.gain.figures["latency_ms"][1].value
+
+
+def test_what_is_quantised_already_stays_so(here, tmp_path):
+    here.be(load_profile("jetson-agx-orin"), "tegra234", dla_cores=2)
+    here.set("tensorrt", version="10.3.0")
+    here.compute()
+    values = {"scale": np.float32(0.05), "zero": np.int8(0)}
+    graph = helper.make_graph(
+        [
+            helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
+            helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["d"]),
+            helper.make_node("Relu", ["d"], ["y"]),
+        ],
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in values.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, tmp_path / "quantised.onnx")
+
+    with edgesynth.open_device("jetson-agx-orin", link="local") as device:
+        done = edgesynth.deploy(tmp_path / "quantised.onnx", device)
+
+    assert (precision_of(done), done.passed_over, done.gain) == ("int8", (), None)
