@@ -171,7 +171,7 @@ def delivery_rows(delivery: Delivery) -> Iterator[list[str]]:
         written.precision,
         f"opset {written.opset}, batch {written.batch}, {size}, {flags}{typed}",
     ]
-    yield from _kept(written.kept)
+    yield from _kept(written.kept, "kept higher" if written.precision == "int8" else "kept in fp32")
     for index, tried in enumerate(written.calibrations):
         score = "" if tried.metric is None else f", {_scored(delivery.metric_name, tried.metric)}"
         yield [
@@ -192,14 +192,14 @@ def delivery_rows(delivery: Delivery) -> Iterator[list[str]]:
         yield from (["build", "refused", error] for error in built.errors)
 
 
-def _kept(nodes: Sequence[Kept]) -> Iterator[list[str]]:
-    """Nodes that stay in FP32: each that overflows, and how many there are of each operator besides."""
+def _kept(nodes: Sequence[Kept], where: str) -> Iterator[list[str]]:
+    """Nodes that stay in a higher precision: each that overflows, and how many of each operator besides."""
     alike = Counter((kept.operator, kept.reason) for kept in nodes if kept.max_abs is None)
     for (operator, reason), count in alike.items():
-        yield ["", "kept in fp32", f"{count} {operator}: {reason}"]
+        yield ["", where, f"{count} {operator}: {reason}"]
     for kept in nodes:
         if kept.max_abs is not None:
-            yield ["", "kept in fp32", f"{kept.node} ({kept.operator}): {kept.reason}, {kept.max_abs:.3g}"]
+            yield ["", where, f"{kept.node} ({kept.operator}): {kept.reason}, {kept.max_abs:.3g}"]
 
 
 def verification_rows(report: VerifyReport, data: str) -> Iterator[list[str]]:

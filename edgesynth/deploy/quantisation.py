@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from edgesynth.tasks import Score
 
-__all__ = ["METHODS", "Calibration", "Metric", "Quantised", "output_error", "quantise"]
+__all__ = ["METHODS", "QUANTISED", "Calibration", "Metric", "Quantised", "output_error", "quantise"]
 
 Metric = Callable[[Mapping[str, NDArray[Any]]], float]
 """A score of outputs by name; higher is better."""
@@ -41,7 +41,7 @@ METHODS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Ways to choose the range of an activation, and what ONNX Runtime collects for each."""
 
-_QUANTISED: Final = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+QUANTISED: Final = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators whose inputs are quantised: those that have INT8 kernels worth the conversion."""
 _BATCH: Final = 32
 _BINS: Final = 512
@@ -110,9 +110,9 @@ def quantise(
     unknown = [method for method in methods if method not in METHODS]
     if unknown or not methods:
         raise InputError(f"unknown calibration {unknown or list(methods)}; choose from {', '.join(METHODS)}")
-    if not any(node.op_type in _QUANTISED for node in model.graph.node):
+    if not any(node.op_type in QUANTISED for node in model.graph.node):
         raise InputError(
-            f"the network has none of {', '.join(_QUANTISED)}, so INT8 would change nothing; use fp16"
+            f"the network has none of {', '.join(QUANTISED)}, so INT8 would change nothing; use fp16"
         )
     expected = run_in_parts(OnnxRunner(model), data)
     reference = metric(expected) if metric else None
@@ -162,7 +162,7 @@ def _quantised(model: ModelProto, data: Arrays, method: str) -> ModelProto:
                 per_channel=True,
                 activation_type=quantization.QuantType.QInt8,
                 weight_type=quantization.QuantType.QInt8,
-                op_types_to_quantize=list(_QUANTISED),
+                op_types_to_quantize=list(QUANTISED),
                 calibrate_method=getattr(quantization.CalibrationMethod, METHODS[method]),
                 extra_options={
                     **_overrides(quantization, source, data, method),
@@ -196,7 +196,7 @@ def _overrides(quantization: ModuleType, source: Path, data: Arrays, method: str
     calibrate = importlib.import_module("onnxruntime.quantization.calibrate")
     calibrator = calibrate.create_calibrator(
         source,
-        list(_QUANTISED),
+        list(QUANTISED),
         augmented_model_path=str(source.with_name("entropy.onnx")),
         calibrate_method=quantization.CalibrationMethod.Entropy,
         extra_options={"num_bins": _BINS, "num_quantized_bins": 128, "symmetric": True},

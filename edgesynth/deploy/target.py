@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesynth.deploy.folding import fold_integers
+from edgesynth.deploy.lowering import is_quantised, lower
 from edgesynth.deploy.onnx_graph import default_opset, load_model
 from edgesynth.deploy.opset import convert_opset
-from edgesynth.deploy.overflow import find_overflows
-from edgesynth.deploy.quantisation import METHODS, Calibration, Metric, quantise
+from edgesynth.deploy.quantisation import METHODS, Calibration, Metric
 from edgesynth.deploy.runners import NUMPY_TYPES, Arrays, OnnxRunner, first_line
-from edgesynth.devices.half import Kept, to_half
+from edgesynth.devices.half import Kept
 from edgesynth.devices.release import half_is_in_graph, parse_release
 from edgesynth.errors import InputError
 from edgesynth.runs.atomic import write_atomic
@@ -37,9 +37,6 @@ __all__ = ["Batch", "DeviceExport", "export_for_device", "is_quantised", "prepar
 
 Batch = int | Literal["dynamic"]
 """A fixed number of samples per call, or a free one."""
-
-_QDQ_OPSET = 13
-"""Per-channel ``QuantizeLinear`` came with opset 13."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,8 @@ class DeviceExport:
         outputs: Graph outputs in return order.
         flags: Flags the builder must set, by TensorRT's name; none when precision is in the graph.
         strongly_typed: Whether the builder takes precision from the graph.
-        kept: Nodes that stay in FP32 in an FP16 graph, and why.
+        kept: Nodes that stay in a higher precision, and why.
+        full: Names of nodes that the builder must be told to keep in FP32, beside its flags.
         calibrations: INT8: the ways to choose ranges that were compared, the chosen one first.
     """
 
@@ -76,6 +74,7 @@ class DeviceExport:
     flags: tuple[str, ...]
     strongly_typed: bool
     kept: tuple[Kept, ...] = ()
+    full: tuple[str, ...] = ()
     calibrations: tuple[Calibration, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -145,8 +144,8 @@ def export_for_device(
         path: The file to write; its folder is made when missing. It appears whole or not at all.
         precision: ``fp32``, ``fp16`` or ``int8``.
         batch: Samples per call, ``dynamic``, or as the source has it.
-        data: Real inputs by name, axis 0 the batch. INT8 is calibrated on them; an FP16 graph is searched for
-            overflow with them.
+        data: Real inputs by name, axis 0 the batch. INT8 is calibrated on them; layers that a precision
+            spoils are looked for with them, and stay higher.
         shapes: Sizes for free axes, by input.
         methods: INT8: ways to choose ranges to compare.
         metric: INT8: a score of the outputs on ``data`` that decides instead of their error.
@@ -165,28 +164,8 @@ def export_for_device(
         batch=batch,
         shapes=shapes,
     )
-    kept: tuple[Kept, ...] = ()
-    calibrations: tuple[Calibration, ...] = ()
-    flags: tuple[str, ...] = ()
-    if is_quantised(model):
-        if precision != "int8":
-            raise InputError(
-                f"the network is quantised already and cannot be turned into {precision}; ask for int8"
-            )
-        flags = () if typed else ("INT8", "FP16")
-    elif precision == "int8":
-        if data is None:
-            raise InputError("INT8 needs real inputs to calibrate on; give some dozens of samples")
-        if default_opset(model) < _QDQ_OPSET:
-            model = convert_opset(model, _QDQ_OPSET)
-        found = quantise(model, data, methods=methods, metric=metric)
-        model = found.model
-        rest = (entry for entry in found.compared if entry is not found.chosen)
-        calibrations, flags = (found.chosen, *rest), () if typed else ("INT8", "FP16")
-    elif precision == "fp16" and typed:
-        model, kept = to_half(model, find_overflows(model, data) if data is not None else ())
-    elif precision == "fp16":
-        flags = ("FP16",)
+    found = lower(model, precision, typed=typed, data=data, methods=methods, metric=metric)
+    model = found.model
     return _write(
         model,
         Path(path),
@@ -202,17 +181,13 @@ def export_for_device(
             sha256="",
             inputs=tuple(value.name for value in model.graph.input),
             outputs=tuple(value.name for value in model.graph.output),
-            flags=flags,
+            flags=found.flags,
             strongly_typed=typed,
-            kept=kept,
-            calibrations=calibrations,
+            kept=found.kept,
+            full=found.full,
+            calibrations=found.calibrations,
         ),
     )
-
-
-def is_quantised(model: ModelProto) -> bool:
-    """Whether a model holds Q/DQ pairs."""
-    return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
 
 
 def _write(model: ModelProto, path: Path, profile: Profile, export: DeviceExport) -> DeviceExport:

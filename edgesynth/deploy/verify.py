@@ -37,6 +37,7 @@ __all__ = [
     "OutputCheck",
     "Tolerance",
     "VerifyReport",
+    "agree",
     "module_outputs",
     "reference_name",
     "verify",
@@ -279,6 +280,19 @@ def verify_outputs(
         reference_metric=judged.reference,
         metric_name=judged.metric,
         acceptance=judged,
+    )
+
+
+def agree(expected: Arrays, found: Arrays, precision: str) -> bool:
+    """Whether every output is within the tolerance of a precision.
+
+    Args:
+        expected: The reference's outputs by name.
+        found: Those under suspicion.
+        precision: Whose tolerance applies.
+    """
+    return set(expected) == set(found) and not any(
+        _check(name, want, found[name], TOLERANCES[precision]).problem for name, want in expected.items()
     )
 
 

@@ -86,7 +86,7 @@ def test_half_precision_that_is_as_fast_is_compared_by_its_energy(here, tx2, net
 
     assert precision_of(done) == "fp32"
     (tried,) = done.passed_over
-    assert list(tried.figures)[0] == "latency_ms"
+    assert next(iter(tried.figures)) == "latency_ms"
     assert not tried.worthwhile
     assert "fp16 is measured no faster" in tried.says
 

@@ -1,0 +1,134 @@
+"""A precision below FP32, put where the TensorRT of a device looks for it: into the graph, or into flags."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from edgesynth.deploy.mixed import Fits, bypassed, keep_from_half, keep_from_int8
+from edgesynth.deploy.onnx_graph import default_opset
+from edgesynth.deploy.opset import convert_opset
+from edgesynth.deploy.overflow import find_overflows
+from edgesynth.deploy.quantisation import METHODS, Calibration, Metric, quantise
+from edgesynth.deploy.runners import Arrays, OnnxRunner, run_in_parts
+from edgesynth.deploy.verify import agree
+from edgesynth.devices.half import Kept, to_half
+from edgesynth.errors import InputError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+__all__ = ["Lowered", "is_quantised", "lower"]
+
+_QDQ_OPSET: Final = 13
+"""Per-channel ``QuantizeLinear`` came with opset 13."""
+_FITTED: Final = 32
+"""Samples on which layers are looked for that FP16 spoils."""
+_MAY_LOSE: Final = 0.01
+"""Of the score on calibration data, before layers are kept from INT8."""
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A network in a precision.
+
+    Attributes:
+        model: What is written.
+        flags: What the builder must set, by TensorRT's name; none where precision is in the graph.
+        kept: Nodes that stay higher, and why.
+        full: Names of those that a builder which goes by flags must be told to keep in FP32.
+        calibrations: INT8: the ways to choose ranges that were compared, the chosen one first.
+    """
+
+    model: ModelProto
+    flags: tuple[str, ...] = ()
+    kept: tuple[Kept, ...] = ()
+    full: tuple[str, ...] = ()
+    calibrations: tuple[Calibration, ...] = ()
+
+
+def lower(
+    model: ModelProto,
+    precision: str,
+    *,
+    typed: bool,
+    data: Arrays | None = None,
+    methods: Sequence[str] = tuple(METHODS),
+    metric: Metric | None = None,
+) -> Lowered:
+    """Put a model into a precision.
+
+    Args:
+        model: In FP32, or with Q/DQ pairs already, which stay as they are.
+        precision: ``fp32``, ``fp16`` or ``int8``.
+        typed: Whether the builder takes precision from the graph.
+        data: Real inputs by name. INT8 is calibrated on them; layers that spoil the outputs on them stay
+            higher.
+        methods: INT8: ways to choose ranges to compare.
+        metric: INT8: a score of the outputs on ``data`` that decides instead of their error.
+
+    Raises:
+        InputError: Data are missing, or the model cannot be put into it.
+    """
+    if is_quantised(model):
+        if precision != "int8":
+            raise InputError(
+                f"the network is quantised already and cannot be turned into {precision}; ask for int8"
+            )
+        return Lowered(model, () if typed else ("INT8", "FP16"))
+    if precision == "int8":
+        return _in_int8(model, data, typed, methods, metric)
+    if precision != "fp16":
+        return Lowered(model)
+    spoiled = () if data is None else _spoiled_by_half(model, data)
+    if typed:
+        half, kept = to_half(model, spoiled)
+        return Lowered(half, kept=kept)
+    return Lowered(model, ("FP16",), spoiled, tuple(kept.node for kept in spoiled))
+
+
+def is_quantised(model: ModelProto) -> bool:
+    """Whether a model holds Q/DQ pairs."""
+    return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+
+
+def _in_int8(
+    model: ModelProto, data: Arrays | None, typed: bool, methods: Sequence[str], metric: Metric | None
+) -> Lowered:
+    if data is None:
+        raise InputError("INT8 needs real inputs to calibrate on; give some dozens of samples")
+    if default_opset(model) < _QDQ_OPSET:
+        model = convert_opset(model, _QDQ_OPSET)
+    found = quantise(model, data, methods=methods, metric=metric)
+    kept = keep_from_int8(found.model, model, data, _fitting(model, data, "int8", metric))
+    rest = (entry for entry in found.compared if entry is not found.chosen)
+    return Lowered(
+        bypassed(found.model, [each.node for each in kept]) if kept else found.model,
+        () if typed else ("INT8", "FP16"),
+        kept,
+        calibrations=(found.chosen, *rest),
+    )
+
+
+def _spoiled_by_half(model: ModelProto, data: Arrays) -> tuple[Kept, ...]:
+    """Nodes that leave the range of FP16, and those that it is too coarse for."""
+    overflowing = find_overflows(model, data)
+    runner = OnnxRunner(model)
+    step = next((shape[0] for _, shape in runner.inputs.values() if shape and isinstance(shape[0], int)), 1)
+    few = {name: value[: max(step, _FITTED - _FITTED % step)] for name, value in data.items()}
+    names = {kept.node for kept in overflowing}
+    return overflowing + keep_from_half(model, few, _fitting(model, few, "fp16"), names)
+
+
+def _fitting(model: ModelProto, data: Arrays, precision: str, metric: Metric | None = None) -> Fits:
+    """Whether outputs agree with the model's on these inputs, and keep its score on them."""
+    expected = run_in_parts(OnnxRunner(model), data)
+    before = None if metric is None else metric(expected)
+
+    def fits(found: Arrays) -> bool:
+        if not agree(expected, found, precision):
+            return False
+        return metric is None or before is None or metric(found) >= before - _MAY_LOSE
+
+    return fits
