@@ -25,6 +25,7 @@ class BuildAsk(NamedTuple):
         folder: The work folder.
         typed: Whether the types of the graph decide the precision of every layer.
         dla_core: The core of the DLA that it is for, with the GPU for what a DLA does not take.
+        full: Names of layers that stay in FP32 whatever the precision is.
     """
 
     model: str
@@ -36,6 +37,7 @@ class BuildAsk(NamedTuple):
     folder: str
     typed: bool
     dla_core: Optional[int]
+    full: Tuple[str, ...]
 
 
 class RunAsk(NamedTuple):
@@ -104,7 +106,12 @@ def read_build(request: Dict[str, Any]) -> BuildAsk:
         work_folder(request),
         take(request, "typed", bool, False),
         _take_core(request),
+        tuple(take(request, "full", list, [])),
     )
+    if not all(isinstance(name, str) for name in ask.full):
+        raise _impossible("full", list(ask.full), "names of layers")
+    if ask.full and ask.typed:
+        raise _impossible("full", list(ask.full), "none where the graph decides")
     if ask.precision not in PRECISIONS:
         raise _impossible("precision", ask.precision, "one of " + ", ".join(PRECISIONS))
     if ask.batch < 1:

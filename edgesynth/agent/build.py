@@ -11,7 +11,7 @@ import time
 from collections import deque
 from typing import Any, Deque, Dict, NamedTuple, Tuple
 
-from edgesynth.agent import board, dla, trtexec, trtexec_help
+from edgesynth.agent import board, constraints, dla, trtexec, trtexec_help
 from edgesynth.agent.asks import BuildAsk, read_build
 from edgesynth.agent.board_module import module_name
 from edgesynth.agent.build_stages import BuildStages
@@ -108,6 +108,7 @@ def _find_or_build(ask: BuildAsk, facts: Dict[str, Any], guard: Guard, outbox: O
     flags = [runner, "batch={}".format(ask.batch), "workspace={}".format(ask.workspace_mb)]
     flags += ["typed"] if ask.typed else []
     flags += [] if ask.dla_core is None else ["dla={}".format(ask.dla_core)]
+    flags += ["full=" + name for name in ask.full]
     flags += [facts["module"]]  # a card with its cache may be moved to another one
     key = engine_key(ask.model, version, gpu, ask.precision, flags)
     cache = EngineCache(os.path.join(ask.folder, "engines"), ask.cache_mb)
@@ -165,6 +166,7 @@ def _build(
         command = trtexec.build_command(
             ask.model, plan, ask.precision, workspace_mb, ask.typed, timings, ask.batch
         )
+        command += constraints.options(ask.full, trtexec_help.options())
         command += dla.core_options(ask.dla_core, trtexec_help.options())
         process = LineProcess(command, guard)
     else:
@@ -178,6 +180,7 @@ def _build(
             "typed": ask.typed,
             "timings": timings,
             "dla_core": ask.dla_core,
+            "full": ask.full,
         }
         process.send(json.dumps(order))
     said: Deque[str] = deque(maxlen=_KEPT_LINES if ask.dla_core is None else _KEPT_LINES_OF_DLA)

@@ -7,6 +7,7 @@ from typing import Any, Dict
 
 from edgesynth.agent.board import offer_to_memory_killer
 from edgesynth.agent.build_stages import watch_build
+from edgesynth.agent.constraints import keep_full
 from edgesynth.agent.dla import place_network, refuse_core
 from edgesynth.agent.errors import NetworkFailure, Refusal
 from edgesynth.agent.tensors import with_batch
@@ -38,8 +39,9 @@ def build(request: Dict[str, Any]) -> bytes:
     """The plan of an ONNX file.
 
     Args:
-        request: ``model``, ``precision``, ``batch``, ``workspace_mb``, ``typed``, ``dla_core``, ``plan``
-            and ``timings``: a file of what other builds measured, read and added to.
+        request: ``model``, ``precision``, ``batch``, ``workspace_mb``, ``typed``, ``dla_core``,
+            ``plan``, ``full``: layers that stay in FP32, and ``timings``: a file of what other builds
+            measured, read and added to.
 
     Raises:
         NetworkFailure: TensorRT cannot read or build it.
@@ -68,6 +70,8 @@ def build(request: Dict[str, Any]) -> bytes:
         config.max_workspace_size = workspace
     if not request["typed"]:
         _set_precision(tensorrt, config, request["precision"])
+    if request["full"]:
+        keep_full(tensorrt, network, config, request["full"])
     if core is None:
         _set_shapes(builder, network, config, request["batch"])
     else:

@@ -207,6 +207,7 @@ def build_engine(
         "build_limit_s": limit_s,
         "typed": export.strongly_typed,
         "dla_core": device.dla_core,
+        "full": list(export.full),
     }
     told = board.work("build", request, hear=hear)
     if told.failure:

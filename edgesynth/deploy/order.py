@@ -202,7 +202,11 @@ class Order:
             gpu=engine.gpu,
             precision=export.precision,
             batch=engine.batch,
-            flags=(*export.flags, *(("STRONGLY_TYPED",) if export.strongly_typed else ())),
+            flags=(
+                *export.flags,
+                *(("STRONGLY_TYPED",) if export.strongly_typed else ()),
+                *(("OBEY_PRECISION_CONSTRAINTS",) if export.full else ()),
+            ),
             dla_core=engine.dla_core,
             module=str(engine.facts.get("module", "")),
         )

@@ -1,6 +1,7 @@
 """Which precision a network is deployed in when nobody names one: what is proven, and measured to gain."""
 
 import json
+import shutil
 
 import numpy as np
 import onnx
@@ -11,6 +12,7 @@ from two_layers import labelled, write_network
 import edgesynth
 from edgesynth.deploy import rtx
 from edgesynth.devices import load_profile
+from edgesynth.errors import DeviceError
 
 STEADY_MS = 20.0
 """So long that a busy machine, which plays the board, does not unsteady its calls."""
@@ -103,6 +105,41 @@ def test_int8_follows_where_labels_judge_it(here, network, tmp_path):
 
     assert (precision_of(done), done.gain.higher) == ("int8", "fp16")
     assert done.gain.figures["latency_ms"][0].value < done.gain.figures["latency_ms"][1].value
+
+
+@pytest.mark.parametrize("version", ["7.1.3", "8.2.1", "10.3.0"])
+def test_layers_that_leave_the_range_of_half_precision_stay_in_single_by_constraint(
+    here, tx2, tmp_path, version
+):
+    here.set("tensorrt", version=version)
+    here.compute("half", "flagged")
+    network = write_network(tmp_path / "large.onnx", scale=1e5)
+    data = labelled(tmp_path / "data.npz", network, 12)
+
+    done = edgesynth.deploy(network, tx2, data=data, precision="fp16", out=tmp_path / "bundle")
+
+    assert precision_of(done) == "fp16"
+    assert set(done.delivery.export.full) == {"dense_1", "relu_1", "dense_2"}
+    assert json.loads(here.told("builds")[-1])["full"] == sorted(done.delivery.export.full)
+    key = json.loads((tmp_path / "bundle/manifest.json").read_text())["key"]
+    assert key["flags"] == ["FP16", "OBEY_PRECISION_CONSTRAINTS"]
+
+
+@pytest.mark.parametrize("version", ["8.6", "10.3"])
+def test_trtexec_is_told_of_such_layers_too(here, tmp_path, version):
+    shutil.rmtree(here.modules / "tensorrt")
+    here.set("trtexec", version=version)
+    here.compute("half", "flagged")
+    network = write_network(tmp_path / "large.onnx", scale=1e5)
+    data = labelled(tmp_path / "data.npz", network, 12)
+
+    with edgesynth.open_device("jetson-tx2", link="local") as device:
+        done = edgesynth.deploy(network, device, data=data, precision="fp16")
+        here.set("trtexec", lacks=["layerOutputTypes"])
+        with pytest.raises(DeviceError, match="this trtexec has no --layerOutputTypes, so it keeps no layer"):
+            edgesynth.deploy(network, device, data=data, precision="fp16", batch=2)
+
+    assert (precision_of(done), done.engine.runner) == ("fp16", "trtexec")
 
 
 def test_what_is_quantised_already_stays_so(here, tmp_path):

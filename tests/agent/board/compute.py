@@ -24,7 +24,7 @@ def spoil_weights(model, spoil):
     tensor.CopyFrom(numpy_helper.from_array(spoil(numpy_helper.to_array(tensor)).copy(), tensor.name))
 
 
-def spoiled(payload, faults):
+def spoiled(payload, faults, full):
     """The network as a faulty builder would have it."""
     import onnx
 
@@ -34,17 +34,17 @@ def spoiled(payload, faults):
     if "channels" in faults:
         spoil_weights(model, lambda weight: weight[::-1])
     if "half" in faults:
-        from edgesynth.devices.half import to_half
+        from edgesynth.devices.half import Kept, to_half
 
-        return to_half(model)[0]
+        return to_half(model, [Kept(name, "", "the builder obeys") for name in full])[0]
     return model
 
 
 class Session:
     """ONNX Runtime; NumPy's own half precision for a network in it, which the runtime computes in single."""
 
-    def __init__(self, payload, faults):
-        model = spoiled(payload, faults) if {"weights", "channels", "half"} & set(faults) else None
+    def __init__(self, payload, faults, full=()):
+        model = spoiled(payload, faults, full) if {"weights", "channels", "half"} & set(faults) else None
         payload = model.SerializeToString() if model else payload
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
@@ -72,18 +72,26 @@ class Session:
         ]
 
 
+def layers(payload):
+    """Name and kind of every layer, after the nodes."""
+    import onnx
+
+    nodes = onnx.load_model_from_string(base64.b64decode(payload)).graph.node
+    return [[node.name, "ELEMENTWISE"] for node in nodes]
+
+
 def main():
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     asked = json.loads(source.readline())
     faults = asked["faults"]
     if "flagged" in faults and "FP16" not in asked["flags"]:
         faults = []  # the others are those of half precision
-    session = Session(base64.b64decode(asked["onnx"]), faults)
+    session = Session(base64.b64decode(asked["onnx"]), faults, asked.get("full", ()))
 
     def answer(value):
         sink.write(json.dumps(value).encode() + b"\n")
 
-    answer({"inputs": session.inputs, "outputs": session.outputs})
+    answer({"inputs": session.inputs, "outputs": session.outputs, "layers": layers(asked["onnx"])})
     sink.flush()
     kinds = {name: TYPES[kind] for name, _, kind in session.inputs}
     calls = 0

@@ -37,12 +37,13 @@ FROM_8 = (
 FROM_8_4 = "memPoolSize profilingVerbosity idleTime useManagedMemory dumpLayerInfo exportLayerInfo "
 FROM_8_6 = "skipInference dumpRawBindingsToFile builderOptimizationLevel maxAuxStreams infStreams "
 WEAK = "fp16 int8 best calib "  # gone in 11
+CONSTRAINTS = "precisionConstraints layerPrecisions layerOutputTypes "  # gone in 11
 OPTIONS = {  # banner, options besides the common ones
     "7.1": ("", OLD + WEAK + "explicitBatch workspace nvtxMode streams buildOnly"),
     "8.2": ("v8201", OLD + WEAK + FROM_8 + "explicitBatch workspace nvtxMode streams buildOnly"),
-    "8.5": ("v8502", OLD + WEAK + FROM_8 + FROM_8_4 + "workspace streams buildOnly heuristic"),
-    "8.6": ("v8601", OLD + WEAK + FROM_8 + FROM_8_4 + FROM_8_6 + "heuristic"),
-    "10.3": ("v100300", WEAK + FROM_8 + FROM_8_4 + FROM_8_6 + "stronglyTyped bf16 fp8"),
+    "8.5": ("v8502", OLD + WEAK + FROM_8 + FROM_8_4 + CONSTRAINTS + "workspace streams buildOnly heuristic"),
+    "8.6": ("v8601", OLD + WEAK + FROM_8 + FROM_8_4 + FROM_8_6 + CONSTRAINTS + "heuristic"),
+    "10.3": ("v100300", WEAK + FROM_8 + FROM_8_4 + FROM_8_6 + CONSTRAINTS + "stronglyTyped bf16 fp8"),
     "11.1": (
         "v110100",
         FROM_8 + FROM_8_4 + FROM_8_6 + "stronglyTyped noCudaGraph noSpinWait includeDataTransfers",
@@ -117,11 +118,12 @@ def end(verdict, banner, status):
 class Engine:
     """What a plan computes, in a process of the host's Python; see ``compute.py``."""
 
-    def __init__(self, asked, onnx):
+    def __init__(self, asked, plan):
         self._process = subprocess.Popen(
             asked["command"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=asked["env"]
         )
-        self._send(json.dumps({"onnx": onnx, "flags": [], "faults": asked["faults"]}).encode() + b"\n")
+        order = {name: plan[name] for name in ("onnx", "flags", "full")}
+        self._send(json.dumps(dict(order, faults=asked["faults"])).encode() + b"\n")
         told = self._answer()
         self._shapes = asked.get("shapes", {})
         self.inputs = [self._filled(value) for value in told["inputs"]]
@@ -243,7 +245,7 @@ def load(control, values):
             end("FAILED", "", 1)
     if not control.get("compute"):
         return None
-    engine = Engine(dict(control["compute"], shapes=shapes(values, "shapes")), known["onnx"])
+    engine = Engine(dict(control["compute"], shapes=shapes(values, "shapes")), known)
     if known.get("shapes") and any(
         known["shapes"].get(name, given) != given for name, given, _ in engine.inputs
     ):
@@ -401,7 +403,14 @@ def plan(control, values, built):
     with open(values["onnx"], "rb") as file:
         onnx = base64.b64encode(file.read()).decode()
     single = not {"fp16", "stronglyTyped"} & set(values)
-    return {"trtexec": control.get("version", "8.2"), "onnx": onnx, "shapes": built, "single": single}
+    full = [entry.rpartition(":")[0] for entry in values.get("layerPrecisions", "").split(",") if entry]
+    assert not full or (values["precisionConstraints"], values["layerOutputTypes"]) == (
+        "obey",
+        values["layerPrecisions"],
+    )
+    flags = [name.upper() for name in ("fp16", "int8") if name in values]
+    known = {"trtexec": control.get("version", "8.2"), "onnx": onnx, "shapes": built, "single": single}
+    return dict(known, flags=flags, full=full)
 
 
 def build(control, values, banner):

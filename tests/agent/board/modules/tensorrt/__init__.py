@@ -26,6 +26,7 @@ from .control import CONTROL, ROOT, SURFACES
 import fake_dla  # isort: skip  # in the board's state; control made it importable
 
 __version__ = CONTROL["version"]
+OBEYED = ("OBEY_PRECISION_CONSTRAINTS", "STRICT_TYPES")
 SURFACE = SURFACES[__version__]
 if CONTROL.get("import") == "crash":
     os.kill(os.getpid(), signal.SIGSEGV)
@@ -152,7 +153,9 @@ class _Context:
         self._done = 0
         self._sizes = None  # of the outputs, when their shapes are known
         plan = engine._plan
-        self._compute = Compute(CONTROL["compute"], plan["onnx"], plan["flags"]) if "onnx" in plan else None
+        self._compute = None
+        if "onnx" in plan:
+            self._compute = Compute(CONTROL["compute"], plan["onnx"], plan["flags"], plan["full"])
 
     def set_input_shape(self, name, shape):
         self._batch = shape[0]
@@ -332,11 +335,14 @@ def _build(network, config):
                     "typed": network._typed,
                     "timings": config._known(),
                     "dla": config._core(),
+                    "full": sorted(network._full),
                 }
             )
             + "\n"
         )
-    precisions = set(config._flags) - {"GPU_FALLBACK"}
+    precisions = set(config._flags) - {"GPU_FALLBACK", *OBEYED}
+    full = sorted(network._full) if set(config._flags) & set(OBEYED) else []
+    assert not network._full or full, "constraints that nobody is told to obey"
     assert not (network._typed and precisions), "a strongly typed network takes no flags of precision"
     fault = CONTROL.get("build")
     if fault == "killed":
@@ -373,6 +379,7 @@ def _build(network, config):
     }
     if CONTROL.get("compute"):
         plan.update(onnx=network._onnx, flags=config._flags, precision=_precision(network, precisions))
+        plan.update(full=full)
     return plan
 
 
@@ -389,26 +396,42 @@ class _Network:
         self._precision = "fp32"
         self._inputs = []
         self._outputs = []
+        self._layers = fake_dla.layers(CONTROL)
+        self._full = set()  # layers that are to compute in single precision, and to give that
 
     num_inputs = property(lambda self: len(self._inputs))
 
-    num_layers = property(lambda self: len(fake_dla.layers(CONTROL)))
+    num_layers = property(lambda self: len(self._layers))
 
     def get_input(self, index):
         return ITensor(self._inputs[index])
 
     def get_layer(self, index):
-        return ILayer(self, *fake_dla.layers(CONTROL)[index])
+        return ILayer(self, *self._layers[index])
 
     def _half(self, config):
         return self._typed or "FP16" in config._flags
 
 
 class _Layer:
+    num_outputs = 1
+
     def __init__(self, network, name, kind):
         self._network = network
         self.name = name
         self.type = enum.Enum("LayerType", [kind])[kind]
+
+    def _set_precision(self, kind):
+        assert kind == DataType.FLOAT  # noqa: F821
+        self._network._full.add(self.name)
+
+    precision = property(None, _set_precision)
+
+    def get_output(self, index):
+        return ITensor([self.name, []])
+
+    def set_output_type(self, index, kind):
+        assert (index, kind) == (0, DataType.FLOAT)  # noqa: F821
 
 
 class _Tensor:
@@ -417,6 +440,7 @@ class _Tensor:
     def __init__(self, known):
         self._known = known
         self.name = known[0]
+        self.dtype = DataType.FLOAT  # noqa: F821
 
     def _resize(self, shape):
         self._known[1] = list(shape)
@@ -435,7 +459,8 @@ class _Parser:
             return False
         if CONTROL.get("compute"):
             self._network._onnx = base64.b64encode(data).decode()
-            compute = Compute(CONTROL["compute"], self._network._onnx, [])
+            compute = Compute(CONTROL["compute"], self._network._onnx, [], [])
+            self._network._layers = CONTROL.get("network", compute.described["layers"])
             self._network._inputs += compute.described["inputs"]
             self._network._outputs += compute.described["outputs"]
             compute.close()

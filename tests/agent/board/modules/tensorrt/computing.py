@@ -7,11 +7,11 @@ import subprocess
 class Compute:
     """The process that computes one network."""
 
-    def __init__(self, asked, onnx, flags):
+    def __init__(self, asked, onnx, flags, full):
         self._process = subprocess.Popen(
             asked["command"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=asked["env"]
         )
-        order = {"onnx": onnx, "flags": flags, "faults": asked["faults"]}
+        order = {"onnx": onnx, "flags": flags, "full": full, "faults": asked["faults"]}
         self._process.stdin.write((json.dumps(order) + "\n").encode())
         self.described = self._answer()
 
