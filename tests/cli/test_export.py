@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -254,30 +254,46 @@ def test_a_real_builder_has_the_last_word(
     assert "layers in" in outcome.out
 
 
+class Offset(torch.nn.Module):
+    """Three layers; a large offset that a scalar takes away again leaves no steps of INT8 to what matters."""
+
+    def __init__(self, loud: Sequence[int]) -> None:
+        super().__init__()
+        self.loud = loud
+        self.layers = torch.nn.ModuleList(torch.nn.Conv2d(3 if i == 0 else 8, 8, 1) for i in range(3))
+        for index in loud:
+            torch.nn.init.constant_(self.layers[index].bias, 2000.0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for index, layer in enumerate(self.layers):
+            x = torch.relu(layer(x) - (2000.0 if index in self.loud else 0.0))
+        return x
+
+
+def _export_offset(edgesynth: Callable[..., Any], folder: Path, loud: Sequence[int], *more: str) -> Any:
+    torch.manual_seed(0)
+    export_onnx(Offset(loud).eval(), torch.zeros(2, 3, 8, 8), folder / "offset.onnx")
+    images = np.random.default_rng(0).normal(size=(16, 3, 8, 8)).astype(np.float32)
+    np.savez(folder / "offset.npz", input=images)
+    return edgesynth(
+        *("export", "offset.onnx", "--device", "jetson-orin-nano", "--precision", "int8"),
+        *("--batch", "1", "--data", "offset.npz", *more),
+    )
+
+
+def test_a_layer_that_does_not_bear_a_precision_stays_higher_and_is_told(
+    edgesynth: Callable[..., Any], folder: Path
+) -> None:
+    outcome = _export_offset(edgesynth, folder, (1,))
+
+    assert outcome.code == 0, outcome.err
+    assert "kept higher 1 Conv: INT8 is too coarse for it" in " ".join(outcome.out.split())
+
+
 def test_a_precision_that_a_layer_does_not_bear_is_refused_and_the_layer_named(
     edgesynth: Callable[..., Any], folder: Path
 ) -> None:
-    """A large offset that a scalar takes away again leaves no steps of INT8 to what matters."""
-
-    class Offset(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first = torch.nn.Conv2d(3, 8, 3, padding=1)
-            self.loud, self.last = torch.nn.Conv2d(8, 8, 1), torch.nn.Conv2d(8, 4, 1)
-            torch.nn.init.constant_(self.loud.bias, 2000.0)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.last(torch.relu(self.loud(torch.relu(self.first(x))) - 2000.0))
-
-    torch.manual_seed(0)
-    export_onnx(Offset().eval(), torch.zeros(2, 3, 8, 8), folder / "offset.onnx")
-    images = np.random.default_rng(0).normal(size=(16, 3, 8, 8)).astype(np.float32)
-    np.savez(folder / "offset.npz", input=images)
-
-    outcome = edgesynth(
-        *("export", "offset.onnx", "--device", "jetson-orin-nano", "--precision", "int8"),
-        *("--batch", "1", "--data", "offset.npz", "--json"),
-    )
+    outcome = _export_offset(edgesynth, folder, (0, 1, 2), "--json")
 
     assert outcome.code == 1
     shown = outcome.json["verify"]
