@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgesynth.cli.data import DATA_HELP, read_data
-from edgesynth.cli.options import AsJson, CudaGraph, DlaCore, Quiet, Samples, Wait
+from edgesynth.cli.options import AsJson, CudaGraph, DlaCore, Inside, Quiet, Samples, Wait
 from edgesynth.errors import DataError, InputError, RequirementsNotMet
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def deploy(
         ),
     ] = None,
     cuda_graph: CudaGraph = False,
+    inside: Inside = None,
     wait_s: Wait = 0.0,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -114,6 +115,7 @@ def deploy(
             data=samples_of,
             shapes=shapes,
             samples=samples,
+            inside=inside or (),
         )
     module = read_module(model, network)
     with open_device(device, link, dla_core=dla_core, wait_s=wait_s) as board, warned(board):
@@ -131,6 +133,7 @@ def deploy(
             out=out,
             window_s=window_s,
             cuda_graph=cuda_graph,
+            inside=inside or (),
             progress=progress,
         )
     _tell(done, as_json=as_json)

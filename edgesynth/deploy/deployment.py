@@ -72,6 +72,7 @@ def deploy(
     samples: int | None = None,
     window_s: float | None = None,
     cuda_graph: bool = False,
+    inside: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Deployment:
     """Bring a network to a board: export, build there, verify there, install.
@@ -98,6 +99,8 @@ def deploy(
         window_s: Measure the engine, with power integrated over so many seconds; not at all by default.
         cuda_graph: Have its runner launch calls as a CUDA graph; it is verified and measured so. Where the
             engine cannot be recorded it is deployed without, and the notes say why.
+        inside: What else the engine is to do itself, ``normalise`` or ``answer``, by the data; see
+            :mod:`edgesynth.deploy.inside`.
         progress: Told what is being done.
 
     Returns:
@@ -116,6 +119,8 @@ def deploy(
             )
         if cuda_graph and not bundle.manifest.get("cuda_graph"):
             raise InputError("the bundle was made to run without a CUDA graph; deploy the network anew")
+        if inside:
+            raise InputError("what is inside the bundle's engine was decided before; deploy the network anew")
         if device.dla_core is not None:
             raise InputError(
                 f"the bundle {bundle.name!r} says itself where its engine runs; leave --dla out, or deploy "
@@ -147,6 +152,7 @@ def deploy(
                     module=module,
                     samples=samples,
                     strict=precision is None,
+                    inside=inside,
                 )
             done = Deployment(delivery, passed_over=passed_over)
             ready = _Ready(done, source, device, tell, strict=precision is None, cuda_graph=cuda_graph)
@@ -262,8 +268,9 @@ class _Ready:
             return replace(done, failure=said)
         self.tell.note(engine.says)
         with self.tell.phase(f"verify on {where}"):
+            enclosed = self.delivery.enclosed
             report = verify_engine(
-                *(device, engine, self.export, self.source, self.samples),
+                *(device, engine, self.export, enclosed.reference if enclosed else self.source, self.samples),
                 strict=self.strict,
                 cuda_graph=self.cuda_graph,
             )
@@ -293,6 +300,7 @@ class _Ready:
                 batch=engine.batch,
                 labels=labels,
                 verified_on=self.delivery.data,
+                inside=None if self.delivery.enclosed is None else self.delivery.enclosed.inside,
             )
         }
         if done.measurement is not None:

@@ -16,7 +16,7 @@ from edgesynth.deploy.onnx_graph import load_model
 from edgesynth.deploy.runners import Arrays, OnnxRunner, run_in_parts, tapped
 from edgesynth.deploy.samples import Samples
 from edgesynth.deploy.target import DeviceExport
-from edgesynth.deploy.verify import TOLERANCES, VerifyReport, verify_outputs
+from edgesynth.deploy.verify import TOLERANCES, Reference, VerifyReport, verify_outputs
 from edgesynth.errors import DeviceError, InputError
 from edgesynth.scratch import Scratch
 
@@ -52,7 +52,7 @@ def verify_engine(
     device: Device,
     engine: EngineOnBoard,
     export: DeviceExport,
-    reference: Path,
+    reference: Path | Reference,
     samples: Samples,
     *,
     strict: bool = False,
@@ -64,7 +64,8 @@ def verify_engine(
         device: Open, and a board.
         engine: On it.
         export: What the engine was built from.
-        reference: The FP32 file that was exported, run by ONNX Runtime on this machine.
+        reference: The FP32 file that was exported, run by ONNX Runtime on this machine, or what else tells
+            outputs.
         samples: Inputs, and what is true of them where that is known.
         strict: Whether a precision below FP32 must be shown to keep the task's score.
         cuda_graph: Whether it is to launch calls as a CUDA graph, if it can; trtexec does not on inputs of
@@ -87,7 +88,11 @@ def verify_engine(
         samples=len(chosen),
         outputs=(),
     )
-    expected = run_in_parts(OnnxRunner(reference, optimise=False), chosen.data)
+    expected: Arrays
+    if isinstance(reference, Path):
+        expected = run_in_parts(OnnxRunner(reference, optimise=False), chosen.data)
+    else:
+        expected = reference(chosen.data)
     try:
         kinds = read_output_kinds(str(export.path))
         found = run_engine(

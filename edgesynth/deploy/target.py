@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesynth.deploy.folding import fold_integers
+from edgesynth.deploy.inside_graph import exact_nodes
 from edgesynth.deploy.onnx_graph import default_opset, load_model
 from edgesynth.deploy.opset import convert_opset
 from edgesynth.deploy.overflow import find_overflows
@@ -184,7 +185,8 @@ def export_for_device(
         rest = (entry for entry in found.compared if entry is not found.chosen)
         calibrations, flags = (found.chosen, *rest), () if typed else ("INT8", "FP16")
     elif precision == "fp16" and typed:
-        model, kept = to_half(model, find_overflows(model, data) if data is not None else ())
+        overflows = find_overflows(model, data) if data is not None else ()
+        model, kept = to_half(model, (*exact_nodes(model), *overflows))
     elif precision == "fp16":
         flags = ("FP16",)
     return _write(
