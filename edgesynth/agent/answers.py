@@ -150,7 +150,7 @@ def _given(outputs: Outputs, kind: str, names: List[str], labels: Sequence[str])
 
 def _bytes_of(classes: Sequence[float]) -> bytes:
     try:
-        return bytes(bytearray(classes))  # type: ignore[arg-type, unused-ignore]
+        return bytes([int(number) for number in classes])
     except ValueError as error:
         raise Refusal("data", "a mask has classes from 0 to {}".format(_MOST_CLASSES - 1)) from error
 

@@ -292,7 +292,7 @@ def _detect(graph: GraphProto, answer: Mapping[str, Any]) -> dict[str, Any]:
         if shape[1] != wanted[index % each] or height % down or height // down * across != width:
             raise InputError(
                 f"--inside answer: the output {value.name!r} is {list(shape)}, and a {head} head of "
-                f"{classes} classes has {wanted[index % each]} channels there, in cells of one size on {height} x "
+                f"{classes} classes has {wanted[index % each]} channels there, in square cells on {height} x "
                 f"{width} pixels"
             )
         cells = down * across
