@@ -28,7 +28,7 @@ from edgesynth.deploy.inside_reference import SourceReference
 from edgesynth.deploy.judging import AnswerScore, ClassScore, TaskScore
 from edgesynth.deploy.onnx_graph import default_opset, input_shapes, value_of
 from edgesynth.deploy.opset import convert_opset
-from edgesynth.deploy.runners import OnnxRunner, run_in_parts, runtime_version
+from edgesynth.deploy.runners import AT_ONCE, OnnxRunner, run_in_parts, runtime_version
 from edgesynth.deploy.samples import Samples
 from edgesynth.deploy.verify import VerifyReport, verify_outputs
 from edgesynth.devices.release import parse_release
@@ -243,23 +243,28 @@ def _of_bytes(normalisation: Mapping[str, Any]) -> bool:
 
 
 def _undo(samples: Samples, normalisation: Mapping[str, Any], *, as_bytes: bool) -> Samples:
-    data = {}
+    data: dict[str, NDArray[Any]] = {}
     for name, value in samples.data.items():
         _check_channels(value, normalisation, samples.source)
-        found = undone(value, normalisation)
-        if _of_bytes(normalisation):
-            whole = np.rint(found)
-            off = float(np.max(np.abs(found - whole), initial=0.0))
-            if off > _UNEVEN or whole.min(initial=0) < 0 or whole.max(initial=0) > 255:
-                raise DataError(
-                    f"{samples.source}: without their normalisation the samples are no whole numbers from 0 "
-                    f"to 255 (from {found.min():.4g} to {found.max():.4g}, off by up to {off:.2g}), so it is "
-                    "not the one that was done; correct mean, std and scale of the task, in the order of its "
-                    "channels"
-                )
-            found = whole
-        data[name] = found.astype(np.uint8 if as_bytes else np.float32)
+        data[name] = np.empty(value.shape, np.uint8 if as_bytes else np.float32)
+        for start in range(0, len(value), AT_ONCE):  # part by part: it needs eight bytes a number
+            found = undone(value[start : start + AT_ONCE], normalisation)
+            whole = _whole(found, samples.source) if _of_bytes(normalisation) else found
+            data[name][start : start + AT_ONCE] = whole
     return replace(samples, data=data, normalisation=None)
+
+
+def _whole(found: NDArray[np.float64], source: str) -> NDArray[np.float64]:
+    """Stored values of 8 bits, without the rounding of what was done and undone."""
+    whole = np.rint(found)
+    off = float(np.max(np.abs(found - whole), initial=0.0))
+    if off > _UNEVEN or whole.min(initial=0) < 0 or whole.max(initial=0) > 255:
+        raise DataError(
+            f"{source}: without their normalisation the samples are no whole numbers from 0 to 255 (from "
+            f"{found.min():.4g} to {found.max():.4g}, off by up to {off:.2g}), so it is not the one that was "
+            "done; correct mean, std and scale of the task, in the order of its channels"
+        )
+    return whole
 
 
 def _check_channels(value: NDArray[Any], normalisation: Mapping[str, Any], source: str) -> None:

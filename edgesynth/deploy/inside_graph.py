@@ -157,9 +157,9 @@ class _Adding:
         import onnx
 
         made = output or self.free(f"{_OURS}{name}")
-        prefix = _EXACT if exact else _OURS
+        called = (_EXACT if exact else _OURS) + made.removeprefix(_OURS)
         self.graph.node.append(
-            onnx.helper.make_node(operator, list(inputs), [made], name=f"{prefix}{made}", **attributes)
+            onnx.helper.make_node(operator, list(inputs), [made], name=called, **attributes)
         )
         return made
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgesynth.deploy.inside_arithmetic import answered, normalised, ranked
 from edgesynth.deploy.inside_graph import ranking_tensors
-from edgesynth.deploy.runners import AT_ONCE, Arrays, OnnxRunner, each_part
+from edgesynth.deploy.runners import AT_ONCE, Arrays, OnnxRunner, each_part, fixed_batch
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -58,9 +58,12 @@ class SourceReference:
         return _joined(list(self._own(data)))
 
     def _own(self, data: Arrays) -> Iterator[dict[str, NDArray[Any]]]:
-        if self.inside.normalisation is not None:
-            data = {name: normalised(value, self.inside.normalisation) for name, value in data.items()}
-        yield from _outputs(self.source, data)
+        run, step = _network(self.source)
+        for start in range(0, len(next(iter(data.values()))), step):
+            part = {name: value[start : start + step] for name, value in data.items()}
+            if self.inside.normalisation is not None:  # part by part: it needs eight bytes a number
+                part = {name: normalised(value, self.inside.normalisation) for name, value in part.items()}
+            yield run(part)
 
 
 @dataclass(frozen=True)
@@ -93,19 +96,22 @@ class FileReference:
         )
 
 
-def _outputs(source: str | os.PathLike[str] | nn.Module, data: Arrays) -> Iterator[dict[str, NDArray[Any]]]:
-    """A network's own outputs, some samples at a time."""
+def _network(
+    source: str | os.PathLike[str] | nn.Module,
+) -> tuple[Callable[[Arrays], dict[str, NDArray[Any]]], int]:
+    """What gives a network's own outputs, and how many samples it is given at a time."""
     if isinstance(source, str | os.PathLike):
-        yield from each_part(OnnxRunner(source, optimise=False), data)
-        return
+        runner = OnnxRunner(source, optimise=False)
+        return runner, fixed_batch(runner) or AT_ONCE
     import torch
 
     from edgesynth.deploy.onnx import evaluate
 
-    for start in range(0, len(next(iter(data.values()))), AT_ONCE):
-        inputs = tuple(torch.as_tensor(value[start : start + AT_ONCE]) for value in data.values())
-        leaves = evaluate(source, inputs)
-        yield {f"output_{index}": leaf.detach().cpu().numpy() for index, leaf in enumerate(leaves)}
+    def run(data: Arrays) -> dict[str, NDArray[Any]]:
+        leaves = evaluate(source, tuple(torch.as_tensor(value) for value in data.values()))
+        return {f"output_{index}": leaf.detach().cpu().numpy() for index, leaf in enumerate(leaves)}
+
+    return run, AT_ONCE
 
 
 def _joined(parts: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:

@@ -85,6 +85,12 @@ def test_a_program_gives_stored_pictures_and_is_told_classes(here, network, tmp_
         assert again, again.failures
         assert (again.report.metric, again.report.metric_name) == (done.report.metric, "accuracy")
         assert edgesynth.deploy(tmp_path / "bundle", device)
+        pictures, inputs = stored(task, 8)
+        labels = task._samples["validation"].labels[:8].numpy()
+        np.savez(tmp_path / "stored.npz", pictures=pictures.astype(kind), labels=labels)
+        arrays = edgesynth.deploy(tmp_path / "bundle", device, data=str(tmp_path / "stored.npz"))
+        assert arrays, arrays.failures
+        assert arrays.report.metric > 0.8
         with pytest.raises(InputError, match="was decided before"):
             edgesynth.deploy(tmp_path / "bundle", device, inside=BOTH)
 
@@ -108,7 +114,6 @@ def test_a_program_gives_stored_pictures_and_is_told_classes(here, network, tmp_
         "inside": True,
         "outputs": ["probabilities", "class"],
     }
-    pictures, inputs = stored(task, 8)
     np.save(tmp_path / "pictures.npy", pictures.astype(kind))
     ran = by_hand(here, tmp_path / "pictures.npy", "--answer", "--out", tmp_path / "out")
     assert ran.returncode == 0, ran.stderr
