@@ -222,7 +222,7 @@ def _copied(model: ModelProto) -> ModelProto:
 def _normalisation(samples: Samples) -> Mapping[str, Any]:
     if samples.normalisation is None:
         raise InputError(
-            f"--inside normalise: {samples.source} do not say how they were normalised; {_GIVE_DATA}"
+            f"--inside normalise: the normalisation of {samples.source} is not known; {_GIVE_DATA}"
         )
     return samples.normalisation
 
@@ -296,7 +296,7 @@ def _postprocessing(samples: Samples, model: ModelProto) -> Mapping[str, Any]:
     if known is None and isinstance(samples.score, ClassScore) and [len(shape) for shape in shapes] == [2]:
         known = {"kind": "classification", "axis": 1}
     if known is None:
-        raise InputError(f"--inside answer: {samples.source} do not say what the outputs mean; {_GIVE_DATA}")
+        raise InputError(f"--inside answer: what outputs mean is not known of {samples.source}; {_GIVE_DATA}")
     if known.get("kind") not in _KINDS or (known["kind"] != "detection" and known.get("axis") != 1):
         raise InputError(
             f"--inside answer: what the task does with outputs, {dict(known)}, is not known here; known are "

@@ -68,9 +68,12 @@ def answered(outputs: Arrays, answer: Mapping[str, Any]) -> dict[str, NDArray[An
         ]
         return {names[0]: np.ma.concatenate(masks)}  # type: ignore[no-untyped-call]
     from edgesynth.tasks.detection.heads import head_by_name
+    from edgesynth.tasks.trees import leaves, structured
 
+    # As the task takes them, which goes by names.
+    parts = tuple(leaves(structured(dict(zip(outputs, tensors, strict=True)))))
     head, size = head_by_name(answer["head"]), tuple(answer["input_size"])
-    predictions = head.predictions(tuple(tensors), len(answer["classes"]), size)
+    predictions = head.predictions(parts, len(answer["classes"]), size)
     found = head.boxes(predictions, size), head.scores(predictions)
     return dict(zip(names, (part.numpy() for part in found), strict=True))
 

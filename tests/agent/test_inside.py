@@ -221,7 +221,7 @@ def test_the_command_line_deploys_and_exports_with_it(here, tmp_path, monkeypatc
     assert "installed: net" in capfd.readouterr().out
     for arguments, said in (
         (["--inside", "argmax"], "--inside 'argmax' is unknown; choose from normalise, answer"),
-        (["--inside", "answer"], "generated inputs do not say what the outputs mean"),
+        (["--inside", "answer"], "what outputs mean is not known of generated inputs"),
     ):
         for verb in (["export"], ["deploy", "--link", "local"]):
             assert main([*verb, "net.onnx", *board, "--quiet", *arguments]) == 2

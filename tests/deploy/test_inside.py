@@ -203,6 +203,20 @@ def test_a_detector_finds_in_answers_what_it_finds_in_outputs(head: str) -> None
         np.testing.assert_allclose(found, want, atol=1e-3)
 
 
+def test_a_file_that_gives_the_outputs_of_a_detector_in_another_order_is_refused(tmp_path: Path) -> None:
+    task, _, path = case("grid", tmp_path)
+    model = onnx.load(str(path))
+    names = [value.name for value in model.graph.output]
+    model.graph.output.extend([*model.graph.output[2:4], *model.graph.output[:2]])
+    del model.graph.output[:4]
+    assert [value.name for value in model.graph.output] == [*names[2:], *names[:2]]
+    onnx.save(model, str(path))
+
+    done = deliver(path, TX2, None, data=task, inside=["answer"])
+
+    assert not done  # names count for the task, and the order for who reads a bundle
+
+
 def test_the_class_that_is_given_is_judged_and_not_the_probabilities_beside_it() -> None:
     answer = {"kind": "classification", "names": ["probabilities", "class"]}
     shares = np.array([[0.7, 0.3], [0.2, 0.8]], np.float32)
@@ -351,9 +365,9 @@ def test_names_that_are_taken_are_left_to_whom_they_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "steps", "said"),
     [
-        (None, ["normalise"], "generated inputs do not say how they were normalised; give the data"),
-        ("arrays.npz", ["normalise"], "arrays.npz do not say how they were normalised"),
-        (None, ["answer"], "generated inputs do not say what the outputs mean; give the data"),
+        (None, ["normalise"], "the normalisation of generated inputs is not known; give the data"),
+        ("arrays.npz", ["normalise"], "the normalisation of arrays.npz is not known"),
+        (None, ["answer"], "what outputs mean is not known of generated inputs; give the data"),
         (None, ["softmax"], "--inside 'softmax' is unknown; choose from normalise, answer"),
     ],
 )
