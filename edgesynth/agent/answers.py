@@ -81,6 +81,8 @@ def answers_of(
         Refusal: The bundle does not say what outputs mean, or they do not fit what it says; kind ``data``.
     """
     kind = postprocessing.get("kind") if isinstance(postprocessing, dict) else None
+    if kind in ("classification", "segmentation") and postprocessing.get("inside"):
+        return _given(outputs, kind, list(postprocessing.get("outputs", ())), labels)
     if kind == "classification":
         return _classes(_only(outputs, 2), labels)
     if kind == "segmentation":
@@ -115,6 +117,42 @@ def _only(outputs: Outputs, axes: int) -> Tuple[Sequence[int], Sequence[float]]:
         )
         raise Refusal("data", "one output with {} axes is needed; there are {}".format(axes, shapes))
     return found[0]
+
+
+def _given(outputs: Outputs, kind: str, names: List[str], labels: Sequence[str]) -> List[Any]:
+    """Answers that the engine has made itself."""
+    axes = (2, 1) if kind == "classification" else (3,)
+    if [len(outputs[name][0]) for name in names if name in outputs] != list(axes):
+        raise Refusal(
+            "data",
+            "the engine answers itself with {}, and its outputs {} are no such answers; deploy anew".format(
+                " and ".join(names), ", ".join(outputs)
+            ),
+        )
+    if kind == "classification":
+        (_, classes), shares = outputs[names[0]]
+        numbers = [int(number) for number in outputs[names[1]][1]]
+        return [
+            ClassAnswer(
+                number,
+                labels[number] if number < len(labels) else str(number),
+                shares[sample * classes + number],
+            )
+            for sample, number in enumerate(numbers)
+        ]
+    (_, height, width), values = outputs[names[0]]
+    size = height * width
+    return [
+        MaskAnswer(height, width, _bytes_of(values[start : start + size]))
+        for start in range(0, len(values), size)
+    ]
+
+
+def _bytes_of(classes: Sequence[float]) -> bytes:
+    try:
+        return bytes([int(number) for number in classes])
+    except ValueError as error:
+        raise Refusal("data", "a mask has classes from 0 to {}".format(_MOST_CLASSES - 1)) from error
 
 
 def _classes(output: Tuple[Sequence[int], Sequence[float]], labels: Sequence[str]) -> List[Any]:

@@ -7,7 +7,7 @@ the graph decide, and nothing is to be said. Layers are called after the nodes o
 
 from typing import Any, Dict, List, Sequence
 
-from edgesynth.agent.errors import NetworkFailure, Refusal
+from edgesynth.agent.errors import NetworkFailure
 
 __all__ = ["keep_full", "options"]
 
@@ -65,21 +65,21 @@ def options(names: Sequence[str], known: Sequence[str]) -> List[str]:
         known: The options that this trtexec has.
 
     Raises:
-        Refusal: It has none for that, or a name cannot be written for it; kind ``tensorrt``.
+        NetworkFailure: It has none for that, or a name cannot be written for it.
     """
     if not names:
         return []
     lacking = [option for option in (*_SPEC, _OBEY) if option not in known]
     if lacking:
-        raise Refusal(
-            "tensorrt",
+        raise NetworkFailure(
+            "unsupported",
             "this trtexec has no {}, so it keeps no layer in FP32 ({}); install TensorRT for Python (sudo "
             "apt install python3-libnvinfer), or ask for fp32".format(lacking[0], names[0]),
         )
     odd = [name for name in names if any(mark in name for mark in _MARKS)]
     if odd:
-        raise Refusal(
-            "tensorrt",
+        raise NetworkFailure(
+            "unsupported",
             "trtexec cannot be told of a layer called {!r}; name it without any of {}".format(odd[0], _MARKS),
         )
     spec = ",".join(name + ":fp32" for name in names)

@@ -133,7 +133,7 @@ def known_size(tensor: Tensor) -> Tensor:
 
 
 def example(tensor: Tensor, seed: int = 0) -> bytes:
-    """Random numbers in [0, 1) for floating-point inputs, zeros (valid indices) for others."""
+    """Random numbers in [0, 1) for floating-point inputs, any bytes for pictures, else zeros (as indices)."""
     noise = random.Random(seed)
     if tensor.kind == "FLOAT":
         pattern = array.array("f", [noise.random() for _ in range(_PATTERN)]).tobytes()
@@ -141,6 +141,8 @@ def example(tensor: Tensor, seed: int = 0) -> bytes:
         pattern = bytes(
             byte for _ in range(_PATTERN) for byte in (noise.randrange(256), noise.randrange(0x30, 0x3B))
         )
+    elif tensor.kind == "UINT8":  # TensorRT reads them as numbers alone
+        pattern = bytes(noise.randrange(256) for _ in range(_PATTERN))
     else:
         pattern = bytes(_PATTERN)
     repeats = tensor.size // len(pattern) + 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgesynth.cli.data import DATA_HELP, read_data
-from edgesynth.cli.options import AsJson, CudaGraph, DlaCore, Quiet, Samples, Wait
+from edgesynth.cli.options import AsJson, CudaGraph, DlaCore, Inside, Quiet, Samples, Wait
 from edgesynth.errors import DataError, InputError, RequirementsNotMet
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ def deploy(
         float,
         typer.Option("--build-limit", min=1.0, metavar="SECONDS", help="How long a build may take."),
     ] = 1800.0,
+    inside: Inside = None,
     wait_s: Wait = 0.0,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -132,6 +133,7 @@ def deploy(
             data=samples_of,
             shapes=shapes,
             samples=samples,
+            inside=inside or (),
         )
     module = read_module(model, network)
     with open_device(device, link, dla_core=dla_core, wait_s=wait_s) as board, warned(board):
@@ -151,6 +153,7 @@ def deploy(
             cuda_graph=cuda_graph,
             may_lose=may_lose,
             build_limit_s=build_limit_s,
+            inside=inside or (),
             progress=progress,
         )
     _tell(done, as_json=as_json)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgesynth.cli.data import DATA_HELP, read_data
-from edgesynth.cli.options import AsJson, Quiet, Samples
+from edgesynth.cli.options import AsJson, Inside, Quiet, Samples
 from edgesynth.errors import InputError, RequirementsNotMet
 from edgesynth.metrics import METRICS, SHARES
 
@@ -54,6 +54,7 @@ def export(
         str | None,
         typer.Option("--model", help="What a generated network was cut from; PyTorch is compared with then."),
     ] = None,
+    inside: Inside = None,
     check: Annotated[
         bool, typer.Option("--check", help="Insist on a build by TensorRT for RTX (the extra rtx).")
     ] = False,
@@ -82,6 +83,7 @@ def export(
             shapes=read_shapes(shape, source),
             module=read_module(model, network),
             must_build=check,
+            inside=inside or (),
         )
     print_json(delivery.to_json()) if as_json else _tell(delivery)
     if not delivery:
@@ -171,6 +173,8 @@ def delivery_rows(delivery: Delivery) -> Iterator[list[str]]:
         written.precision,
         f"opset {written.opset}, batch {written.batch}, {size}, {flags}{typed}",
     ]
+    if delivery.enclosed is not None:
+        yield ["", "inside", delivery.enclosed.inside.says]
     yield from _kept(written.kept, "kept higher" if written.precision == "int8" else "kept in fp32")
     for index, tried in enumerate(written.calibrations):
         score = "" if tried.metric is None else f", {_scored(delivery.metric_name, tried.metric)}"
@@ -214,7 +218,7 @@ def verification_rows(report: VerifyReport, data: str) -> Iterator[list[str]]:
             yield [
                 "",
                 "agrees",
-                f"{output.name}: off by {output.max_abs:.3g} where values reach {output.scale:.3g}",
+                f"{output.name}: {output.says}",
             ]
     yield from (["", "differs", failure] for failure in report.failures)
     if report.rounding_note:

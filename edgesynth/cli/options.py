@@ -6,7 +6,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-__all__ = ["AsJson", "CudaGraph", "DlaCore", "Quiet", "Samples", "Wait"]
+__all__ = ["AsJson", "CudaGraph", "DlaCore", "Inside", "Quiet", "Samples", "Wait"]
 
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 CudaGraph: TypeAlias = Annotated[
@@ -23,6 +23,15 @@ DlaCore: TypeAlias = Annotated[
         min=0,
         metavar="CORE",
         help="Of Xavier and Orin: run on this core of the DLA, in fp16; on the GPU what a DLA does not take.",
+    ),
+]
+Inside: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--inside",
+        metavar="STEP",
+        help="What the engine does itself, by --data: normalise takes stored values, answer gives classes, "
+        "masks or boxes; once per step.",
     ),
 ]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]

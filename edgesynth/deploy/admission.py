@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edgesynth.deploy.delivery import chosen_samples, prepared
+from edgesynth.deploy.inside import check_steps, enclose
 from edgesynth.deploy.source import Network, network_file, own_batch
 from edgesynth.errors import InputError
 from edgesynth.scratch import Scratch
@@ -33,6 +34,7 @@ def admit(
     data: str | Task | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     samples: int | None = None,
+    inside: Sequence[str] = (),
 ) -> None:
     """Refuse what no board of this kind can take, whichever TensorRT it has.
 
@@ -44,10 +46,12 @@ def admit(
         data: Real inputs.
         shapes: Sizes for free axes, by input.
         samples: The most to take of the data.
+        inside: What else the graph is to do itself.
 
     Raises:
         InputError: No TensorRT reads the network, or the data cannot be used.
     """
+    check_steps(inside)
     wanted = precision or profile.default_precision
     with Scratch() as scratch:
         source = network_file(network, scratch.path)
@@ -57,7 +61,9 @@ def admit(
         except InputError:
             # The board decides with the TensorRT that it has; only what no newer one takes is hopeless.
             model = _taken(source, _newest(profile), wanted, size, shapes)
-        chosen_samples(model, data, wanted, samples)
+        chosen = chosen_samples(model, data, wanted, samples)
+        if inside:
+            enclose(model, source, chosen, inside, profile)
 
 
 def _newest(profile: Profile) -> Profile:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from edgesynth.deploy.bundle import ENGINE, NETWORK, Bundle
+from edgesynth.deploy.bundle import ENGINE, NETWORK, Bundle, read_text
 from edgesynth.deploy.engine import EngineOnBoard, board_of
 from edgesynth.deploy.engine_check import verify_engine
+from edgesynth.deploy.inside import Inside, stored_samples
+from edgesynth.deploy.inside_reference import FileReference
 from edgesynth.deploy.onnx_graph import default_opset, load_model
+from edgesynth.deploy.processing import PROCESSING
 from edgesynth.deploy.runners import OnnxRunner
 from edgesynth.deploy.samples import Samples, generated_samples, load_samples
 from edgesynth.deploy.target import DeviceExport
@@ -99,10 +102,12 @@ def verify_bundle(
         flags=tuple(flag for flag in flags if flag != "STRONGLY_TYPED"),
         strongly_typed="STRONGLY_TYPED" in flags,
     )
-    chosen = _samples(path, engine.batch, data, samples)
+    inside = Inside.told(read_text(bundle, PROCESSING) or {})
+    chosen = _samples(path, engine.batch, data, samples, inside)
+    reference = path if inside is None else FileReference(path, model)
     try:
         has_graph = bool(bundle.manifest.get("cuda_graph"))
-        return verify_engine(device, engine, export, path, chosen, cuda_graph=has_graph)[0]
+        return verify_engine(device, engine, export, reference, chosen, cuda_graph=has_graph)[0]
     except LinkError:
         raise
     except DeviceError as error:
@@ -118,9 +123,17 @@ def verify_bundle(
         )
 
 
-def _samples(path: Path, batch: int, data: str | Task | None, limit: int | None) -> Samples:
+def _samples(
+    path: Path, batch: int, data: str | Task | None, limit: int | None, inside: Inside | None
+) -> Samples:
     """What the engine is run on; a network whose batch is free takes as many as the engine."""
-    runner = OnnxRunner(path, optimise=False)
+    inputs = OnnxRunner(path, optimise=False).inputs
+    kind, is_file = next(iter(inputs.values()))[0], isinstance(data, str) and data.endswith((".npy", ".npz"))
+    if inside is not None and not is_file:
+        # A task gives what the network itself takes: numbers, which are brought back to stored values.
+        inputs = {name: ("tensor(float)", shape) for name, (_, shape) in inputs.items()}
     if data is None:
-        return generated_samples(runner.inputs, batch * max(1, _GENERATED // batch))
-    return load_samples(data, runner.inputs, max(limit or _SAMPLES, batch)).in_multiples_of(batch)
+        chosen = generated_samples(inputs, batch * max(1, _GENERATED // batch))
+    else:
+        chosen = load_samples(data, inputs, max(limit or _SAMPLES, batch)).in_multiples_of(batch)
+    return chosen if inside is None else stored_samples(chosen, inside, kind)

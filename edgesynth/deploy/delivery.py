@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from torch import nn
 
 from edgesynth.deploy.acceptance import HIGHEST
+from edgesynth.deploy.inside import Enclosed, check_steps, enclose
 from edgesynth.deploy.onnx_graph import input_shapes, load_model
 from edgesynth.deploy.preflight import Preflight, preflight
 from edgesynth.deploy.rtx import RtxBuild, build_with_rtx, rtx_missing
@@ -55,7 +56,8 @@ class Delivery:
         build: What a real builder made of it; ``None`` without one.
         data: What it was verified on.
         kept: Whether the file is where it was asked for.
-        samples: The same, themselves.
+        samples: The same, themselves, as the file takes them.
+        enclosed: The network with more inside it, where that was asked for.
     """
 
     preflight: Preflight
@@ -66,6 +68,7 @@ class Delivery:
     data: str = ""
     kept: bool = False
     samples: Samples | None = field(default=None, repr=False)
+    enclosed: Enclosed | None = field(default=None, repr=False)
 
     def __bool__(self) -> bool:
         return not self.failures
@@ -103,6 +106,7 @@ class Delivery:
             "failures": list(self.failures),
             "data": self.data,
             "kept": self.kept,
+            "inside": None if self.enclosed is None else self.enclosed.inside.to_json(),
             **{name: None if part is None else part.to_json() for name, part in parts.items()},
         }
 
@@ -121,6 +125,7 @@ def deliver(
     samples: int | None = None,
     strict: bool = False,
     may_lose: float = 0.01,
+    inside: Sequence[str] = (),
 ) -> Delivery:
     """Check, export, verify and build one network for one device.
 
@@ -139,6 +144,7 @@ def deliver(
         strict: Whether such a precision must be shown to keep the task's score; see
             :mod:`edgesynth.deploy.acceptance`.
         may_lose: How much of the task's score it may lose.
+        inside: What else the graph is to do itself; see :mod:`edgesynth.deploy.inside`.
 
     Raises:
         InputError: The source, the data or an option cannot be used.
@@ -147,10 +153,19 @@ def deliver(
     """
     if must_build and (missing := rtx_missing()):
         raise MissingDependencyError(missing)
+    check_steps(inside)
     found, model = prepared(source, profile, precision=precision, batch=batch, shapes=shapes)
     if model is None or not found:
         return Delivery(found)
-    calibration = chosen = chosen_samples(model, data, precision, samples)
+    chosen, enclosed = chosen_samples(model, data, precision, samples), None
+    if inside:
+        enclosed = enclose(model, Path(source), chosen, inside, profile)
+        model, chosen = enclosed.model, enclosed.samples
+        if not (found := preflight(model, profile, precision=precision)):
+            return Delivery(replace(found, file=Path(source).name))
+        if not (proof := enclosed.proof()):
+            return Delivery(found, report=proof, enclosed=enclosed)
+    calibration = chosen
     if precision == "int8" and not is_quantised(model):
         # What ranges were chosen on cannot tell how good they are.
         calibration, chosen = chosen.apart(_fixed(model), _CALIBRATED)
@@ -178,11 +193,14 @@ def deliver(
         delivery = Delivery(
             found,
             export,
-            verify(scratch, source, chosen.data, **options),
-            None if module is None else verify(scratch, module, chosen.data, **options),
+            verify(scratch, enclosed.reference if enclosed else source, chosen.data, **options),
+            None
+            if module is None
+            else verify(scratch, enclosed.by(module) if enclosed else module, chosen.data, **options),
             None if rtx_missing() else build_with_rtx(scratch, batch=options["batch"] or 1),
             data=f"{len(chosen)} samples, {chosen.source}",
             samples=chosen,
+            enclosed=enclosed,
         )
         if path is None or not delivery:
             return delivery

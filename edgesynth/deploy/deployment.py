@@ -55,6 +55,7 @@ def deploy(
     cuda_graph: bool = False,
     may_lose: float = 0.01,
     build_limit_s: float = 1800.0,
+    inside: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Deployment:
     """Bring a network to a board: export, build there, verify there, install.
@@ -83,6 +84,8 @@ def deploy(
             engine cannot be recorded it is deployed without, and the notes say why.
         may_lose: How much of the task's score a precision below FP32 may lose.
         build_limit_s: How long a build on the board may take.
+        inside: What else the engine is to do itself, ``normalise`` or ``answer``, by the data; see
+            :mod:`edgesynth.deploy.inside`.
         progress: Told what is being done.
 
     Returns:
@@ -101,6 +104,8 @@ def deploy(
             )
         if cuda_graph and not bundle.manifest.get("cuda_graph"):
             raise InputError("the bundle was made to run without a CUDA graph; deploy the network anew")
+        if inside:
+            raise InputError("what is inside the bundle's engine was decided before; deploy the network anew")
         if device.dla_core is not None:
             raise InputError(
                 f"the bundle {bundle.name!r} says itself where its engine runs; leave --dla out, or deploy "
@@ -133,6 +138,7 @@ def deploy(
             may_lose=may_lose,
             build_limit_s=build_limit_s,
             cuda_graph=cuda_graph,
+            inside=inside,
         )
         done = descend(order) if precision is None else order.make(precision)
         engine = done.engine

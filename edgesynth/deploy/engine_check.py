@@ -14,13 +14,14 @@ from edgesynth.agent.onnx_types import read_output_kinds
 from edgesynth.deploy.divergence import Divergence, relative_error
 from edgesynth.deploy.engine import BuildFailed, EngineOnBoard, build_engine, run_engine
 from edgesynth.deploy.onnx_graph import load_model
-from edgesynth.deploy.runners import Arrays, OnnxRunner, run_in_parts, tapped
+from edgesynth.deploy.runners import Arrays, OnnxRunner, tapped
 from edgesynth.deploy.samples import Samples
 from edgesynth.deploy.target import DeviceExport
 from edgesynth.deploy.verify import (
     TOLERANCES,
+    Reference,
     VerifyReport,
-    module_outputs,
+    expected_outputs,
     reference_name,
     verify_outputs,
 )
@@ -59,13 +60,13 @@ def verify_engine(
     device: Device,
     engine: EngineOnBoard,
     export: DeviceExport,
-    reference: Path,
+    reference: Path | Reference,
     samples: Samples,
     *,
     strict: bool = False,
     may_lose: float = 0.01,
     cuda_graph: bool = False,
-    module: nn.Module | None = None,
+    module: nn.Module | Reference | None = None,
 ) -> tuple[VerifyReport, VerifyReport | None]:
     """Run an engine, loaded from the board's disk anew, and compare each output with the network's.
 
@@ -73,13 +74,14 @@ def verify_engine(
         device: Open, and a board.
         engine: On it.
         export: What the engine was built from.
-        reference: The FP32 file that was exported, run by ONNX Runtime on this machine.
+        reference: The FP32 file that was exported, run by ONNX Runtime on this machine, or what else tells
+            outputs.
         samples: Inputs, and what is true of them where that is known.
         strict: Whether a precision below FP32 must be shown to keep the task's score.
         may_lose: How much of the score it may lose.
         cuda_graph: Whether it is to launch calls as a CUDA graph, if it can; trtexec does not on inputs of
             ours.
-        module: The PyTorch network that the reference was written from.
+        module: The PyTorch network that the reference was written from, or what tells outputs by it.
 
     Returns:
         The report by the file, and by the module where there is one. An engine that crashes or hangs is one
@@ -99,7 +101,8 @@ def verify_engine(
         samples=len(chosen),
         outputs=(),
     )
-    expected = run_in_parts(OnnxRunner(reference, optimise=False), chosen.data)
+    exported = OnnxRunner(export.path, optimise=False)
+    expected = expected_outputs(reference, exported, chosen.data)
     try:
         kinds = read_output_kinds(str(export.path))
         found = run_engine(
@@ -124,9 +127,8 @@ def verify_engine(
     advice = _advice(engine, len(chosen), len(samples))
     module_report = None
     if module is not None:
-        runner = OnnxRunner(reference, optimise=False)
         named = dataclasses.replace(report, reference=reference_name(module))
-        module_report = verify_outputs(named, module_outputs(module, runner, chosen.data), found.arrays)
+        module_report = verify_outputs(named, expected_outputs(module, exported, chosen.data), found.arrays)
     report = verify_outputs(
         report,
         expected,

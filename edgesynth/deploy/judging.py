@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from edgesynth.metrics import Metric, Provenance, wilson_interval
 if TYPE_CHECKING:
     from edgesynth.tasks import Batch, Score, Task
 
-__all__ = ["ClassScore", "TaskScore"]
+__all__ = ["AnswerScore", "ClassScore", "TaskScore"]
 
 
 @dataclass(frozen=True)
@@ -117,3 +117,37 @@ class TaskScore:
         judge = judge_of(self.task, "validation")
         judge.add(structured(tensors), self.batch)
         return whole_score(judge.score(), f"{type(judge).__qualname__}.score()", self.task)
+
+
+@dataclass(frozen=True)
+class AnswerScore:
+    """The score of answers that come out of a graph instead of the outputs they were made of.
+
+    Attributes:
+        score: Of such outputs.
+        outputs: Makes outputs, which would be answered so, of answers.
+    """
+
+    score: ClassScore | TaskScore
+    outputs: Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The metric."""
+        return self.score.name
+
+    def part(self, start: int, end: int) -> AnswerScore:
+        """The same for some of the samples."""
+        return replace(self, score=self.score.part(start, end))
+
+    def __call__(self, outputs: Mapping[str, NDArray[Any]]) -> float:
+        """The score; see :meth:`scored`."""
+        return self.scored(outputs).metric.value
+
+    def scored(self, outputs: Mapping[str, NDArray[Any]]) -> Score:
+        """The score as labels or the task give it; of the loss nothing can be said.
+
+        Raises:
+            InputError: The answers do not have the shape that they need.
+        """
+        return self.score.scored(self.outputs(outputs))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from edgesynth.deploy.inside_graph import exact_nodes
 from edgesynth.deploy.mixed import Fits, bypassed, keep_from_half, keep_from_int8
 from edgesynth.deploy.onnx_graph import default_opset
 from edgesynth.deploy.opset import convert_opset
@@ -81,11 +82,11 @@ def lower(
         return _in_int8(model, data, typed, methods, metric)
     if precision != "fp16":
         return Lowered(model)
-    spoiled = () if data is None else _spoiled_by_half(model, data)
+    spoiled = (*exact_nodes(model), *(() if data is None else _spoiled_by_half(model, data)))
     if typed:
         half, kept = to_half(model, spoiled)
         return Lowered(half, kept=kept)
-    return Lowered(model, ("FP16",), spoiled, tuple(kept.node for kept in spoiled))
+    return Lowered(model, ("FP16",), spoiled, tuple(dict.fromkeys(kept.node for kept in spoiled)))
 
 
 def is_quantised(model: ModelProto) -> bool:
@@ -117,7 +118,7 @@ def _spoiled_by_half(model: ModelProto, data: Arrays) -> tuple[Kept, ...]:
     runner = OnnxRunner(model)
     step = next((shape[0] for _, shape in runner.inputs.values() if shape and isinstance(shape[0], int)), 1)
     few = {name: value[: max(step, _FITTED - _FITTED % step)] for name, value in data.items()}
-    names = {kept.node for kept in overflowing}
+    names = {kept.node for kept in (*exact_nodes(model), *overflowing)}
     return overflowing + keep_from_half(model, few, _fitting(model, few, "fp16"), names)
 
 

@@ -54,6 +54,7 @@ class Order:
         may_lose: How much of the score it may lose.
         build_limit_s: How long a build may take.
         cuda_graph: Whether calls are to be launched as a CUDA graph.
+        inside: What else the engine is to do itself.
     """
 
     source: Path
@@ -70,6 +71,7 @@ class Order:
     may_lose: float = 0.01
     build_limit_s: float = 1800.0
     cuda_graph: bool = False
+    inside: Sequence[str] = ()
 
     def make(self, precision: str) -> Deployment:
         """Export, build on the board and verify there, as far as it goes.
@@ -91,6 +93,7 @@ class Order:
                 samples=self.samples,
                 strict=self.strict,
                 may_lose=self.may_lose,
+                inside=self.inside,
             )
         done = Deployment(delivery)
         if not delivery or delivery.export is None or delivery.samples is None:
@@ -138,13 +141,16 @@ class Order:
             said = f"the engine could not be built ({failure.kind}): {failure.reason}"
             return replace(done, failure=said, failure_kind=failure.kind)
         self.tell.note(engine.says)
+        enclosed, module = done.delivery.enclosed, self.module
+        by_module = module if enclosed is None or module is None else enclosed.by(module)
         with self.tell.phase(f"verify on {where}"):
             report, module_report = verify_engine(
-                *(device, engine, export, self.source, done.delivery.samples),
+                *(device, engine, export, enclosed.reference if enclosed else self.source),
+                done.delivery.samples,
                 strict=self.strict,
                 may_lose=self.may_lose,
                 cuda_graph=self.cuda_graph,
-                module=self.module,
+                module=by_module,
             )
         return replace(
             done,
@@ -190,6 +196,7 @@ class Order:
                 batch=engine.batch,
                 labels=labels,
                 verified_on=delivery.data,
+                inside=None if delivery.enclosed is None else delivery.enclosed.inside,
             )
         }
         if done.measurement is not None:

@@ -21,10 +21,17 @@ pictures             how a picture becomes the values that are normalised: ``hei
                      proportions, ``letterbox`` scales until it fits in and fills the rest evenly with the
                      grey ``fill``. ``null`` where the data are no files of pictures
 normalisation        ``mean``, ``std`` and ``scale`` of every channel of the input: ``(scale * stored - mean)
-                     / std``, to be done before the input; ``null`` where the data do not say
+                     / std``, to be done before the input; ``null`` where the data do not say, or where the
+                     engine does it itself
 normalisation_means  the same formula, in words
+inside               what the engine does itself: ``normalise``, the normalisation that it does of stored
+                     values, and ``answer``, the postprocessing that is done already, each ``null`` where it
+                     is not; ``null`` where the engine is the network alone
 postprocessing       ``kind`` (``classification``, ``segmentation``, ``detection`` or a task's own) and its
-                     parameters; ``null`` where nothing is known. ``engine.answer`` does it
+                     parameters; ``null`` where nothing is known. ``engine.answer`` does it. Where the
+                     answer is inside, ``inside`` is true of a classification and a segmentation, and
+                     ``outputs`` has the names of what there is: probabilities and class, or mask; boxes are
+                     ``decoded``, and overlaps left to be suppressed
 verified_on          the inputs on which the engine was compared with the network
 ==================== =====================================================================================
 
@@ -44,6 +51,7 @@ from edgesynth.errors import InputError
 
 if TYPE_CHECKING:
     from edgesynth.deploy.engine import EngineTensor
+    from edgesynth.deploy.inside import Inside
     from edgesynth.deploy.samples import Samples
     from edgesynth.deploy.target import DeviceExport
     from edgesynth.deploy.verify import VerifyReport
@@ -52,6 +60,15 @@ __all__ = ["PROCESSING", "input_names", "output_dtypes", "processing_of"]
 
 PROCESSING: Final = "processing.json"
 """Its name in a bundle."""
+
+_INSIDE: Final[Mapping[str, Sequence[str]]] = {
+    "classification": (
+        "probability of every class, from 0 to 1: [batch, class]",
+        "index of the most probable class: [batch]",
+    ),
+    "segmentation": ("index of the class of every pixel of the input: [batch, row, column]",),
+}
+"""The outputs of an engine that answers itself, by kind."""
 
 _HEADS: Final[Mapping[str, Sequence[str]]] = {
     "centre": (
@@ -79,6 +96,7 @@ def processing_of(
     batch: int,
     labels: Sequence[str],
     verified_on: str,
+    inside: Inside | None = None,
 ) -> dict[str, Any]:
     """What the file says, for an engine that was run.
 
@@ -89,11 +107,16 @@ def processing_of(
         batch: Samples per call.
         labels: Names of the classes.
         verified_on: The samples, in words.
+        inside: What the engine does itself besides the network.
     """
     runner, model = OnnxRunner(export.path), load_model(export.path)
     post = _postprocessing(samples, labels, model.graph.output)
     takes, gives = ({}, {}) if report is None else (report.takes, report.gives)
     sample = "samples, each channel normalised as normalisation says" if samples.normalisation else None
+    means = "(scale * stored - mean) / std per channel, before the input"
+    if inside is not None and inside.normalisation is not None:
+        sample = "samples as they are stored, which the engine normalises itself: [batch, channel, ...]"
+        means = "nothing is to be done: the engine does what inside.normalise says"
     return {
         "batch": batch,
         "inputs": {
@@ -102,7 +125,8 @@ def processing_of(
         },
         "pictures": samples.pictures,
         "normalisation": samples.normalisation,
-        "normalisation_means": "(scale * stored - mean) / std per channel, before the input",
+        "normalisation_means": means,
+        "inside": None if inside is None else inside.to_json(),
         "outputs": {
             name: _tensor(kind, shape, batch, gives.get(name), _meaning(post, index, len(runner.outputs)))
             for index, (name, (kind, shape)) in enumerate(runner.output_types.items())
@@ -154,6 +178,8 @@ def _meaning(postprocessing: Mapping[str, Any] | None, index: int, count: int) -
     """What an output holds, where its task is one of ours."""
     found = postprocessing or {}
     kind = found.get("kind")
+    if found.get("inside"):
+        return _INSIDE[str(kind)][index]
     if kind == "classification" and count == 1:
         return "a logit per class, the largest is the answer: [batch, class]"
     if kind == "segmentation" and count == 1:

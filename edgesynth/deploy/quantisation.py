@@ -82,9 +82,16 @@ class Quantised:
 
 
 def output_error(expected: Mapping[str, NDArray[Any]], found: Mapping[str, NDArray[Any]]) -> float:
-    """Root mean square difference over all outputs, relative to that of the expected ones."""
+    """Root mean square difference over all outputs, relative to that of the expected ones.
+
+    Whole numbers are indices, which are right or wrong: each that differs counts as one.
+    """
     difference = power = 0.0
     for name, want in expected.items():
+        if want.dtype.kind in "iu":
+            difference += float(np.sum(found[name] != want))
+            power += want.size
+            continue
         difference += float(np.sum((found[name].astype(np.float64) - want) ** 2))
         power += float(np.sum(want.astype(np.float64) ** 2))
     return float(np.sqrt(difference / power)) if power else float(np.sqrt(difference))

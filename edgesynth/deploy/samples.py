@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesynth.deploy.judging import ClassScore, TaskScore
+from edgesynth.deploy.judging import AnswerScore, ClassScore, TaskScore
 from edgesynth.deploy.runners import NUMPY_TYPES, Arrays, first_line
 from edgesynth.errors import DataError, InputError
 
@@ -48,7 +48,7 @@ class Samples:
 
     data: Arrays
     source: str
-    score: ClassScore | TaskScore | None = field(default=None, repr=False)
+    score: ClassScore | TaskScore | AnswerScore | None = field(default=None, repr=False)
     real: bool = True
     classes: tuple[str, ...] = ()
     normalisation: Mapping[str, Any] | None = None

@@ -74,6 +74,29 @@ def test_what_is_not_known_is_refused(outputs, postprocessing, said):
     assert said in refused.value.reason
 
 
+def test_what_the_engine_has_answered_is_only_named():
+    shares = np.array([[0.25, 0.75], [0.5, 0.5]], np.float32)
+    outputs = {"class": numbers(np.array([1, 1], np.int32)), "share": numbers(shares)}
+    said = {"kind": "classification", "inside": True, "outputs": ["share", "class"]}
+
+    found = answers_of(outputs, said, ["cat", "dog"])
+
+    assert [(one.number, one.label, one.confidence) for one in found] == [(1, "dog", 0.75), (1, "dog", 0.5)]
+    masks = np.array([[[0, 1, 2], [2, 2, 0]], [[1, 1, 1], [0, 0, 0]]], np.int32)
+    said = {"kind": "segmentation", "inside": True, "outputs": ["mask"]}
+    one, two = answers_of({"mask": numbers(masks)}, said)
+    assert (one.height, one.width, list(one.classes)) == (2, 3, [0, 1, 2, 2, 2, 0])
+    assert list(two.classes) == [1, 1, 1, 0, 0, 0]
+    for wrong, why in (
+        ({"mask": numbers(masks[0])}, "no such answers"),
+        ({"other": numbers(masks)}, "other"),
+    ):
+        with pytest.raises(Refusal, match=why):
+            answers_of(wrong, said)
+    with pytest.raises(Refusal, match="a mask has classes from 0 to 255"):
+        answers_of({"mask": numbers(masks + 300)}, said)
+
+
 def test_boxes_are_named_and_told_as_json():
     boxes = np.array([[[1, 2, 5, 6], [1, 2, 5, 6.2], [8, 8, 9, 9]]], np.float32)
     scores = np.array([[[0.9, 0.1], [0.8, 0.1], [0.1, 0.7]]], np.float32)

@@ -59,6 +59,13 @@ def test_what_does_not_fit_is_refused(value, said):
     assert refused.value.kind == "data"
 
 
+def test_examples_of_pictures_are_bytes_of_any_size():
+    first, other = (example(Tensor("image", True, (1, 3, 8, 8), "UINT8"), seed) for seed in (0, 1))
+    assert len(first) == len(other) == 192
+    assert first != other
+    assert max(first) > 200
+
+
 def test_examples_of_other_seeds_differ_and_fill_the_input():
     first, again, other = (example(IMAGE, seed) for seed in (0, 0, 1))
 

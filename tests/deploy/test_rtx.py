@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from networks_with_tasks import case
 
 from edgesynth.deploy import rtx
+from edgesynth.deploy.delivery import deliver
 from edgesynth.deploy.rtx import build_with_rtx, rtx_missing
 from edgesynth.deploy.target import export_for_device
 from edgesynth.devices import load_profile
@@ -114,3 +116,18 @@ def test_without_the_package_the_extra_is_named(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(rtx, "_MODULE", "no_such_module_anywhere")
     with pytest.raises(MissingDependencyError, match=r"edgesynth\[rtx\]"):
         build_with_rtx(tmp_path / "any.onnx")
+
+
+@needs_rtx
+@pytest.mark.parametrize("precision", ["fp32", "fp16", pytest.param("int8", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["colours", "masks", "centre", pytest.param("grid", marks=pytest.mark.slow)])
+def test_what_is_put_inside_builds(tmp_path: Path, name: str, precision: str) -> None:
+    task, _, path = case(name, tmp_path)
+    done = deliver(
+        *(path, THOR, None), precision=precision, data=task, inside=("normalise", "answer"), must_build=True
+    )
+    assert done, done.failures
+    assert done.build is not None
+    assert done.build.layers > 10
+    assert done.samples is not None
+    assert done.samples.data["input"].dtype == "uint8"

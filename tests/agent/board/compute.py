@@ -12,8 +12,14 @@ import sys
 import numpy as np
 import onnxruntime
 
-NAMES = {"tensor(float)": "FLOAT", "tensor(int64)": "INT32", "tensor(int32)": "INT32", "tensor(bool)": "BOOL"}
-TYPES = {"FLOAT": np.float32, "INT32": np.int32, "BOOL": np.bool_}
+NAMES = {
+    "tensor(float)": "FLOAT",
+    "tensor(int64)": "INT32",
+    "tensor(int32)": "INT32",
+    "tensor(bool)": "BOOL",
+    "tensor(uint8)": "UINT8",
+}
+TYPES = {"FLOAT": np.float32, "INT32": np.int32, "BOOL": np.bool_, "UINT8": np.uint8}
 
 
 def spoil_weights(model, spoil):

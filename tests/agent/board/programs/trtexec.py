@@ -53,6 +53,7 @@ TYPES = {  # of NumPy's letters, and trtexec's own word
     "FLOAT": ("f", 4, "fp32"),
     "INT32": ("i", 4, "int32"),
     "BOOL": ("?", 1, "bool"),
+    "UINT8": ("B", 1, "uint8"),
 }
 LAYERS = [("conv1 + relu1", 0.75), ("fc", 0.25)]
 TOLD = {  # what a build that failed told: lines of public logs

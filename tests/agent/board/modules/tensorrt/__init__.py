@@ -242,7 +242,7 @@ class _Context:
         return called
 
     def _bytes(self, index):
-        size = {"FLOAT": 4, "HALF": 2, "INT32": 4, "INT64": 8, "BOOL": 1, "INT8": 1}[
+        size = {"FLOAT": 4, "HALF": 2, "INT32": 4, "INT64": 8, "BOOL": 1, "INT8": 1, "UINT8": 1}[
             self._engine._dtype(index).name
         ]
         for length in self._shape(index):
