@@ -61,6 +61,7 @@ def judge_latency(
     plan: MeasurementPlan,
     waited_share: float | None = None,
     references_ms: Sequence[float] = (),
+    unsettled: str = "",
 ) -> Findings:
     """Percentiles and throughput of single calls.
 
@@ -74,6 +75,7 @@ def judge_latency(
             medians within the pass agree, and the next pass has others.
         references_ms: Times of a fixed load between the calls, in order, where the device has one: the speed
             of the machine itself.
+        unsettled: That the latency had not settled when the calls began, in words.
     """
     conditions: dict[str, Any] = {"latency_runs": len(latencies_ms)}
     if len(latencies_ms) < _FEWEST_CALLS:
@@ -84,7 +86,7 @@ def judge_latency(
     wander = drift(latencies_ms)
     conditions["latency_drift"] = round(wander, 4)
     # The cause before the effect: what holds the processor or slows the machine unsteadies the calls.
-    if doubt := _contended(waited_share) or _speed_changed(speed):
+    if doubt := _contended(waited_share) or _speed_changed(speed) or unsettled:
         return Findings(doubt=doubt, conditions=conditions)
     if wander > UNSTEADY:
         doubt = (
