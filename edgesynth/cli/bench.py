@@ -174,6 +174,8 @@ def _tell(measurement: Measurement, device: Device, *, as_json: bool) -> None:
         write(_layers(measurement.layers))
     if placement := Placement.told(measurement.conditions):
         write(f"ran on {placement.says}")
+    if "warm_up_s" in measurement.conditions:
+        write(_warm_up(measurement.conditions))
     if "sampling_slowdown" in measurement.conditions:
         write(_sampling(measurement.conditions))
     if measurement.conditions.get("cuda_graph"):
@@ -195,6 +197,13 @@ def _layers(layers: Sequence[LayerTime]) -> str:
     most = sorted(layers, key=lambda layer: -layer.mean_ms)[:_TOP_LAYERS]
     told = [f"  {layer.mean_ms:>9.4f} ms {layer.share:>6.1%}  {layer.name}" for layer in most]
     return "\n".join([f"slowest of {len(layers)} layers, under the profiler of TensorRT:", *told])
+
+
+def _warm_up(conditions: Mapping[str, Any]) -> str:
+    """How long the warm-up lasted, and how it ended."""
+    ends = {True: "when the latency had settled", False: "and the latency had not settled"}
+    end = ends.get(conditions["settled"], "with too few calls to tell whether the latency had settled")
+    return f"warmed up for {conditions['warm_up_s']:.1f} s, {end}"
 
 
 def _sampling(conditions: Mapping[str, Any]) -> str:

@@ -37,6 +37,9 @@ changed at the end. A program that tells none of them did not look.
 A program that shares its processor with others may tell how long its threads waited for it, per time passed,
 in a ``start``: ``waited_share`` of the latency pass and ``load_waited_share`` of the load.
 
+A GPU that says why it slows its clocks does so in a ``start``: ``throttled`` names the reasons right after
+the latency pass, ``load_throttled`` has the share of the readings under load by reason.
+
 A sensor that prints far more than it was asked for does not fill the board's disk: how many of its lines were
 left out is in a ``start``, ``sensor_lines_left_out``.
 

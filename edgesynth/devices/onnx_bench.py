@@ -86,9 +86,11 @@ def main() -> int:
         return 0
     _warm_up(session, feeds, request)
     _time_calls(session, feeds, request, reference)
-    if isinstance(counter, NvmlGpu):
-        _tell("start", gpu=counter.name, gpu_address=counter.address, driver=counter.driver)
     if counter is not None:
+        if (limits := counter.limits()) is not None:  # told at once: it is of the calls that were timed
+            _tell("start", throttled=list(limits))
+        if isinstance(counter, NvmlGpu):
+            _tell("start", gpu=counter.name, gpu_address=counter.address, driver=counter.driver)
         tell_power(lambda: session.run(None, feeds), request, counter, _tell)
     _tell("end")
     return 0

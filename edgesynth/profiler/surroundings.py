@@ -15,7 +15,7 @@ from edgesynth.agent.tegrastats import Record
 from edgesynth.devices.profile import Mode
 from edgesynth.profiler.statistics import drift
 
-__all__ = ["clock_doubt", "mode_doubt", "rest_doubt", "settle_doubt", "shortage_doubt"]
+__all__ = ["clock_doubt", "mode_doubt", "rest_doubt", "settle_doubt", "shortage_doubt", "throttle_doubt"]
 
 CLOCK_SHARE: Final = 0.97
 """Below this share of the clock of its mode the GPU counts as throttled, and so far may clocks drift."""
@@ -106,6 +106,21 @@ def rest_doubt(records: Sequence[Record]) -> str:
     if cores and np.mean(cores) > BUSY_CORES:
         return f"other programs took {np.mean(cores):.1f} CPU cores in a rest; end them and repeat"
     return ""
+
+
+def throttle_doubt(conditions: Mapping[str, Any]) -> str:
+    """That a GPU said that it slowed its clocks, and why, in words; nothing where it does not say.
+
+    Args:
+        conditions: What the bench program told.
+    """
+    at_once = conditions.get("throttled", ())
+    load = conditions.get("load_throttled", {})
+    told = [f"{name} after the timed calls" for name in at_once]
+    told += [f"{name} in {share:.0%} of the load" for name, share in load.items() if share > THROTTLED_SHARE]
+    if not told:
+        return ""
+    return f"the GPU throttled ({', '.join(told)}): cool it, or see its power limit with nvidia-smi -q"
 
 
 def clock_doubt(
