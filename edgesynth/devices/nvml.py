@@ -129,9 +129,9 @@ class NvmlGpu:
         return " ".join([*parts, f"{_RAIL} {power_mw}mW/{power_mw}mW"])
 
     def limits(self) -> tuple[str, ...] | None:
-        """Why the GPU slows its clocks at this moment; ``None`` where neither name of the question answers."""
-        for name in _ASK_LIMITS:
-            ask = getattr(self._nvml, name, None)  # the library and the driver may each be too old for the first
+        """Why the GPU slows its clocks at this moment; ``None`` where it does not tell."""
+        for name in _ASK_LIMITS:  # the library and the driver may each be too old, or too new, for a name
+            ask = getattr(self._nvml, name, None)
             if ask is None:
                 continue
             try:

@@ -186,4 +186,3 @@ def test_a_host_tells_its_warm_up_too(tmp_path):
     assert found.conditions["settled"] in (True, False)  # other work on this machine may disturb it
     assert 0.3 <= found.conditions["warm_up_s"] < limit_of(0.3) + 0.5
     assert abs(found.conditions["warm_up_trend"]) < 10
-

@@ -4,12 +4,13 @@ import shutil
 import subprocess
 
 import pytest
-from nvml_library import FIRST, Library
+from fake_nvml import FIRST, Library
 
 from edgesynth.agent.tegrastats import parse_line
 from edgesynth.devices.cuda_driver import first_gpu
 from edgesynth.devices.nvml import NvmlGpu, load_nvml
 from edgesynth.errors import DeviceError, EdgesynthError, MissingDependencyError, SensorError
+
 
 def test_a_reading_has_power_clock_and_temperature():
     gpu = NvmlGpu(Library(), lambda: FIRST)

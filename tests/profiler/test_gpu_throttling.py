@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from nvml_library import FIRST, Library
+from fake_nvml import FIRST, Library
 
 from edgesynth.devices import BenchRequest, load_profile
 from edgesynth.devices.bench import read_recording
