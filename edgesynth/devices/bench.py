@@ -206,6 +206,7 @@ def listen(
     *,
     silence_s: float,
     through: Callable[[Iterable[Line]], Iterable[Line]] = iter,
+    late: Callable[[Line], None] | None = None,
     mended: bool = False,
 ) -> Recording:
     """Start a bench program and collect what it tells.
@@ -216,6 +217,7 @@ def listen(
         request: What it reads.
         silence_s: How long it may say nothing.
         through: Sees every line on its way.
+        late: Sees what the program still says when it is ended before its time.
         mended: Whether a link that breaks is the caller's business, and not the end of the benchmark.
 
     Raises:
@@ -232,6 +234,10 @@ def listen(
                 raise
             told = stream.close().stderr.strip().splitlines()
             raise MeasurementError(f"{error}; it said: {told[-1]}" if told else str(error)) from error
+        finally:
+            if late is not None:
+                for text in stream.close().stdout.splitlines():
+                    late(Line(link.clock.monotonic(), text))
 
 
 def read_recording(lines: Iterable[Line]) -> Recording:
