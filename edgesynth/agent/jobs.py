@@ -97,10 +97,10 @@ def attached(work: Callable[[Dict[str, Any], Outbox], None], request: Dict[str, 
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
     except OSError:  # the work itself says what is wrong with the disk
         work(request, outbox)
         return
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
     outbox.file, outbox.lock = path, descriptor
     try:
         outbox.leave("start", pid=os.getpid())

@@ -207,9 +207,9 @@ def _circumstances(conditions: Mapping[str, Any]) -> Iterator[str]:
 
 def _warm_up(conditions: Mapping[str, Any]) -> str:
     """How long the warm-up lasted, and how it ended."""
-    ends = {True: "when the latency had settled", False: "and the latency had not settled"}
-    end = ends.get(conditions["settled"], "with too few calls to tell whether the latency had settled")
-    return f"warmed up for {conditions['warm_up_s']:.1f} s, {end}"
+    ends = {True: " until the latency had settled", False: "; the latency had not settled"}
+    end = ends.get(conditions["settled"], "; too few calls to tell whether the latency had settled")
+    return f"warmed up for {conditions['warm_up_s']:.1f} s{end}"
 
 
 def _sampling(conditions: Mapping[str, Any]) -> str:
