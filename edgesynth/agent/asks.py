@@ -69,6 +69,7 @@ class BenchAsk(NamedTuple):
 
     build: BuildAsk
     warm_up_s: float
+    warm_up_limit_s: float
     latency_runs: int
     latency_limit_s: float
     idle_s: float
@@ -132,6 +133,7 @@ def read_bench(request: Dict[str, Any]) -> BenchAsk:
     ask = BenchAsk(
         read_build(request),
         take(request, "warm_up_s", float),
+        take(request, "warm_up_limit_s", float, 0.0),
         take(request, "latency_runs", int),
         take(request, "latency_limit_s", float),
         take(request, "idle_s", float),
@@ -147,7 +149,7 @@ def read_bench(request: Dict[str, Any]) -> BenchAsk:
     )
     if ask.clocks not in CLOCKS:
         raise _impossible("clocks", ask.clocks, "one of " + ", ".join(CLOCKS))
-    for name in ("warm_up_s", "latency_limit_s", "idle_s", "load_s"):
+    for name in ("warm_up_s", "warm_up_limit_s", "latency_limit_s", "idle_s", "load_s"):
         if not 0 <= getattr(ask, name) <= 86400:
             raise _impossible(name, getattr(ask, name), "0 to 86400 seconds")
     if not 0.01 <= ask.rate_hz <= 1000:

@@ -20,6 +20,7 @@ from edgesynth.agent.failures import classify, tells_no_memory
 from edgesynth.agent.guard import Guard, guarded
 from edgesynth.agent.info import gather
 from edgesynth.agent.power import Intake, Sensor, open_sensor, shortened
+from edgesynth.agent.settling import limit_of
 
 __all__ = ["tell_bench"]
 
@@ -114,11 +115,14 @@ class _Bench:
             self._outbox.tell("start", cuda_access=ready["cuda"])
             if self._built.facts.get("free_inputs"):
                 self._do("fix", ask.slack_s, shapes=self._built.facts["free_inputs"])
-            limit_s = 2 * ask.warm_up_s + 3 * ask.latency_limit_s + ask.slack_s
+            warm_up_limit_s = limit_of(ask.warm_up_s, ask.warm_up_limit_s)
+            # Of trtexec every try to settle is a run of its own, and the last one grows to the limit.
+            limit_s = 3 * warm_up_limit_s + 3 * ask.latency_limit_s + ask.slack_s
             self._do(
                 "latency",
                 limit_s,
                 warm_up_s=ask.warm_up_s,
+                warm_up_limit_s=warm_up_limit_s,
                 runs=ask.latency_runs,
                 limit_s=ask.latency_limit_s,
             )

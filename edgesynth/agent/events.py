@@ -29,12 +29,14 @@ class Outbox:
     Attributes:
         watched: A descriptor whose end means that the caller is gone; ``None`` if there is no such sign.
         file: Where events go that must be told after this process has ended; empty if there is no such place.
+        lock: A descriptor of that file whose lock says that there may still come some; ``None`` without one.
     """
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self.watched: Optional[int] = None
         self.file = ""
+        self.lock: Optional[int] = None
         self._told_s = time.monotonic()
 
     def tell(self, event: str, **values: Any) -> None:
@@ -43,15 +45,29 @@ class Outbox:
         Raises:
             LinkGone: Nobody reads it.
         """
-        told: Dict[str, Any] = {"event": event}
-        told.update((key, _short(value)) for key, value in values.items())
-        write_all(self.descriptor, (json.dumps(told, separators=(",", ":")) + "\n").encode())
+        write_all(self.descriptor, _line(event, values))
         self._told_s = time.monotonic()
+
+    def leave(self, event: str, **values: Any) -> None:
+        """Write one event that nobody hears where whoever comes next will find it, if there is a place."""
+        if not self.file:
+            return
+        try:
+            with open(self.file, "ab") as file:
+                file.write(_line(event, values))
+        except OSError:  # a full disk keeps nothing
+            return
 
     def keep_alive(self) -> None:
         """Say that the work goes on, if nothing else was said for a while."""
         if time.monotonic() - self._told_s > ALIVE_S:
             self.tell("alive")
+
+
+def _line(event: str, values: Dict[str, Any]) -> bytes:
+    told: Dict[str, Any] = {"event": event}
+    told.update((key, _short(value)) for key, value in values.items())
+    return (json.dumps(told, separators=(",", ":")) + "\n").encode()
 
 
 def write_all(descriptor: int, data: bytes) -> None:

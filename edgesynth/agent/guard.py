@@ -8,6 +8,7 @@ process itself is in ``duties.py``.
 """
 
 import json
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -18,7 +19,10 @@ from edgesynth.agent.board import communicate
 from edgesynth.agent.errors import LinkGone, Refusal
 from edgesynth.agent.events import Outbox
 
-__all__ = ["PATIENCE_S", "Guard", "guarded"]
+__all__ = ["ENDING", "PATIENCE_S", "Guard", "guarded"]
+
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+"""What ends the work of the agent, but not the putting back."""
 
 PATIENCE_S = 60.0
 """How long putting everything back may take before the agent goes on without it."""
@@ -29,10 +33,12 @@ class Guard:
 
     Args:
         file: Where the process writes its complaint, as an event, when the agent is not there to hear it.
+        lock: A descriptor of that file: its lock is held for as long as the process may still write there.
     """
 
-    def __init__(self, file: str = "") -> None:
+    def __init__(self, file: str = "", lock: Optional[int] = None) -> None:
         self._file = file
+        self._lock = lock
         self._process: Optional[subprocess.Popen[bytes]] = None
         self._left: List[str] = []
         self.complaint = ""
@@ -95,6 +101,7 @@ class Guard:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # what ends the agent's group must not end it
+                pass_fds=() if self._lock is None else (self._lock,),
             )
             if self._file:
                 self._send({"file": self._file})
@@ -105,19 +112,31 @@ class Guard:
 
 @contextmanager
 def guarded(outbox: Outbox) -> Iterator[Guard]:
-    """A guard whose complaint is told however the work ends: as a ``start``, and with its error."""
-    with Guard(outbox.file) as guard:
+    """A guard whose complaint is told however the work ends: as a ``start``, and with its error.
+
+    Where the link has gone it is left for whoever comes next.
+    """
+    with Guard(outbox.file, outbox.lock) as guard:
         try:
             yield guard
-        except LinkGone:
-            raise
         except Exception as error:
-            guard.close()
-            if guard.complaint:
-                outbox.tell("start", not_put_back=guard.complaint)
-                if isinstance(error, Refusal) and error.event == "error":  # all that its reader is shown
-                    error.reason += "; and the board is not as it was found: " + guard.complaint
+            _put_back(guard, outbox)
+            if guard.complaint and isinstance(error, Refusal) and error.event == "error":
+                # All that its reader is shown.
+                error.reason += "; and the board is not as it was found: " + guard.complaint
             raise
-        guard.close()
-        if guard.complaint:
-            outbox.tell("start", not_put_back=guard.complaint)
+        _put_back(guard, outbox)
+
+
+def _put_back(guard: Guard, outbox: Outbox) -> None:
+    """Have everything done, undisturbed, and tell what could not be."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    guard.close()
+    if not guard.complaint:
+        return
+    try:
+        outbox.tell("start", not_put_back=guard.complaint)
+    except LinkGone:
+        outbox.leave("start", not_put_back=guard.complaint)
+        raise

@@ -2,6 +2,8 @@
 
 A job holds a lock on its file while it runs, so one that died is told from one that is slow. Whoever follows
 it holds a shared lock on a second file, so a job that nobody will ever fetch notices, and ends.
+
+Work that ends with its link has such a file too, for what it could not put back and nobody heard any more.
 """
 
 import fcntl
@@ -15,14 +17,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from edgesynth.agent.asks import work_folder
 from edgesynth.agent.cache import EngineCache
 from edgesynth.agent.errors import FULL_DISK, Interrupted, Refusal
 from edgesynth.agent.events import Outbox, write_all
 
-__all__ = ["be_job", "fetch", "follow", "start_job", "tidy"]
+__all__ = ["attached", "be_job", "fetch", "follow", "start_job", "tidy"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _POLL_S = 0.1
@@ -83,6 +85,32 @@ def start_job(verb: str, request: Dict[str, Any], outbox: Outbox) -> None:
     follow(path, outbox)
 
 
+def attached(work: Callable[[Dict[str, Any], Outbox], None], request: Dict[str, Any], outbox: Outbox) -> None:
+    """Do what ends with its link; whoever comes next can end it, and hear of what it leaves behind.
+
+    Args:
+        work: What to do.
+        request: Its request.
+        outbox: Where its events go. What nobody hears goes to a file beside those of jobs.
+    """
+    path = _path(request, "attached-{}-{}".format(os.getpid(), int(1e3 * time.time())))
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError:  # the work itself says what is wrong with the disk
+        work(request, outbox)
+        return
+    outbox.file, outbox.lock = path, descriptor
+    try:
+        outbox.leave("start", pid=os.getpid())
+        work(request, outbox)
+    finally:
+        if not _complaints(path):
+            _remove(path)
+        os.close(descriptor)
+
+
 class _JobOutbox(Outbox):
     """Writes to the file of a job, and ends the job once nobody has followed it for too long."""
 
@@ -112,7 +140,7 @@ def be_job(path: str, descriptor: int, request: Dict[str, Any]) -> Outbox:
     os.dup2(null, 0)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the end of the session is no reason to stop
     outbox = _JobOutbox(descriptor, _followed(path), float(request.get("abandon_s", _ABANDON_S)))
-    outbox.file = os.path.abspath(path)
+    outbox.file, outbox.lock = os.path.abspath(path), descriptor
     return outbox
 
 
@@ -195,27 +223,42 @@ def tidy(request: Dict[str, Any], outbox: Outbox) -> None:
 
 def _has_ended(path: str) -> bool:
     """Whether a job told its end, and with it whatever it could not put back."""
-    with open(path, "rb") as file:
-        return any(line.startswith(tuple(end.encode() for end in _ENDS)) for line in file)
+    return any(line.startswith(tuple(end.encode() for end in _ENDS)) for line in _lines(path))
 
 
 def _complaints(path: str) -> List[str]:
     """What a job could not put back."""
     found = []
-    with open(path, "rb") as file:
-        for line in file:
-            if b'"not_put_back"' in line:
-                try:
-                    found.append(str(json.loads(line.decode())["not_put_back"]))
-                except (ValueError, KeyError):  # cut short by a kill
-                    continue
+    for line in _lines(path):
+        if b'"not_put_back"' in line:
+            try:
+                found.append(str(json.loads(line.decode())["not_put_back"]))
+            except (ValueError, KeyError):  # cut short by a kill
+                continue
     return found
+
+
+def _lines(path: str) -> Iterator[bytes]:
+    """What is in the file of a job; nothing where it has removed it itself."""
+    try:
+        with open(path, "rb") as file:
+            for line in file:
+                yield line
+    except FileNotFoundError:
+        return
 
 
 def _older(folder: str, eldest_s: float, suffix: str = "") -> List[str]:
     """Files of a folder that were last written before an instant."""
     paths = sorted(glob.glob(os.path.join(glob.escape(folder), "*" + suffix)))
-    return [path for path in paths if os.path.getmtime(path) <= eldest_s]
+    found = []
+    for path in paths:
+        try:
+            if os.path.getmtime(path) <= eldest_s:
+                found.append(path)
+        except FileNotFoundError:  # it has ended meanwhile, and left nothing
+            continue
+    return found
 
 
 def _followed(path: str) -> str:
@@ -225,8 +268,10 @@ def _followed(path: str) -> str:
 
 def _remove(path: str) -> None:
     for place in (path, _followed(path)):
-        if os.path.exists(place):
+        try:
             os.remove(place)
+        except FileNotFoundError:
+            continue
 
 
 def _is_locked(path: str, kind: int = fcntl.LOCK_SH) -> bool:
@@ -252,7 +297,10 @@ def _stop(path: str) -> None:
         time.sleep(_POLL_S)
         pid = _owner(path)
     if pid is not None and _is_locked(path):
-        os.kill(pid, signal.SIGTERM)
+        try:
+            os.kill(pid, signal.SIGTERM)
+        except ProcessLookupError:  # what puts the board back has outlived it
+            return
 
 
 def _wait_until_ended(path: str, outbox: Outbox) -> None:
@@ -265,8 +313,7 @@ def _wait_until_ended(path: str, outbox: Outbox) -> None:
 
 def _owner(path: str) -> Optional[int]:
     """The process of a job, from its first event."""
-    with open(path, "rb") as file:
-        try:
-            return int(json.loads(file.readline().decode())["pid"])
-        except (ValueError, KeyError):
-            return None
+    try:
+        return int(json.loads(next(_lines(path), b"").decode())["pid"])
+    except (ValueError, KeyError):
+        return None

@@ -35,11 +35,11 @@ from typing import Any, Callable, Dict, List
 from edgesynth.agent import bench, board, build, bundles, info, jobs, run
 from edgesynth.agent.errors import FULL_DISK, Interrupted, LinkGone, Refusal
 from edgesynth.agent.events import Outbox
+from edgesynth.agent.guard import ENDING
 
 __all__ = ["main", "serve_job"]
 
 _LONGEST_REQUEST = 1 << 20
-_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _VERBS: Dict[str, Callable[[Dict[str, Any], Outbox], None]] = {
     "info": info.tell_info,
     "bench": bench.tell_bench,
@@ -70,6 +70,8 @@ def main(arguments: List[str]) -> int:
     if verb in _DETACHABLE and "job" in request:
         return _serve(lambda asked, told: jobs.start_job(verb, asked, told), request, outbox)
     outbox.watched = 0 if request.get("watch_input") else None
+    if verb in _DETACHABLE:
+        return _serve(lambda asked, told: jobs.attached(_VERBS[verb], asked, told), request, outbox)
     return _serve(_VERBS[verb], request, outbox)
 
 
@@ -100,7 +102,7 @@ def _read_request() -> Dict[str, Any]:
 def _serve(work: Callable[[Dict[str, Any], Outbox], None], request: Dict[str, Any], outbox: Outbox) -> int:
     """Do the work and tell how it ended."""
     board.while_waiting.append(outbox.keep_alive)
-    for number in _SIGNALS:
+    for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
     try:
@@ -124,6 +126,6 @@ def _serve(work: Callable[[Dict[str, Any], Outbox], None], request: Dict[str, An
 
 def _interrupt(number: int, frame: Any) -> None:
     """End the work once; what happens while the board is put back is not interrupted."""
-    for other in _SIGNALS:
+    for other in ENDING:
         signal.signal(other, signal.SIG_IGN)
     raise Interrupted("stopped by signal {}".format(number))

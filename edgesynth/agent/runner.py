@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from edgesynth.agent.board import offer_to_memory_killer
 from edgesynth.agent.errors import NetworkFailure, Refusal
 from edgesynth.agent.events import Outbox, chunks
+from edgesynth.agent.settling import Settling
 from edgesynth.agent.trtexec import Trtexec
 
 __all__ = ["COUNT_EVERY_S", "PythonRunner", "serve"]
@@ -21,7 +22,6 @@ __all__ = ["COUNT_EVERY_S", "PythonRunner", "serve"]
 COUNT_EVERY_S = 0.5
 """How often finished calls are counted during the load."""
 
-_FEWEST_WARM_UPS = 10
 _LAYERS_A_LINE = 20
 _LONGEST_NAME = 160  # fused layers are named after all that they hold
 
@@ -49,13 +49,16 @@ class PythonRunner:
         self.cuda_graph = self._engine.cuda_graph
         self.no_graph = self._engine.no_graph
 
-    def latencies(self, warm_up_s: float, runs: int, limit_s: float) -> Tuple[List[float], List[float]]:
-        """Single calls after a warm-up: GPU times and times of the caller in ms."""
+    def latencies(
+        self, warm_up_s: float, warm_up_limit_s: float, runs: int, limit_s: float
+    ) -> Tuple[List[float], List[float], Settling]:
+        """Single calls after a warm-up: GPU times and times of the caller in ms, and how the warm-up went."""
         begin_s = time.monotonic()
-        warm_ups = 0
-        while warm_ups < _FEWEST_WARM_UPS or time.monotonic() - begin_s < warm_up_s:
-            self._engine.call()
-            warm_ups += 1
+        warm_up = Settling(warm_up_s, warm_up_limit_s)
+        over = False
+        while not over:
+            gpu = self._engine.call()[0]  # what keeps the caller from noticing its end is no warm-up
+            over = warm_up.over(time.monotonic() - begin_s, gpu)
         end_s = time.monotonic() + limit_s
         gpu_ms: List[float] = []
         host_ms: List[float] = []
@@ -63,7 +66,7 @@ class PythonRunner:
             gpu, host = self._engine.call()
             gpu_ms.append(gpu)
             host_ms.append(host)
-        return gpu_ms, host_ms
+        return gpu_ms, host_ms, warm_up
 
     def load(self, seconds: float, count: Callable[[float, int], None]) -> None:
         """Call back to back, each call waited for, and count (when, calls so far)."""
@@ -131,9 +134,12 @@ def _leave(number: int, frame: Any) -> None:
 
 
 def _time_calls(runner: Any, command: Dict[str, Any], outbox: Outbox) -> None:
-    gpu_ms, host_ms = runner.latencies(command["warm_up_s"], command["runs"], command["limit_s"])
+    gpu_ms, host_ms, warm_up = runner.latencies(
+        command["warm_up_s"], command["warm_up_limit_s"], command["runs"], command["limit_s"]
+    )
     for gpu, host in zip(chunks(gpu_ms), chunks(host_ms)):
         outbox.tell("latency", ms=[round(ms, 6) for ms in host], gpu_ms=[round(ms, 6) for ms in gpu])
+    outbox.tell("start", **warm_up.told())
     outbox.tell("start", **_graph(runner))  # trtexec has tried only now
     outbox.tell("done", at=time.monotonic())
 

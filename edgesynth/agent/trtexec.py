@@ -17,6 +17,7 @@ from edgesynth.agent.cuda_graph import NoGraph
 from edgesynth.agent.dla import core_options
 from edgesynth.agent.errors import NetworkFailure, Refusal
 from edgesynth.agent.failures import classify, tells_unreadable
+from edgesynth.agent.settling import Settling
 from edgesynth.agent.trtexec_help import has_flags, options, version
 from edgesynth.agent.trtexec_shapes import build_options, fixed_inputs, run_options
 from edgesynth.agent.trtexec_trace import (
@@ -44,6 +45,8 @@ _KINDS = {  # before 10 there are no integers of 64 bits; inputs of INT8 become 
     "|u1": "UINT8",
 }
 _PROBE_CALLS = 10
+_FULL_CALLS = 50  # of a longer run: more than two stretches that the settle test compares
+_LONGER = 3.0  # how much each run of a warm-up is than the one before
 _SETTLE_S = 1.0
 _STEADY = (
     "--explicitBatch",  # before 8.4 a loaded engine is else called as if its batch were implicit
@@ -159,17 +162,32 @@ class Trtexec:
         given = run_options(shapes, options())
         self._steady, self._whole = self._steady + given, self._whole + given
 
-    def latencies(self, warm_up_s: float, runs: int, limit_s: float) -> Tuple[List[float], List[float]]:
-        """Single calls after a warm-up: GPU times and latencies in ms.
+    def latencies(
+        self, warm_up_s: float, warm_up_limit_s: float, runs: int, limit_s: float
+    ) -> Tuple[List[float], List[float], Settling]:
+        """Single calls after a warm-up: GPU times and latencies in ms, and how the warm-up went.
 
         The warm-up is repeated: the run that is measured is a process of its own, whose first calls load
-        kernels.
+        kernels. It is warmed up for as long as the latency took to settle in a run before it.
         """
-        probe = self._trace(warm_up_s, _PROBE_CALLS, 0)
-        typical_s = max(1e-6, sorted(probe.latency_ms)[len(probe.latency_ms) // 2] / 1e3)
+        warm_up, typical_s = self._warm_up(warm_up_s, warm_up_limit_s)
         wanted = max(1, min(runs, int(limit_s / typical_s)))
-        trace = self._trace(warm_up_s, wanted, 0)
-        return trace.compute_ms[-wanted:], trace.latency_ms[-wanted:]
+        trace = self._trace(warm_up.seconds, wanted, 0)
+        return trace.compute_ms[-wanted:], trace.latency_ms[-wanted:], warm_up
+
+    def _warm_up(self, warm_up_s: float, limit_s: float) -> Tuple[Settling, float]:
+        """Run for longer and longer until the latency settles; how that went, and what a call takes in s."""
+        seconds, calls = warm_up_s, _PROBE_CALLS
+        while True:
+            # Durations are whole seconds: less than one is told as calls.
+            trace = self._trace(0.0, calls, int(math.ceil(seconds)) if seconds >= 1 else 0)
+            typical_s = max(1e-6, sorted(trace.latency_ms)[len(trace.latency_ms) // 2] / 1e3)
+            warm_up = Settling(warm_up_s, limit_s)
+            over = any(warm_up.over(at / 1e3, ms) for at, ms in zip(trace.end_ms, trace.compute_ms))
+            if over or seconds >= limit_s:
+                return warm_up, typical_s
+            seconds = min(limit_s, max(_LONGER * seconds, _FULL_CALLS * typical_s))
+            calls = int(math.ceil(seconds / typical_s))
 
     def load(self, seconds: float, count: Callable[[float, int], None]) -> None:
         """Call back to back and count (when, calls so far).

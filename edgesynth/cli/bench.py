@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -174,12 +174,8 @@ def _tell(measurement: Measurement, device: Device, *, as_json: bool) -> None:
         write(_layers(measurement.layers))
     if placement := Placement.told(measurement.conditions):
         write(f"ran on {placement.says}")
-    if "sampling_slowdown" in measurement.conditions:
-        write(_sampling(measurement.conditions))
-    if measurement.conditions.get("cuda_graph"):
-        write("calls were launched as a CUDA graph: not comparable with figures of calls that were not")
-    if reason := measurement.conditions.get("no_cuda_graph"):
-        write(f"calls were not launched as a CUDA graph: {reason}")
+    for line in _circumstances(measurement.conditions):
+        write(line)
     if not device.has_energy:
         write(f"no energy figures: {device.profile.no_energy_reason or 'the device has no power counter'}")
 
@@ -195,6 +191,25 @@ def _layers(layers: Sequence[LayerTime]) -> str:
     most = sorted(layers, key=lambda layer: -layer.mean_ms)[:_TOP_LAYERS]
     told = [f"  {layer.mean_ms:>9.4f} ms {layer.share:>6.1%}  {layer.name}" for layer in most]
     return "\n".join([f"slowest of {len(layers)} layers, under the profiler of TensorRT:", *told])
+
+
+def _circumstances(conditions: Mapping[str, Any]) -> Iterator[str]:
+    """How it was measured, as far as a reader of figures has to know."""
+    if "warm_up_s" in conditions:
+        yield _warm_up(conditions)
+    if "sampling_slowdown" in conditions:
+        yield _sampling(conditions)
+    if conditions.get("cuda_graph"):
+        yield "calls were launched as a CUDA graph: not comparable with figures of calls that were not"
+    if reason := conditions.get("no_cuda_graph"):
+        yield f"calls were not launched as a CUDA graph: {reason}"
+
+
+def _warm_up(conditions: Mapping[str, Any]) -> str:
+    """How long the warm-up lasted, and how it ended."""
+    ends = {True: " until the latency had settled", False: "; the latency had not settled"}
+    end = ends.get(conditions["settled"], "; too few calls to tell whether the latency had settled")
+    return f"warmed up for {conditions['warm_up_s']:.1f} s{end}"
 
 
 def _sampling(conditions: Mapping[str, Any]) -> str:

@@ -30,8 +30,15 @@ An agent of a board says whether calls were launched as a CUDA graph, ``cuda_gra
 ``no_cuda_graph``, the reason, where they were to be and were not, and ``no_cuda_graphs_here``, whether that
 holds for every network on this board.
 
+How long the warm-up lasted is in a ``start``, ``warm_up_s``, and whether the latency had settled by then,
+``settled``, which is null where too few calls fit in to tell. ``warm_up_trend`` is by which share it still
+changed at the end. A program that tells none of them did not look.
+
 A program that shares its processor with others may tell how long its threads waited for it, per time passed,
 in a ``start``: ``waited_share`` of the latency pass and ``load_waited_share`` of the load.
+
+A GPU that says why it slows its clocks does so in a ``start``: ``throttled`` names the reasons right after
+the latency pass, ``load_throttled`` has the share of the readings under load by reason.
 
 A sensor that prints far more than it was asked for does not fill the board's disk: how many of its lines were
 left out is in a ``start``, ``sensor_lines_left_out``.
@@ -98,7 +105,7 @@ class BenchRequest:
         network: A workload in JSON form, or ``{"model": path on the device}``.
         precision: Numeric precision.
         batch: Samples per call.
-        warm_up_s: How long to run before timing.
+        warm_up_s: How long to run before timing, at least.
         latency_runs: Single calls to time.
         latency_limit_s: Stop timing after this long, with fewer calls.
         idle_s: Rest before and after the load; 0 together with ``load_s`` 0 skips the power pass.
@@ -115,6 +122,8 @@ class BenchRequest:
         dla_core: Of a board: the core of its DLA to run on, with the GPU for what a DLA does not take.
         folder: Where the device keeps engines and jobs; empty leaves it to the device.
         cuda_graph: Whether calls are to be launched as a CUDA graph; the ``start`` says whether they were.
+        warm_up_limit_s: Start timing after this long though the latency has not settled; 0 leaves it to the
+            device.
     """
 
     network: Mapping[str, Any]
@@ -137,6 +146,7 @@ class BenchRequest:
     typed: bool = False
     cuda_graph: bool = False
     dla_core: int | None = None
+    warm_up_limit_s: float = 0.0
 
     def to_json(self) -> str:
         """One line."""
@@ -196,6 +206,7 @@ def listen(
     *,
     silence_s: float,
     through: Callable[[Iterable[Line]], Iterable[Line]] = iter,
+    late: Callable[[Line], None] | None = None,
     mended: bool = False,
 ) -> Recording:
     """Start a bench program and collect what it tells.
@@ -206,6 +217,7 @@ def listen(
         request: What it reads.
         silence_s: How long it may say nothing.
         through: Sees every line on its way.
+        late: Sees what the program still says when it is ended before its time.
         mended: Whether a link that breaks is the caller's business, and not the end of the benchmark.
 
     Raises:
@@ -222,6 +234,10 @@ def listen(
                 raise
             told = stream.close().stderr.strip().splitlines()
             raise MeasurementError(f"{error}; it said: {told[-1]}" if told else str(error)) from error
+        finally:
+            if late is not None:
+                for text in stream.close().stdout.splitlines():
+                    late(Line(link.clock.monotonic(), text))
 
 
 def read_recording(lines: Iterable[Line]) -> Recording:

@@ -168,6 +168,7 @@ class Board(Closing):
                 *(self.agent.link, command, json.dumps(asked)),
                 silence_s=silence_s,
                 through=lambda lines: self._checked(lines, hear),
+                late=lambda line: self._hear(line, None),
             )
         self._job = job = Job(
             self.agent,

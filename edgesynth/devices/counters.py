@@ -34,6 +34,10 @@ class PowerCounter(Protocol):
         """What it reads now, as a line of ``tegrastats``; empty when there is nothing to tell yet."""
         ...
 
+    def limits(self) -> tuple[str, ...] | None:
+        """Why the machine slows its clocks now, by name; ``None`` where it does not tell."""
+        ...
+
 
 class Sampler:
     """Reads a counter at a steady pace in a thread of its own, from entering to leaving its context.
@@ -54,6 +58,7 @@ class Sampler:
         self._tell = tell
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
+        self._limits: list[tuple[float, tuple[str, ...]]] = []
         self.cpu_s = 0.0
         self.failure = ""
 
@@ -72,6 +77,14 @@ class Sampler:
         self._stop.set()
         self._thread.join()
 
+    def limited(self, begin_s: float, end_s: float) -> dict[str, float] | None:
+        """In which share of the readings of an interval clocks were slowed, by why; ``None`` without any."""
+        inside = [limits for at_s, limits in self._limits if begin_s <= at_s <= end_s]
+        if not inside:
+            return None
+        names = sorted({name for limits in inside for name in limits})
+        return {name: round(sum(name in limits for limits in inside) / len(inside), 4) for name in names}
+
     def _run(self) -> None:
         due_s = time.monotonic()
         try:
@@ -79,6 +92,9 @@ class Sampler:
                 text = self._counter.line()
                 if text:
                     self._tell("sensor", at=time.monotonic(), line=text)
+                limits = self._counter.limits()
+                if limits is not None:
+                    self._limits.append((time.monotonic(), limits))
                 due_s = max(due_s + self._interval_s, time.monotonic())
                 self._stop.wait(due_s - time.monotonic())
         except Exception as error:  # whatever a library raises, the figures end here
@@ -122,3 +138,6 @@ def tell_power(
         return
     sampler_share = round(sampler.cpu_s / (end_s - begin_s), 4)
     tell("start", sampler_cpu_share=sampler_share, load_waited_share=waited_share)
+    limited = sampler.limited(load_s, now_s)
+    if limited is not None:
+        tell("start", load_throttled=limited)

@@ -2,6 +2,10 @@
 
 NVML tells the power of the GPU with its circuitry, memory included; from Ampere on (but for GA100) it is a
 mean over the last second, before that an instant (NVML API reference, ``nvmlDeviceGetPowerUsage``).
+
+It also tells why clocks are lower than they could be, as bits (``nvml.h``, ``nvmlClocksEventReasons``, before
+release 535 of the driver ``nvmlClocksThrottleReasons`` with the same values). Those of a GPU that rests or
+whose clocks somebody has set are no throttling.
 """
 
 from __future__ import annotations
@@ -18,6 +22,14 @@ __all__ = ["NvmlGpu", "NvmlLibrary", "load_nvml"]
 _RAIL: Final = "GPU_BOARD"
 _MEAN_S: Final = 1.0
 _RATE_HZ: Final = 10.0
+_ASK_LIMITS: Final = ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons")
+_LIMITS: Final = {  # as nvidia-smi calls them
+    0x04: "SW power cap",
+    0x08: "HW slowdown",
+    0x20: "SW thermal slowdown",
+    0x40: "HW thermal slowdown",
+    0x80: "HW power brake slowdown",
+}
 
 
 class NvmlLibrary(Protocol):
@@ -115,6 +127,19 @@ class NvmlGpu:
         except self._nvml.NVMLError:  # a virtual GPU hides them
             pass
         return " ".join([*parts, f"{_RAIL} {power_mw}mW/{power_mw}mW"])
+
+    def limits(self) -> tuple[str, ...] | None:
+        """Why the GPU slows its clocks at this moment; ``None`` where it does not tell."""
+        for name in _ASK_LIMITS:  # the library and the driver may each be too old, or too new, for a name
+            ask = getattr(self._nvml, name, None)
+            if ask is None:
+                continue
+            try:
+                bits = ask(self._handle)
+            except self._nvml.NVMLError:
+                continue
+            return tuple(limit for bit, limit in _LIMITS.items() if bits & bit)
+        return None
 
     def _power_mw(self) -> int:
         try:

@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesynth.agent.settling import Settling, limit_of
 from edgesynth.devices.bench import BenchRequest
 from edgesynth.devices.contention import Waiting
 from edgesynth.devices.counters import tell_power
@@ -33,6 +34,7 @@ __all__ = ["main"]
 _BLOCKS: Final = 20
 """Parts of the latency pass; the reference load runs before, between and after them."""
 _REFERENCE_S: Final = (0.005, 0.1)  # at least and at most, each time
+_ALIVE_S: Final = 4.0
 _RETURNS: Final = 2  # calls after the reference load that only bring the network back into the caches
 _TELLING = threading.Lock()
 _CUDA: Final = "CUDAExecutionProvider"
@@ -82,11 +84,13 @@ def main() -> int:
     except Exception as error:
         _tell("failed", reason=f"ONNX Runtime cannot run the model: {str(error).splitlines()[0]}")
         return 0
-    _run_for(session, feeds, request.warm_up_s)
+    _warm_up(session, feeds, request)
     _time_calls(session, feeds, request, reference)
-    if isinstance(counter, NvmlGpu):
-        _tell("start", gpu=counter.name, gpu_address=counter.address, driver=counter.driver)
     if counter is not None:
+        if (limits := counter.limits()) is not None:  # told at once: it is of the calls that were timed
+            _tell("start", throttled=list(limits))
+        if isinstance(counter, NvmlGpu):
+            _tell("start", gpu=counter.name, gpu_address=counter.address, driver=counter.driver)
         tell_power(lambda: session.run(None, feeds), request, counter, _tell)
     _tell("end")
     return 0
@@ -139,11 +143,19 @@ def _example(value: _Input, batch: int) -> NDArray[Any]:
     return np.random.default_rng(0).random(shape).astype(_KINDS[value.type])
 
 
-def _run_for(session: _Session, feeds: dict[str, NDArray[Any]], seconds: float) -> None:
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
+def _warm_up(session: _Session, feeds: dict[str, NDArray[Any]], request: BenchRequest) -> None:
+    warm_up = Settling(request.warm_up_s, limit_of(request.warm_up_s, request.warm_up_limit_s))
+    first = told = begin = time.perf_counter()
+    over = False
+    while not over:
         session.run(None, feeds)
-    _tell("alive")
+        now = time.perf_counter()
+        over = warm_up.over(now - first, 1e3 * (now - begin))
+        if now - told > _ALIVE_S:
+            _tell("alive")
+            told = now
+        begin = time.perf_counter()
+    _tell("start", **warm_up.told())
 
 
 def _time_calls(

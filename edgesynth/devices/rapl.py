@@ -94,6 +94,9 @@ class Rapl:
             fields.append(f"{zone.rail} {power_mw}mW/{power_mw}mW")
         return " ".join(fields)
 
+    def limits(self) -> None:
+        """Nothing: these counters do not say why clocks are slowed."""
+
     def _read_uj(self) -> dict[str, int]:
         try:
             return {zone.rail: zone.read_uj() for zone in self._zones}

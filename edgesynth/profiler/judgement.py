@@ -18,7 +18,7 @@ from edgesynth.profiler.energy import Window, mean_power
 from edgesynth.profiler.plan import MeasurementPlan
 from edgesynth.profiler.rails import distrust, rule_for, step_mw, total_mw
 from edgesynth.profiler.statistics import Figure, drift, mean_interval, quantile
-from edgesynth.profiler.surroundings import clock_doubt, rest_doubt, shortage_doubt
+from edgesynth.profiler.surroundings import clock_doubt, rest_doubt, shortage_doubt, throttle_doubt
 
 __all__ = ["Findings", "PowerJudge", "judge_latency", "other_speed"]
 
@@ -61,6 +61,7 @@ def judge_latency(
     plan: MeasurementPlan,
     waited_share: float | None = None,
     references_ms: Sequence[float] = (),
+    unsettled: str = "",
 ) -> Findings:
     """Percentiles and throughput of single calls.
 
@@ -74,6 +75,7 @@ def judge_latency(
             medians within the pass agree, and the next pass has others.
         references_ms: Times of a fixed load between the calls, in order, where the device has one: the speed
             of the machine itself.
+        unsettled: That the latency had not settled when the calls began, in words.
     """
     conditions: dict[str, Any] = {"latency_runs": len(latencies_ms)}
     if len(latencies_ms) < _FEWEST_CALLS:
@@ -84,7 +86,7 @@ def judge_latency(
     wander = drift(latencies_ms)
     conditions["latency_drift"] = round(wander, 4)
     # The cause before the effect: what holds the processor or slows the machine unsteadies the calls.
-    if doubt := _contended(waited_share) or _speed_changed(speed):
+    if doubt := _contended(waited_share) or _speed_changed(speed) or unsettled:
         return Findings(doubt=doubt, conditions=conditions)
     if wander > UNSTEADY:
         doubt = (
@@ -204,6 +206,7 @@ class PowerJudge:
         doubt = (
             shortage_doubt(told.get("memory_available_mb"), readable)
             or rest_doubt(rests)
+            or throttle_doubt(told)
             or clock_doubt(readable, self.mode, told.get("cooling_active", ()), gpu_rests=self.gpu_rests)
         )
         if doubt:

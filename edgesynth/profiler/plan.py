@@ -20,7 +20,7 @@ class MeasurementPlan:
     Attributes:
         precision: Numeric precision.
         batch: Samples per call.
-        warm_up_s: How long to run before timing; clocks settle in it.
+        warm_up_s: How long to run before timing, at least; clocks settle in it.
         latency_runs: Single calls to time. The 99th percentile has an interval from 368 on.
         latency_limit_s: Stop timing after this long, with fewer calls.
         idle_s: Rest before and after the load, for the dynamic figure.
@@ -33,6 +33,8 @@ class MeasurementPlan:
         layer_runs: Calls of a last pass that tells how long every layer takes, on a board; 0 skips it.
         cuda_graph: Whether a board launches calls as a CUDA graph, where the engine can be recorded. Figures
             with and without one are not comparable; conditions and sources say which they are.
+        warm_up_limit_s: A warm-up goes on until the latency has settled, but not for longer; 0 is three
+            times ``warm_up_s`` and five seconds. What has not settled by then is inconclusive.
     """
 
     precision: Precision = "fp16"
@@ -48,6 +50,7 @@ class MeasurementPlan:
     attempts: int = 2
     layer_runs: int = 0
     cuda_graph: bool = False
+    warm_up_limit_s: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse plans that cannot give a figure."""
@@ -59,6 +62,7 @@ class MeasurementPlan:
             ("rate_hz", 0.1),
             ("attempts", 1),
             ("warm_up_s", 0.0),
+            ("warm_up_limit_s", 0.0),
             ("idle_s", 0.0),
             ("settle_s", 0.0),
             ("cool_down_s", 0.0),

@@ -14,7 +14,7 @@ from edgesynth.profiler.judgement import Findings, PowerJudge, judge_latency, ot
 from edgesynth.profiler.measurement import LayerTime, Measurement
 from edgesynth.profiler.onnx_workload import check_onnx, workload_from_onnx
 from edgesynth.profiler.plan import MeasurementPlan
-from edgesynth.profiler.surroundings import mode_doubt
+from edgesynth.profiler.surroundings import mode_doubt, settle_doubt
 
 __all__ = ["bench_request", "profile"]
 
@@ -102,6 +102,7 @@ def bench_request(body: dict[str, Any], device: Device, plan: MeasurementPlan) -
         precision=plan.precision,
         batch=plan.batch,
         warm_up_s=plan.warm_up_s,
+        warm_up_limit_s=plan.warm_up_limit_s,
         latency_runs=plan.latency_runs,
         latency_limit_s=plan.latency_limit_s,
         idle_s=plan.idle_s if sensor else 0.0,
@@ -130,7 +131,8 @@ def _once(
     if recording.gpu_latencies_ms:  # tells how much of the latency is the host's part
         conditions["latency_gpu_ms"] = round(statistics.median(recording.gpu_latencies_ms), 4)
     waited_share = recording.conditions.get("waited_share")
-    latency = judge_latency(recording.latencies_ms, plan, waited_share, recording.references_ms)
+    unsettled = settle_doubt(recording.conditions)
+    latency = judge_latency(recording.latencies_ms, plan, waited_share, recording.references_ms, unsettled)
     reference_ms = latency.conditions.get("reference_ms")
     if reference_ms is not None and device.reference_ms is not None and not latency.doubt:
         doubt = other_speed(reference_ms, device.reference_ms)

@@ -1,6 +1,7 @@
-"""Whether a board was in the state that its figures assume: its mode, nothing else running, memory, cooling.
+"""Whether a device was in the state that its figures assume: mode, nothing else running, memory, cooling.
 
-What is found here is in doubt for every figure of a measurement, not for power alone.
+What is found here is in doubt for every figure of a measurement, not for power alone; a latency that has not
+settled is for its own.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from edgesynth.agent.tegrastats import Record
 from edgesynth.devices.profile import Mode
 from edgesynth.profiler.statistics import drift
 
-__all__ = ["clock_doubt", "mode_doubt", "rest_doubt", "shortage_doubt"]
+__all__ = ["clock_doubt", "mode_doubt", "rest_doubt", "settle_doubt", "shortage_doubt", "throttle_doubt"]
 
 CLOCK_SHARE: Final = 0.97
 """Below this share of the clock of its mode the GPU counts as throttled, and so far may clocks drift."""
@@ -49,6 +50,22 @@ def mode_doubt(conditions: Mapping[str, Any], wanted: str) -> str:
         return ""
     when = "" if found[0] == other else " at the end"
     return f"the device was in power mode {other}{when}, not {wanted}; set the mode and repeat"
+
+
+def settle_doubt(conditions: Mapping[str, Any]) -> str:
+    """That the latency still changed when the warm-up was over, in words; nothing where nobody looked.
+
+    Args:
+        conditions: What the bench program told; see :mod:`edgesynth.agent.settling`.
+    """
+    if conditions.get("settled", True) is not False:
+        return ""
+    trend = conditions.get("warm_up_trend", 0.0)
+    return (
+        f"the latency had not settled after {conditions.get('warm_up_s', 0.0):.1f} s: it was still "
+        f"{'rising' if trend > 0 else 'falling'} by {abs(trend):.1%}; let the device warm up or cool down "
+        "before, fix its clocks, or allow a longer warm-up"
+    )
 
 
 def shortage_doubt(available_mb: float | None, records: Sequence[Record]) -> str:
@@ -89,6 +106,21 @@ def rest_doubt(records: Sequence[Record]) -> str:
     if cores and np.mean(cores) > BUSY_CORES:
         return f"other programs took {np.mean(cores):.1f} CPU cores in a rest; end them and repeat"
     return ""
+
+
+def throttle_doubt(conditions: Mapping[str, Any]) -> str:
+    """That a GPU said that it slowed its clocks, and why, in words; nothing where it does not say.
+
+    Args:
+        conditions: What the bench program told.
+    """
+    at_once = conditions.get("throttled", ())
+    load = conditions.get("load_throttled", {})
+    told = [f"{name} after the timed calls" for name in at_once]
+    told += [f"{name} in {share:.0%} of the load" for name, share in load.items() if share > THROTTLED_SHARE]
+    if not told:
+        return ""
+    return f"the GPU throttled ({', '.join(told)}): cool it, or see its power limit with nvidia-smi -q"
 
 
 def clock_doubt(

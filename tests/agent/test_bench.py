@@ -236,7 +236,8 @@ def test_a_network_that_crashes_tensorrt_does_not_take_the_agent(board):
 def test_a_network_that_hangs_is_ended_and_the_board_put_back(board, call, doing):
     board.set("tensorrt", hang_at=call, call_ms=1.0)
 
-    last = board.bench(slack_s=3.0, clocks="fixed", warm_up_s=0.0, latency_limit_s=0.5)[-1]
+    quick = {"warm_up_s": 0.0, "warm_up_limit_s": 0.02, "latency_limit_s": 0.5}
+    last = board.bench(slack_s=3.0, clocks="fixed", **quick)[-1]
 
     assert (last["event"], last["kind"]) == ("error", "hung")
     assert f"the network did not finish {doing!r} within" in last["reason"]

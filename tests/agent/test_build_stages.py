@@ -57,6 +57,33 @@ def test_a_deployment_shows_them(here, tmp_path):
     ]
 
 
+@pytest.mark.slow
+@pytest.mark.ssh
+def test_each_stage_is_told_once_over_a_link_that_drops(remote, monkeypatch):
+    monkeypatch.setenv("PATH", remote.path)
+    remote.board.set("tensorrt", version="10.3.0", inputs=[["input", [1, 3, 32, 32]]], step_s=2.0)
+    remote.board.compute()
+    others = remote.server.sessions()
+
+    class Dropping(Told):
+        def note(self, text):
+            super().note(text)
+            if text.startswith("build: Building engine from subgraph: 0 of 2"):
+                dropped.extend(set(remote.server.sessions()) - set(others))
+                remote.server.sever(others)
+
+    dropped, told = [], Dropping()
+    with edgesynth.open_device("jetson-tx2", link=remote.url) as device:
+        done = edgesynth.deploy(remote.board.root / "home/fp32.onnx", device, precision="fp32", progress=told)
+
+    assert done, done.failures
+    shown = [note.partition(",")[0] for note in told.notes if note.startswith("build: ")]
+    assert dropped
+    assert len(set(shown)) == len(shown)
+    assert shown[0] == "build: Building engine from subgraph: 0 of 2"
+    assert shown[-1].startswith("build: Serialising: ")
+
+
 def test_how_long_it_takes_is_told_less_and_less_often(tmp_path, monkeypatch):
     monkeypatch.setattr(build_stages, "_EVERY_S", 0.01)
     monkeypatch.setattr(build_stages, "_SHARE", 0.5)

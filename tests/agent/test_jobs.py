@@ -98,6 +98,66 @@ def test_what_a_killed_job_could_not_put_back_is_told_to_whoever_comes_next(boar
     assert event["jobs"] == ["ended", "killed"]
 
 
+def end_at_once(process, board):
+    """Kill it as if its host had gone too: nobody reads what it says."""
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    process.stderr.close()
+
+
+def close_output(process, board):
+    """Leave it running, and read no more: so it looks when its host is killed."""
+    process.stdout.close()
+
+
+@pytest.mark.parametrize("vanish", [end_at_once, close_output], ids=["agent killed", "host killed"])
+def test_what_work_without_a_job_could_not_put_back_is_told_to_whoever_comes_next(board, vanish):
+    board.use_python("3.6")
+    board.set("nvpmodel", breaks_after=1)
+    process = board.start_bench(until='"name":"load"', set_mode=True, mode="MAXQ")
+    vanish(process, board)
+
+    (event,) = board.ask("clean", folder=str(board.folder), engines=False, stop=True)  # waits for the guard
+
+    (complaint,) = event["not_put_back"]
+    assert complaint.startswith("the board is in power mode 'MAXQ' and was in 'MAXP_CORE_ARM'")
+    assert board.ask("clean", folder=str(board.folder), engines=False, stop=True)[0]["not_put_back"] == []
+    if vanish is close_output:
+        process.wait(timeout=20)
+        process.stderr.close()
+    board.wait_until_quiet()
+
+
+def test_work_without_a_job_leaves_no_file_when_all_was_heard(board):
+    board.set("nvpmodel", breaks_after=1)
+
+    events = board.bench(load_s=0.0, set_mode=True, mode="MAXQ")
+    assert any("not_put_back" in event for event in events)
+    process = board.start_bench(until='"name":"load"')
+    (kept,) = (board.folder / "jobs").iterdir()
+    assert json.loads(kept.read_text())["pid"] == process.pid
+    process.terminate()
+    with process:
+        process.stdout.read()
+
+    assert list((board.folder / "jobs").iterdir()) == []
+    board.wait_until_quiet()
+
+
+def test_clean_can_end_work_without_a_job(board):
+    process = board.start_bench(until='"name":"load"', clocks="fixed")
+
+    with process:
+        (event,) = board.ask("clean", folder=str(board.folder), engines=False, stop=True)
+        last = json.loads(process.stdout.read().splitlines()[-1])
+
+    assert (last["event"], last["kind"]) == ("error", "interrupted")
+    assert event["not_put_back"] == []
+    assert board.present_clocks() == board.clocks
+    board.wait_until_quiet()
+
+
 def test_a_name_is_used_once(board):
     board.bench(job="twice", load_s=0.0)
 

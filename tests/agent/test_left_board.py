@@ -1,11 +1,19 @@
 """A board that could not be put back is no secret: whoever used it is told, and what to do."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from _thread import interrupt_main
+from pathlib import Path
 
 import pytest
 from processes import wait_for
 from short_bench import short_bench
 
+import edgesynth
 from edgesynth.cli import main
 from edgesynth.devices import open_device
 from edgesynth.devices.pooled import open_boards
@@ -98,6 +106,54 @@ def test_what_was_left_before_is_noted_when_a_board_is_opened(left):
         assert device.complaints == (f"{left}this one)",)
 
     assert notes.heard == [f"warning: {left}this one)"]
+
+
+def start_and_signal(board, number):
+    """A benchmark of this machine's command line that is sent a signal; what it said before it ended."""
+    command = [sys.executable, "-m", "edgesynth", *BENCH, "--link", "local", "--quiet"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(edgesynth.__file__).parents[1])}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        wait_for(lambda: board.present_mode() == "MAXN")
+        process.send_signal(number)
+        return process.communicate()[1]
+
+
+def test_what_a_run_on_this_machine_left_when_it_was_killed_is_told_to_the_next(stuck):
+    assert start_and_signal(stuck, signal.SIGKILL) == ""
+
+    with open_device("jetson-tx2", "local") as device:
+        (complaint,) = device.complaints
+    assert complaint.startswith(f"the board behind local is not as it was found: {TOLD}")
+    assert complaint.endswith("(since a run before this one)")
+    stuck.wait_until_quiet()
+
+
+def test_what_a_run_on_this_machine_left_when_it_was_ended_is_told_once(stuck):
+    said = start_and_signal(stuck, signal.SIGTERM)
+
+    with open_device("jetson-tx2", "local") as device:
+        told = [said, *device.complaints]
+    assert sum(TOLD in text for text in told) == 1, told
+    stuck.wait_until_quiet()
+
+
+def test_what_an_interrupted_run_left_is_told_to_it_or_to_the_next(stuck, model):
+    """To it, if the board is put back within the time that an agent is given to end."""
+
+    def interrupt():
+        wait_for(lambda: stuck.present_mode() == "MAXN")
+        interrupt_main()
+
+    with open_device("jetson-tx2", "local", mode="MAXN") as device:
+        with pytest.raises(KeyboardInterrupt):
+            threading.Thread(target=interrupt).start()
+            device.bench(short_bench(device, model, load_s=60.0))
+        told = device.complaints
+    with open_device("jetson-tx2", "local") as device:
+        told += device.complaints
+
+    (complaint,) = told
+    assert TOLD in complaint
 
 
 @pytest.mark.slow

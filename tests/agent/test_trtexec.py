@@ -128,7 +128,7 @@ def failing(tmp_path, monkeypatch):
 @pytest.mark.parametrize("record", records("strangers"))
 def test_engines_of_elsewhere_are_told_from_failures(failing, record):
     with pytest.raises(Refusal) as caught:
-        failing(record["lines"]).latencies(0.0, 1, 1.0)
+        failing(record["lines"]).latencies(0.0, 1.0, 1, 1.0)
 
     assert caught.value.kind == "engine"
 
@@ -136,7 +136,7 @@ def test_engines_of_elsewhere_are_told_from_failures(failing, record):
 @pytest.mark.parametrize("record", records("crashes"))
 def test_an_engine_that_was_loaded_is_not_blamed_for_what_came_after(failing, record):
     with pytest.raises(NetworkFailure) as caught:
-        failing(record["lines"]).latencies(0.0, 1, 1.0)
+        failing(record["lines"]).latencies(0.0, 1.0, 1, 1.0)
 
     assert caught.value.kind == record["kind"]
     assert record["tells"] in caught.value.reason

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from edgesynth.cli.bench import _circumstances
 from edgesynth.deploy.onnx import export_onnx
 
 
@@ -90,3 +91,19 @@ def test_a_file_that_is_no_onnx_model_is_refused(edgesynth: Callable[..., Any], 
     outcome = edgesynth("bench", "junk.onnx", "--device", "jetson-tx2")
     assert outcome.code == 2
     assert "junk.onnx" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("settled", "told"),
+    [
+        (True, "warmed up for 1.3 s until the latency had settled"),
+        (False, "warmed up for 1.3 s; the latency had not settled"),
+        (None, "warmed up for 1.3 s; too few calls to tell whether the latency had settled"),
+    ],
+)
+def test_how_a_warm_up_ended_is_shown(settled: bool | None, told: str) -> None:
+    assert list(_circumstances({"warm_up_s": 1.26, "settled": settled})) == [told]
+
+
+def test_nothing_is_said_of_a_warm_up_that_nobody_told_of() -> None:
+    assert list(_circumstances({"latency_runs": 400})) == []

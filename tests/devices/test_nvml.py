@@ -4,58 +4,12 @@ import shutil
 import subprocess
 
 import pytest
+from fake_nvml import FIRST, Library
 
 from edgesynth.agent.tegrastats import parse_line
 from edgesynth.devices.cuda_driver import first_gpu
 from edgesynth.devices.nvml import NvmlGpu, load_nvml
 from edgesynth.errors import DeviceError, EdgesynthError, MissingDependencyError, SensorError
-
-FIRST = "0000:17:00.0"
-
-
-class NvmlError(Exception):
-    """What the library raises."""
-
-
-class Library:
-    """Answers like ``pynvml`` on a machine with GPUs, for as long as nothing is refused."""
-
-    NVMLError = NvmlError
-    NVML_TEMPERATURE_GPU = 0
-    NVML_CLOCK_SM = 1
-
-    def __init__(self, *refused, count=1):
-        self.refused = refused
-        self.count = count
-
-    def _answer(self, name, value):
-        if name in self.refused:
-            raise NvmlError("Not Supported")
-        return value
-
-    def nvmlInit(self):
-        self._answer("init", None)
-
-    def nvmlDeviceGetCount(self):
-        return self.count
-
-    def nvmlDeviceGetHandleByPciBusId(self, address):
-        return self._answer(address, address)
-
-    def nvmlDeviceGetName(self, handle):
-        return b"NVIDIA RTX A2000"
-
-    def nvmlSystemGetDriverVersion(self):
-        return "580.95.05"
-
-    def nvmlDeviceGetPowerUsage(self, handle):
-        return self._answer("power", 28_750 if handle == FIRST.encode() else 300_000)
-
-    def nvmlDeviceGetTemperature(self, handle, kind):
-        return self._answer("temperature", 51)
-
-    def nvmlDeviceGetClockInfo(self, handle, kind):
-        return self._answer("clock", 1177)
 
 
 def test_a_reading_has_power_clock_and_temperature():
@@ -74,6 +28,26 @@ def test_a_reading_has_power_clock_and_temperature():
 
 def test_a_gpu_that_hides_its_clock_still_tells_power():
     assert parse_line(NvmlGpu(Library("clock"), lambda: FIRST).line()).rails == {"GPU_BOARD": 28_750}
+
+
+IDLE, SET_BY_SOMEBODY, SYNC_BOOST, DISPLAY = 0x1, 0x2, 0x10, 0x100
+
+
+@pytest.mark.parametrize("asked_by", ["Event", "Throttle"])
+def test_why_clocks_are_slowed_is_told_by_name_in_every_release(asked_by):
+    calm = IDLE | SET_BY_SOMEBODY | SYNC_BOOST | DISPLAY
+    gpu = NvmlGpu(Library(asked_by=asked_by, bits=[0x04, 0x08 | 0x40, 0x20, 0x80, calm, 0]), lambda: FIRST)
+
+    assert gpu.limits() == ("SW power cap",)
+    assert gpu.limits() == ("HW slowdown", "HW thermal slowdown")
+    assert gpu.limits() == ("SW thermal slowdown",)
+    assert gpu.limits() == ("HW power brake slowdown",)
+    assert gpu.limits() == gpu.limits() == ()
+
+
+def test_a_gpu_that_does_not_say_why_clocks_are_slowed_is_not_taken_for_a_calm_one():
+    assert NvmlGpu(Library("reasons"), lambda: FIRST).limits() is None
+    assert NvmlGpu(Library(asked_by="No"), lambda: FIRST).limits() is None
 
 
 @pytest.mark.parametrize(

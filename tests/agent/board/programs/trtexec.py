@@ -6,7 +6,8 @@ control an engine computes what its ONNX file says, as that of the board's Tenso
 computed.
 
 The time of a call is ``call_ms`` for who calls once and waits. As on real boards it is shorter where two
-calls are in flight, or a graph is launched, and longer where kernels are loaded or a profiler listens.
+calls are in flight, or a graph is launched, and longer where kernels are loaded or a profiler listens. With
+``ramp``, a share and a time in s, calls are longer by that share at first, which falls off in that time.
 """
 
 import base64
@@ -307,6 +308,12 @@ def call_s(control, values, version, profiled):
     return seconds * 3 if profiled else seconds
 
 
+def slowness(control, elapsed_s):
+    """How much longer calls take while clocks still ramp: by a share that falls off in so many seconds."""
+    share, falls_off_s = control.get("ramp", (0.0, 1.0))
+    return 1.0 + share * math.exp(-elapsed_s / falls_off_s)
+
+
 def calls_of(control, values, version, profiled, cold):
     """Call for as long as was asked; when each call began and ended."""
     lasts_s = call_s(control, values, version, profiled)
@@ -315,7 +322,7 @@ def calls_of(control, values, version, profiled, cold):
     told, counted = [], -1 if version == "11.1" else 0  # it begins with one that is not asked for
     while counted < int(values.get("iterations", "10")) or time.monotonic() - begin_s < duration_s + warm_s:
         start_s = time.monotonic() - begin_s
-        takes_s = 10 * lasts_s if cold and not told else lasts_s
+        takes_s = 10 * lasts_s if cold and not told else lasts_s * slowness(control, start_s)
         time.sleep(takes_s)
         # An exact board takes as long as it should, however busy the machine is that plays it.
         end_s = start_s + takes_s if control.get("exact") else time.monotonic() - begin_s

@@ -14,6 +14,7 @@ import base64
 import ctypes
 import enum
 import json
+import math
 import os
 import signal
 import sys
@@ -204,11 +205,18 @@ class _Context:
             _CUDA.cudaStreamSynchronize(stream)
         paces = dict({"fp32": 2.0, "int8": 0.5}, **CONTROL.get("paces", {}))
         ms = CONTROL.get("call_ms", 2.0) * paces.get(self._engine._plan.get("precision"), 1.0)
-        seconds = ctypes.c_double(ms / 1e3)
+        seconds = ctypes.c_double(ms / 1e3 * self._slowness())
         status = _CUDA.fake_enqueue(stream, seconds, self._run(how, stream, addresses))
         if how == "allocate":  # and does not look what became of it
             _CUDA.cudaMalloc(ctypes.byref(ctypes.c_void_p()), ctypes.c_size_t(1))
         return status == 0
+
+    def _slowness(self):
+        """How much longer calls take while clocks still ramp; see the ``ramp`` of the board's trtexec."""
+        if self._calls == 1:
+            self._first_s = time.monotonic()
+        share, falls_off_s = CONTROL.get("ramp", (0.0, 1.0))
+        return 1.0 + share * math.exp(-(time.monotonic() - self._first_s) / falls_off_s)
 
     def _run(self, how, stream, addresses):
         """What the GPU does when the stream gets there."""
