@@ -30,7 +30,7 @@ from edgesynth.tasks import load_task
 from edgesynth.zoo import PROTOTYPES, TaskKind, build, prototype_kind, prototype_names
 from tests.deploy.networks import images, small, zoo
 
-# Calibrating a deep network takes a while on a busy machine. These do not, one at least of every kind of task.
+# Calibrating a deep network takes a while on a busy machine. These are quick, one of every kind of task.
 FAST = {"resnet8", "resnet20", "lraspp", "centrenet"}
 
 
