@@ -50,7 +50,7 @@ def network():
             act2=nn.ReLU(),
             pool=nn.AdaptiveAvgPool2d(1),
             flat=nn.Flatten(),
-            head=nn.Linear(32, 10),
+            head=nn.Sequential(OrderedDict(classes=nn.Linear(32, 10))),
         )
     )
 
