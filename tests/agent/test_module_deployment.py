@@ -63,7 +63,7 @@ def test_a_module_that_is_another_leaves_the_board_as_it_was(here, tx2, tmp_path
     assert not here.told("builds")
 
 
-@pytest.mark.parametrize(("onnx_of", "code"), [(0, 0), (1, 1)])
+@pytest.mark.parametrize(("onnx_of", "code"), [pytest.param(0, 0, marks=pytest.mark.slow), (1, 1)])
 def test_a_generated_network_is_held_against_what_it_was_cut_from(
     here, tmp_path, monkeypatch, capfd, onnx_of, code
 ):
