@@ -13,40 +13,14 @@ import sys
 import tomllib
 import venv
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from dockerfiles import BOARD, FOLDER, HOST, ROOT, arguments, commands, copies, option, software, steps, table
 from fake_board import find_python
 
 from edgesynth.devices.agent_package import _members
 
-ROOT = Path(__file__).resolve().parents[1]
-FOLDER = ROOT / "docker"
-README = (FOLDER / "README.md").read_text()
 FILES = sorted(FOLDER.glob("*.Dockerfile"))
-HOST, BOARD = FOLDER / "host.Dockerfile", FOLDER / "board.Dockerfile"
-
-
-class Step(NamedTuple):
-    verb: str
-    text: str
-
-
-def steps(path: Path) -> list[Step]:
-    """The instructions of a Dockerfile; that it is one is for hadolint to say."""
-    lines = [line for line in path.read_text().splitlines() if not line.lstrip().startswith("#")]
-    joined = "\n".join(lines).replace("\\\n", " ")
-    return [Step(*line.split(maxsplit=1)) for line in joined.splitlines() if line.strip()]
-
-
-def arguments(path: Path) -> dict[str, str]:
-    return dict(step.text.split("=", 1) for step in steps(path) if step.verb == "ARG")
-
-
-def copies(path: Path) -> list[tuple[list[str], str]]:
-    """What is copied from the checkout: sources, destination."""
-    words = [step.text.split() for step in steps(path) if step.verb == "COPY"]
-    return [(line[:-1], line[-1]) for line in words if not line[0].startswith("--from")]
 
 
 def ignored(path: str) -> bool:
@@ -77,28 +51,6 @@ def build_context(path: Path, into: Path, workdir: str) -> None:
                 goal = target / inner if is_folder else target
                 goal.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, goal)
-
-
-def commands() -> list[list[str]]:
-    """Every docker command of the README, as words."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    return [shlex.split(line[line.index("docker ") :]) for line in lines]
-
-
-def option(words: list[str], name: str) -> list[str]:
-    return [words[index + 1] for index, word in enumerate(words) if word == name]
-
-
-def table() -> list[list[str]]:
-    """The rows of the table of L4T lines: L4T, JetPack, BASE, PYTHON, TensorRT, where it is."""
-    rows = re.findall(r"^\| (R\d.*) \|$", README, re.MULTILINE)
-    return [[cell.strip().strip("`") for cell in row.split("|")] for row in rows]
-
-
-def software() -> dict[str, dict[str, str]]:
-    profiles = [tomllib.loads(path.read_text()) for path in sorted((ROOT / "profiles").glob("jetson-*.toml"))]
-    return {profile["name"]: profile["software"] for profile in profiles}
 
 
 def test_there_is_one_file_for_the_host_and_one_for_boards() -> None:
@@ -187,30 +139,6 @@ def test_the_host_has_a_python_that_edgesynth_takes_and_one_of_its_extras() -> N
     assert "edgesynth" in project["scripts"]
 
 
-@pytest.mark.parametrize("row", table(), ids=lambda row: row[0])
-def test_a_line_of_l4t_agrees_with_every_profile_of_it(row: list[str]) -> None:
-    line, jetpack, base, python, tensorrt, where = row
-    of_line = [facts for facts in software().values() if f"{facts['l4t']}.".startswith(f"{line}.")]
-    assert of_line
-    for facts in of_line:
-        assert facts["jetpack"] == jetpack
-        assert facts["python"] == python
-        assert f"{facts['tensorrt']}.".startswith(f"{tensorrt}.")
-    tag = base.rpartition(":")[2]
-    if "/l4t-" in base:
-        assert tag.startswith(f"{line.lower()}.")
-    # Only on R32 the NVIDIA runtime mounts the host's libraries.
-    assert ("host" in where) == (line == "R32.7")
-
-
-def test_every_board_has_its_line_and_the_default_is_one_of_them() -> None:
-    lines = [row[0] for row in table()]
-    for name, facts in software().items():
-        assert [line for line in lines if f"{facts['l4t']}.".startswith(f"{line}.")], name
-    values = arguments(BOARD)
-    assert (values["BASE"], values["PYTHON"]) in {(row[2], row[3]) for row in table()}
-
-
 def test_every_build_command_names_a_file_and_arguments_that_it_has() -> None:
     builds = [words for words in commands() if words[1] == "build"]
     assert {option(words, "-f")[0] for words in builds} == {f"docker/{path.name}" for path in FILES}
@@ -220,7 +148,7 @@ def test_every_build_command_names_a_file_and_arguments_that_it_has() -> None:
         assert set(given) <= set(arguments(path))
         assert words[-1] == "."
         if path == BOARD:
-            assert (given["BASE"], given["PYTHON"]) in {(row[2], row[3]) for row in table()}
+            assert (given["BASE"], given["PYTHON"]) in {(row.base, row.python) for row in table()}
 
 
 def test_every_run_command_runs_what_was_built_without_privileges() -> None:
@@ -231,17 +159,6 @@ def test_every_run_command_runs_what_was_built_without_privileges() -> None:
         assert built & set(words)
         assert "--privileged" not in words
         assert "--rm" in words
-
-
-def test_what_is_mounted_into_a_board_container_is_what_the_agent_reads() -> None:
-    agent = "\n".join(path.read_text() for path in (ROOT / "edgesynth" / "agent").glob("*.py"))
-    (words,) = [words for words in commands() if words[-1] == "info"]
-    mounts = [mount.split(":") for mount in option(words, "-v")]
-    read = [mount[1] for mount in mounts if mount[-1] == "ro"]
-    assert len(read) == 4
-    assert not [path for path in read if f'"{path}' not in agent]
-    # The only folder it may write to is its own.
-    assert [mount[1] for mount in mounts if mount[-1] != "ro"] == ["/home/edgesynth"]
 
 
 @pytest.fixture
@@ -298,6 +215,95 @@ def test_the_agent_of_the_board_image_knows_its_board_and_reads_power(image: Pat
         "power_mode": {"name": "MAXP_CORE_ARM", "id": 3},
         "power": {"way": "sysfs", "rails": ["VDD_IN"]},
     }
+
+
+# A container without an engine: the machine's own programs, and everything else that of the image.
+CHROOT = """
+mount --bind /usr "$1/usr"
+mount -o remount,bind,ro "$1/usr"
+mount --rbind /proc "$1/proc"
+mount --rbind /dev "$1/dev"
+exec chroot $2 "$1" /usr/bin/env -i -C "$3" PATH=/usr/sbin:/usr/bin HOME=/home/edgesynth $4 sh -ec "$5"
+"""
+
+
+class Container:
+    """A root that is filled by the steps of an image, in mounts that nobody else sees."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for name in ("usr", "proc", "dev", "etc", "home", "opt", "tmp"):
+            (root / name).mkdir(parents=True)
+        for name in ("bin", "lib", "lib64", "sbin"):
+            if Path("/", name).is_symlink():
+                (root / name).symlink_to(Path("/", name).readlink())
+        shutil.copy("/etc/login.defs", root / "etc")
+        # As in Ubuntu 24.04, which brings a user along.
+        (root / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nubuntu:x:1000:1000::/:/bin/sh\n")
+        (root / "etc/group").write_text("root:x:0:\nvideo:x:44:\nubuntu:x:1000:\n")
+
+    def run(
+        self, command: str, *, user: str = "", workdir: str = "/", given: str = "", **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        who = f"--userspec={user}" if user else "--userspec=root"
+        settings = " ".join(f"{name}={value}" for name, value in variables.items())
+        words = ["unshare", "--mount", "sh", "-euc", CHROOT.replace("$4", settings), "sh", str(self.root)]
+        return subprocess.run(
+            [*words, who, workdir, "", command], input=given, capture_output=True, text=True, check=False
+        )
+
+
+@pytest.fixture
+def container(tmp_path: Path) -> Container:
+    made = Container(tmp_path / "root")
+    if os.geteuid() != 0 or shutil.which("unshare") is None or made.run("true").returncode != 0:
+        pytest.skip("only root may mount and chroot, and not in every container")
+    return made
+
+
+def made_by(path: Path) -> str:
+    """The commands of an image that make its user and folders."""
+    (text,) = [step.text for step in steps(path) if step.verb == "RUN" and "useradd" in step.text]
+    return text
+
+
+def test_the_board_image_is_put_together_and_its_agent_answers_as_its_user(container: Container) -> None:
+    last = {step.verb: step.text for step in steps(BOARD)}
+    done = container.run(made_by(BOARD))
+    assert done.returncode == 0, done.stderr
+    build_context(BOARD, container.root, "/")
+    home = container.root / "home/edgesynth"
+    assert home.stat().st_uid == (home / ".cache").stat().st_uid == 1001
+    assert "video:x:44:edgesynth" in (container.root / "etc/group").read_text()
+
+    entry = shlex.join([*json.loads(last["ENTRYPOINT"]), "info"])
+    set_ = dict(word.split("=", 1) for word in last["ENV"].split())
+    done = container.run(entry, user=last["USER"], workdir=last["WORKDIR"], given="{}", **set_)
+
+    assert done.returncode == 0, done.stderr
+    (told,) = [event for event in map(json.loads, done.stdout.splitlines()) if event.get("event") == "info"]
+    assert set(told["missing"]) >= {"l4t", "tensorrt"}  # this is no board
+    assert not list(container.root.glob("opt/**/__pycache__"))
+
+
+def test_the_build_of_a_board_image_stops_at_another_python(container: Container) -> None:
+    (text,) = [step.text for step in steps(BOARD) if step.verb == "RUN" and "apt-get" in step.text]
+    check = text.split("&&")[-1].strip()
+    assert check.startswith("test ")
+    found = container.run("python3 -c 'import sys; print(\"%d.%d\" % sys.version_info[:2])'").stdout.strip()
+    if not found:
+        pytest.skip("this machine has no /usr/bin/python3")
+    assert container.run(check, PYTHON=found).returncode == 0
+    for python in {row.python for row in table()} - {found}:
+        assert container.run(check, PYTHON=python).returncode == 1
+
+
+def test_the_host_image_gives_its_user_the_id_that_is_asked_for(container: Container) -> None:
+    done = container.run(made_by(HOST), UID="4321")
+    assert done.returncode == 0, done.stderr
+    assert (
+        (container.root / "home/edgesynth").stat().st_uid == (container.root / "work").stat().st_uid == 4321
+    )
 
 
 @pytest.mark.slow

@@ -23,21 +23,28 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
-BOARD = [line for line in COMMANDS if "ssh://" in line]
-OWN = [line for line in COMMANDS if "model.onnx" in line and line not in BOARD]
-CHEAP = [line for line in COMMANDS if line.startswith("edgesynth ") and line not in {*BOARD, *OWN}]
+def lines(text: str) -> list[str]:
+    return [line for block in blocks("sh", text) for line in block.splitlines() if line.strip()]
+
+
+# Those are walked, one after the other, to a board that is not there: tests/agent/test_readme_walk.py.
+WALK = lines(README.partition("\n## From a PyTorch model to an engine")[2].partition("\n## ")[0])
+COMMANDS = lines(README)
+BOARD = [line for line in COMMANDS if "ssh://" in line and line not in WALK]
+OWN = [line for line in COMMANDS if "model.onnx" in line and line not in {*BOARD, *WALK}]
+CHEAP = [line for line in COMMANDS if line.startswith("edgesynth ") and line not in {*BOARD, *WALK, *OWN}]
 EXPENSIVE = [line for line in COMMANDS if line.startswith("make ")]
 # It is what `make` does into .venv, and the packaging test into a fresh environment.
 INSTALLATION = [line for line in COMMANDS if line.startswith("python3 -m venv")]
 
 
 def test_every_command_is_run_somewhere() -> None:
-    assert {*BOARD, *OWN, *CHEAP, *EXPENSIVE, *INSTALLATION} == set(COMMANDS)
+    assert {*BOARD, *WALK, *OWN, *CHEAP, *EXPENSIVE, *INSTALLATION} == set(COMMANDS)
+    assert len(WALK) > 8
     assert len(INSTALLATION) == 1
 
 

@@ -19,6 +19,7 @@ from edgesynth.metrics import Metric
 from edgesynth.profiler import MeasurementPlan, profile
 from edgesynth.profiler.judgement import judge_latency
 from edgesynth.profiler.profile import bench_request
+from edgesynth.profiler.surroundings import settle_doubt
 
 if TYPE_CHECKING:
     from edgesynth.deploy.engine import EngineOnBoard
@@ -136,7 +137,8 @@ def _latency(device: Device, made: Made) -> Metric:
         recording = device.bench(replace(request, attempt=attempt))
         if recording.failure:
             raise MeasurementError(recording.failure)
-        judged = judge_latency(recording.gpu_latencies_ms or recording.latencies_ms, plan)
+        times = recording.gpu_latencies_ms or recording.latencies_ms
+        judged = judge_latency(times, plan, unsettled=settle_doubt(recording.conditions))
         if not judged.doubt:
             figure, source = judged.figures["latency_ms"], device.source(plan.precision, plan.batch)
             interval = (figure.low, figure.high)

@@ -79,14 +79,14 @@ class GeneratedNetwork:
         """Metrics by name, each with its provenance."""
         return self.evaluation.metrics
 
-    def save(self, directory: Path, *, opset: int = 13) -> dict[str, str]:
+    def save(self, directory: Path | str, *, opset: int = 13) -> dict[str, str]:
         """Write recipe, weights and ONNX; returns file names by kind.
 
         Raises:
             RunError: The disk is full or the folder cannot be written.
         """
         save_network(directory, self.module, self.recipe)
-        export_onnx(self.module, self.example_input, directory / "network.onnx", opset=opset)
+        export_onnx(self.module, self.example_input, Path(directory) / "network.onnx", opset=opset)
         return {"recipe": "recipe.json", "weights": "weights.safetensors", "onnx": "network.onnx"}
 
 

@@ -1,10 +1,7 @@
 """``edgesynth deploy`` and ``edgesynth run`` against a board behind a real ssh server."""
 
 import json
-import re
-import shlex
 import shutil
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -17,13 +14,6 @@ from edgesynth.deploy.bundle import EngineKey, write_bundle
 from edgesynth.deploy.installation import install_bundle, list_bundles
 from edgesynth.devices import Board, LocalLink
 from edgesynth.errors import LinkError
-
-README = (Path(__file__).parents[2] / "README.md").read_text()
-SHOWN = [
-    shlex.split(line)
-    for line in README.splitlines()
-    if re.match("edgesynth (deploy|run) .* --link ssh://", line)
-]
 
 
 @pytest.fixture
@@ -42,21 +32,23 @@ def command(remote, tmp_path, monkeypatch, capfd):
 
 
 @pytest.mark.ssh
-def test_to_a_running_engine_with_the_commands_of_the_readme_and_back_again(remote, command, tmp_path):
+def test_to_a_running_engine_and_back_again(remote, command, tmp_path):
     write_network(tmp_path / "model.onnx")
     remote.board.compute()
     data = feed(4)
     np.savez(tmp_path / "images.npz", **data)
     for name, value in data.items():
         np.save(tmp_path / f"{name}.npy", value)
-    ((_, *deploy), (_, *run), (_, *listing)) = SHOWN
 
-    code, told = command(*own(deploy), "--precision", "fp32", "-o", "bundle")
+    code, told = command(
+        "deploy", "model.onnx", "--data", "images.npz", "--precision", "fp32", "-o", "bundle"
+    )
     assert code == 0, told.err
     assert "installed: model, version 0001" in told.out
     assert f"verify on {remote.url}" in told.err
 
-    code, told = command(*own(run), "index=index.npy", "-o", "out", "--json")
+    run = ["run", "model", "image=image.npy", "index=index.npy"]
+    code, told = command(*run, "-o", "out", "--json")
     assert code == 0, told.err
     expected = onnxruntime.InferenceSession((tmp_path / "model.onnx").read_bytes()).run(None, data)
     for entry, want in zip(json.loads(told.out), expected, strict=True):
@@ -66,20 +58,14 @@ def test_to_a_running_engine_with_the_commands_of_the_readme_and_back_again(remo
     assert json.loads(told.out)["installed"]["before"] == "0001"
     code, told = command("deploy", "--rollback", "model")
     assert (code, told.out.splitlines()[0]) == (0, "installed: model, version 0001")
-    code, told = command(*own(listing))
+    code, told = command("deploy", "--list")
     assert "ready" in told.out
     code, told = command("deploy", "--remove", "model")
     assert (code, told.out) == (0, "removed: model\n")
-    code, told = command("run", "model", "image=image.npy", "index=index.npy")
+    code, told = command(*run)
     assert code == 2
     assert "none is installed there" in told.err
     remote.board.wait_until_quiet()
-
-
-def own(words):
-    """A command of the README for this network, without the device and the link that every command gets."""
-    at = words.index("--device")
-    return [f"image={word}" if word == "image.npy" else word for word in (*words[:at], *words[at + 4 :])]
 
 
 def test_a_board_with_trtexec_alone_is_deployed_to_and_said_what_it_lacks(here, tmp_path, monkeypatch, capfd):

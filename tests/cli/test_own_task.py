@@ -11,8 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from real_builder import PRECISIONS, needs_builder, was_built
 
 import edgesynth
+from edgesynth.deploy.rtx import RtxBuild
 from tests.support import keypoints_task
 
 pytestmark = pytest.mark.slow
@@ -98,6 +100,16 @@ def test_an_export_is_judged_by_the_tasks_own_metric(folder: Path, data: str) ->
     assert "int8 is used because it was asked for" in judged["says"]
     assert (folder / "out.onnx").exists()
     assert found["data"].endswith("discs (generated)")
+
+
+@needs_builder
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_real_builder_takes_it(folder: Path, precision: str) -> None:
+    (network,) = folder.glob("run/networks/0-*/network.onnx")
+    options = ("--device", "jetson-thor", "--precision", precision, "--batch", 1, "--data", "job.toml")
+    # Without --check a builder that is missing would be passed over.
+    found = json.loads(run(folder, "export", network, *options, "--check", "--json", "--quiet"))
+    was_built(RtxBuild(**{name: value for name, value in found["build"].items() if name != "passed"}))
 
 
 def test_what_a_folder_of_data_means_is_asked_for_where_it_cannot_be_known(

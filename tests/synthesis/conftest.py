@@ -1,4 +1,4 @@
-"""One small prototype and one small finished run for all tests of the synthesis."""
+"""One small prototype, and one small finished run of every kind of task, for all tests of the synthesis."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from small_runs import SmallRun, synthesize_detectors, synthesize_segmenters
 from small_synthesis import (
+    BOUND,
     PLAN,
     REQUIREMENTS,
     SETTINGS,
@@ -120,3 +122,26 @@ def finished(
     watch = _Telling(log)
     result = synthesize(fresh(), log, REQUIREMENTS, board, run_dir=folder, settings=SETTINGS, progress=watch)
     return Finished(folder, result, log, watch)
+
+
+@pytest.fixture(scope="session")
+def classification_run(
+    finished: Finished, task: ClassificationTask, fresh: Callable[[], Prototype]
+) -> SmallRun:
+    """That run again, as those of the other kinds."""
+    return SmallRun(task, fresh(), finished.result, finished.folder, BOUND)
+
+
+@pytest.fixture(scope="session")
+def segmentation_run(tmp_path_factory: pytest.TempPathFactory) -> SmallRun:
+    return synthesize_segmenters(tmp_path_factory.mktemp("segmentation") / "run")
+
+
+@pytest.fixture(scope="session")
+def detectnet_run(tmp_path_factory: pytest.TempPathFactory) -> SmallRun:
+    return synthesize_detectors(tmp_path_factory.mktemp("detectnet") / "run", "detectnet")
+
+
+@pytest.fixture(scope="session")
+def centrenet_run(tmp_path_factory: pytest.TempPathFactory) -> SmallRun:
+    return synthesize_detectors(tmp_path_factory.mktemp("centrenet") / "run", "centrenet")
