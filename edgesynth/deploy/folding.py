@@ -1,6 +1,7 @@
-"""Integers that are known when a file is written: axes, sizes and positions that exporters leave as nodes.
+"""What is known when a file is written, and exporters leave as nodes: integers, and weights.
 
-An old exporter writes ``-1 mod 3`` where it means axis 2, and TensorRT before 8.5 has no ``Mod``.
+An old exporter writes ``-1 mod 3`` where it means axis 2, and TensorRT before 8.5 has no ``Mod``; nor does it
+take a convolution whose weight is the product of two constants, as weight normalisation is written.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from edgesynth.deploy.onnx_graph import DEFAULT_DOMAINS
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-__all__ = ["fold_integers"]
+__all__ = ["fold_integers", "fold_weights"]
 
 _FOLDED: Final = frozenset(
     {"Add", "Cast", "Concat", "Div", "Gather", "Identity", "Mod", "Mul", "Neg", "Reshape", "Slice", "Squeeze"}
@@ -23,6 +24,8 @@ _FOLDED: Final = frozenset(
 )
 _MOST: Final = 64
 """Numbers of a constant that is a size, and no weight."""
+_ANY: Final = 1 << 40
+"""Bytes of a weight: however large it is, the file grows no larger than by what it is made of."""
 
 
 def fold_integers(model: ModelProto) -> ModelProto:
@@ -71,6 +74,43 @@ def fold_integers(model: ModelProto) -> ModelProto:
             numpy_helper.from_array(value, name) for name, value in folded.items() if name in used
         )
     return model
+
+
+def fold_weights(model: ModelProto) -> ModelProto:
+    """Compute nodes of floating-point numbers whose inputs are all constants, by the optimizer of onnxscript.
+
+    A model that is quantised is left as it is, since its weights are stored as its ``QuantizeLinear`` takes
+    them; so is one that has no such nodes.
+
+    Args:
+        model: Not changed.
+    """
+    import onnx_ir
+    from onnx_ir.passes.common import RemoveUnusedNodesPass
+    from onnxscript.optimizer import fold_constants
+
+    if not _makes_weights(model):
+        return model
+    graph = onnx_ir.serde.deserialize_model(model)
+    fold_constants(graph, onnx_shape_inference=False, input_size_limit=_ANY, output_size_limit=_ANY)
+    RemoveUnusedNodesPass()(graph)
+    folded: ModelProto = onnx_ir.serde.serialize_model(graph)
+    return folded
+
+
+def _makes_weights(model: ModelProto) -> bool:
+    """Whether a node computes what constants alone decide."""
+    if any(node.op_type in {"QuantizeLinear", "DequantizeLinear"} for node in model.graph.node):
+        return False
+    inputs = {value.name for value in model.graph.input}
+    known = {tensor.name for tensor in model.graph.initializer if tensor.data_type == 1} - inputs
+    known |= {
+        node.output[0]
+        for node in model.graph.node
+        for entry in node.attribute
+        if node.op_type == "Constant" and entry.name == "value" and entry.t.data_type == 1
+    }
+    return any(node.input and all(name in known for name in node.input) for node in model.graph.node)
 
 
 def _constants(model: ModelProto) -> dict[str, NDArray[np.int64]]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesynth.deploy.folding import fold_integers
+from edgesynth.deploy.folding import fold_integers, fold_weights
 from edgesynth.deploy.lowering import is_quantised, lower
 from edgesynth.deploy.onnx_graph import default_opset, load_model
 from edgesynth.deploy.opset import convert_opset
@@ -114,7 +114,7 @@ def prepare(
     # An older opset is read as well; only what the file must have is converted.
     if default_opset(copy) > wanted or (opset and default_opset(copy) != opset):
         copy = convert_opset(copy, wanted)
-    copy = fold_integers(copy)
+    copy = fold_weights(fold_integers(copy))
     # A parser may refuse a file of a newer layout than it was built with, whatever the file uses of it.
     copy.ir_version = min(copy.ir_version, 8 if default_opset(copy) <= 17 else 10)
     _fix_sizes(copy, shapes or {})

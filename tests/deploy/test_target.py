@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from edgesynth.deploy.onnx import export_onnx
@@ -35,6 +35,41 @@ def test_the_written_opset_is_one_the_device_reads(tmp_path: Path, opset: int) -
     assert export.opset == default_opset(onnx.load(str(export.path))) == min(opset, 13)
     assert verify(export.path, module, data, opset=export.opset)
     assert preflight(export.path, TX2)
+
+
+def test_a_weight_that_is_computed_from_constants_is_written_as_one(tmp_path: Path) -> None:
+    """As weight normalisation comes out of exporters: TensorRT 8.2 takes convolutions of constants alone."""
+    generator = np.random.default_rng(0)
+    constants = {
+        "direction": generator.normal(size=(3, 8, 3, 3)).astype(np.float32),
+        "length": generator.uniform(0.5, 2, size=(1, 8, 1, 1)).astype(np.float32),
+    }
+    graph = helper.make_graph(
+        [
+            helper.make_node("Mul", ["direction", "length"], ["scaled"], name="mul"),
+            helper.make_node("Transpose", ["scaled"], ["weight"], name="turn", perm=[1, 0, 2, 3]),
+            helper.make_node("Conv", ["x", "weight"], ["y"], name="conv"),
+        ],
+        "normed",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 8, 6, 6])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    source = tmp_path / "normed.onnx"
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), str(source)
+    )
+    assert not preflight(source, TX2)
+
+    export = export_for_device(source, TX2, tmp_path / "out.onnx")
+
+    written = onnx.load(str(export.path)).graph
+    assert [node.op_type for node in written.node] == ["Conv"]
+    assert [tensor.name for tensor in written.initializer] == ["weight"]
+    assert preflight(export.path, TX2)
+    assert verify(
+        export.path, source, {"x": generator.normal(size=(4, 3, 8, 8)).astype(np.float32)}, opset=13
+    )
 
 
 @pytest.mark.parametrize(("batch", "first"), [(1, 1), (4, 4), ("dynamic", "batch")])
