@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from edgesynth.deploy.batch_range import Batches, exported_batch
 from edgesynth.deploy.delivery import chosen_samples, prepared
 from edgesynth.deploy.source import Network, network_file, own_batch
 from edgesynth.errors import InputError
@@ -15,6 +16,7 @@ from edgesynth.scratch import Scratch
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+    from edgesynth.deploy.target import Batch
     from edgesynth.devices import Profile
     from edgesynth.tasks import Task
 
@@ -29,7 +31,7 @@ def admit(
     profile: Profile,
     *,
     precision: str | None = None,
-    batch: int | None = None,
+    batches: Batches | None = None,
     data: str | Task | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     samples: int | None = None,
@@ -40,7 +42,7 @@ def admit(
         network: As for :func:`~edgesynth.deploy.deployment.deploy`, and no bundle.
         profile: The device.
         precision: As asked for; the device's own choice by default.
-        batch: Samples per call.
+        batches: Samples per call.
         data: Real inputs.
         shapes: Sizes for free axes, by input.
         samples: The most to take of the data.
@@ -51,13 +53,15 @@ def admit(
     wanted = precision or profile.default_precision
     with Scratch() as scratch:
         source = network_file(network, scratch.path)
-        size = batch or own_batch(source)
+        own = own_batch(source)
+        size = exported_batch(batches, own)
         try:
             model = _taken(source, profile, wanted, size, shapes)
         except InputError:
             # The board decides with the TensorRT that it has; only what no newer one takes is hopeless.
             model = _taken(source, _newest(profile), wanted, size, shapes)
-        chosen_samples(model, data, wanted, samples)
+        most = 1 if batches is None else batches.most
+        chosen_samples(model, data, wanted, samples, most=most, step=own)
 
 
 def _newest(profile: Profile) -> Profile:
@@ -70,7 +74,7 @@ def _newest(profile: Profile) -> Profile:
 
 
 def _taken(
-    source: Path, profile: Profile, precision: str, batch: int, shapes: Mapping[str, Sequence[int]] | None
+    source: Path, profile: Profile, precision: str, batch: Batch, shapes: Mapping[str, Sequence[int]] | None
 ) -> ModelProto:
     """The network as it would be built.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from edgesynth.deploy.batch_range import Batches, fitting
 from edgesynth.deploy.bundle import ENGINE, NETWORK, Bundle
 from edgesynth.deploy.engine import EngineOnBoard, board_of
 from edgesynth.deploy.engine_check import verify_engine
@@ -42,7 +43,7 @@ def engine_of(bundle: Bundle, device: Device, plan: str) -> EngineOnBoard:
     key = bundle.manifest["key"]
     return EngineOnBoard(
         plan=plan,
-        batch=int(bundle.manifest["batch"]),
+        batches=bundle.batches,
         tensorrt=str(facts["tensorrt"] or facts["trtexec_version"] or key.get("tensorrt", "")),
         gpu=str(key.get("gpu", "")),
         runner="trtexec" if facts["tensorrt"] is None else "tensorrt",
@@ -91,7 +92,7 @@ def verify_bundle(
         tensorrt=engine.tensorrt,
         precision=precision,
         opset=default_opset(model),
-        batch=engine.batch,
+        batch=engine.batch if engine.batches.fixed else "dynamic",
         bytes=path.stat().st_size,
         sha256=str(key.get("onnx", "")),
         inputs=tuple(value.name for value in model.graph.input),
@@ -99,7 +100,7 @@ def verify_bundle(
         flags=tuple(flag for flag in flags if flag != "STRONGLY_TYPED"),
         strongly_typed="STRONGLY_TYPED" in flags,
     )
-    chosen = _samples(path, engine.batch, data, samples)
+    chosen = _samples(path, engine.batches, data, samples)
     try:
         has_graph = bool(bundle.manifest.get("cuda_graph"))
         return verify_engine(device, engine, export, path, chosen, cuda_graph=has_graph)
@@ -118,9 +119,9 @@ def verify_bundle(
         )
 
 
-def _samples(path: Path, batch: int, data: str | Task | None, limit: int | None) -> Samples:
+def _samples(path: Path, batches: Batches, data: str | Task | None, limit: int | None) -> Samples:
     """What the engine is run on; a network whose batch is free takes as many as the engine."""
-    runner = OnnxRunner(path, optimise=False)
+    runner, most = OnnxRunner(path, optimise=False), batches.most
     if data is None:
-        return generated_samples(runner.inputs, batch * max(1, _GENERATED // batch))
-    return load_samples(data, runner.inputs, max(limit or _SAMPLES, batch)).in_multiples_of(batch)
+        return generated_samples(runner.inputs, most * max(1, _GENERATED // most))
+    return fitting(load_samples(data, runner.inputs, max(limit or _SAMPLES, most)), batches)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesynth.deploy.acceptance import HIGHEST, Acceptance
+from edgesynth.deploy.batch_range import Batches, exported_batch, read_batches, refuse_range
 from edgesynth.deploy.bundle import (
     ENGINE,
     MANIFEST,
@@ -63,7 +64,7 @@ def deploy(
     *,
     name: str | None = None,
     precision: str | None = None,
-    batch: int | None = None,
+    batch: int | str | Sequence[int] | None = None,
     data: str | Task | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     labels: Sequence[str] | None = None,
@@ -87,7 +88,8 @@ def deploy(
             task's score (see :mod:`edgesynth.deploy.acceptance`): then FP32, and the notes say why. One that
             is asked for by name is refused where its values are wrong, and for the score only where that
             falls beyond the bound; and so is FP16 for a DLA.
-        batch: Samples per call; 1 where the network leaves it free.
+        batch: Samples per call; 1 where the network leaves it free. ``"1..16"`` or ``"1..8..16"`` builds for
+            a range: for the least, the usual (the most by default) and the most.
         data: Real inputs, see :func:`~edgesynth.deploy.samples.load_samples`; INT8 needs them, and labels
             among them have the task's score compared too.
         shapes: Sizes for free axes, by input.
@@ -97,7 +99,7 @@ def deploy(
         samples: The most to take of the data; see :func:`~edgesynth.deploy.delivery.deliver`.
         window_s: Measure the engine, with power integrated over so many seconds; not at all by default.
         cuda_graph: Have its runner launch calls as a CUDA graph; it is verified and measured so. Where the
-            engine cannot be recorded it is deployed without, and the notes say why.
+            engine cannot be recorded it is deployed without, and the notes say why. Of no range of batches.
         progress: Told what is being done.
 
     Returns:
@@ -107,7 +109,8 @@ def deploy(
         InputError: The network, the data or an option cannot be used, or the device builds no engines.
         DeviceError: The board cannot be reached, or its TensorRT is missing or another than the bundle's.
     """
-    board, tell = board_of(device), progress or NullProgress()
+    board, tell, batches = board_of(device), progress or NullProgress(), read_batches(batch)
+    refuse_range(batches, dla_core=device.dla_core, cuda_graph=cuda_graph)
     if isinstance(network, str | Path) and (Path(network) / MANIFEST).is_file():
         bundle = read_bundle(Path(network))
         if name is not None and name != bundle.name:
@@ -141,15 +144,16 @@ def deploy(
                     profile_as_found(device),
                     scratch.path / _EXPORTED,
                     precision=chosen,
-                    batch=batch or own_batch(source),
+                    batch=exported_batch(batches, own_batch(source)),
                     data=data,
                     shapes=shapes,
                     module=module,
                     samples=samples,
                     strict=precision is None,
+                    most=1 if batches is None else batches.most,
                 )
             done = Deployment(delivery, passed_over=passed_over)
-            ready = _Ready(done, source, device, tell, strict=precision is None, cuda_graph=cuda_graph)
+            ready = _Ready(done, source, device, tell, precision is None, cuda_graph, batches)
             if delivery:
                 names = ready.labels(labels)
                 done = ready.prove(window_s)
@@ -201,6 +205,7 @@ class _Ready:
         tell: Told what is being done.
         strict: Whether a lower precision must be shown to keep the task's score.
         cuda_graph: Whether calls are to be launched as a CUDA graph.
+        batches: Samples per call, as asked for.
     """
 
     done: Deployment
@@ -209,6 +214,7 @@ class _Ready:
     tell: Progress
     strict: bool
     cuda_graph: bool
+    batches: Batches | None
 
     @property
     def delivery(self) -> Delivery:
@@ -255,7 +261,9 @@ class _Ready:
         try:
             with self.tell.phase(f"build on {where} with TensorRT {self.export.tensorrt or '?'}"):
                 engine = build_engine(
-                    device, self.export, hear=lambda stage: self.tell.note(f"build: {stage}")
+                    *(device, self.export),
+                    batches=self.batches,
+                    hear=lambda stage: self.tell.note(f"build: {stage}"),
                 )
         except BuildFailed as failure:
             said = f"the engine could not be built ({failure.kind}): {failure.reason}"
@@ -270,7 +278,7 @@ class _Ready:
         graph = self.cuda_graph and not report.no_cuda_graph
         done = replace(done, engine=engine, report=report, runner=engine.runner, cuda_graph=graph)
         if report and window_s is not None:
-            plan = MeasurementPlan.report(self._precision, engine.batch, window_s, cuda_graph=graph)
+            plan = MeasurementPlan.report(self._precision, engine.batches.usual, window_s, cuda_graph=graph)
             with self.tell.phase(f"measure on {device.describe()}"):
                 done = replace(done, measurement=profile(self.source, device, plan, engine=engine.plan))
         return done
@@ -290,7 +298,7 @@ class _Ready:
                 export,
                 done.report,
                 self.samples,
-                batch=engine.batch,
+                batches=engine.batches,
                 labels=labels,
                 verified_on=self.delivery.data,
             )
@@ -308,6 +316,7 @@ class _Ready:
             flags=(*export.flags, *(("STRONGLY_TYPED",) if export.strongly_typed else ())),
             dla_core=engine.dla_core,
             module=str(engine.facts.get("module", "")),
+            batches=None if engine.batches.fixed else engine.batches,
         )
         with Scratch() as scratch:
             plan = scratch.path / ENGINE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 from numpy.typing import NDArray
 
 from edgesynth.agent.onnx_types import read_output_kinds
+from edgesynth.deploy.batch_range import Batches, Trial, fitting, in_every_size
 from edgesynth.deploy.divergence import Divergence, relative_error
 from edgesynth.deploy.engine import BuildFailed, EngineOnBoard, build_engine, run_engine
 from edgesynth.deploy.onnx_graph import load_model
 from edgesynth.deploy.runners import Arrays, OnnxRunner, run_in_parts, tapped
 from edgesynth.deploy.samples import Samples
+from edgesynth.deploy.source import own_batch
 from edgesynth.deploy.target import DeviceExport
 from edgesynth.deploy.verify import TOLERANCES, VerifyReport, verify_outputs
 from edgesynth.errors import DeviceError, InputError
@@ -38,14 +41,24 @@ _TAPS: Final = 16
 """Tensors inside the network that are looked at, where outputs differ."""
 
 
-def samples_for_board(samples: Samples, batch: int, runner: str = "tensorrt") -> Samples:
-    """As many samples as are worth sending, a multiple of the engine's batch and more than one call."""
+def samples_for_board(samples: Samples, batches: Batches, runner: str = "tensorrt", step: int = 1) -> Samples:
+    """As many samples as are worth sending, in whole calls of the engine and more than one of them.
+
+    Args:
+        samples: All that there are.
+        batches: Samples per call of the engine.
+        runner: What runs it.
+        step: Samples per call of what it is compared with.
+
+    Raises:
+        DataError: There are fewer than the largest call takes.
+    """
     each = max(1, sum(value.nbytes for value in samples.data.values()) // len(samples))
     most = _MOST_BYTES if samples.score is None else _MOST_SCORED_BYTES
-    count = min(len(samples), max(2 * batch, most // each))
+    count = min(len(samples), max(2 * math.lcm(batches.most, step), most // each))
     if runner == "trtexec":
-        count = min(count, _MOST_LOADS * batch)
-    return samples.part(0, count).in_multiples_of(batch)
+        count = min(count, _MOST_LOADS * batches.most)
+    return fitting(samples.part(0, count), batches, step)
 
 
 def verify_engine(
@@ -59,6 +72,9 @@ def verify_engine(
     cuda_graph: bool = False,
 ) -> VerifyReport:
     """Run an engine, loaded from the board's disk anew, and compare each output with the network's.
+
+    One for a range of batches is run in calls of the most, with what is left, of the usual and of the least
+    samples, and each of these sizes is compared by itself as well.
 
     Args:
         device: Open, and a board.
@@ -77,7 +93,8 @@ def verify_engine(
         DeviceError: The board cannot be reached, or the engine belongs to another one.
         InputError: The reference cannot run on the inputs.
     """
-    chosen = samples_for_board(samples, engine.batch, engine.runner)
+    chosen = samples_for_board(samples, engine.batches, engine.runner, own_batch(reference))
+    trial = Trial.of(engine.batches, len(chosen))
     report = VerifyReport(
         file=Path(engine.plan).name,
         sha256="",
@@ -86,6 +103,7 @@ def verify_engine(
         precision=export.precision,
         samples=len(chosen),
         outputs=(),
+        sizes=() if engine.batches.fixed else trial.sizes,
     )
     expected = run_in_parts(OnnxRunner(reference, optimise=False), chosen.data)
     try:
@@ -93,9 +111,10 @@ def verify_engine(
         found = run_engine(
             device,
             engine.plan,
-            engine.batch,
-            chosen.data,
+            engine.batches,
+            trial.given(chosen.data),
             kinds,
+            calls=trial.calls,
             cuda_graph=cuda_graph and engine.runner == "tensorrt",
             dla_core=engine.dla_core,
         )
@@ -110,13 +129,17 @@ def verify_engine(
         no_cuda_graph=found.no_cuda_graph,
     )
     advice = _advice(engine, len(chosen), len(samples))
-    report = verify_outputs(report, expected, found.arrays, metric=chosen.score, advice=advice, strict=strict)
+    answers = trial.answers(found.arrays)
+    report = verify_outputs(report, expected, answers, metric=chosen.score, advice=advice, strict=strict)
+    if not engine.batches.fixed:
+        report = in_every_size(report, expected, found.arrays, trial)
     wrong = [check for check in report.outputs if check.problem]
     if wrong and engine.runner == "tensorrt":
         first = next((check.bad_sample for check in wrong if check.bad_sample is not None), 0)
-        start = first - first % engine.batch
+        start = min(first - first % engine.batch, len(chosen) - engine.batch)
         part = chosen.part(start, start + engine.batch)
-        report = dataclasses.replace(report, divergence=_divergence(device, export, part.data))
+        found_at = _divergence(device, export, part.data, engine.batches)
+        report = dataclasses.replace(report, divergence=found_at)
     return report
 
 
@@ -138,7 +161,7 @@ def _advice(engine: EngineOnBoard, sent: int, known: int) -> str:
     return f"{sent} of {known} are as many as are sent to a board; take a smaller input"
 
 
-def _divergence(device: Device, export: DeviceExport, data: Arrays) -> Divergence | None:
+def _divergence(device: Device, export: DeviceExport, data: Arrays, batches: Batches) -> Divergence | None:
     """The first of some tensors inside the network, or else of its outputs, that an engine has wrong.
 
     An engine that gives such tensors back fuses fewer layers, so it may be right where the deployed one is
@@ -153,8 +176,8 @@ def _divergence(device: Device, export: DeviceExport, data: Arrays) -> Divergenc
         path.write_bytes(wanted.SerializeToString())
         try:
             trusted = OnnxRunner(path, optimise=False)(data)
-            engine = build_engine(device, dataclasses.replace(export, path=path))
-            found = run_engine(device, engine.plan, engine.batch, data, dla_core=engine.dla_core).arrays
+            engine = build_engine(device, dataclasses.replace(export, path=path), batches=batches)
+            found = run_engine(device, engine.plan, engine.batches, data, dla_core=engine.dla_core).arrays
         except (BuildFailed, DeviceError, InputError):
             return None
     return _first_wrong(model, names, trusted, found, limit)

@@ -163,7 +163,7 @@ class _Context:
         name, known = self._engine._tensors[index][:2]
         least, _, most = self._engine._plan["profile"].get(name, [known] * 3)
         if len(shape) != len(known) or not all(
-            low <= size <= high for low, size, high in zip(least, shape, most)
+            low <= shape[axis] <= most[axis] for axis, low in enumerate(least)
         ):
             sys.stderr.write(
                 "[TRT] [E] 3: setInputShape: {} is {}, and the profile has {} to {}\n".format(
@@ -266,7 +266,8 @@ class _Context:
 
     def _shape(self, index):
         name, shape = self._engine._tensors[index][:2]
-        given = {self._given[name][0]} if name in self._given else {one[0] for one in self._given.values() if one}
+        every = [self._given[name]] if name in self._given else self._given.values()
+        given = {one[0] for one in every if one}
         batch = given.pop() if len(given) == 1 else -1
         return tuple(batch if length == -1 else length for length in shape)
 

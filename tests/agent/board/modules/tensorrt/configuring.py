@@ -79,5 +79,7 @@ class Profile:
     def __bool__(self):
         """Whether each axis rises from the least to the most, as it must."""
         return all(
-            1 <= low <= middle <= high for shapes in self._shapes.values() for low, middle, high in zip(*shapes)
+            1 <= low <= usual[axis] <= most[axis]
+            for least, usual, most in self._shapes.values()
+            for axis, low in enumerate(least)
         )
