@@ -81,7 +81,7 @@ def exported_batch(batches: Batches | None, own: int) -> Batch:
 
 
 def fitting(samples: Samples, batches: Batches, step: int = 1) -> Samples:
-    """The most samples that calls of these sizes can have, and one call of the most at the least.
+    """The most samples that prove an engine: whole calls of a fixed size, else one of the most at the least.
 
     Args:
         samples: Which ones.
@@ -94,116 +94,115 @@ def fitting(samples: Samples, batches: Batches, step: int = 1) -> Samples:
     if batches.fixed:
         return samples.in_multiples_of(math.lcm(batches.most, step))
     samples = samples.in_multiples_of(step)
-    count = len(samples)
-    while count >= batches.most and not batches.calls(count):
-        count -= step
-    if count < batches.most:
+    if len(samples) < batches.most:
         raise DataError(
             f"{samples.source} has {len(samples)} samples, the largest call takes {batches.most}; give more "
             "of them"
         )
-    return samples.part(0, count)
+    return samples
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Calls that prove an engine: all samples, then the first ones again in sizes that those calls lack.
+    """Calls that prove an engine: every sample in calls of the most, and some of them again in smaller ones.
 
     Attributes:
-        samples: How many there are.
-        calls: Samples of every call: first the largest ones and what is left, then the usual and the least.
+        samples: How many there are, at least one call of the most.
+        calls: The first sample and the number of samples of every call: the largest ones, the last of which
+            may begin before the one before it ends, then what is left without that, the usual and the least.
     """
 
     samples: int
-    calls: tuple[int, ...]
+    calls: tuple[tuple[int, int], ...]
 
     @classmethod
     def of(cls, batches: Batches, samples: int) -> Trial:
-        """For an engine, and a number of samples that it can take."""
-        calls = batches.calls(samples)
-        more = dict.fromkeys((batches.usual, batches.least))
-        return cls(samples, (*calls, *(size for size in more if size not in calls)))
+        """For an engine, and a number of samples that is one call of the most at the least."""
+        most, left = batches.most, samples % batches.most
+        calls = [(min(start, samples - most), most) for start in range(0, samples, most)]
+        smaller = {left: samples - left} if batches.takes(left) else {}
+        smaller.update((size, 0) for size in (batches.usual, batches.least) if size < most)
+        return cls(samples, (*calls, *((start, size) for size, start in smaller.items())))
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """The sizes that are proved, the least first."""
-        return tuple(sorted(set(self.calls)))
-
-    def rows(self, size: int | None = None) -> NDArray[np.int64]:
-        """Which rows of what is run belong to calls of a size; all of them by default."""
-        ends = np.cumsum(self.calls)
-        parts = [
-            np.arange(end - call, end)
-            for end, call in zip(ends, self.calls, strict=True)
-            if size in {None, call}
-        ]
-        return np.concatenate(parts)
+        return tuple(sorted({size for _, size in self.calls}))
 
     @property
     def origins(self) -> NDArray[np.int64]:
         """Which sample every row of what is run is of."""
-        counted, again = 0, []
-        for call in self.calls:
-            if counted >= self.samples:
-                again.append(np.arange(call))
-            counted += call
-        return np.concatenate([np.arange(self.samples), *again])
+        return np.concatenate([np.arange(start, start + size) for start, size in self.calls])
+
+    @property
+    def repeats(self) -> dict[int, NDArray[np.int64]]:
+        """The rows of what is run that are of a smaller call, by its size."""
+        ends = np.cumsum([size for _, size in self.calls])
+        return {
+            size: np.arange(end - size, end)
+            for end, (_, size) in zip(ends, self.calls, strict=True)
+            if size < self.sizes[-1]
+        }
 
     def given(self, data: Arrays) -> dict[str, NDArray[Any]]:
         """The inputs of all calls, by name."""
         origins = self.origins
-        if len(origins) == self.samples:
-            return dict(data)
         return {name: value[origins] if value.ndim else value for name, value in data.items()}
 
     def answers(self, found: Arrays) -> dict[str, NDArray[Any]]:
-        """The outputs of every sample, once; what has no row for each is left as it is."""
-        total = sum(self.calls)
+        """The outputs of every sample in a largest call; what has no row for each is left as it is."""
+        origins = self.origins
+        _, rows = np.unique(origins, return_index=True)  # the first, which is of a largest call
         return {
-            name: value[: self.samples] if value.shape[:1] == (total,) else value
+            name: value[rows] if value.shape[:1] == (len(origins),) else value
             for name, value in found.items()
         }
 
 
 def in_every_size(report: VerifyReport, expected: Arrays, found: Arrays, trial: Trial) -> VerifyReport:
-    """Judge the outputs of each size of call by itself: a few samples that are wrong do not count for less.
+    """Judge the outputs of each smaller size of call by themselves: a few that are wrong count as much.
+
+    They agree when they are what the reference gives, or what the engine gave of the same samples in a call
+    of the most, where that is right of all samples: one sample alone may be further off than all are.
 
     Args:
-        report: The verdict on all samples.
+        report: The verdict on all samples, in calls of the most.
         expected: The reference's outputs of every sample, by name.
         found: The engine's outputs of every row that was run.
         trial: The calls.
 
     Returns:
-        The report; an output that is wrong in some sizes has the first of them in its problem.
+        The report; an output that is wrong in some sizes alone has them in its problem.
     """
-    total, outputs = sum(trial.calls), {check.name: check for check in report.outputs}
+    outputs = {check.name: check for check in report.outputs}
+    answers, rows = trial.answers(found), len(trial.origins)
     names = [
         name
-        for name, value in expected.items()
-        if name in found and value.shape[:1] == (trial.samples,) and found[name].shape[:1] == (total,)
+        for name in outputs
+        if expected[name].shape[:1] == (trial.samples,) and found[name].shape[:1] == (rows,)
     ]
     problems = [
         f"{name} is not one value per sample, so it cannot be compared in calls of several sizes"
-        for name in outputs
-        if name not in names and not outputs[name].problem
+        for name, check in outputs.items()
+        if name not in names and not check.problem
     ]
-    wrong: dict[str, list[tuple[int, OutputCheck]]] = {name: [] for name in names}
-    for size in trial.sizes:
-        rows = trial.rows(size)
-        origins = trial.origins[rows]
-        part = verify_outputs(
-            replace(report, outputs=(), problems=()),
-            {name: expected[name][origins] for name in names},
-            {name: found[name][rows] for name in names},
-        )
-        for check in part.outputs:
-            if check.problem:
+    wrong: dict[str, list[OutputCheck]] = {name: [] for name in names}
+    for size, at in trial.repeats.items():
+        origins = trial.origins[at]
+        part = {name: found[name][at] for name in names}
+        blank = replace(report, outputs=(), problems=(), metric=None, acceptance=None)
+        by_reference = verify_outputs(blank, {name: expected[name][origins] for name in names}, part)
+        by_itself = verify_outputs(blank, {name: answers[name][origins] for name in names}, part)
+        for check, own in zip(by_reference.outputs, by_itself.outputs, strict=True):
+            if check.problem and (own.problem or outputs[check.name].problem):
                 bad = None if check.bad_sample is None else int(origins[check.bad_sample])
-                wrong[check.name].append((size, replace(check, bad_sample=bad)))
+                said = f"in calls of {size} samples: {check.problem}"
+                wrong[check.name].append(replace(check, bad_sample=bad, problem=said))
     for name, checks in wrong.items():
-        if checks and (len(checks) < len(trial.sizes) or not outputs[name].problem):
-            sizes = ", ".join(str(size) for size, _ in checks)
-            says = f"in calls of {sizes} samples, first of {checks[0][0]}: {checks[0][1].problem}"
-            outputs[name] = replace(checks[0][1], problem=says)
+        whole = outputs[name]
+        if whole.problem and len(checks) < len(trial.repeats):
+            said = f"in calls of {trial.sizes[-1]} samples: {whole.problem}"
+            outputs[name] = replace(whole, problem=said)
+        elif checks and not whole.problem:
+            outputs[name] = checks[0]
     return replace(report, outputs=tuple(outputs.values()), problems=(*report.problems, *problems))

@@ -73,8 +73,8 @@ def verify_engine(
 ) -> VerifyReport:
     """Run an engine, loaded from the board's disk anew, and compare each output with the network's.
 
-    One for a range of batches is run in calls of the most, with what is left, of the usual and of the least
-    samples, and each of these sizes is compared by itself as well.
+    One for a range of batches is run on all samples in calls of the most, and on some again in calls of what
+    is left, of the usual and of the least; each of these sizes is compared by itself.
 
     Args:
         device: Open, and a board.
@@ -114,7 +114,7 @@ def verify_engine(
             engine.batches,
             trial.given(chosen.data),
             kinds,
-            calls=trial.calls,
+            calls=[size for _, size in trial.calls],
             cuda_graph=cuda_graph and engine.runner == "tensorrt",
             dla_core=engine.dla_core,
         )

@@ -66,13 +66,12 @@ def samples_of(count):
     [
         ((1, 4, 8), 1, 11, 11),
         ((1, 4, 8), 4, 11, 8),
-        ((6, 7, 7), 1, 10, 7),  # of 8 to 11 no calls of 6 or 7 can be made
-        ((6, 7, 7), 1, 13, 13),
+        ((6, 7, 7), 1, 10, 10),
         ((4, 4, 4), 1, 11, 8),
         ((4, 4, 4), 6, 25, 24),
     ],
 )
-def test_samples_are_as_many_as_calls_can_have(batches, step, known, taken):
+def test_samples_are_as_many_as_an_engine_can_be_proved_on(batches, step, known, taken):
     assert len(fitting(samples_of(known), batches_of(batches), step)) == taken
 
 
@@ -83,59 +82,101 @@ def test_fewer_samples_than_the_largest_call_prove_nothing(batches):
 
 
 @pytest.mark.parametrize(
-    ("batches", "samples", "calls", "origins"),
+    ("batches", "samples", "calls"),
     [
-        ((1, 2, 4), 6, (4, 2, 1), [0, 1, 2, 3, 4, 5, 0]),
-        ((1, 3, 4), 4, (4, 3, 1), [0, 1, 2, 3, 0, 1, 2, 0]),
-        ((2, 4, 4), 4, (4, 2), [0, 1, 2, 3, 0, 1]),
-        ((2, 2, 2), 4, (2, 2), [0, 1, 2, 3]),
+        ((1, 2, 4), 7, [(0, 4), (3, 4), (4, 3), (0, 2), (0, 1)]),
+        ((1, 3, 4), 4, [(0, 4), (0, 3), (0, 1)]),
+        ((1, 3, 4), 7, [(0, 4), (3, 4), (0, 3), (0, 1)]),
+        ((2, 4, 4), 5, [(0, 4), (1, 4), (0, 2)]),  # one is left, and no call takes one
+        ((2, 2, 2), 4, [(0, 2), (2, 2)]),
     ],
 )
-def test_a_trial_has_every_size_and_every_sample(batches, samples, calls, origins):
+def test_a_trial_has_every_sample_in_a_largest_call_and_every_size(batches, samples, calls):
     trial = Trial.of(batches_of(batches), samples)
 
-    assert trial.calls == calls
-    assert trial.origins.tolist() == origins
+    assert list(trial.calls) == calls
     assert set(batches) <= set(trial.sizes)
     data = {"x": np.arange(10 * samples).reshape(samples, 10), "scalar": np.float32(3)}
     given = trial.given(data)
-    assert np.array_equal(given["x"], data["x"][origins])
+    begin = 0
+    for start, size in calls:
+        assert np.array_equal(given["x"][begin : begin + size], data["x"][start : start + size])
+        begin += size
     assert given["scalar"] == 3
-    assert np.array_equal(trial.answers(given)["x"], data["x"])
+    assert len(given["x"]) == begin
+    largest = np.arange(begin) < sum(size for _, size in calls if size == batches[2])
+    only = np.where(largest[:, None], given["x"], -1)  # no answer is of a smaller call
+    assert np.array_equal(trial.answers({"x": only})["x"], data["x"])
 
 
-def judged(spoil):
+def judged(spoil, precision="fp32"):
     """The verdict on 130 samples of an engine for 1 to 64, what it gives spoiled."""
     trial = Trial.of(batches_of([1, 8, 64]), 130)
     expected = {"y": np.random.default_rng(0).normal(size=(130, 10)).astype(np.float32)}
     found = {"y": expected["y"][trial.origins].copy()}
     spoil(trial, found["y"])
-    blank = VerifyReport("e", "", "n", "r", "fp32", 130, ())
+    blank = VerifyReport("e", "", "n", "r", precision, 130, ())
     report = verify_outputs(blank, expected, trial.answers(found))
     return report, in_every_size(report, expected, found, trial)
 
 
 def test_what_is_wrong_in_one_size_is_wrong_though_all_samples_agree():
     def spoil(trial, found):
-        found[trial.rows(1)] *= 1.01
+        found[trial.repeats[1]] *= 1.01
 
     whole, every = judged(spoil)
 
     assert whole
     assert not every
     (failure,) = every.failures
-    assert failure.startswith("y: in calls of 1 samples, first of 1: off by")
+    assert failure.startswith("y: in calls of 1 samples: off by")
 
 
-def test_a_size_that_is_not_finite_is_told_with_the_sample_it_is_in():
+def test_what_is_wrong_in_the_largest_calls_alone_says_so():
     def spoil(trial, found):
-        found[trial.rows(2)[1]] = np.nan
+        found[:192] *= 1.01
 
     whole, every = judged(spoil)
 
     assert not whole
+    assert every.outputs[0].problem.startswith("in calls of 64 samples: off by")
+
+
+def test_what_is_wrong_in_every_size_is_told_once_for_all():
+    def spoil(trial, found):
+        found *= 1.01
+
+    whole, every = judged(spoil)
+
+    assert not whole
+    assert every == whole
+
+
+def test_a_size_that_is_not_finite_is_told_with_the_sample_it_is_in():
+    def spoil(trial, found):
+        found[trial.repeats[2][1]] = np.nan
+
+    whole, every = judged(spoil)
+
+    assert whole
     assert every.outputs[0].bad_sample == 129
-    assert "in calls of 2 samples, first of 2: 10 values are NaN" in every.outputs[0].problem
+    assert every.outputs[0].problem.startswith("in calls of 2 samples: 10 values are NaN")
+
+
+def test_a_sample_that_is_as_far_off_in_every_size_is_judged_with_all_the_others():
+    def spoil(trial, found):
+        first = trial.origins == 0
+        found[first] += np.float32(0.3) * np.sign(found[first])  # of one sample, beyond what INT8 may be
+
+    def spoil_more(trial, found):
+        spoil(trial, found)
+        found[trial.repeats[1]] = 0
+
+    whole, every = judged(spoil, "int8")
+
+    assert whole
+    assert every == whole
+    assert not judged(spoil_more, "int8")[1]
 
 
 def test_where_all_agrees_every_size_does():
