@@ -140,7 +140,7 @@ def samples_of(inputs: Iterable[Tensor], feed: Mapping[str, Any], batches: Batch
     if not batches.takes(samples):
         raise Refusal(
             "data",
-            "input {!r} is {} samples; one call takes {} to {}".format(
+            "input {!r} is of batch {}; one call takes {} to {} samples".format(
                 first.name, samples, batches.least, batches.most
             ),
         )

@@ -196,12 +196,12 @@ def in_every_size(report: VerifyReport, expected: Arrays, found: Arrays, trial: 
         for check, own in zip(by_reference.outputs, by_itself.outputs, strict=True):
             if check.problem and (own.problem or outputs[check.name].problem):
                 bad = None if check.bad_sample is None else int(origins[check.bad_sample])
-                said = f"in calls of {size} samples: {check.problem}"
+                said = f"in batch {size}: {check.problem}"
                 wrong[check.name].append(replace(check, bad_sample=bad, problem=said))
     for name, checks in wrong.items():
         whole = outputs[name]
         if whole.problem and len(checks) < len(trial.repeats):
-            said = f"in calls of {trial.sizes[-1]} samples: {whole.problem}"
+            said = f"in batch {trial.sizes[-1]}: {whole.problem}"
             outputs[name] = replace(whole, problem=said)
         elif checks and not whole.problem:
             outputs[name] = checks[0]

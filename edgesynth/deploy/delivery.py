@@ -183,7 +183,7 @@ def deliver(
             export,
             verify(scratch, source, chosen.data, **options),
             None if module is None else verify(scratch, module, chosen.data, **options),
-            None if rtx_missing() else build_with_rtx(scratch, batch=options["batch"] or 1),
+            None if rtx_missing() else build_with_rtx(scratch, batch=options["batch"] or most),
             data=f"{len(chosen)} samples, {chosen.source}",
             samples=chosen,
         )

@@ -55,9 +55,10 @@ def samples_for_board(samples: Samples, batches: Batches, runner: str = "tensorr
     """
     each = max(1, sum(value.nbytes for value in samples.data.values()) // len(samples))
     most = _MOST_BYTES if samples.score is None else _MOST_SCORED_BYTES
-    count = min(len(samples), max(2 * math.lcm(batches.most, step), most // each))
+    whole = math.lcm(batches.most, step)
+    count = min(len(samples), max(2 * whole, most // each))
     if runner == "trtexec":
-        count = min(count, _MOST_LOADS * batches.most)
+        count = min(count, max(_MOST_LOADS * batches.most, whole))
     return fitting(samples.part(0, count), batches, step)
 
 

@@ -124,8 +124,8 @@ def test_every_tensorrt_takes_any_number_of_the_range_and_no_other(release, netw
         expected = session.run(["sum", "relu"], {"image": image, "index": np.arange(samples) % 5})
         np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert said == [
-        "input 'image' is 1 samples; one call takes 2 to 6",
-        "input 'image' is 7 samples; one call takes 2 to 6",
+        "input 'image' is of batch 1; one call takes 2 to 6 samples",
+        "input 'image' is of batch 7; one call takes 2 to 6 samples",
         "input 'index' is 8 of type 'B'; the engine takes 3 of INT32",
         "the engine was not built for the input 'image' as 1x6; build it for as many samples",
     ]

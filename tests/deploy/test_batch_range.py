@@ -129,7 +129,7 @@ def test_what_is_wrong_in_one_size_is_wrong_though_all_samples_agree():
     assert whole
     assert not every
     (failure,) = every.failures
-    assert failure.startswith("y: in calls of 1 samples: off by")
+    assert failure.startswith("y: in batch 1: off by")
 
 
 def test_what_is_wrong_in_the_largest_calls_alone_says_so():
@@ -139,7 +139,7 @@ def test_what_is_wrong_in_the_largest_calls_alone_says_so():
     whole, every = judged(spoil)
 
     assert not whole
-    assert every.outputs[0].problem.startswith("in calls of 64 samples: off by")
+    assert every.outputs[0].problem.startswith("in batch 64: off by")
 
 
 def test_what_is_wrong_in_every_size_is_told_once_for_all():
@@ -160,7 +160,7 @@ def test_a_size_that_is_not_finite_is_told_with_the_sample_it_is_in():
 
     assert whole
     assert every.outputs[0].bad_sample == 129
-    assert every.outputs[0].problem.startswith("in calls of 2 samples: 10 values are NaN")
+    assert every.outputs[0].problem.startswith("in batch 2: 10 values are NaN")
 
 
 def test_a_sample_that_is_as_far_off_in_every_size_is_judged_with_all_the_others():
