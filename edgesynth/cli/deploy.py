@@ -254,7 +254,7 @@ def _list(bundles: Sequence[Installed]) -> None:
 
 def _batch_of(manifest: Mapping[str, Any]) -> str:
     """Samples per call; a dash of a bundle that does not say."""
-    from edgesynth.agent.manifest import batches_in
+    from edgesynth.deploy.bundle import batches_in
 
     try:
         return batches_in(dict(manifest)).text

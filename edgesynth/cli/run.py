@@ -15,7 +15,7 @@ from edgesynth.errors import DataError, DeviceError, InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edgesynth.agent.batches import Batches
+    from edgesynth.deploy.batch_range import Batches
     from edgesynth.deploy.engine import EngineOutputs
     from edgesynth.devices import Device
 
@@ -68,9 +68,8 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run an engine on a board, on arrays of this machine."""
-    from edgesynth.agent.batches import batches_of
     from edgesynth.cli.output import warned
-    from edgesynth.deploy.batch_range import read_batches
+    from edgesynth.deploy.batch_range import Batches, read_batches
     from edgesynth.deploy.engine import BuildFailed, run_engine
     from edgesynth.devices import load_profile, open_device
     from edgesynth.devices.dla import check_core
@@ -80,7 +79,7 @@ def run(
     if dla_core is not None:
         check_core(load_profile(device), dla_core, link)
     with open_device(device, link, wait_s=wait_s) as board, warned(board):
-        asked = _find(engine, board, batches or batches_of(1), dla_core)
+        asked = _find(engine, board, batches or Batches(1, 1, 1), dla_core)
         names = asked.inputs
         if names and list(arrays) == [""]:
             arrays = {names[0]: arrays[""]}
@@ -174,8 +173,7 @@ class _Asked:
 
 def _find(engine: str, device: Device, batches: Batches, dla_core: int | None) -> _Asked:
     """The plan on the board, and what is known of it; a bundle says itself what a plan does not."""
-    from edgesynth.agent.manifest import batches_in
-    from edgesynth.deploy.bundle import ENGINE, MANIFEST, read_bundle
+    from edgesynth.deploy.bundle import ENGINE, MANIFEST, batches_in, read_bundle
     from edgesynth.deploy.engine import board_of
     from edgesynth.deploy.installation import list_bundles
     from edgesynth.deploy.processing import input_names

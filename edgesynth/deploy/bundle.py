@@ -39,6 +39,7 @@ __all__ = [
     "NETWORK",
     "Bundle",
     "EngineKey",
+    "batches_in",
     "bundle_name",
     "check_folder",
     "check_name",
