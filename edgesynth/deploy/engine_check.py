@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from numpy.typing import NDArray
 
 from edgesynth.agent.onnx_types import read_output_kinds
-from edgesynth.deploy.batch_range import Batches, Trial, fitting, in_every_size
+from edgesynth.deploy.batch_range import Batches, fitting
 from edgesynth.deploy.divergence import Divergence, relative_error
 from edgesynth.deploy.engine import BuildFailed, EngineOnBoard, build_engine, run_engine
 from edgesynth.deploy.onnx_graph import load_model
@@ -19,6 +19,7 @@ from edgesynth.deploy.runners import Arrays, OnnxRunner, run_in_parts, tapped
 from edgesynth.deploy.samples import Samples
 from edgesynth.deploy.source import own_batch
 from edgesynth.deploy.target import DeviceExport
+from edgesynth.deploy.trial import Trial, in_every_size
 from edgesynth.deploy.verify import TOLERANCES, VerifyReport, verify_outputs
 from edgesynth.errors import DeviceError, InputError
 from edgesynth.scratch import Scratch
