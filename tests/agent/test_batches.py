@@ -138,9 +138,7 @@ def test_every_tensorrt_takes_any_number_of_the_range_and_no_other(release, netw
 @pytest.mark.parametrize("version", ["8.2.1", "10.3.0"])
 def test_files_of_any_number_go_in_as_few_calls_as_can_be(board, network, version):
     board.use_python("3.6" if version == "8.2.1" else "3.10")
-    board.have_gpu(
-        "6.2" if version == "8.2.1" else "8.7"
-    )  # which pins memory
+    board.have_gpu("6.2" if version == "8.2.1" else "8.7")  # which pins memory
     board.set("tensorrt", version=version)
     board.compute()
     plan, session = build_range(board, network, 2, 4, 4), onnxruntime.InferenceSession(network.read_bytes())
