@@ -3,7 +3,8 @@
 import os
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
-from edgesynth.agent.dla import misfit
+from edgesynth.agent.batches import Batches, batches_of
+from edgesynth.agent.dla import NO_RANGE, misfit
 from edgesynth.agent.errors import Refusal
 
 __all__ = ["BenchAsk", "BuildAsk", "RunAsk", "read_bench", "read_build", "read_run", "take", "work_folder"]
@@ -18,7 +19,8 @@ class BuildAsk(NamedTuple):
     Attributes:
         model: Path of an ONNX file, or of a plan that is used as it is.
         precision: ``fp32``, ``fp16`` or ``int8``.
-        batch: Samples per call; an axis of free size becomes this.
+        batch: Samples per call that is measured.
+        batches: Samples per call that an axis of free size is built for.
         workspace_mb: Most scratch memory of the builder; it gets less where less is free.
         build_limit_s: How long a build may take.
         cache_mb: Most disk that kept engines take, and as much again that models of hosts take.
@@ -31,6 +33,7 @@ class BuildAsk(NamedTuple):
     model: str
     precision: str
     batch: int
+    batches: Batches
     workspace_mb: int
     build_limit_s: float
     cache_mb: int
@@ -45,7 +48,8 @@ class RunAsk(NamedTuple):
 
     Attributes:
         engine: The plan.
-        batch: Samples per call.
+        batches: Samples per call.
+        calls: Samples of every call; none where they are to be as few as can be.
         inputs: The ``.npy`` file of every input.
         outputs: The folder that outputs go to.
         limit_s: How long it may take.
@@ -55,7 +59,8 @@ class RunAsk(NamedTuple):
     """
 
     engine: str
-    batch: int
+    batches: Batches
+    calls: Tuple[int, ...]
     inputs: Dict[str, str]
     outputs: str
     limit_s: float
@@ -101,6 +106,7 @@ def read_build(request: Dict[str, Any]) -> BuildAsk:
         take(network, "model", str),
         take(request, "precision", str),
         take(request, "batch", int),
+        _take_batches(request),
         take(request, "workspace_mb", int, 0) or 256,
         take(request, "build_limit_s", float, 1800.0),
         take(request, "cache_mb", int, 2048),
@@ -115,12 +121,14 @@ def read_build(request: Dict[str, Any]) -> BuildAsk:
         raise _impossible("full", list(ask.full), "none where the graph decides")
     if ask.precision not in PRECISIONS:
         raise _impossible("precision", ask.precision, "one of " + ", ".join(PRECISIONS))
-    if ask.batch < 1:
-        raise _impossible("batch", ask.batch, "at least 1")
+    if not ask.batches.takes(ask.batch):
+        raise _impossible("batch", ask.batch, "one that is built for, {}".format(ask.batches.text))
     if not os.path.isfile(ask.model):
         raise _impossible("network.model", ask.model, "a file on the board")
     if ask.dla_core is not None and misfit(ask.precision):
         raise Refusal("request", "no engine can be built for a DLA: " + misfit(ask.precision))
+    if ask.dla_core is not None and not ask.batches.fixed:
+        raise Refusal("request", "no engine can be built for a DLA: " + NO_RANGE)
     return ask
 
 
@@ -171,7 +179,8 @@ def read_run(request: Dict[str, Any]) -> RunAsk:
     """
     ask = RunAsk(
         take(request, "engine", str),
-        take(request, "batch", int, 1),
+        _take_batches(request),
+        tuple(take(request, "calls", list, [])),
         take(request, "inputs", dict),
         take(request, "outputs", str),
         take(request, "limit_s", float, 600.0),
@@ -179,8 +188,8 @@ def read_run(request: Dict[str, Any]) -> RunAsk:
         take(request, "cuda_graph", bool, False),
         _take_core(request),
     )
-    if ask.batch < 1:
-        raise _impossible("batch", ask.batch, "at least 1")
+    if not all(isinstance(samples, int) and ask.batches.takes(samples) for samples in ask.calls):
+        raise _impossible("calls", list(ask.calls), "numbers of samples within " + ask.batches.text)
     if not os.path.isfile(ask.engine):
         raise _impossible("engine", ask.engine, "a file on the board")
     return ask
@@ -194,6 +203,18 @@ def take(request: Dict[str, Any], name: str, kind: Any, *default: Any) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise _impossible(name, value, "a {}".format(kind.__name__))
     return value
+
+
+def _take_batches(request: Dict[str, Any]) -> Batches:
+    """``batches``, the least, the usual and the most; without it ``batch`` alone."""
+    batch = int(take(request, "batch", int, 1))
+    if batch < 1:
+        raise _impossible("batch", batch, "at least 1")
+    asked = take(request, "batches", list, [batch] * 3)
+    try:
+        return batches_of(asked)
+    except ValueError as error:
+        raise _impossible("batches", asked, "three numbers that rise from 1 on") from error
 
 
 def _take_core(request: Dict[str, Any]) -> Optional[int]:

@@ -76,8 +76,12 @@ def build_engine(ask: BuildAsk, guard: Guard, outbox: Outbox) -> Built:
     if runner == "trtexec":
         facts["runner_reason"] = why_not
     if not ask.model.endswith(".onnx"):
+        known = known_of(ask.model)
         if ask.dla_core is not None:
-            facts.update(known_of(ask.model), dla_core=ask.dla_core)
+            facts.update(known, dla_core=ask.dla_core)
+        if runner == "trtexec" and known.get("free_inputs"):  # a plan does not say in which size to run them
+            sizes = known["free_inputs"].items()
+            facts["free_inputs"] = {name: [ask.batch, *shape[1:]] for name, shape in sizes}
         return Built(ask.model, runner, facts)
     ask = ask._replace(typed=ask.typed or not flags_known)
     _refuse_mismatch(ask, flags_known)
@@ -105,7 +109,7 @@ def _refuse_mismatch(ask: BuildAsk, flags_known: bool) -> None:
 def _find_or_build(ask: BuildAsk, facts: Dict[str, Any], guard: Guard, outbox: Outbox) -> str:
     """The plan, kept or built now; the facts learn which, and how."""
     runner, version, gpu = facts["runner"], str(facts["tensorrt"]), facts["gpu"]
-    flags = [runner, "batch={}".format(ask.batch), "workspace={}".format(ask.workspace_mb)]
+    flags = [runner, "batch={}".format(ask.batches.text), "workspace={}".format(ask.workspace_mb)]
     flags += ["typed"] if ask.typed else []
     flags += [] if ask.dla_core is None else ["dla={}".format(ask.dla_core)]
     flags += ["full=" + name for name in ask.full]
@@ -127,7 +131,10 @@ def _find_or_build(ask: BuildAsk, facts: Dict[str, Any], guard: Guard, outbox: O
         facts["timings_kept"] = os.path.exists(timings)
         try:
             facts["workspace_mb"], said = _build(ask, scratch, timings, runner, guard, outbox)
-            plan = cache.add(key, scratch, _placement(ask, scratch, said))
+            known = _placement(ask, scratch, said)
+            if "free_inputs" in facts:
+                known["free_inputs"] = facts["free_inputs"]
+            plan = cache.add(key, scratch, known)
         finally:
             for path in (scratch, scratch + PLACED):
                 if os.path.exists(path):
@@ -164,7 +171,7 @@ def _build(
     workspace_mb = ask.workspace_mb
     if runner == "trtexec":
         command = trtexec.build_command(
-            ask.model, plan, ask.precision, workspace_mb, ask.typed, timings, ask.batch
+            ask.model, plan, ask.precision, workspace_mb, ask.typed, timings, ask.batches
         )
         command += constraints.options(ask.full, trtexec_help.options())
         command += dla.core_options(ask.dla_core, trtexec_help.options())
@@ -175,7 +182,7 @@ def _build(
             "model": ask.model,
             "plan": plan,
             "precision": ask.precision,
-            "batch": ask.batch,
+            "batches": ask.batches,
             "workspace_mb": workspace_mb,
             "typed": ask.typed,
             "timings": timings,

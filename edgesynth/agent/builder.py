@@ -5,6 +5,7 @@ import os
 import sys
 from typing import Any, Dict
 
+from edgesynth.agent.batches import Batches, batches_of
 from edgesynth.agent.board import offer_to_memory_killer
 from edgesynth.agent.build_stages import watch_build
 from edgesynth.agent.constraints import keep_full
@@ -39,7 +40,7 @@ def build(request: Dict[str, Any]) -> bytes:
     """The plan of an ONNX file.
 
     Args:
-        request: ``model``, ``precision``, ``batch``, ``workspace_mb``, ``typed``, ``dla_core``,
+        request: ``model``, ``precision``, ``batches``, ``workspace_mb``, ``typed``, ``dla_core``,
             ``plan``, ``full``: layers that stay in FP32, and ``timings``: a file of what other builds
             measured, read and added to.
 
@@ -72,10 +73,11 @@ def build(request: Dict[str, Any]) -> bytes:
         _set_precision(tensorrt, config, request["precision"])
     if request["full"]:
         keep_full(tensorrt, network, config, request["full"])
+    batches = batches_of(request["batches"])
     if core is None:
-        _set_shapes(builder, network, config, request["batch"])
+        _set_shapes(builder, network, config, batches)
     else:
-        _fix_shapes(network, request["batch"])
+        _fix_shapes(network, batches.most)
         with open(request["plan"] + PLACED, "w") as file:
             json.dump(place_network(tensorrt, network, config, core), file)
     _read_timings(config, request["timings"])
@@ -160,16 +162,16 @@ def _set_precision(tensorrt: Any, config: Any, precision: str) -> None:
         config.set_flag(getattr(tensorrt.BuilderFlag, name))
 
 
-def _set_shapes(builder: Any, network: Any, config: Any, batch: int) -> None:
-    """Fix free axes to the batch: one profile even for one free axis, as 7.1 and 8.2 demand."""
+def _set_shapes(builder: Any, network: Any, config: Any, batches: Batches) -> None:
+    """Say which sizes free axes have: one profile even for one size, as 7.1 and 8.2 demand."""
     profile = None
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
         shape = tuple(tensor.shape)
-        fixed = with_batch(tensor.name, shape, batch)
-        if fixed != shape:
+        sizes = [with_batch(tensor.name, shape, samples) for samples in batches]
+        if sizes[0] != shape:
             profile = profile or builder.create_optimization_profile()
-            profile.set_shape(tensor.name, fixed, fixed, fixed)
+            profile.set_shape(tensor.name, *sizes)
     if profile is not None:
         config.add_optimization_profile(profile)
 

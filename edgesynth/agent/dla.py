@@ -12,6 +12,7 @@ from edgesynth.agent.errors import NetworkFailure, Refusal
 
 __all__ = [
     "CORE_OPTION",
+    "NO_RANGE",
     "core_options",
     "misfit",
     "place_engine",
@@ -22,6 +23,11 @@ __all__ = [
 ]
 
 CORE_OPTION = "--useDLACore"
+NO_RANGE = (
+    "a DLA takes layers of fixed sizes only, and of a range of batches all would run on the GPU; give one "
+    "batch, or leave the DLA out"
+)
+"""Why an engine for a DLA takes one number of samples."""
 
 _FALLBACK_OPTION = "--allowGPUFallback"
 _MISFITS = {

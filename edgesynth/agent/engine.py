@@ -7,15 +7,29 @@ up to 8.4 and by name from 8.5 on, and products beside TensorRT count their vers
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
+from edgesynth.agent.batches import batches_of
 from edgesynth.agent.cuda import open_cuda
 from edgesynth.agent.cuda_graph import CudaGraph, NoGraph, proven_graph
 from edgesynth.agent.dla import place_engine
 from edgesynth.agent.errors import NetworkFailure, Refusal
-from edgesynth.agent.tensors import Tensor, example, flat_bytes, kind_of, known_size, shaped, with_batch
+from edgesynth.agent.tensors import (
+    Tensor,
+    example,
+    flat_bytes,
+    kind_of,
+    known_size,
+    samples_of,
+    shaped,
+    with_batch,
+)
 
 __all__ = ["Engine"]
 
 _SPOILT = b"\x55"  # of outputs before a call that must write them
+_ONE_SIZE = (
+    "a graph holds calls of one size, and recording one for every size takes an execution context, with its "
+    "memory, for each; this engine takes {} samples a call"
+)
 
 
 class Engine:
@@ -23,12 +37,16 @@ class Engine:
 
     Args:
         path: The plan.
-        batch: What an axis of free size becomes.
-        cuda_graph: Whether calls are to be launched as a CUDA graph, if the engine can be recorded.
+        batch: What an axis of free size becomes: samples per call, or the least, the usual and the most of
+            an engine that was built for a range. Memory is allocated for the most.
+        cuda_graph: Whether calls are to be launched as a CUDA graph, if the engine can be recorded; one for a
+            range of sizes is not.
         dla_core: The core of the DLA that it was built for, if any.
 
     Attributes:
-        tensors: Its inputs and outputs.
+        batches: Samples per call.
+        tensors: Its inputs and outputs, in a call of the most samples.
+        called: The same in the last call.
         memory_bytes: On the device: plan (its weights), activations and tensors. Neither the CUDA context nor
             a graph is counted, and no pinned memory.
         pinned_bytes: Pinned host memory that inputs and outputs are staged in; 0 where the CPU would not
@@ -44,10 +62,11 @@ class Engine:
     """
 
     def __init__(
-        self, path: str, batch: int = 1, *, cuda_graph: bool = False, dla_core: Optional[int] = None
+        self, path: str, batch: Any = 1, *, cuda_graph: bool = False, dla_core: Optional[int] = None
     ) -> None:
         import tensorrt
 
+        self.batches = batches_of(batch)
         with open(path, "rb") as file:
             plan = file.read()
         self._cuda = open_cuda()
@@ -68,8 +87,11 @@ class Engine:
         if self._context is None:
             raise NetworkFailure("out_of_memory", "TensorRT cannot allocate the engine's activations")
         self._named = hasattr(self._engine, "num_io_tensors")
-        tensors = self._name_tensors(tensorrt, batch) if self._named else self._index_tensors(batch)
-        self.tensors = tensors
+        self._samples = 0  # of a call, as the context is set
+        self.tensors: List[Tensor] = []
+        self._resize(self.batches.least)
+        self._resize(self.batches.most)
+        tensors = self.tensors = self.called
         self._addresses = [self._cuda.allocate(tensor.size) for tensor in tensors]
         for tensor, address in zip(tensors, self._addresses):
             if tensor.is_input:
@@ -84,7 +106,9 @@ class Engine:
         self.pinned_bytes = sum(memory.nbytes for memory in self._pinned)
         self._graph: Optional[CudaGraph] = None
         self.no_graph: Optional[NoGraph] = None
-        if cuda_graph:
+        if cuda_graph and not self.batches.fixed:
+            self.no_graph = NoGraph(_ONE_SIZE.format(self.batches.text))
+        elif cuda_graph:
             self._record()
 
     @property
@@ -150,7 +174,8 @@ class Engine:
 
         Args:
             feed: By input name, or the only input itself: NumPy arrays, or any buffer of the input's type or
-                of its bytes.
+                of its bytes. Of an engine for a range of sizes the first input with a batch says how many
+                samples there are.
 
         Returns:
             NumPy arrays where NumPy is installed, else views of the same type and shape; of a type that
@@ -165,14 +190,17 @@ class Engine:
         names = [tensor.name for tensor in inputs]
         if sorted(feed) != sorted(names):
             raise Refusal("data", "the engine takes {}, not {}".format(sorted(names), sorted(feed)))
-        found = self.run({tensor.name: flat_bytes(tensor, feed[tensor.name]) for tensor in inputs})
+        samples = samples_of(inputs, feed, self.batches)
+        sized = [tensor.of(samples) for tensor in inputs]
+        found = self.run({tensor.name: flat_bytes(tensor, feed[tensor.name]) for tensor in sized})
         return {
-            tensor.name: shaped(tensor, found[tensor.name]) for tensor in self.tensors if not tensor.is_input
+            tensor.name: shaped(tensor, found[tensor.name]) for tensor in self.called if not tensor.is_input
         }
 
     def run(self, feed: Mapping[str, Any]) -> Dict[str, bytearray]:
         """The same on the bytes of every input, of its exact size; gives the bytes of every output."""
-        places = list(zip(self.tensors, self._addresses))
+        self._resize(samples_of((tensor for tensor in self.tensors if tensor.is_input), feed, self.batches))
+        places = list(zip(self.called, self._addresses))
         if not self._pinned:
             for tensor, address in places:
                 if tensor.is_input:
@@ -183,19 +211,20 @@ class Engine:
                 for tensor, address in places
                 if not tensor.is_input
             }
-        for (tensor, address), pinned in zip(places, self._pinned):
+        staged = [pinned[: tensor.size] for tensor, pinned in zip(self.called, self._pinned)]
+        for (tensor, address), pinned in zip(places, staged):
             if tensor.is_input:
                 pinned[:] = feed[tensor.name]
                 self._cuda.send(address, pinned, self._stream)
         accepted = self._put()
-        for (tensor, address), pinned in zip(places, self._pinned):
+        for (tensor, address), pinned in zip(places, staged):
             if not tensor.is_input:
                 self._cuda.fetch(address, pinned, self._stream)
         self._cuda.finish(self._stream)
         _check(accepted)
         return {
             tensor.name: bytearray(pinned)
-            for tensor, pinned in zip(self.tensors, self._pinned)
+            for tensor, pinned in zip(self.called, staged)
             if not tensor.is_input
         }
 
@@ -247,13 +276,32 @@ class Engine:
             if not tensor.is_input
         ]
 
-    def _name_tensors(self, tensorrt: Any, batch: int) -> List[Tensor]:
+    def _resize(self, samples: int) -> None:
+        """Have calls take so many samples from now on; the memory stays where it is.
+
+        Raises:
+            NetworkFailure: The engine does not take so many.
+        """
+        if samples == self._samples:
+            return
+        self._samples = 0
+        self.called = self._name_tensors(samples) if self._named else self._index_tensors(samples)
+        larger = [tensor.name for tensor, most in zip(self.called, self.tensors) if tensor.size > most.size]
+        if larger:
+            raise NetworkFailure("unsupported", "{!r} is larger in a smaller call".format(larger[0]))
+        self._samples = samples
+
+    def _name_tensors(self, batch: int) -> List[Tensor]:
+        import tensorrt
+
         engine, context = self._engine, self._context
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         inputs = {name for name in names if engine.get_tensor_mode(name) == tensorrt.TensorIOMode.INPUT}
         for name in names:
             if name in inputs:
-                context.set_input_shape(name, with_batch(name, tuple(engine.get_tensor_shape(name)), batch))
+                free = tuple(engine.get_tensor_shape(name))
+                shape = with_batch(name, free, batch)
+                _check_shape(name, free, shape, context.set_input_shape(name, shape))
         return [
             known_size(
                 Tensor(
@@ -271,8 +319,9 @@ class Engine:
         indices = range(engine.num_bindings)
         for index in indices:
             if engine.binding_is_input(index):
-                shape = tuple(engine.get_binding_shape(index))
-                context.set_binding_shape(index, with_batch(engine.get_binding_name(index), shape, batch))
+                name, free = engine.get_binding_name(index), tuple(engine.get_binding_shape(index))
+                shape = with_batch(name, free, batch)
+                _check_shape(name, free, shape, context.set_binding_shape(index, shape))
         return [
             known_size(
                 Tensor(
@@ -290,6 +339,17 @@ class Engine:
             if hasattr(self._engine, name):
                 return int(getattr(self._engine, name))
         return 0
+
+
+def _check_shape(name: str, free: Tuple[int, ...], shape: Tuple[int, ...], accepted: Any) -> None:
+    """Nothing, unless an input of free size does not take this one: then the context keeps the one before."""
+    if accepted is False and free != shape:
+        raise NetworkFailure(
+            "unsupported",
+            "the engine was not built for the input {!r} as {}; build it for as many samples".format(
+                name, "x".join(map(str, shape))
+            ),
+        )
 
 
 def _check(accepted: Any) -> None:

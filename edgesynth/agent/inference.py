@@ -2,8 +2,9 @@
 
 import array
 import os
-from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
+from edgesynth.agent.batches import Batches
 from edgesynth.agent.errors import Refusal
 from edgesynth.agent.npy import Array, read_npy, write_npy
 from edgesynth.agent.tensors import Tensor
@@ -41,14 +42,17 @@ class OutputFile(NamedTuple):
     call_shape: Tuple[int, ...]
 
 
-def infer_files(engine: Any, inputs: Mapping[str, str], folder: str) -> List[OutputFile]:
+def infer_files(
+    engine: Any, inputs: Mapping[str, str], folder: str, calls: Sequence[int] = ()
+) -> List[OutputFile]:
     """Run an engine on files.
 
     Args:
-        engine: An ``Engine``, or what has its ``tensors`` and ``run``. It may
+        engine: An ``Engine``, or what has its ``batches``, ``tensors`` and ``run``. It may
             take fewer samples at a time than there are.
         inputs: The ``.npy`` file of every input; one input needs no name, which is then empty.
         folder: Where the outputs go, as ``output-0.npy`` and so on.
+        calls: Samples of every call; as few calls as can be by default.
 
     Raises:
         Refusal: A file cannot be read or does not fit; kind ``data``.
@@ -64,13 +68,14 @@ def infer_files(engine: Any, inputs: Mapping[str, str], folder: str) -> List[Out
             ),
         )
     arrays = {tensor.name: _read(tensor, inputs[tensor.name]) for tensor in takes}
-    calls = _calls(takes, arrays)
     parts: Dict[str, List[bytearray]] = {tensor.name: [] for tensor in engine.tensors if not tensor.is_input}
-    for call in range(calls):
+    begin = 0
+    for samples in _calls(engine.batches, takes, arrays, calls):
         feed = {
-            tensor.name: memoryview(arrays[tensor.name].data)[call * tensor.size : (call + 1) * tensor.size]
+            tensor.name: _part(memoryview(arrays[tensor.name].data), tensor, begin, samples)
             for tensor in takes
         }
+        begin += samples
         for name, data in engine.run(feed).items():
             parts[name].append(data)
     os.makedirs(folder, exist_ok=True)
@@ -110,32 +115,42 @@ def _read(tensor: Tensor, path: str) -> Array:
     return found
 
 
-def _calls(takes: List[Tensor], arrays: Mapping[str, Array]) -> int:
-    """How many calls all samples take."""
-    counts = {
-        (len(arrays[tensor.name].data) // tensor.size, len(arrays[tensor.name].data) % tensor.size)
-        for tensor in takes
-    }
-    calls, rest = min(counts, default=(1, 0))
-    if len(counts) > 1 or rest or not calls:
-        samples = [arrays[tensor.name].shape[:1] for tensor in takes]
-        batch = next((tensor.shape[0] for tensor in takes if tensor.shape), 1)
+def _part(data: memoryview, tensor: Tensor, begin: int, samples: int) -> memoryview:
+    """The bytes of some samples of an input, or of one that has no batch."""
+    each = tensor.of(1).size
+    return data[begin * each : (begin + samples) * each] if tensor.shape else data
+
+
+def _calls(
+    batches: Batches, takes: List[Tensor], arrays: Mapping[str, Array], wanted: Sequence[int]
+) -> List[int]:
+    """How many samples each call is of, which have all of them."""
+    shapes = {arrays[tensor.name].shape[:1] for tensor in takes}
+    counts = {shape[0] for shape in shapes if shape}
+    samples = min(counts, default=batches.most)
+    found = list(wanted) or batches.calls(samples)
+    if len(counts) > 1 or sum(found) != samples or not found or (len(found) > 1 and () in shapes):
         raise Refusal(
             "data",
-            "the inputs have {} samples; every input needs the same number, a multiple of {}".format(
-                " and ".join(sorted({_text(sample) for sample in samples})), batch
+            "the inputs have {} samples; every input needs the same number, {}".format(
+                " and ".join(sorted({_text(shape) for shape in shapes})),
+                "a multiple of {}".format(batches.most)
+                if batches.fixed
+                else "which calls of {} to {} can have".format(batches.least, batches.most),
             ),
         )
-    return calls
+    return found
 
 
 def _write(tensor: Tensor, parts: List[bytearray], path: str) -> OutputFile:
-    shape = tensor.shape
-    if len(parts) > 1:
-        if not shape:
-            raise Refusal("data", "output {!r} has no batch; give one call's samples".format(tensor.name))
+    shape, data = tensor.shape, b"".join(parts)
+    if len(parts) > 1 and not shape:
+        raise Refusal("data", "output {!r} has no batch; give one call's samples".format(tensor.name))
+    if shape and tensor.size:  # of one call it may be less than of the most samples
+        shape = (len(data) * shape[0] // tensor.size,) + shape[1:]
+    elif shape:
         shape = (shape[0] * len(parts),) + shape[1:]
-    write_npy(path, Array(type_of(tensor), shape, b"".join(parts)))
+    write_npy(path, Array(type_of(tensor), shape, data))
     return OutputFile(tensor.name, path, shape, type_of(tensor), tensor.shape)
 
 

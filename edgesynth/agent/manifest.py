@@ -6,10 +6,11 @@ import operator
 import os
 from typing import Any, Dict
 
+from edgesynth.agent.batches import Batches, batches_of
 from edgesynth.agent.board_module import same_module
 from edgesynth.agent.errors import Refusal
 
-__all__ = ["ENGINE", "MANIFEST", "NETWORK", "check_files", "check_fit", "read_manifest"]
+__all__ = ["ENGINE", "MANIFEST", "NETWORK", "batches_in", "check_files", "check_fit", "read_manifest"]
 
 MANIFEST = "manifest.json"
 ENGINE = "engine.plan"
@@ -33,6 +34,7 @@ def read_manifest(folder: str) -> Dict[str, Any]:
         )
         whole = whole and type(known["batch"]) is int and known["batch"] > 0
         whole = whole and type(known["key"].get("dla_core", 0)) in (int, type(None))
+        whole = whole and batches_in(found).most == known["batch"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(folder, "its {} cannot be read ({})".format(MANIFEST, error)) from error
     if not whole or ENGINE not in found["files"]:
@@ -47,6 +49,16 @@ def read_manifest(folder: str) -> Dict[str, Any]:
             ),
         )
     return dict(found)
+
+
+def batches_in(manifest: Dict[str, Any]) -> Batches:
+    """How many samples a call of the engine takes; a bundle of before takes one number alone.
+
+    Raises:
+        ValueError: ``batches`` are no least, usual and most.
+    """
+    told = manifest.get("batches")
+    return batches_of(manifest["batch"] if told is None else list(told))
 
 
 def check_files(folder: str, manifest: Dict[str, Any]) -> None:

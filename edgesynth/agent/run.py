@@ -4,10 +4,10 @@ import json
 import os
 import sys
 import time
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List
 
 from edgesynth.agent import board
-from edgesynth.agent.asks import read_run, work_folder
+from edgesynth.agent.asks import RunAsk, read_run, work_folder
 from edgesynth.agent.children import LineProcess, wait
 from edgesynth.agent.errors import FULL_DISK, STALE, NetworkFailure, Refusal
 from edgesynth.agent.events import Outbox
@@ -15,7 +15,7 @@ from edgesynth.agent.failures import classify, tells_full_disk
 from edgesynth.agent.guard import guarded
 from edgesynth.agent.info import tensorrt_version
 from edgesynth.agent.manifest import ENGINE, NETWORK
-from edgesynth.agent.onnx_types import read_output_kinds
+from edgesynth.agent.onnx_types import read_input_shapes, read_output_kinds
 
 __all__ = ["tell_run"]
 
@@ -43,11 +43,11 @@ def tell_run(request: Dict[str, Any], outbox: Outbox) -> None:
         process = LineProcess([sys.executable, sys.argv[0], "_run"], guard, takes_input=True)
         answers: List[Dict[str, Any]] = []
         try:
-            opened = {"engine": ask.engine, "batch": ask.batch, "dla_core": ask.dla_core, "runner": runner}
+            opened = {"engine": ask.engine, "batch": ask.batches, "dla_core": ask.dla_core, "runner": runner}
             process.send(json.dumps(dict(opened, do="open", cuda_graph=ask.cuda_graph)))
             kinds = dict(ask.kinds, **_kinds_beside(ask.engine))
-            order = {"do": "infer", "inputs": ask.inputs, "outputs": ask.outputs, "kinds": kinds}
-            process.send(json.dumps(order))
+            order = {"do": "infer", "inputs": _named(ask), "outputs": ask.outputs, "kinds": kinds}
+            process.send(json.dumps(dict(order, calls=ask.calls)))
             wait(
                 {process: lambda at_s, line: answers.extend(_events(line))},
                 lambda: bool(answers) and answers[-1]["event"] != "ready",
@@ -73,9 +73,21 @@ def tell_run(request: Dict[str, Any], outbox: Outbox) -> None:
 
 def _kinds_beside(engine: str) -> Dict[str, str]:
     """Types of the outputs as the bundle's network has them; nothing where the engine is in no bundle."""
+    found: Dict[str, str] = _beside(engine, read_output_kinds)
+    return found
+
+
+def _named(ask: RunAsk) -> Dict[str, str]:
+    """The files by input; the only input has the name that the bundle's network gives it."""
+    names = list(_beside(ask.engine, read_input_shapes)) if list(ask.inputs) == [""] else []
+    return {names[0]: ask.inputs[""]} if len(names) == 1 else ask.inputs
+
+
+def _beside(engine: str, read: Callable[[str], Dict[str, Any]]) -> Dict[str, Any]:
+    """What is read from the network beside an engine of a bundle."""
     folder = os.path.dirname(os.path.abspath(engine))
     try:
-        return read_output_kinds(os.path.join(folder, NETWORK)) if os.path.basename(engine) == ENGINE else {}
+        return read(os.path.join(folder, NETWORK)) if os.path.basename(engine) == ENGINE else {}
     except OSError:
         return {}
 

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from edgesynth.agent.board import offer_to_memory_killer
 from edgesynth.agent.errors import NetworkFailure, Refusal
@@ -31,13 +31,13 @@ class PythonRunner:
 
     Args:
         path: The plan.
-        batch: What an axis of free size becomes.
+        batch: What an axis of free size becomes; or the least, the usual and the most.
         cuda_graph: Whether calls are to be launched as a CUDA graph.
         dla_core: The core of the DLA that it was built for, if any.
     """
 
     def __init__(
-        self, path: str, batch: int, *, cuda_graph: bool = False, dla_core: Optional[int] = None
+        self, path: str, batch: Any, *, cuda_graph: bool = False, dla_core: Optional[int] = None
     ) -> None:
         from edgesynth.agent.engine import Engine
 
@@ -82,11 +82,13 @@ class PythonRunner:
         """Name and mean time in ms of every layer, in the order they run."""
         return self._engine.layers(runs)
 
-    def infer(self, inputs: Dict[str, str], folder: str, kinds: Dict[str, str]) -> Dict[str, Any]:
+    def infer(
+        self, inputs: Dict[str, str], folder: str, kinds: Dict[str, str], calls: Sequence[int] = ()
+    ) -> Dict[str, Any]:
         """Outputs of files, as files: ``outputs``, and the ``inputs`` that they are of; types are its own."""
         from edgesynth.agent.inference import infer_files, told_inputs
 
-        outputs = [dict(output._asdict()) for output in infer_files(self._engine, inputs, folder)]
+        outputs = [dict(output._asdict()) for output in infer_files(self._engine, inputs, folder, calls)]
         return {"outputs": outputs, "inputs": told_inputs(self._engine)}
 
     def close(self) -> None:
@@ -117,7 +119,8 @@ def serve() -> int:
             elif command["do"] == "layers":
                 _time_layers(runner, command["runs"], outbox)
             elif command["do"] == "infer":
-                found = runner.infer(command["inputs"], command["outputs"], command["kinds"])
+                asked = [command[name] for name in ("inputs", "outputs", "kinds", "calls")]
+                found = runner.infer(*asked)
                 outbox.tell("done", digits=runner.digits, assumed=runner.assumed, **found, **_graph(runner))
             else:
                 _load(runner, command["seconds"], outbox)

@@ -9,6 +9,9 @@ needs Python 3.6 and the board's own TensorRT and CUDA, and uses NumPy where tha
     outputs = engine.infer({"input": image})  # by name; one input needs no name
     answers = engine.answer({"input": image})  # one per sample: a class, a mask or boxes, by the kind of task
 
+An engine that was deployed for a range of batches takes any number of samples within ``engine.batches`` in a
+call, as many as its inputs hold.
+
 What comes out is yours: no later call changes it. An engine serves one thread.
 
 What goes in and comes out can be had without loading the engine: ``read_processing()["outputs"]`` has
@@ -22,11 +25,12 @@ import sys
 from typing import Any, Dict, List, Optional
 
 from edgesynth.agent.answers import MaskAnswer, answers_of, floats_of, told
+from edgesynth.agent.batches import batches_of
 from edgesynth.agent.board_module import module_name
 from edgesynth.agent.engine import Engine
 from edgesynth.agent.errors import Refusal
 from edgesynth.agent.inference import infer_files, type_of
-from edgesynth.agent.manifest import ENGINE, MANIFEST, check_files, check_fit, read_manifest
+from edgesynth.agent.manifest import ENGINE, MANIFEST, batches_in, check_files, check_fit, read_manifest
 from edgesynth.agent.npy import Array, read_npy, write_npy
 from edgesynth.agent.places import model, soc
 
@@ -43,7 +47,7 @@ class BundledEngine(Engine):
     """
 
     def __init__(
-        self, folder: str, batch: int, *, cuda_graph: bool = False, dla_core: Optional[int] = None
+        self, folder: str, batch: Any, *, cuda_graph: bool = False, dla_core: Optional[int] = None
     ) -> None:
         path = os.path.join(folder, ENGINE)
         super().__init__(path, batch, cuda_graph=cuda_graph, dla_core=dla_core)
@@ -63,7 +67,7 @@ class BundledEngine(Engine):
         """
         found = self.infer(feed)
         outputs = {}
-        for tensor in self.tensors:
+        for tensor in self.called:
             if not tensor.is_input:
                 data = memoryview(found[tensor.name]).tobytes()
                 outputs[tensor.name] = (tensor.shape, floats_of(type_of(tensor), data))
@@ -99,7 +103,7 @@ def open_engine(folder: Optional[str] = None, cuda_graph: Optional[bool] = None)
     if cuda_graph is None:
         cuda_graph = bool(manifest.get("cuda_graph", False))
     core = manifest["key"].get("dla_core")
-    return BundledEngine(place, int(manifest["batch"]), cuda_graph=cuda_graph, dla_core=core)
+    return BundledEngine(place, batches_in(manifest), cuda_graph=cuda_graph, dla_core=core)
 
 
 def read_labels(folder: Optional[str] = None) -> List[Any]:
@@ -135,6 +139,7 @@ def _read_json(folder: Optional[str], name: str, missing: Any) -> Any:
 def _describe(folder: Optional[str]) -> None:
     """One line per input and output, the batch in brackets."""
     processing = read_processing(folder)
+    batches = processing.get("batches")
     if not processing:
         raise Refusal("data", "this bundle has no processing.json that says what goes in and comes out")
     for role in ("inputs", "outputs"):
@@ -142,7 +147,7 @@ def _describe(folder: Optional[str]) -> None:
             sizes = [str(size) for size in known.get("shape", ())]
             axis = known.get("batch_axis")
             if axis is not None:
-                sizes[axis] = "[{}]".format(sizes[axis])
+                sizes[axis] = "[{}]".format(sizes[axis] if batches is None else batches_of(batches).text)
             kind = known.get("dtype") or known.get("type") or "of unknown type"
             words = [role[:-1], name, kind, "x".join(sizes), known.get("meaning") or ""]
             print(" ".join(word for word in words if word))

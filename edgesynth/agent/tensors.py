@@ -2,11 +2,21 @@
 
 import array
 import random
-from typing import Any, NamedTuple, Tuple
+from typing import Any, Iterable, Mapping, NamedTuple, Tuple
 
+from edgesynth.agent.batches import Batches
 from edgesynth.agent.errors import NetworkFailure, Refusal
 
-__all__ = ["Tensor", "example", "flat_bytes", "kind_of", "known_size", "shaped", "with_batch"]
+__all__ = [
+    "Tensor",
+    "example",
+    "flat_bytes",
+    "kind_of",
+    "known_size",
+    "samples_of",
+    "shaped",
+    "with_batch",
+]
 
 _BYTES = {
     "FLOAT": 4.0,
@@ -48,6 +58,10 @@ class Tensor(NamedTuple):
             count *= length
         return int(count * _BYTES.get(self.kind, 4.0) + 0.5)
 
+    def of(self, samples: int) -> "Tensor":
+        """The same of so many samples; of an input without a batch, as it is."""
+        return self._replace(shape=(samples,) + self.shape[1:]) if self.shape else self
+
 
 def with_batch(name: str, shape: Tuple[int, ...], batch: int) -> Tuple[int, ...]:
     """The shape of an input with its batch filled in.
@@ -77,10 +91,7 @@ def flat_bytes(tensor: Tensor, value: Any) -> memoryview:
     Raises:
         Refusal: It is of another type or shape; kind ``data``.
     """
-    try:
-        view = memoryview(value)
-    except TypeError as error:
-        raise Refusal("data", "input {!r} is no array: {!r}".format(tensor.name, type(value))) from error
+    view = _view(tensor, value)
     is_bytes = view.format == "B" and view.ndim == 1
     form = "q" if view.format == "l" and view.itemsize == 8 else view.format
     fits = is_bytes or (form == _FORMATS.get(tensor.kind) and (view.shape == tensor.shape or view.ndim == 1))
@@ -99,6 +110,41 @@ def flat_bytes(tensor: Tensor, value: Any) -> memoryview:
         return view.cast("B")
     except (TypeError, ValueError):  # in pieces, empty, or of a type that this Python does not know
         return memoryview(view.tobytes())
+
+
+def _view(tensor: Tensor, value: Any) -> memoryview:
+    try:
+        return memoryview(value)
+    except TypeError as error:
+        raise Refusal("data", "input {!r} is no array: {!r}".format(tensor.name, type(value))) from error
+
+
+def samples_of(inputs: Iterable[Tensor], feed: Mapping[str, Any], batches: Batches) -> int:
+    """How many samples a call is of, by what the first input with a batch is given.
+
+    Args:
+        inputs: As they are of the most samples.
+        feed: Arrays or bytes by name.
+        batches: What the engine takes; of one size it is that, whatever it is given.
+
+    Raises:
+        Refusal: The engine does not take so many; kind ``data``.
+    """
+    first = next((tensor for tensor in inputs if tensor.shape), None)
+    if batches.fixed or first is None:
+        return batches.most
+    view = _view(first, feed[first.name])
+    each = first.of(1).size
+    shaped_so = view.ndim == len(first.shape) > 1
+    samples = view.shape[0] if shaped_so and view.shape else view.nbytes // max(1, each)
+    if not batches.takes(samples):
+        raise Refusal(
+            "data",
+            "input {!r} is of batch {}; one call takes {} to {} samples".format(
+                first.name, samples, batches.least, batches.most
+            ),
+        )
+    return samples
 
 
 def shaped(tensor: Tensor, data: bytearray) -> Any:

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
+from edgesynth.agent.batches import Batches, batches_of
 from edgesynth.agent.board import find_program
 from edgesynth.agent.cuda_graph import NoGraph
 from edgesynth.agent.dla import core_options
@@ -19,7 +20,7 @@ from edgesynth.agent.errors import NetworkFailure, Refusal
 from edgesynth.agent.failures import classify, tells_unreadable
 from edgesynth.agent.settling import Settling
 from edgesynth.agent.trtexec_help import has_flags, options, version
-from edgesynth.agent.trtexec_shapes import build_options, fixed_inputs, run_options
+from edgesynth.agent.trtexec_shapes import build_options, run_options
 from edgesynth.agent.trtexec_trace import (
     Followed,
     Trace,
@@ -61,7 +62,7 @@ _WHOLE = ("--explicitBatch", "--includeDataTransfers", "--noCudaGraph")
 
 
 def build_command(
-    model: str, plan: str, precision: str, workspace_mb: int, typed: bool, timings: str, batch: int = 1
+    model: str, plan: str, precision: str, workspace_mb: int, typed: bool, timings: str, batches: Batches
 ) -> List[str]:
     """The command that builds an engine without running it.
 
@@ -95,7 +96,7 @@ def build_command(
         command.append("--workspace={}".format(workspace_mb))
     if "--timingCacheFile" in known:
         command.append("--timingCacheFile=" + timings)
-    command += build_options(fixed_inputs(model, batch), known)
+    command += build_options(model, batches, known)
     return command + [option for option in wanted if option in known]
 
 
@@ -125,7 +126,8 @@ class Trtexec:
 
     Args:
         path: The plan.
-        batch: What its inputs must begin with: trtexec fills a free batch with 1 unasked.
+        batch: What its inputs must begin with: trtexec fills a free batch with 1 unasked. Or the least, the
+            usual and the most; then :meth:`infer` tells it what each call is of.
         cuda_graph: Whether calls that are timed are to be launched as a CUDA graph.
         dla_core: The core of the DLA that it was built for, if any.
 
@@ -139,10 +141,10 @@ class Trtexec:
     cuda = "trtexec"
 
     def __init__(
-        self, path: str, batch: int, *, cuda_graph: bool = False, dla_core: Optional[int] = None
+        self, path: str, batch: Any, *, cuda_graph: bool = False, dla_core: Optional[int] = None
     ) -> None:
         self._path = path
-        self._batch = batch
+        self._batches = batches_of(batch)
         self._program = find_program("trtexec") or "trtexec"
         known = options()
         place = core_options(dla_core, known)
@@ -222,13 +224,16 @@ class Trtexec:
         finally:
             os.remove(path)
 
-    def infer(self, inputs: Dict[str, str], folder: str, kinds: Dict[str, str]) -> Dict[str, Any]:
+    def infer(
+        self, inputs: Dict[str, str], folder: str, kinds: Dict[str, str], calls: Sequence[int] = ()
+    ) -> Dict[str, Any]:
         """Outputs of files, as files, and the inputs that they are of; every call loads the engine anew.
 
         Args:
             inputs: The ``.npy`` file of every input.
             folder: Where the outputs go.
             kinds: TensorRT's names of the types of outputs, where trtexec does not tell them.
+            calls: Samples of every call; as few calls as can be by default.
 
         Raises:
             Refusal: This trtexec has no way to it, or a file does not fit.
@@ -240,11 +245,13 @@ class Trtexec:
 
         if self.cuda_graph:
             self._leave_graph("trtexec loads the engine for every call on files, and runs it without one")
-        types = {name: _KINDS.get(read_npy(path).descr, "FLOAT") for name, path in inputs.items()}
-        engine = TrtexecEngine(options(), self._call, self._batch, types, kinds, folder)
+        arrays = {name: read_npy(path) for name, path in inputs.items()}
+        types = {name: _KINDS.get(array.descr, "FLOAT") for name, array in arrays.items()}
+        sizes = {name: array.shape[1:] for name, array in arrays.items() if array.shape}
+        engine = TrtexecEngine(options(), self._call, self._batches, types, kinds, folder, sizes)
         try:
             self.digits, self.assumed = engine.digits, engine.assumed
-            outputs = [dict(output._asdict()) for output in infer_files(engine, inputs, folder)]
+            outputs = [dict(output._asdict()) for output in infer_files(engine, inputs, folder, calls)]
             return {"outputs": outputs, "inputs": told_inputs(engine)}
         finally:
             engine.close()
@@ -347,15 +354,16 @@ class Trtexec:
         return classify("run", said, status)
 
     def _check_batch(self, shapes: List[str]) -> None:
-        if not shapes and self._batch > 1:
+        batch = self._batches.most
+        if not shapes and batch > 1:
             raise Refusal(
                 "tensorrt", "this trtexec does not say in which batch it runs; measure in batch 1 with it"
             )
         for shape in shapes:
-            if int(shape.partition("x")[0]) != self._batch:
+            if int(shape.partition("x")[0]) != batch:
                 raise NetworkFailure(
                     "unsupported",
                     "trtexec runs an input of {}, not in batch {}; export the network with this batch".format(
-                        shape, self._batch
+                        shape, batch
                     ),
                 )

@@ -11,8 +11,10 @@ import struct
 import tempfile
 from typing import Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
+from edgesynth.agent.batches import Batches
 from edgesynth.agent.errors import NetworkFailure, Refusal
-from edgesynth.agent.tensors import Tensor, known_size
+from edgesynth.agent.tensors import Tensor, known_size, samples_of
+from edgesynth.agent.trtexec_shapes import run_options
 
 __all__ = ["EXPORTED_DIGITS", "TrtexecEngine"]
 
@@ -46,18 +48,23 @@ class TrtexecEngine:
     Args:
         options: What this trtexec has.
         call: Runs it with more options in a folder, and gives the lines that it printed.
-        batch: What the inputs must begin with.
+        batches: Samples per call, which the inputs must begin with.
         takes: TensorRT's names of the types of inputs; ``""`` stands for the only one.
         gives: Of outputs, as far as they are known; what trtexec tells itself counts more.
         folder: Where its files may be, while it is open.
+        sizes: Of one sample of every input that has a batch, by name: of a range of sizes trtexec must be
+            told what each call is of.
 
     Attributes:
-        tensors: Inputs and outputs.
+        batches: Samples per call.
+        tensors: Inputs and outputs, in a call of the most samples.
+        called: The same in the last call.
         digits: To how many digits outputs are rounded; 0 where they are exact.
         assumed: Outputs that are taken for FLOAT, since neither trtexec nor ``gives`` tells their type.
 
     Raises:
-        Refusal: This trtexec takes no files, gives no outputs, or does not say what the engine takes.
+        Refusal: This trtexec takes no files, gives no outputs, or does not say what the engine takes; or an
+            input of an engine for a range of sizes has no name.
         NetworkFailure: The engine does not run, or in another batch.
     """
 
@@ -65,10 +72,11 @@ class TrtexecEngine:
         self,
         options: Sequence[str],
         call: Callable[[List[str], str], List[str]],
-        batch: int,
+        batches: Batches,
         takes: Mapping[str, str],
         gives: Mapping[str, str],
         folder: str,
+        sizes: Mapping[str, Sequence[int]],
     ) -> None:
         if "--loadInputs" not in options or not {_RAW, _TEXT} & set(options):
             raise Refusal(
@@ -76,15 +84,21 @@ class TrtexecEngine:
                 "this trtexec has no --loadInputs and --exportOutput, so outputs can only be had through "
                 "TensorRT's Python bindings; install them with: sudo apt install python3-libnvinfer",
             )
+        self.batches = batches
+        self._options = options
+        self._sizes = {} if batches.fixed else sizes
+        if "" in self._sizes:
+            raise Refusal("data", "trtexec must be told sizes by name; say of which input the file is")
         self._call = call
+        self._takes, self._gives = takes, gives
         self._raw = _RAW in options
         self.digits = 0 if self._raw else EXPORTED_DIGITS
         os.makedirs(folder, exist_ok=True)
         self._folder = tempfile.mkdtemp(prefix="trtexec-", dir=folder)
         try:
             self.assumed: List[str] = []
-            self.tensors = self._ask(takes, gives)
-            self._check(batch)
+            self.tensors = self.called = self._ask()
+            self._check(batches.most)
         except BaseException:
             self.close()
             raise
@@ -97,8 +111,12 @@ class TrtexecEngine:
             with open(os.path.join(self._folder, file), "wb") as sink:
                 sink.write(data)
             files.append("{}:{}".format(name, file))
-        said = self._call(["--loadInputs=" + ",".join(files), self._wanted], self._folder)
-        outputs = [tensor for tensor in self.tensors if not tensor.is_input]
+        samples = samples_of((tensor for tensor in self.tensors if tensor.is_input), feed, self.batches)
+        given = ["--loadInputs=" + ",".join(files), self._wanted, *self._told(samples)]
+        said = self._call(given, self._folder)
+        if not self.batches.fixed:
+            self.called = self._tensors(said)
+        outputs = [tensor for tensor in self.called if not tensor.is_input]
         found = self._dumped(said) if self._raw else self._exported(outputs)
         for tensor in outputs:
             if tensor.name not in found or len(found[tensor.name]) != tensor.size:
@@ -118,9 +136,25 @@ class TrtexecEngine:
     def _wanted(self) -> str:
         return _RAW if self._raw else "{}={}".format(_TEXT, _JSON)
 
-    def _ask(self, takes: Mapping[str, str], gives: Mapping[str, str]) -> List[Tensor]:
+    def _told(self, samples: int) -> List[str]:
+        """Options that say what a call is of; none where the engine has one size."""
+        return run_options({name: [samples, *size] for name, size in self._sizes.items()}, self._options)
+
+    def _ask(self) -> List[Tensor]:
         """Inputs and outputs, from what it prints about a run on inputs of its own."""
-        said = self._call([self._wanted] if self._raw else [], self._folder)
+        wanted = [self._wanted] if self._raw else []
+        tensors = self._tensors(self._call(wanted + self._told(self.batches.most), self._folder))
+        if not any(tensor.is_input for tensor in tensors):
+            raise Refusal(
+                "tensorrt",
+                "this trtexec does not say what the engine takes, and would run on files that do not fit; "
+                "outputs can only be had through TensorRT's Python bindings; install them with: "
+                "sudo apt install python3-libnvinfer",
+            )
+        return tensors
+
+    def _tensors(self, said: List[str]) -> List[Tensor]:
+        """Inputs and outputs of a run, from what it printed."""
         told = _read_dumps(said)
         tensors = []
         for line in said:
@@ -135,17 +169,11 @@ class TrtexecEngine:
                 role, name, dimensions = match.groups()
                 shape = tuple(int(length) for length in dimensions.split("x") if length)
                 is_input = role.lower() == "input"
-                known = (takes.get(name) or takes.get("")) if is_input else gives.get(name)
+                known = (self._takes.get(name) or self._takes.get("")) if is_input else self._gives.get(name)
                 kind = told[name].kind if name in told else known
-                self.assumed += [] if kind or is_input else [name]
+                if not kind and not is_input and name not in self.assumed:
+                    self.assumed.append(name)
                 tensors.append(known_size(Tensor(name, is_input, shape, kind or "FLOAT")))
-        if not any(tensor.is_input for tensor in tensors):
-            raise Refusal(
-                "tensorrt",
-                "this trtexec does not say what the engine takes, and would run on files that do not fit; "
-                "outputs can only be had through TensorRT's Python bindings; install them with: "
-                "sudo apt install python3-libnvinfer",
-            )
         return tensors
 
     def _check(self, batch: int) -> None:

@@ -2,6 +2,8 @@
 
 from typing import Any, Dict, List, Sequence
 
+from edgesynth.agent.batches import Batches
+from edgesynth.agent.errors import Refusal
 from edgesynth.agent.onnx_types import read_input_shapes
 from edgesynth.agent.tensors import with_batch
 
@@ -30,9 +32,25 @@ def fixed_inputs(model: str, batch: int) -> Shapes:
     }
 
 
-def build_options(shapes: Shapes, known: Sequence[str]) -> List[str]:
-    """What a build is told: one size, as of every other builder; nothing that this trtexec does not know."""
-    return [option + "=" + _spec(shapes) for option in _BUILD if shapes and option in known]
+def build_options(model: str, batches: Batches, known: Sequence[str]) -> List[str]:
+    """What a build is told: a size for each end of the range; nothing that this trtexec does not know.
+
+    Raises:
+        NetworkFailure: An axis besides the batch is free; or of a range of batches, none is.
+        Refusal: This trtexec builds for no range; kind ``tensorrt``.
+    """
+    sizes = [fixed_inputs(model, samples) for samples in batches]
+    if not batches.fixed:
+        for name, shape in read_input_shapes(model).items():
+            for samples in batches:
+                with_batch(name, tuple(shape), samples)
+        if not set(_BUILD) <= set(known):
+            raise Refusal(
+                "tensorrt", "this trtexec has no {}, so it builds for one batch".format(" ".join(_BUILD))
+            )
+    return [
+        option + "=" + _spec(shapes) for option, shapes in zip(_BUILD, sizes) if shapes and option in known
+    ]
 
 
 def run_options(shapes: Shapes, known: Sequence[str]) -> List[str]:

@@ -53,7 +53,13 @@ def deploy(
         ),
     ] = None,
     batch: Annotated[
-        int | None, typer.Option("--batch", min=1, help="Samples per call; 1 unless the network says so.")
+        str | None,
+        typer.Option(
+            "--batch",
+            metavar="N|LEAST..MOST|LEAST..USUAL..MOST",
+            help="Samples per call, 1 unless the network says so; or a range, such as 1..8..16: one engine "
+            "takes any number in it, and is fastest for the usual, by default the most.",
+        ),
     ] = None,
     dla_core: DlaCore = None,
     data: Annotated[
@@ -102,6 +108,7 @@ def deploy(
     """Build a network's engine on a board, verify it there, and install it; or go back, list, remove."""
     from edgesynth.cli.output import warned
     from edgesynth.cli.progress import open_progress
+    from edgesynth.deploy.batch_range import read_batches, refuse_range
     from edgesynth.devices import load_profile, open_device
     from edgesynth.devices.dla import check_core, check_precision
 
@@ -111,6 +118,8 @@ def deploy(
     if dla_core is not None:
         check_core(known, dla_core, link)
         check_precision(known, precision or known.default_precision)
+    batches = read_batches(batch)
+    refuse_range(batches, dla_core=dla_core, cuda_graph=cuda_graph)
     if network is None:
         with open_device(device, link, wait_s=wait_s) as board, warned(board):
             _manage(board, rollback=rollback, remove=remove, as_json=as_json)
@@ -129,7 +138,7 @@ def deploy(
             source,
             known,
             precision=precision,
-            batch=batch,
+            batches=batches,
             data=samples_of,
             shapes=shapes,
             samples=samples,
@@ -142,7 +151,7 @@ def deploy(
             board,
             name=name,
             precision=precision,
-            batch=batch,
+            batch=batches,
             data=samples_of,
             samples=samples,
             shapes=shapes,
@@ -256,7 +265,7 @@ def _list(bundles: Sequence[Installed]) -> None:
                 bundle.version,
                 bundle.before or "-",
                 str(key.get("precision", "-")) + _on_core(key),
-                str(bundle.manifest.get("batch", "-")),
+                _batch_of(bundle.manifest),
                 str(key.get("tensorrt", "-")),
                 f"{bundle.bytes / 1e6:.2f}",
                 bundle.problem or "ready",
@@ -264,6 +273,16 @@ def _list(bundles: Sequence[Installed]) -> None:
             ]
         )
     print_table(columns, rows, right=(4, 6))
+
+
+def _batch_of(manifest: Mapping[str, Any]) -> str:
+    """Samples per call; a dash of a bundle that does not say."""
+    from edgesynth.deploy.bundle import batches_in
+
+    try:
+        return batches_in(dict(manifest)).text
+    except (KeyError, ValueError, TypeError):
+        return "-"
 
 
 def _on_core(key: Mapping[str, Any]) -> str:
@@ -286,7 +305,7 @@ def _tell(done: Deployment, *, as_json: bool) -> None:
         engine = done.engine
         how = "kept" if engine.kept else "built"
         where = "" if engine.placement is None else f"; {engine.placement.says}"
-        what = f"TensorRT {engine.tensorrt} on {engine.gpu}, batch {engine.batch}{where}"
+        what = f"TensorRT {engine.tensorrt} on {engine.gpu}, batch {engine.batches.text}{where}"
         rows.append(["engine", how, what])
     if done.report is not None:
         whose = "" if done.delivery is None else f" of {done.delivery.data}"

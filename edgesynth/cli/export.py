@@ -206,12 +206,18 @@ def _kept(nodes: Sequence[Kept], where: str) -> Iterator[list[str]]:
             yield ["", where, f"{kept.node} ({kept.operator}): {kept.reason}, {kept.max_abs:.3g}"]
 
 
+def _calls_of(report: VerifyReport) -> str:
+    """The sizes of calls that were judged; nothing where every call takes as many."""
+    sizes = [str(size) for size in report.sizes]
+    return f", in calls of {', '.join(sizes[:-1])} and {sizes[-1]} samples" if len(sizes) > 1 else ""
+
+
 def verification_rows(report: VerifyReport, data: str) -> Iterator[list[str]]:
     """The same for one verification."""
     yield [
         "verify",
         "agrees" if report else "differs",
-        f"with {report.reference} on {data}; {report.runtime}",
+        f"with {report.reference} on {data}; {report.runtime}{_calls_of(report)}",
     ]
     for output in report.outputs:
         if not output.problem:

@@ -15,6 +15,7 @@ from edgesynth.errors import DataError, DeviceError, InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edgesynth.deploy.batch_range import Batches
     from edgesynth.deploy.engine import EngineOutputs
     from edgesynth.devices import Device
 
@@ -37,7 +38,14 @@ def run(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="A folder for the outputs; none is kept by default.")
     ] = None,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Of a plan: samples per call.")] = 1,
+    batch: Annotated[
+        str,
+        typer.Option(
+            "--batch",
+            metavar="N|LEAST..MOST",
+            help="Of a plan: samples per call, or the range that it was built for, such as 1..16.",
+        ),
+    ] = "1",
     dla_core: DlaCore = None,
     types: Annotated[
         list[str] | None,
@@ -61,16 +69,17 @@ def run(
 ) -> None:
     """Run an engine on a board, on arrays of this machine."""
     from edgesynth.cli.output import warned
+    from edgesynth.deploy.batch_range import Batches, read_batches
     from edgesynth.deploy.engine import BuildFailed, run_engine
     from edgesynth.devices import load_profile, open_device
     from edgesynth.devices.dla import check_core
 
-    said = _read_types(types or ())
+    said, batches = _read_types(types or ()), read_batches(batch)
     arrays = _read(inputs)
     if dla_core is not None:
         check_core(load_profile(device), dla_core, link)
     with open_device(device, link, wait_s=wait_s) as board, warned(board):
-        asked = _find(engine, board, batch, dla_core)
+        asked = _find(engine, board, batches or Batches(1, 1, 1), dla_core)
         names = asked.inputs
         if names and list(arrays) == [""]:
             arrays = {names[0]: arrays[""]}
@@ -80,7 +89,7 @@ def run(
             found = run_engine(
                 board,
                 asked.plan,
-                asked.batch,
+                asked.batches,
                 arrays,
                 {**said, **asked.kinds},
                 cuda_graph=asked.cuda_graph if cuda_graph is None else cuda_graph,
@@ -147,7 +156,7 @@ class _Asked:
 
     Attributes:
         plan: Its file.
-        batch: Samples per call.
+        batches: Samples per call.
         dla_core: The core of the DLA that it was built for, if any.
         cuda_graph: Whether it was deployed to run as a CUDA graph.
         inputs: Their names, as far as they are known here.
@@ -155,16 +164,16 @@ class _Asked:
     """
 
     plan: str
-    batch: int
+    batches: Batches
     dla_core: int | None
     cuda_graph: bool = False
     inputs: tuple[str, ...] = ()
     kinds: Mapping[str, str] = field(default_factory=dict)
 
 
-def _find(engine: str, device: Device, batch: int, dla_core: int | None) -> _Asked:
+def _find(engine: str, device: Device, batches: Batches, dla_core: int | None) -> _Asked:
     """The plan on the board, and what is known of it; a bundle says itself what a plan does not."""
-    from edgesynth.deploy.bundle import ENGINE, MANIFEST, read_bundle
+    from edgesynth.deploy.bundle import ENGINE, MANIFEST, batches_in, read_bundle
     from edgesynth.deploy.engine import board_of
     from edgesynth.deploy.installation import list_bundles
     from edgesynth.deploy.processing import input_names
@@ -173,11 +182,11 @@ def _find(engine: str, device: Device, batch: int, dla_core: int | None) -> _Ask
     if (path / MANIFEST).is_file():
         bundle = read_bundle(path)
         own = _own_core(bundle.manifest, dla_core, engine)
-        batch, graph = int(bundle.manifest["batch"]), bool(bundle.manifest.get("cuda_graph"))
+        graph = bool(bundle.manifest.get("cuda_graph"))
         plan = device.send(path / ENGINE)
-        return _Asked(plan, batch, own, graph, input_names(bundle), bundle.output_kinds)
+        return _Asked(plan, bundle.batches, own, graph, input_names(bundle), bundle.output_kinds)
     if path.is_file():
-        return _Asked(device.send(path), batch, dla_core)
+        return _Asked(device.send(path), batches, dla_core)
     known = {bundle.name: bundle for bundle in list_bundles(board)}
     if engine not in known:
         there = f"there are {', '.join(known)}" if known else "none is installed there"
@@ -189,7 +198,7 @@ def _find(engine: str, device: Device, batch: int, dla_core: int | None) -> _Ask
     manifest = known[engine].manifest
     own = _own_core(manifest, dla_core, engine)
     graph = bool(manifest.get("cuda_graph"))
-    return _Asked(f"{known[engine].path}/{ENGINE}", int(manifest["batch"]), own, graph)
+    return _Asked(f"{known[engine].path}/{ENGINE}", batches_in(dict(manifest)), own, graph)
 
 
 def _own_core(manifest: Mapping[str, Any], asked: int | None, engine: str) -> int | None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from edgesynth.deploy.batch_range import Batches, exported_batch
 from edgesynth.deploy.delivery import chosen_samples, prepared
 from edgesynth.deploy.inside import check_steps, enclose
 from edgesynth.deploy.source import Network, network_file, own_batch
@@ -16,6 +17,7 @@ from edgesynth.scratch import Scratch
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+    from edgesynth.deploy.target import Batch
     from edgesynth.devices import Profile
     from edgesynth.tasks import Task
 
@@ -30,7 +32,7 @@ def admit(
     profile: Profile,
     *,
     precision: str | None = None,
-    batch: int | None = None,
+    batches: Batches | None = None,
     data: str | Task | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     samples: int | None = None,
@@ -42,7 +44,7 @@ def admit(
         network: As for :func:`~edgesynth.deploy.deployment.deploy`, and no bundle.
         profile: The device.
         precision: As asked for; the device's own choice by default.
-        batch: Samples per call.
+        batches: Samples per call.
         data: Real inputs.
         shapes: Sizes for free axes, by input.
         samples: The most to take of the data.
@@ -55,13 +57,15 @@ def admit(
     wanted = precision or profile.default_precision
     with Scratch() as scratch:
         source = network_file(network, scratch.path)
-        size = batch or own_batch(source)
+        own = own_batch(source)
+        size = exported_batch(batches, own)
         try:
             model = _taken(source, profile, wanted, size, shapes)
         except InputError:
             # The board decides with the TensorRT that it has; only what no newer one takes is hopeless.
             model = _taken(source, _newest(profile), wanted, size, shapes)
-        chosen = chosen_samples(model, data, wanted, samples)
+        most = 1 if batches is None else batches.most
+        chosen = chosen_samples(model, data, wanted, samples, most=most, step=own)
         if inside:
             enclose(model, source, chosen, inside, profile)
 
@@ -76,7 +80,7 @@ def _newest(profile: Profile) -> Profile:
 
 
 def _taken(
-    source: Path, profile: Profile, precision: str, batch: int, shapes: Mapping[str, Sequence[int]] | None
+    source: Path, profile: Profile, precision: str, batch: Batch, shapes: Mapping[str, Sequence[int]] | None
 ) -> ModelProto:
     """The network as it would be built.
 

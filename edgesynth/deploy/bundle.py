@@ -23,8 +23,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from edgesynth.agent.batches import Batches
 from edgesynth.agent.errors import Refusal
-from edgesynth.agent.manifest import ENGINE, MANIFEST, NETWORK, check_files, read_manifest
+from edgesynth.agent.manifest import ENGINE, MANIFEST, NETWORK, batches_in, check_files, read_manifest
 from edgesynth.agent.onnx_types import read_output_kinds
 from edgesynth.deploy.standalone import RUNNER, standalone_runner
 from edgesynth.errors import InputError
@@ -38,6 +39,7 @@ __all__ = [
     "NETWORK",
     "Bundle",
     "EngineKey",
+    "batches_in",
     "bundle_name",
     "check_folder",
     "check_name",
@@ -60,11 +62,12 @@ class EngineKey:
         tensorrt: Version.
         gpu: The chip, e.g. ``tegra186``.
         precision: What it computes in.
-        batch: Samples per call.
+        batch: Samples per call, the most where it takes several sizes.
         flags: Of the builder.
         dla_core: The core of a DLA that it was built for, and is loaded on again; ``None`` for the GPU alone.
         module: The module it was built on, e.g. ``Orin Nano, 8 multiprocessors``; empty where the board does
             not tell, and in earlier bundles.
+        batches: The least, the usual and the most samples per call; ``None`` where every call takes as many.
     """
 
     onnx: str
@@ -75,6 +78,7 @@ class EngineKey:
     flags: tuple[str, ...] = ()
     dla_core: int | None = None
     module: str = ""
+    batches: Batches | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,11 @@ class Bundle:
     def digest(self) -> str:
         """Identity of its whole content: the manifest holds the checksum of everything else."""
         return hashlib.sha256((self.folder / MANIFEST).read_bytes()).hexdigest()
+
+    @property
+    def batches(self) -> Batches:
+        """Samples per call of its engine."""
+        return batches_in(dict(self.manifest))
 
     @property
     def output_kinds(self) -> dict[str, str]:
@@ -183,6 +192,7 @@ def _manifest(folder: Path, name: str, key: EngineKey, device: str, cuda_graph: 
         "name": name,
         "device": device,
         "batch": key.batch,
+        "batches": key.batches,
         "cuda_graph": cuda_graph,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "key": asdict(key),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from edgesynth.deploy.batch_range import Batches, fitting
 from edgesynth.deploy.bundle import ENGINE, NETWORK, Bundle, read_text
 from edgesynth.deploy.engine import EngineOnBoard, board_of
 from edgesynth.deploy.engine_check import verify_engine
@@ -45,7 +46,7 @@ def engine_of(bundle: Bundle, device: Device, plan: str) -> EngineOnBoard:
     key = bundle.manifest["key"]
     return EngineOnBoard(
         plan=plan,
-        batch=int(bundle.manifest["batch"]),
+        batches=bundle.batches,
         tensorrt=str(facts["tensorrt"] or facts["trtexec_version"] or key.get("tensorrt", "")),
         gpu=str(key.get("gpu", "")),
         runner="trtexec" if facts["tensorrt"] is None else "tensorrt",
@@ -94,7 +95,7 @@ def verify_bundle(
         tensorrt=engine.tensorrt,
         precision=precision,
         opset=default_opset(model),
-        batch=engine.batch,
+        batch=engine.batch if engine.batches.fixed else "dynamic",
         bytes=path.stat().st_size,
         sha256=str(key.get("onnx", "")),
         inputs=tuple(value.name for value in model.graph.input),
@@ -103,7 +104,7 @@ def verify_bundle(
         strongly_typed="STRONGLY_TYPED" in flags,
     )
     inside = Inside.told(read_text(bundle, PROCESSING) or {})
-    chosen = _samples(path, engine.batch, data, samples, inside)
+    chosen = _samples(path, engine.batches, data, samples, inside)
     reference = path if inside is None else FileReference(path, model)
     try:
         has_graph = bool(bundle.manifest.get("cuda_graph"))
@@ -124,16 +125,16 @@ def verify_bundle(
 
 
 def _samples(
-    path: Path, batch: int, data: str | Task | None, limit: int | None, inside: Inside | None
+    path: Path, batches: Batches, data: str | Task | None, limit: int | None, inside: Inside | None
 ) -> Samples:
     """What the engine is run on; a network whose batch is free takes as many as the engine."""
-    inputs = OnnxRunner(path, optimise=False).inputs
+    inputs, most = OnnxRunner(path, optimise=False).inputs, batches.most
     kind, is_file = next(iter(inputs.values()))[0], isinstance(data, str) and data.endswith((".npy", ".npz"))
     if inside is not None and not is_file:
         # A task gives what the network itself takes: numbers, which are brought back to stored values.
         inputs = {name: ("tensor(float)", shape) for name, (_, shape) in inputs.items()}
     if data is None:
-        chosen = generated_samples(inputs, batch * max(1, _GENERATED // batch))
+        chosen = generated_samples(inputs, most * max(1, _GENERATED // most))
     else:
-        chosen = load_samples(data, inputs, max(limit or _SAMPLES, batch)).in_multiples_of(batch)
+        chosen = fitting(load_samples(data, inputs, max(limit or _SAMPLES, most)), batches)
     return chosen if inside is None else stored_samples(chosen, inside, kind)

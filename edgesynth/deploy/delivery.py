@@ -5,6 +5,7 @@ Fails closed: the file is kept only when nothing was refused and every output ag
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 from torch import nn
 
 from edgesynth.deploy.acceptance import HIGHEST
+from edgesynth.deploy.batch_range import Batches, fitting
 from edgesynth.deploy.inside import Enclosed, check_steps, enclose
 from edgesynth.deploy.onnx_graph import input_shapes, load_model
 from edgesynth.deploy.preflight import Preflight, preflight
 from edgesynth.deploy.rtx import RtxBuild, build_with_rtx, rtx_missing
 from edgesynth.deploy.runners import OnnxRunner
 from edgesynth.deploy.samples import Samples, generated_samples, load_samples
+from edgesynth.deploy.source import own_batch
 from edgesynth.deploy.target import Batch, DeviceExport, export_for_device, is_quantised, prepare
 from edgesynth.deploy.verify import VerifyReport, verify
 from edgesynth.errors import InputError, MissingDependencyError
@@ -126,6 +129,7 @@ def deliver(
     strict: bool = False,
     may_lose: float = 0.01,
     inside: Sequence[str] = (),
+    most: int = 1,
 ) -> Delivery:
     """Check, export, verify and build one network for one device.
 
@@ -145,6 +149,7 @@ def deliver(
             :mod:`edgesynth.deploy.acceptance`.
         may_lose: How much of the task's score it may lose.
         inside: What else the graph is to do itself; see :mod:`edgesynth.deploy.inside`.
+        most: Samples of the largest call of an engine for a range of batches.
 
     Raises:
         InputError: The source, the data or an option cannot be used.
@@ -157,7 +162,8 @@ def deliver(
     found, model = prepared(source, profile, precision=precision, batch=batch, shapes=shapes)
     if model is None or not found:
         return Delivery(found)
-    chosen, enclosed = chosen_samples(model, data, precision, samples), None
+    step, enclosed = own_batch(Path(source)), None
+    chosen = chosen_samples(model, data, precision, samples, most=most, step=step)
     if inside:
         enclosed = enclose(model, Path(source), chosen, inside, profile)
         model, chosen = enclosed.model, enclosed.samples
@@ -168,7 +174,7 @@ def deliver(
     calibration = chosen
     if precision == "int8" and not is_quantised(model):
         # What ranges were chosen on cannot tell how good they are.
-        calibration, chosen = chosen.apart(_fixed(model), _CALIBRATED)
+        calibration, chosen = chosen.apart(_whole_calls(model, most, step), _CALIBRATED)
     with Scratch() as folder:
         scratch = folder.path / (Path(path).name if path else "network.onnx")
         export = export_for_device(
@@ -197,7 +203,7 @@ def deliver(
             None
             if module is None
             else verify(scratch, enclosed.by(module) if enclosed else module, chosen.data, **options),
-            None if rtx_missing() else build_with_rtx(scratch, batch=options["batch"] or 1),
+            None if rtx_missing() else build_with_rtx(scratch, batch=options["batch"] or most),
             data=f"{len(chosen)} samples, {chosen.source}",
             samples=chosen,
             enclosed=enclosed,
@@ -236,7 +242,15 @@ def prepared(
     return replace(again, file=Path(source).name), model
 
 
-def chosen_samples(model: ModelProto, data: str | Task | None, precision: str, limit: int | None) -> Samples:
+def chosen_samples(
+    model: ModelProto,
+    data: str | Task | None,
+    precision: str,
+    limit: int | None,
+    *,
+    most: int = 1,
+    step: int = 1,
+) -> Samples:
     """What a network is verified on, and calibrated where it is to be.
 
     Args:
@@ -244,19 +258,27 @@ def chosen_samples(model: ModelProto, data: str | Task | None, precision: str, l
         data: Real inputs; generated ones where there are none.
         precision: What it is to run in.
         limit: The most to take.
+        most: Samples of the largest call, where that is not the model's own.
+        step: What their number must be a multiple of besides: samples per call of what it is compared with.
 
     Raises:
         InputError: The data cannot be used, or INT8 has none to be calibrated on.
     """
     if precision == "int8" and data is None and not is_quantised(model):
         raise InputError("INT8 needs real inputs to calibrate on; give --data with some dozens of samples")
-    runner, fixed = OnnxRunner(model), _fixed(model)
+    runner, needed = OnnxRunner(model), _whole_calls(model, most, step)
     if data is None:
-        return generated_samples(runner.inputs, fixed * max(1, _GENERATED // fixed))
-    found = load_samples(data, runner.inputs, max(limit or _SCORED, fixed))
+        return generated_samples(runner.inputs, needed * max(1, _GENERATED // needed))
+    found = load_samples(data, runner.inputs, max(limit or _SCORED, needed))
     if limit is None and (found.score is None or precision == HIGHEST):
-        found = found.part(0, max(_SAMPLES, fixed))
-    return found.in_multiples_of(fixed)
+        found = found.part(0, max(_SAMPLES, needed))
+    return fitting(found, Batches(1, most, most), math.lcm(_fixed(model), step))
+
+
+def _whole_calls(model: ModelProto, most: int, step: int) -> int:
+    """Samples that are a call of the largest size at the least, and whole calls of every fixed one."""
+    each = math.lcm(_fixed(model), step)
+    return -(-most // each) * each
 
 
 def _fixed(model: ModelProto) -> int:

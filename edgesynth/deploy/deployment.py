@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgesynth.deploy.batch_range import read_batches, refuse_range
 from edgesynth.deploy.bundle import (
     MANIFEST,
     NETWORK,
@@ -44,7 +45,7 @@ def deploy(
     *,
     name: str | None = None,
     precision: str | None = None,
-    batch: int | None = None,
+    batch: int | str | Sequence[int] | None = None,
     data: str | Task | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     labels: Sequence[str] | None = None,
@@ -71,7 +72,8 @@ def deploy(
             :func:`~edgesynth.deploy.ladder.descend`; the notes say why others were passed over. One that is
             asked for by name is refused where its values are wrong, and for the score only where that falls
             beyond the bound. A DLA has no higher precision to go back to than the device's own.
-        batch: Samples per call; 1 where the network leaves it free.
+        batch: Samples per call; 1 where the network leaves it free. ``"1..16"`` or ``"1..8..16"`` builds for
+            a range: for the least, the usual (the most by default) and the most.
         data: Real inputs, see :func:`~edgesynth.deploy.samples.load_samples`; INT8 needs them, and labels
             among them have the task's score compared too.
         shapes: Sizes for free axes, by input.
@@ -81,7 +83,7 @@ def deploy(
         samples: The most to take of the data; see :func:`~edgesynth.deploy.delivery.deliver`.
         window_s: Measure the engine, with power integrated over so many seconds; not at all by default.
         cuda_graph: Have its runner launch calls as a CUDA graph; it is verified and measured so. Where the
-            engine cannot be recorded it is deployed without, and the notes say why.
+            engine cannot be recorded it is deployed without, and the notes say why. Of no range of batches.
         may_lose: How much of the task's score a precision below FP32 may lose.
         build_limit_s: How long a build on the board may take.
         inside: What else the engine is to do itself, ``normalise`` or ``answer``, by the data; see
@@ -95,7 +97,8 @@ def deploy(
         InputError: The network, the data or an option cannot be used, or the device builds no engines.
         DeviceError: The board cannot be reached, or its TensorRT is missing or another than the bundle's.
     """
-    board, tell = board_of(device), progress or NullProgress()
+    board, tell, batches = board_of(device), progress or NullProgress(), read_batches(batch)
+    refuse_range(batches, dla_core=device.dla_core, cuda_graph=cuda_graph)
     if isinstance(network, str | Path) and (Path(network) / MANIFEST).is_file():
         bundle = read_bundle(Path(network))
         if name is not None and name != bundle.name:
@@ -128,7 +131,7 @@ def deploy(
             device,
             tell,
             scratch.path,
-            batch=batch,
+            batches=batches,
             data=data,
             shapes=shapes,
             labels=labels,

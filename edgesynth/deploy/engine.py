@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesynth.agent.batches import Batches, batches_of
 from edgesynth.agent.inference import TYPES
 from edgesynth.deploy.parser_facts import opset_range
 from edgesynth.deploy.runners import Arrays
@@ -69,7 +70,7 @@ class EngineOnBoard:
 
     Attributes:
         plan: Its path there.
-        batch: Samples per call.
+        batches: Samples per call.
         tensorrt: What built it.
         gpu: The chip.
         runner: ``tensorrt`` from Python, or ``trtexec``.
@@ -80,7 +81,7 @@ class EngineOnBoard:
     """
 
     plan: str
-    batch: int
+    batches: Batches
     tensorrt: str
     gpu: str
     runner: str
@@ -88,6 +89,11 @@ class EngineOnBoard:
     build_s: float | None
     placement: Placement | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def batch(self) -> int:
+        """Samples of the largest call."""
+        return self.batches.most
 
     @property
     def dla_core(self) -> int | None:
@@ -106,7 +112,7 @@ class EngineOnBoard:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
-        return asdict(self)
+        return {**asdict(self), "batch": self.batch, "batches": list(self.batches)}
 
 
 @dataclass(frozen=True)
@@ -183,13 +189,19 @@ def profile_as_found(device: Device) -> Profile:
 
 
 def build_engine(
-    device: Device, export: DeviceExport, *, limit_s: float = _BUILD_S, hear: Hear | None = None
+    device: Device,
+    export: DeviceExport,
+    *,
+    batches: Batches | None = None,
+    limit_s: float = _BUILD_S,
+    hear: Hear | None = None,
 ) -> EngineOnBoard:
     """Bring an exported file to a board and build its engine there, or find the one built before.
 
     Args:
         device: Open, and a board; one that was opened for a core of its DLA builds for that.
-        export: What to build; a free batch becomes 1.
+        export: What to build.
+        batches: Samples per call that a free batch is built for; 1 by default.
         limit_s: How long the build may take.
         hear: Told of the builder's stages.
 
@@ -198,11 +210,12 @@ def build_engine(
         DeviceError: The board cannot be reached, has no TensorRT or no space.
     """
     board = board_of(device)
-    batch = export.batch if isinstance(export.batch, int) else 1
+    built_for = batches_of(export.batch) if isinstance(export.batch, int) else batches or batches_of(1)
     request = {
         "network": {"model": device.send(export.path)},
         "precision": export.precision,
-        "batch": batch,
+        "batch": built_for.usual,
+        "batches": built_for,
         "workspace_mb": device.profile.compiler.workspace_mb,
         "build_limit_s": limit_s,
         "typed": export.strongly_typed,
@@ -217,7 +230,7 @@ def build_engine(
     try:
         return EngineOnBoard(
             plan=str(facts.pop("plan")),
-            batch=batch,
+            batches=built_for,
             tensorrt=str(facts.pop("tensorrt")),
             gpu=str(facts.pop("gpu")),
             runner=str(facts.pop("runner")),
@@ -233,10 +246,11 @@ def build_engine(
 def run_engine(
     device: Device,
     plan: str,
-    batch: int,
+    batch: int | Batches,
     data: Arrays,
     kinds: Mapping[str, str] | None = None,
     *,
+    calls: Sequence[int] = (),
     cuda_graph: bool = False,
     dla_core: int | None = None,
 ) -> EngineOutputs:
@@ -247,11 +261,13 @@ def run_engine(
     Args:
         device: Open, and a board.
         plan: Its path there.
-        batch: Samples per call; the number of samples must be a multiple.
+        batch: Samples per call; the number of samples must be a multiple, or one that calls of a range of
+            sizes can have.
         data: Inputs by name, axis 0 the batch.
         kinds: TensorRT's names of the types of outputs, such as ``INT32``: old boards with ``trtexec`` alone
             cannot tell, and take what is not given here, or by the bundle that the plan is in, for ``FLOAT``.
             What the board or that bundle tells counts more than what is given here.
+        calls: Samples of every call; as few calls as can be by default.
         cuda_graph: Whether calls are to be launched as a CUDA graph, where the engine can be recorded.
         dla_core: The core of the board's DLA that it was built for, if any.
 
@@ -260,21 +276,27 @@ def run_engine(
         InputError: An array does not fit the engine, or an output its type.
         DeviceError: The board cannot be reached, the engine belongs to another one, or takes other inputs.
     """
-    each, samples = sum(value[:batch].nbytes for value in data.values() if value.ndim), _samples(data)
-    step = max(2, _PART_BYTES // max(1, each)) * batch
+    batches, samples = batches_of(batch), _samples(data)
+    each = sum(value[: batches.most].nbytes for value in data.values() if value.ndim)
+    at_once = max(2, _PART_BYTES // max(1, each))
+    sizes = list(calls) or batches.calls(samples or 0)
     asked = {
         "engine": plan,
-        "batch": batch,
+        "batches": batches,
+        "calls": sizes,
         "kinds": dict(kinds or {}),
         "cuda_graph": cuda_graph,
         "dla_core": dla_core,
     }
-    if samples is None or samples % batch or samples <= step:
+    if sum(sizes) != samples or len(sizes) <= at_once:
         return _run_part(device, asked, data)
-    parts = [
-        _run_part(device, asked, {name: value[start : start + step] for name, value in data.items()})
-        for start in range(0, samples, step)
-    ]
+    parts, begin = [], 0
+    for first in range(0, len(sizes), at_once):
+        part = sizes[first : first + at_once]
+        end = begin + sum(part)
+        some = {name: value[begin:end] for name, value in data.items()}
+        parts.append(_run_part(device, {**asked, "calls": part}, some))
+        begin = end
     whole = {name: np.concatenate([part.arrays[name] for part in parts]) for name in parts[0].arrays}
     return replace(parts[0], arrays=whole)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -11,12 +12,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgesynth.agent.onnx_types import read_output_kinds
+from edgesynth.deploy.batch_range import Batches, fitting
 from edgesynth.deploy.divergence import Divergence, relative_error
 from edgesynth.deploy.engine import BuildFailed, EngineOnBoard, build_engine, run_engine
 from edgesynth.deploy.onnx_graph import load_model
 from edgesynth.deploy.runners import Arrays, OnnxRunner, tapped
 from edgesynth.deploy.samples import Samples
+from edgesynth.deploy.source import own_batch
 from edgesynth.deploy.target import DeviceExport
+from edgesynth.deploy.trial import Trial, in_every_size
 from edgesynth.deploy.verify import (
     TOLERANCES,
     Reference,
@@ -46,14 +50,25 @@ _TAPS: Final = 16
 """Tensors inside the network that are looked at, where outputs differ."""
 
 
-def samples_for_board(samples: Samples, batch: int, runner: str = "tensorrt") -> Samples:
-    """As many samples as are worth sending, a multiple of the engine's batch and more than one call."""
+def samples_for_board(samples: Samples, batches: Batches, runner: str = "tensorrt", step: int = 1) -> Samples:
+    """As many samples as are worth sending, in whole calls of the engine and more than one of them.
+
+    Args:
+        samples: All that there are.
+        batches: Samples per call of the engine.
+        runner: What runs it.
+        step: Samples per call of what it is compared with.
+
+    Raises:
+        DataError: There are fewer than the largest call takes.
+    """
     each = max(1, sum(value.nbytes for value in samples.data.values()) // len(samples))
     most = _MOST_BYTES if samples.score is None else _MOST_SCORED_BYTES
-    count = min(len(samples), max(2 * batch, most // each))
+    whole = math.lcm(batches.most, step)
+    count = min(len(samples), max(2 * whole, most // each))
     if runner == "trtexec":
-        count = min(count, _MOST_LOADS * batch)
-    return samples.part(0, count).in_multiples_of(batch)
+        count = min(count, max(_MOST_LOADS * batches.most, whole))
+    return fitting(samples.part(0, count), batches, step)
 
 
 def verify_engine(
@@ -69,6 +84,9 @@ def verify_engine(
     module: nn.Module | Reference | None = None,
 ) -> tuple[VerifyReport, VerifyReport | None]:
     """Run an engine, loaded from the board's disk anew, and compare each output with the network's.
+
+    One for a range of batches is run on all samples in calls of the most, and on some again in calls of what
+    is left, of the usual and of the least; each of these sizes is compared by itself.
 
     Args:
         device: Open, and a board.
@@ -91,7 +109,9 @@ def verify_engine(
         DeviceError: The board cannot be reached, or the engine belongs to another one.
         InputError: The reference cannot run on the inputs.
     """
-    chosen = samples_for_board(samples, engine.batch, engine.runner)
+    step = own_batch(reference) if isinstance(reference, Path) else reference.step
+    chosen = samples_for_board(samples, engine.batches, engine.runner, step)
+    trial = Trial.of(engine.batches, len(chosen))
     report = VerifyReport(
         file=Path(engine.plan).name,
         sha256="",
@@ -100,6 +120,7 @@ def verify_engine(
         precision=export.precision,
         samples=len(chosen),
         outputs=(),
+        sizes=() if engine.batches.fixed else trial.sizes,
     )
     exported = OnnxRunner(export.path, optimise=False)
     expected = expected_outputs(reference, exported, chosen.data)
@@ -108,9 +129,10 @@ def verify_engine(
         found = run_engine(
             device,
             engine.plan,
-            engine.batch,
-            chosen.data,
+            engine.batches,
+            trial.given(chosen.data),
             kinds,
+            calls=[size for _, size in trial.calls],
             cuda_graph=cuda_graph and engine.runner == "tensorrt",
             dla_core=engine.dla_core,
         )
@@ -125,25 +147,28 @@ def verify_engine(
         no_cuda_graph=found.no_cuda_graph,
     )
     advice = _advice(engine, len(chosen), len(samples))
-    module_report = None
+    answers, module_report = trial.answers(found.arrays), None
     if module is not None:
         named = dataclasses.replace(report, reference=reference_name(module))
-        module_report = verify_outputs(named, expected_outputs(module, exported, chosen.data), found.arrays)
+        module_report = verify_outputs(named, expected_outputs(module, exported, chosen.data), answers)
     report = verify_outputs(
         report,
         expected,
-        found.arrays,
+        answers,
         metric=chosen.score,
         metric_drop=may_lose,
         advice=advice,
         strict=strict,
     )
+    if not engine.batches.fixed:
+        report = in_every_size(report, expected, found.arrays, trial)
     wrong = [check for check in report.outputs if check.problem]
     if wrong and engine.runner == "tensorrt":
         first = next((check.bad_sample for check in wrong if check.bad_sample is not None), 0)
-        start = first - first % engine.batch
+        start = min(first - first % engine.batch, len(chosen) - engine.batch)
         part = chosen.part(start, start + engine.batch)
-        report = dataclasses.replace(report, divergence=_divergence(device, export, part.data))
+        found_at = _divergence(device, export, part.data, engine.batches)
+        report = dataclasses.replace(report, divergence=found_at)
     return report, module_report
 
 
@@ -165,7 +190,7 @@ def _advice(engine: EngineOnBoard, sent: int, known: int) -> str:
     return f"{sent} of {known} are as many as are sent to a board; take a smaller input"
 
 
-def _divergence(device: Device, export: DeviceExport, data: Arrays) -> Divergence | None:
+def _divergence(device: Device, export: DeviceExport, data: Arrays, batches: Batches) -> Divergence | None:
     """The first of some tensors inside the network, or else of its outputs, that an engine has wrong.
 
     An engine that gives such tensors back fuses fewer layers, so it may be right where the deployed one is
@@ -180,8 +205,8 @@ def _divergence(device: Device, export: DeviceExport, data: Arrays) -> Divergenc
         path.write_bytes(wanted.SerializeToString())
         try:
             trusted = OnnxRunner(path, optimise=False)(data)
-            engine = build_engine(device, dataclasses.replace(export, path=path))
-            found = run_engine(device, engine.plan, engine.batch, data, dla_core=engine.dla_core).arrays
+            engine = build_engine(device, dataclasses.replace(export, path=path), batches=batches)
+            found = run_engine(device, engine.plan, engine.batches, data, dla_core=engine.dla_core).arrays
         except (BuildFailed, DeviceError, InputError):
             return None
     return _first_wrong(model, names, trusted, found, limit)

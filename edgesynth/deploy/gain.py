@@ -159,7 +159,7 @@ def _efficiency(device: Device, source: Path, made: Made) -> Metric:
 
 
 def _plan(made: Made) -> MeasurementPlan:
-    return MeasurementPlan(made.precision, made.engine.batch, cuda_graph=made.cuda_graph)
+    return MeasurementPlan(made.precision, made.engine.batches.usual, cuda_graph=made.cuda_graph)
 
 
 def _better(lower: Metric, higher: Metric) -> bool:

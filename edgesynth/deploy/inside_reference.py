@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edgesynth.deploy.inside_arithmetic import answered, normalised, ranked
 from edgesynth.deploy.inside_graph import ranking_tensors
 from edgesynth.deploy.runners import AT_ONCE, Arrays, OnnxRunner, each_part, fixed_batch
+from edgesynth.deploy.source import own_batch
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -45,6 +46,11 @@ class SourceReference:
         name = Path(self.source).name if is_file else type(self.source).__name__  # type: ignore[arg-type]
         done = " and ".join(name for name, value in self.inside.to_json().items() if value is not None)
         return f"{name}, {done} done here"
+
+    @property
+    def step(self) -> int:
+        """What a number of samples must be a multiple of."""
+        return own_batch(Path(self.source)) if isinstance(self.source, str | os.PathLike) else 1
 
     def __call__(self, data: Arrays) -> dict[str, NDArray[Any]]:
         """What is to come out of these stored samples; class indices as masked arrays."""
@@ -82,6 +88,11 @@ class FileReference:
     def name(self) -> str:
         """What it is called in reports."""
         return self.path.name
+
+    @property
+    def step(self) -> int:
+        """What a number of samples must be a multiple of."""
+        return own_batch(self.path)
 
     def __call__(self, data: Arrays) -> dict[str, NDArray[Any]]:
         """What comes out; class indices as masked arrays."""

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from edgesynth.deploy.batch_range import exported_batch
 from edgesynth.deploy.bundle import ENGINE, NETWORK, Bundle, EngineKey, write_bundle
 from edgesynth.deploy.delivery import Delivery, deliver
 from edgesynth.deploy.engine import BuildFailed, board_of, build_engine, profile_as_found
@@ -25,6 +26,7 @@ from edgesynth.scratch import Scratch
 if TYPE_CHECKING:
     from torch import nn
 
+    from edgesynth.agent.batches import Batches
     from edgesynth.deploy.target import DeviceExport
     from edgesynth.devices import Device, Precision
     from edgesynth.progress import Progress
@@ -44,7 +46,7 @@ class Order:
         device: The board, open.
         tell: Told what is being done.
         scratch: Where exported files are put.
-        batch: Samples per call; ``None`` for what the source says.
+        batches: Samples per call; ``None`` for what the source says.
         data: Real inputs.
         shapes: Sizes for free axes, by input.
         labels: Names of the classes; the data's by default.
@@ -61,7 +63,7 @@ class Order:
     device: Device
     tell: Progress
     scratch: Path
-    batch: int | None = None
+    batches: Batches | None = None
     data: str | Task | None = None
     shapes: Mapping[str, Sequence[int]] | None = None
     labels: Sequence[str] | None = None
@@ -86,7 +88,7 @@ class Order:
                 profile_as_found(self.device),
                 self.scratch / precision / _EXPORTED,
                 precision=precision,
-                batch=self.batch or own_batch(self.source),
+                batch=exported_batch(self.batches, own_batch(self.source)),
                 data=self.data,
                 shapes=self.shapes,
                 module=self.module,
@@ -94,6 +96,7 @@ class Order:
                 strict=self.strict,
                 may_lose=self.may_lose,
                 inside=self.inside,
+                most=1 if self.batches is None else self.batches.most,
             )
         done = Deployment(delivery)
         if not delivery or delivery.export is None or delivery.samples is None:
@@ -134,6 +137,7 @@ class Order:
                 engine = build_engine(
                     device,
                     export,
+                    batches=self.batches,
                     limit_s=self.build_limit_s,
                     hear=lambda stage: self.tell.note(f"build: {stage}"),
                 )
@@ -193,7 +197,7 @@ class Order:
                 export,
                 done.report,
                 delivery.samples,
-                batch=engine.batch,
+                batches=engine.batches,
                 labels=labels,
                 verified_on=delivery.data,
                 inside=None if delivery.enclosed is None else delivery.enclosed.inside,
@@ -216,6 +220,7 @@ class Order:
             ),
             dla_core=engine.dla_core,
             module=str(engine.facts.get("module", "")),
+            batches=None if engine.batches.fixed else engine.batches,
         )
         with Scratch() as scratch:
             plan = scratch.path / ENGINE

@@ -76,6 +76,9 @@ class Deployment:
         said = tuple(f"{tried.precision} was not chosen{own}: {tried.says}" for tried in self.passed_over)
         if self.report is not None and self.report.no_cuda_graph:
             said += (f"it runs without a CUDA graph: {self.report.no_cuda_graph}",)
+        if self.measurement is not None and self.engine is not None and not self.engine.batches.fixed:
+            some = self.engine.batches
+            said += (f"it is measured in calls of {some.usual} samples, of the {some.text} that it takes",)
         if self.installed is None or self.runner != "trtexec":
             return said
         return (

@@ -6,12 +6,13 @@ prints it with ``python3 runner.py --describe``.
 ==================== =====================================================================================
 key                  what it says
 ==================== =====================================================================================
-batch                samples per call
+batch                samples per call; of an engine for a range of sizes, the most
+batches              the least, the usual and the most samples per call; ``null`` where all take as many
 inputs, outputs      by name, in the order in which the network takes and returns them, an object each:
 
                      ``dtype``: NumPy's name of the element type that the engine has on the board, such as
                      ``float32``; TensorRT before 10 has ``int32`` where the file has 64-bit integers.
-                     ``shape``: of one call; ``shape[batch_axis]`` counts its samples.
+                     ``shape``: of one call, the largest; ``shape[batch_axis]`` counts its samples.
                      ``batch_axis``: 0; ``null`` for an output that is no sequence of samples.
                      ``type``: the element type in ``network.onnx``, such as ``tensor(float)``.
                      ``meaning``: a sentence; ``null`` where nothing is known.
@@ -50,6 +51,7 @@ from edgesynth.deploy.runners import OnnxRunner
 from edgesynth.errors import InputError
 
 if TYPE_CHECKING:
+    from edgesynth.agent.batches import Batches
     from edgesynth.deploy.engine import EngineTensor
     from edgesynth.deploy.inside import Inside
     from edgesynth.deploy.samples import Samples
@@ -93,7 +95,7 @@ def processing_of(
     report: VerifyReport | None,
     samples: Samples,
     *,
-    batch: int,
+    batches: Batches,
     labels: Sequence[str],
     verified_on: str,
     inside: Inside | None = None,
@@ -104,7 +106,7 @@ def processing_of(
         export: What the engine was built from.
         report: Its verification, which knows the engine's own types and shapes.
         samples: What it was verified on.
-        batch: Samples per call.
+        batches: Samples per call.
         labels: Names of the classes.
         verified_on: The samples, in words.
         inside: What the engine does itself besides the network.
@@ -113,12 +115,13 @@ def processing_of(
     post = _postprocessing(samples, labels, model.graph.output)
     takes, gives = ({}, {}) if report is None else (report.takes, report.gives)
     sample = "samples, each channel normalised as normalisation says" if samples.normalisation else None
-    means = "(scale * stored - mean) / std per channel, before the input"
+    batch, means = batches.most, "(scale * stored - mean) / std per channel, before the input"
     if inside is not None and inside.normalisation is not None:
         sample = "samples as they are stored, which the engine normalises itself: [batch, channel, ...]"
         means = "nothing is to be done: the engine does what inside.normalise says"
     return {
         "batch": batch,
+        "batches": None if batches.fixed else list(batches),
         "inputs": {
             name: _tensor(kind, shape, batch, takes.get(name), sample)
             for name, (kind, shape) in runner.inputs.items()

@@ -15,7 +15,7 @@ RUNNER: Final = "runner.py"
 
 _SOURCE: Final = Path(__file__).resolve().parents[1] / "agent"
 _MODULES: Final = (
-    *("errors", "places", "board_module", "cuda", "cuda_graph", "dla", "tensors", "engine", "npy"),
+    *("errors", "batches", "places", "board_module", "cuda", "cuda_graph", "dla", "tensors", "engine", "npy"),
     *("inference", "detections", "answers", "manifest", "standalone"),
 )
 _OWN: Final = "edgesynth.agent"

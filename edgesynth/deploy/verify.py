@@ -85,6 +85,11 @@ class Reference(Protocol):
         ...
 
     @property
+    def step(self) -> int:
+        """What a number of samples must be a multiple of."""
+        ...
+
+    @property
     def model(self) -> ModelProto:
         """A network that computes it in FP32, whose tensors tell where a file goes wrong."""
         ...
@@ -148,6 +153,7 @@ class VerifyReport:
         rounding: How far the outputs that were judged may be from the file's own, relative to each value;
             what they may differ is less by that.
         no_cuda_graph: Why calls of an engine were not launched as a CUDA graph, where they were to be.
+        sizes: Samples of calls that were each judged by themselves, of an engine that takes several sizes.
     """
 
     file: str
@@ -167,6 +173,7 @@ class VerifyReport:
     takes: Mapping[str, EngineTensor] = field(default_factory=dict)
     gives: Mapping[str, EngineTensor] = field(default_factory=dict)
     no_cuda_graph: str = ""
+    sizes: tuple[int, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.outputs) and not self.failures

@@ -314,7 +314,7 @@ def test_a_real_gpu_gives_the_same_as_a_graph(network, tmp_path):
     except Refusal as refusal:
         pytest.skip(refusal.reason)
     plan = tmp_path / "plan"
-    order = {"model": str(network), "precision": "fp32", "batch": 2, "workspace_mb": 64, "typed": False}
+    order = {"model": str(network), "precision": "fp32", "batches": 2, "workspace_mb": 64, "typed": False}
     order.update(plan=str(plan), timings=str(tmp_path / "timings"), dla_core=None, full=[])
     plan.write_bytes(builder.build(order))
     data = {"image": feed(2)["image"], "index": feed(2)["index"]}

@@ -5,11 +5,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgesynth.agent.errors import NetworkFailure
+from edgesynth.agent.batches import batches_of
+from edgesynth.agent.errors import NetworkFailure, Refusal
 from edgesynth.agent.onnx_types import read_input_shapes
 from edgesynth.agent.trtexec_shapes import build_options, fixed_inputs, run_options
 
-ALL = ["--minShapes", "--optShapes", "--maxShapes", "--shapes"]
+WORDS = ("min", "opt", "max")
+ALL = [*(f"--{word}Shapes" for word in WORDS), "--shapes"]
 
 
 def write(path, inputs):
@@ -36,10 +38,23 @@ def test_sizes_are_read_from_the_bytes_of_the_file(tmp_path):
         "one": [],
     }
     assert fixed_inputs(path, 4) == {"image:0": [4, 3, 8, 8], "index": [4, 2]}
-    shapes = "image:0:4x3x8x8,index:4x2"
-    assert build_options(fixed_inputs(path, 4), ALL) == [f"{option}={shapes}" for option in ALL[:3]]
+    shapes, four = "image:0:4x3x8x8,index:4x2", batches_of(4)
+    assert build_options(path, four, ALL) == [f"{option}={shapes}" for option in ALL[:3]]
     assert run_options(fixed_inputs(path, 4), ALL) == [f"--shapes={shapes}"]
-    assert build_options(fixed_inputs(path, 4), ALL[3:]) == run_options(fixed_inputs(path, 4), ALL[:3]) == []
+    assert build_options(path, four, ALL[3:]) == run_options(fixed_inputs(path, 4), ALL[:3]) == []
+
+
+def test_a_range_has_a_size_for_each_end_and_its_middle(tmp_path):
+    path = write(tmp_path / "net.onnx", [("image:0", ["batch", 3, 8, 8]), ("index", [None, 2]), ("one", [])])
+    some = batches_of([1, 4, 16])
+
+    assert build_options(path, some, ALL) == [
+        f"--{word}Shapes=image:0:{size}x3x8x8,index:{size}x2" for word, size in zip(WORDS, some, strict=True)
+    ]
+    with pytest.raises(Refusal, match="--minShapes --optShapes --maxShapes, so it builds for one batch"):
+        build_options(path, some, ALL[1:])
+    with pytest.raises(NetworkFailure, match="'x' has a fixed batch of 4, not 1"):
+        build_options(write(tmp_path / "fixed.onnx", [("x", [4, 3])]), some, ALL)
 
 
 def test_only_the_batch_may_be_free_and_a_file_without_shapes_says_nothing(tmp_path):
@@ -47,7 +62,8 @@ def test_only_the_batch_may_be_free_and_a_file_without_shapes_says_nothing(tmp_p
         fixed_inputs(write(tmp_path / "net.onnx", [("x", ["n", 3, "h", "w"])]), 1)
     (tmp_path / "junk.onnx").write_text("no model")
     assert fixed_inputs(str(tmp_path / "junk.onnx"), 4) == {}
-    assert build_options({}, ALL) == run_options({}, ALL) == []
+    junk = str(tmp_path / "junk.onnx")
+    assert build_options(junk, batches_of(4), ALL) == run_options({}, ALL) == []
 
 
 @pytest.mark.parametrize("version", ["8.2", "8.6", "10.3", "11.1"])

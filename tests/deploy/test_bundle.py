@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from edgesynth.agent.batches import batches_of
 from edgesynth.deploy.bundle import Bundle, EngineKey, bundle_name, read_bundle, read_text, write_bundle
 from edgesynth.deploy.standalone import standalone_runner
 from edgesynth.errors import InputError
@@ -14,13 +17,13 @@ from edgesynth.errors import InputError
 KEY = EngineKey(onnx="ab", tensorrt="8.2.1", gpu="tegra186", precision="fp16", batch=4, flags=("FP16",))
 
 
-def write(folder: Path, content: str = "plan") -> Bundle:
+def write(folder: Path, content: str = "plan", key: EngineKey = KEY) -> Bundle:
     (folder / "a.plan").write_text(content)
     (folder / "a.onnx").write_text("onnx")
     return write_bundle(
         folder / "bundle",
         "net",
-        KEY,
+        key,
         device="jetson-tx2",
         files={"engine.plan": folder / "a.plan", "network.onnx": folder / "a.onnx"},
         texts={"labels.json": ["a", "b"]},
@@ -58,6 +61,22 @@ def test_it_remembers_that_calls_are_launched_as_a_graph(tmp_path: Path) -> None
     place.write_text(place.read_text().replace('"cuda_graph": false', '"cuda_graph": "no"'))
     with pytest.raises(InputError, match="says no truth value of cuda_graph"):
         read_bundle(bundle.folder)
+
+
+def test_it_remembers_the_range_that_its_engine_takes(tmp_path: Path) -> None:
+    assert write(tmp_path).batches == (4, 4, 4)
+    bundle = write(tmp_path, key=replace(KEY, batches=batches_of([1, 2, 4])))
+    place, text = bundle.folder / "manifest.json", (bundle.folder / "manifest.json").read_text()
+    assert (bundle.batches, bundle.manifest["batches"]) == ((1, 2, 4), [1, 2, 4])
+    assert bundle.manifest["key"]["batches"] == [1, 2, 4]
+
+    before = {name: value for name, value in json.loads(text).items() if name != "batches"}
+    place.write_text(json.dumps(before))  # a bundle of before says nothing of it
+    assert read_bundle(bundle.folder).batches == (4, 4, 4)
+    for wrong in ([1, 2, 3], [2, 1, 4], [1, 4], 4, "124"):
+        place.write_text(json.dumps({**before, "batches": wrong}))
+        with pytest.raises(InputError, match=r"is damaged: its manifest\.json"):
+            read_bundle(bundle.folder)
 
 
 def test_a_bundle_takes_the_place_of_a_bundle_and_of_nothing_else(tmp_path: Path) -> None:

@@ -112,6 +112,8 @@ def main():
         outputs = session(feed)
         if "nan" in faults and calls == 2:
             outputs[0].reshape(-1)[0] = np.nan
+        if f"size:{len(next(iter(feed.values())))}" in faults:  # other kernels for it, and wrong ones
+            outputs[0] = outputs[0] * np.float32(1.1)
         if "infinite" in faults:
             outputs[0].reshape(-1)[:2] = [np.nan, -np.inf]
         answer([value.nbytes for value in outputs])

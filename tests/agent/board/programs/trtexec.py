@@ -248,12 +248,17 @@ def load(control, values):
     if not control.get("compute"):
         return None
     engine = Engine(dict(control["compute"], shapes=shapes(values, "shapes")), known)
-    if known.get("shapes") and any(
-        known["shapes"].get(name, given) != given for name, given, _ in engine.inputs
-    ):
+    if not all(within(known["profile"].get(name), given) for name, given, _ in engine.inputs):
         tell(TOLD["profile"])
         end("FAILED", "", 1)
     return engine
+
+
+def within(profile, given):
+    """Whether an input may have this size, which a fixed one always may."""
+    return profile is None or all(
+        low <= size <= high for low, size, high in zip(profile[0], given, profile[1], strict=True)
+    )
 
 
 def shapes(values, option):
@@ -417,15 +422,17 @@ def plan(control, values, built):
         values["layerPrecisions"],
     )
     flags = [name.upper() for name in ("fp16", "int8") if name in values]
-    known = {"trtexec": control.get("version", "8.2"), "onnx": onnx, "shapes": built, "single": single}
+    known = {"trtexec": control.get("version", "8.2"), "onnx": onnx, "profile": built, "single": single}
     return dict(known, flags=flags, full=full)
 
 
 def build(control, values, banner):
     """Write a plan, or fail as it is told to."""
     fault, timings = control.get("fault"), values.get("timingCacheFile", "")
-    built = shapes(values, "optShapes")
-    assert built == shapes(values, "minShapes") == shapes(values, "maxShapes")
+    least, usual, most = (shapes(values, option + "Shapes") for option in ("min", "opt", "max"))
+    assert list(least) == list(usual) == list(most)
+    built = {name: [least[name], most[name]] for name in usual}
+    assert all(within([least[name], most[name]], usual[name]) for name in usual)
     if timings and os.path.exists(timings):
         with open(timings) as file:
             fault = fault if file.read() == "timings" else "timings"

@@ -147,22 +147,37 @@ class _Engine:
 class _Context:
     def __init__(self, engine):
         self._engine = engine
-        self._batch = None
+        self._given = {}  # shapes of inputs of free size
         self._addresses = {}
         self._calls = 0
         self._recorded = []
         self._done = 0
-        self._sizes = None  # of the outputs, when their shapes are known
         plan = engine._plan
         self._compute = None
         if "onnx" in plan:
             self._compute = Compute(CONTROL["compute"], plan["onnx"], plan["flags"], plan["full"])
 
     def set_input_shape(self, name, shape):
-        self._batch = shape[0]
-        return True
+        return self._give(self._engine._index(name), shape)
 
-    set_binding_shape = set_input_shape
+    def set_binding_shape(self, index, shape):
+        return self._give(index, shape)
+
+    def _give(self, index, shape):
+        """Whether it is within the profile; what is not leaves the context as it was."""
+        name, known = self._engine._tensors[index][:2]
+        least, _, most = self._engine._plan["profile"].get(name, [known] * 3)
+        if len(shape) != len(known) or not all(
+            low <= shape[axis] <= most[axis] for axis, low in enumerate(least)
+        ):
+            sys.stderr.write(
+                "[TRT] [E] 3: setInputShape: {} is {}, and the profile has {} to {}\n".format(
+                    name, list(shape), least, most
+                )
+            )
+            return False
+        self._given[name] = list(shape)
+        return True
 
     def get_tensor_shape(self, name):
         return self._shape(self._engine._index(name))
@@ -190,6 +205,9 @@ class _Context:
         return True
 
     def _enqueue(self, stream, addresses):
+        if any(-1 in self._shape(index) for index in range(len(addresses))):
+            sys.stderr.write("[TRT] [E] 3: the size of an input was not set, or they do not agree\n")
+            return False
         self._calls += 1
         if self._calls == CONTROL.get("crash_at"):
             os.kill(os.getpid(), signal.SIGSEGV)
@@ -226,8 +244,7 @@ class _Context:
             return [ctypes.string_at(addresses[index], self._bytes(index)) for index in range(inputs)]
 
         stale = read() if how == "stale" else None
-        if self._sizes is None:
-            self._sizes = [self._bytes(index) for index in range(inputs, len(tensors))]
+        sizes = [self._bytes(index) for index in range(inputs, len(tensors))]
 
         def run():
             self._done += 1
@@ -237,7 +254,7 @@ class _Context:
                 found = self._compute(feed)
             for index, address in enumerate(addresses[inputs:]):
                 if self._compute is None:
-                    ctypes.memset(address, 0, self._sizes[index])
+                    ctypes.memset(address, 0, sizes[index])
                 else:
                     ctypes.memmove(address, found[index], len(found[index]))
                 if how == "wrong" or CONTROL.get("noise"):
@@ -262,8 +279,11 @@ class _Context:
             self._compute.close()
 
     def _shape(self, index):
-        shape = self._engine._tensors[index][1]
-        return tuple(self._batch if length == -1 and self._batch else length for length in shape)
+        name, shape = self._engine._tensors[index][:2]
+        every = [self._given[name]] if name in self._given else self._given.values()
+        given = {one[0] for one in every if one}
+        batch = given.pop() if len(given) == 1 else -1
+        return tuple(batch if length == -1 else length for length in shape)
 
 
 class IProfiler:
@@ -362,15 +382,16 @@ def _build(network, config):
     if fault == "memory" and CONTROL.get("starves", "") in ("", _precision(network, precisions)):
         sys.stderr.write("[TRT] [E] 2: [virtualMemoryBuffer.cpp::resizePhysical] Error Code 2: OutOfMemory\n")
         return None
-    free = any(-1 in tensor[1] for tensor in network._inputs)
-    if free and not config._profiles:
+    free = [tensor[0] for tensor in network._inputs if -1 in tensor[1]]
+    profile = config._profiles[0]._shapes if config._profiles else {}
+    if set(free) - set(profile):
         sys.stderr.write(
             "[TRT] [E] 4: Network has dynamic inputs, but no optimization profile was defined.\n"
         )
         return None
     _tell_stages(config)
     if config._core() is not None:
-        left = fake_dla.left_on_gpu(CONTROL, network._half(config), free)
+        left = fake_dla.left_on_gpu(CONTROL, network._half(config), bool(free))
         problem = fake_dla.fault(
             CONTROL, config._core(), network._typed, "GPU_FALLBACK" in config._flags, left
         )
@@ -384,6 +405,7 @@ def _build(network, config):
         "inputs": network._inputs,
         "outputs": network._outputs,
         "dla": config._core(),
+        "profile": profile,
     }
     if CONTROL.get("compute"):
         plan.update(onnx=network._onnx, flags=config._flags, precision=_precision(network, precisions))

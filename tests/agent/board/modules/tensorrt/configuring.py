@@ -1,5 +1,7 @@
 """What a builder is told: flags, sizes, where layers run, and what was measured before."""
 
+import sys
+
 from .control import CONTROL  # isort: skip  # first: it makes the next one importable
 
 import fake_dla
@@ -57,12 +59,27 @@ class Config:
         self._pool = size
 
     def add_optimization_profile(self, profile):
+        if not profile:
+            sys.stderr.write("[TRT] [E] 4: the optimization profile is not valid\n")
+            return -1
         self._profiles.append(profile)
+        return len(self._profiles) - 1
 
     def _workspace(self):
         return getattr(self, "_pool", None) or self.max_workspace_size
 
 
 class Profile:
+    def __init__(self):
+        self._shapes = {}
+
     def set_shape(self, name, least, usual, most):
-        pass
+        self._shapes[name] = [list(shape) for shape in (least, usual, most)]
+
+    def __bool__(self):
+        """Whether each axis rises from the least to the most, as it must."""
+        return all(
+            1 <= low <= usual[axis] <= most[axis]
+            for least, usual, most in self._shapes.values()
+            for axis, low in enumerate(least)
+        )
