@@ -71,8 +71,7 @@ def build(request: Dict[str, Any]) -> bytes:
         config.max_workspace_size = workspace
     if not request["typed"]:
         _set_precision(tensorrt, config, request["precision"])
-    if request["full"]:
-        keep_full(tensorrt, network, config, request["full"])
+    keep_full(tensorrt, network, config, request["full"])
     batches = batches_of(request["batches"])
     if core is None:
         _set_shapes(builder, network, config, batches)

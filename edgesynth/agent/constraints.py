@@ -5,7 +5,8 @@ the graph decide, and nothing is to be said. Layers are called after the nodes o
 *Reduced Precision* in NVIDIA's documentation of TensorRT, and the help of trtexec.
 """
 
-from typing import Any, Dict, List, Sequence
+import sys
+from typing import Any, List, Sequence
 
 from edgesynth.agent.errors import NetworkFailure
 
@@ -20,6 +21,9 @@ _MARKS = ":,;*"
 def keep_full(tensorrt: Any, network: Any, config: Any, names: Sequence[str]) -> None:
     """Have a builder compute some layers in FP32, and give what they make in FP32.
 
+    What it calls otherwise is told on the error output: whether the engine is right all the same is for its
+    verification to say.
+
     Args:
         tensorrt: The module.
         network: Parsed.
@@ -27,8 +31,10 @@ def keep_full(tensorrt: Any, network: Any, config: Any, names: Sequence[str]) ->
         names: Of the layers.
 
     Raises:
-        NetworkFailure: This TensorRT cannot, or it calls no layer so.
+        NetworkFailure: This TensorRT has no such constraints, or calls none of the layers so.
     """
+    if not names:
+        return
     flag = next((name for name in _FLAGS if hasattr(tensorrt.BuilderFlag, name)), None)
     if flag is None:
         reason = "TensorRT {} does not support layers of another precision by flags".format(
@@ -36,25 +42,27 @@ def keep_full(tensorrt: Any, network: Any, config: Any, names: Sequence[str]) ->
         )
         raise NetworkFailure("unsupported", reason)
     config.set_flag(getattr(tensorrt.BuilderFlag, flag))
-    missing: Dict[str, None] = dict.fromkeys(names)
-    full = tensorrt.DataType.FLOAT
+    found, full = set(), tensorrt.DataType.FLOAT
     for index in range(network.num_layers):
         layer = network.get_layer(index)
         if layer.name not in names:
             continue
-        missing.pop(layer.name, None)
+        found.add(layer.name)
         layer.precision = full
         for place in range(layer.num_outputs):
             # Shapes and indices are integers, and stay so.
             if layer.get_output(place).dtype in (full, tensorrt.DataType.HALF):
                 layer.set_output_type(place, full)
-    if missing:
+    if not found:
         raise NetworkFailure(
             "unsupported",
             "TensorRT {} does not support keeping {} in FP32: it calls no layer so".format(
-                tensorrt.__version__, ", ".join(missing)
+                tensorrt.__version__, ", ".join(names)
             ),
         )
+    for name in names:
+        if name not in found:
+            print("no layer is called {}, which is not kept in FP32".format(name), file=sys.stderr)
 
 
 def options(names: Sequence[str], known: Sequence[str]) -> List[str]:

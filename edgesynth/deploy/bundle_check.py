@@ -12,11 +12,12 @@ from edgesynth.deploy.engine_check import verify_engine
 from edgesynth.deploy.inside import Inside, stored_samples
 from edgesynth.deploy.inside_reference import FileReference
 from edgesynth.deploy.onnx_graph import default_opset, load_model
+from edgesynth.deploy.output_check import TOLERANCES
 from edgesynth.deploy.processing import PROCESSING
 from edgesynth.deploy.runners import OnnxRunner
 from edgesynth.deploy.samples import Samples, generated_samples, load_samples
 from edgesynth.deploy.target import DeviceExport
-from edgesynth.deploy.verify import TOLERANCES, VerifyReport
+from edgesynth.deploy.verify import VerifyReport
 from edgesynth.devices.dla import Placement
 from edgesynth.errors import DeviceError, InputError, LinkError
 

@@ -16,19 +16,13 @@ from edgesynth.deploy.batch_range import Batches, fitting
 from edgesynth.deploy.divergence import Divergence, relative_error
 from edgesynth.deploy.engine import BuildFailed, EngineOnBoard, build_engine, run_engine
 from edgesynth.deploy.onnx_graph import load_model
+from edgesynth.deploy.output_check import TOLERANCES
 from edgesynth.deploy.runners import Arrays, OnnxRunner, tapped
 from edgesynth.deploy.samples import Samples
 from edgesynth.deploy.source import own_batch
 from edgesynth.deploy.target import DeviceExport
 from edgesynth.deploy.trial import Trial, in_every_size
-from edgesynth.deploy.verify import (
-    TOLERANCES,
-    Reference,
-    VerifyReport,
-    expected_outputs,
-    reference_name,
-    verify_outputs,
-)
+from edgesynth.deploy.verify import Reference, VerifyReport, expected_outputs, reference_name, verify_outputs
 from edgesynth.errors import DeviceError, InputError
 from edgesynth.scratch import Scratch
 

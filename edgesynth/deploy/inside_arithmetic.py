@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesynth.deploy.output_check import TOLERANCES
 from edgesynth.deploy.runners import Arrays
-from edgesynth.deploy.verify import TOLERANCES
 
 __all__ = ["answered", "as_outputs", "normalised", "ranked", "undone"]
 

@@ -10,10 +10,10 @@ from edgesynth.deploy.inside_graph import exact_nodes
 from edgesynth.deploy.mixed import Fits, bypassed, keep_from_half, keep_from_int8
 from edgesynth.deploy.onnx_graph import default_opset
 from edgesynth.deploy.opset import convert_opset
+from edgesynth.deploy.output_check import agree
 from edgesynth.deploy.overflow import find_overflows
 from edgesynth.deploy.quantisation import METHODS, Calibration, Metric, quantise
 from edgesynth.deploy.runners import Arrays, OnnxRunner, run_in_parts
-from edgesynth.deploy.verify import agree
 from edgesynth.devices.half import Kept, to_half
 from edgesynth.errors import InputError
 

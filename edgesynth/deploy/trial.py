@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesynth.deploy.verify import OutputCheck, VerifyReport, verify_outputs
+from edgesynth.deploy.output_check import OutputCheck
+from edgesynth.deploy.verify import VerifyReport, verify_outputs
 
 if TYPE_CHECKING:
     from edgesynth.deploy.batch_range import Batches

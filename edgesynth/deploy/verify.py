@@ -12,8 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -21,12 +20,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgesynth.deploy.acceptance import Acceptance, accept
-from edgesynth.deploy.divergence import Divergence, find_divergence, first_overflow, relative_error
+from edgesynth.deploy.divergence import Divergence, find_divergence, first_overflow
 from edgesynth.deploy.onnx_graph import default_opset, load_model
+from edgesynth.deploy.output_check import TOLERANCES, OutputCheck, check_output
 from edgesynth.deploy.quantisation import Metric
 from edgesynth.deploy.runners import Arrays, OnnxRunner, run_in_parts, runtime_version
 from edgesynth.errors import InputError
-from edgesynth.metrics import wilson_interval
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -34,46 +33,13 @@ if TYPE_CHECKING:
     from edgesynth.deploy.engine import EngineTensor
 
 __all__ = [
-    "TOLERANCES",
-    "OutputCheck",
     "Reference",
-    "Tolerance",
     "VerifyReport",
-    "agree",
     "expected_outputs",
     "reference_name",
     "verify",
     "verify_outputs",
 ]
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """How far an output may be from the reference.
-
-    Attributes:
-        worst: Largest difference of one value, relative to the largest magnitude of the output.
-        rms: Root mean square difference, relative to that of the output.
-        others: Of class indices, the share that may be others; ties, for which the reference has no one
-            class, are not counted.
-    """
-
-    worst: float
-    rms: float
-    others: float
-
-
-TOLERANCES: Final[Mapping[str, Tolerance]] = MappingProxyType(
-    {
-        # Rounding of sums in another order.
-        "fp32": Tolerance(worst=1e-4, rms=1e-4, others=0.0),
-        # Eleven bits of mantissa, and some dozens of layers.
-        "fp16": Tolerance(worst=2e-2, rms=1e-2, others=0.02),
-        # Steps of 1/127 of each range: single values may be far off, most must not.
-        "int8": Tolerance(worst=0.5, rms=0.15, others=0.15),
-    }
-)
-"""Tolerance by precision."""
 
 
 class Reference(Protocol):
@@ -97,37 +63,6 @@ class Reference(Protocol):
     def __call__(self, data: Arrays) -> Mapping[str, NDArray[Any]]:
         """The outputs by name; a masked array holds class indices, masked where there is no one class."""
         ...
-
-
-@dataclass(frozen=True)
-class OutputCheck:
-    """One output against the reference's.
-
-    Attributes:
-        name: The graph output.
-        max_abs: Largest absolute difference.
-        scale: Largest magnitude of the reference's output.
-        rms: Root mean square difference, relative.
-        bad_sample: The first sample with a NaN or Inf that the reference does not have; ``None`` without one.
-        problem: Why it does not agree; ``""`` when it does.
-        others: Of class indices, the share that are others than the reference's; ``None`` for numbers. What
-            they differ by means nothing, and ``max_abs``, ``scale`` and ``rms`` are 0.
-    """
-
-    name: str
-    max_abs: float
-    scale: float
-    rms: float
-    bad_sample: int | None = None
-    problem: str = ""
-    others: float | None = None
-
-    @property
-    def says(self) -> str:
-        """How far it is from the reference."""
-        if self.others is not None:
-            return f"{self.others:.2%} of the classes are others, ties left out"
-        return f"off by {self.max_abs:.3g} where values reach {self.scale:.3g}"
 
 
 @dataclass(frozen=True)
@@ -300,7 +235,7 @@ def verify_outputs(
     limits = replace(limits, worst=limits.worst - report.rounding, rms=limits.rms - report.rounding)
     problems = [*report.problems, *_unpaired(expected, found)]
     outputs = tuple(
-        _check(name, want, found[name], limits) for name, want in expected.items() if name in found
+        check_output(name, want, found[name], limits) for name, want in expected.items() if name in found
     )
     report = replace(report, outputs=outputs, problems=tuple(problems))
     if metric is None or set(found) != set(expected):
@@ -320,19 +255,6 @@ def verify_outputs(
         reference_metric=judged.reference,
         metric_name=judged.metric,
         acceptance=judged,
-    )
-
-
-def agree(expected: Arrays, found: Arrays, precision: str) -> bool:
-    """Whether every output is within the tolerance of a precision.
-
-    Args:
-        expected: The reference's outputs by name.
-        found: Those under suspicion.
-        precision: Whose tolerance applies.
-    """
-    return set(expected) == set(found) and not any(
-        _check(name, want, found[name], TOLERANCES[precision]).problem for name, want in expected.items()
     )
 
 
@@ -380,55 +302,6 @@ def expected_outputs(
 def _unpaired(expected: Mapping[str, object], found: Mapping[str, object]) -> list[str]:
     lacking = [f"it has no output {name!r}" for name in expected if name not in found]
     return lacking + [f"the reference has no output {name!r}" for name in found if name not in expected]
-
-
-def _check(name: str, want: NDArray[Any], have: NDArray[Any], limits: Tolerance) -> OutputCheck:
-    if want.shape != have.shape:
-        shapes = ("x".join(map(str, value.shape)) for value in (have, want))
-        return OutputCheck(name, float("inf"), 0.0, float("inf"), problem="shape {}, not {}".format(*shapes))
-    if isinstance(want, np.ma.MaskedArray):
-        return _check_classes(name, want, have, limits)
-    one, two = np.asarray(want, dtype=np.float64), np.asarray(have, dtype=np.float64)
-    wrong = ~np.isfinite(two) & np.isfinite(one)
-    scale = float(np.max(np.abs(one), initial=0.0, where=np.isfinite(one)))
-    if wrong.any():
-        sample = int(np.argwhere(wrong)[0][0]) if wrong.ndim else 0
-        kinds = "NaN" if np.isnan(two[wrong]).any() else "Inf"
-        return OutputCheck(
-            name,
-            float("inf"),
-            scale,
-            float("inf"),
-            sample,
-            f"{int(wrong.sum())} values are {kinds}, first in sample {sample}",
-        )
-    both = np.isfinite(one) & np.isfinite(two)
-    worst = float(np.max(np.abs(one - two), initial=0.0, where=both))
-    rms = relative_error(one, two)
-    problem = ""
-    # An output of zeros has no scale of its own.
-    if worst > limits.worst * (scale or 1.0):
-        problem = f"off by {worst:.3g} where values reach {scale:.3g}; {limits.worst:g} of that may be"
-    elif rms > limits.rms:
-        problem = f"root mean square error {rms:.3g}, at most {limits.rms:g}"
-    return OutputCheck(name, worst, scale, rms, problem=problem)
-
-
-def _check_classes(
-    name: str, want: np.ma.MaskedArray[Any, Any], have: NDArray[Any], limits: Tolerance
-) -> OutputCheck:
-    """Class indices: how many are others, since what they differ by means nothing."""
-    settled = ~np.ma.getmaskarray(want)
-    others = settled & (np.asarray(want) != have)
-    count, wrong = max(1, int(settled.sum())), int(others.sum())
-    check = OutputCheck(name, 0.0, 0.0, 0.0, others=wrong / count)
-    # Of few samples a single one is a large share: the bound must be exceeded for certain.
-    if wrong and wilson_interval(wrong, count)[0] > limits.others:
-        first = int(np.argwhere(others)[0][0])
-        most = "none" if not limits.others else f"{limits.others:.0%} of them"
-        said = f"{wrong} of {count} classes are others, first in sample {first}; {most} may be"
-        return replace(check, problem=said)
-    return check
 
 
 def _divergence(

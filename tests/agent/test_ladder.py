@@ -124,6 +124,21 @@ def test_layers_that_leave_the_range_of_half_precision_stay_in_single_by_constra
     assert key["flags"] == ["FP16", "OBEY_PRECISION_CONSTRAINTS"]
 
 
+def test_layers_that_tensorrt_calls_otherwise_are_left_to_the_verification(here, tx2, tmp_path):
+    here.compute("half", "flagged")
+    network = write_network(tmp_path / "large.onnx", scale=1e5)
+    options = {"data": labelled(tmp_path / "data.npz", network, 12), "precision": "fp16"}
+
+    here.set("tensorrt", network=[["dense_1", "MATRIX_MULTIPLY"], ["another", "ACTIVATION"]])
+    some = edgesynth.deploy(network, tx2, **options)
+    here.set("tensorrt", network=[["another", "ACTIVATION"]])
+    none = edgesynth.deploy(network, tx2, **options, batch=2)
+
+    assert json.loads(here.told("builds")[0])["full"] == ["dense_1"]
+    assert "scores: " in some.failures[0]
+    assert "it calls no layer so" in none.failures[0]
+
+
 @pytest.mark.parametrize("version", ["8.6", "10.3"])
 def test_trtexec_is_told_of_such_layers_too(here, tmp_path, version):
     shutil.rmtree(here.modules / "tensorrt")

@@ -21,9 +21,8 @@ from two_layers import CLASSES, labelled, write_network
 from edgesynth.deploy import inside, rtx
 from edgesynth.deploy.delivery import Delivery, chosen_samples, deliver
 from edgesynth.deploy.inside import enclose
-from edgesynth.deploy.inside_arithmetic import answered, as_outputs, ranked, undone
+from edgesynth.deploy.inside_arithmetic import answered, as_outputs, undone
 from edgesynth.deploy.runners import OnnxRunner, run_in_parts
-from edgesynth.deploy.verify import OutputCheck, VerifyReport, verify_outputs
 from edgesynth.devices import load_profile
 from edgesynth.errors import DataError, InputError
 from edgesynth.tasks import ClassificationTask, TensorSamples
@@ -222,45 +221,6 @@ def test_the_class_that_is_given_is_judged_and_not_the_probabilities_beside_it()
     shares = np.array([[0.7, 0.3], [0.2, 0.8]], np.float32)
     found = as_outputs({"probabilities": shares, "class": np.array([1, 1], np.int32)}, answer)
     assert found["output"].argmax(1).tolist() == [1, 1]
-
-
-def judged(want: Any, have: Any, precision: str) -> OutputCheck:
-    report = VerifyReport("f", "", "r", "t", precision, len(want), ())
-    (check,) = verify_outputs(report, {"class": want}, {"class": np.asarray(have)}).outputs
-    return check
-
-
-def test_classes_are_counted_and_not_subtracted() -> None:
-    logits = np.zeros((200, 1000), np.float32)
-    logits[:, 0] = 1
-    want, same = ranked(logits), np.zeros(200, np.int32)
-    one, many = same.copy(), same.copy()
-    one[7], many[7:27] = 999, 1  # the nearest index is no better than the farthest
-
-    assert judged(want, same, "fp32").problem == ""
-    assert "1 of 200 classes are others, first in sample 7; none" in judged(want, one, "fp32").problem
-    assert judged(want, one, "fp16").problem == ""
-    assert "20 of 200 classes are others" in judged(want, many, "fp16").problem
-    assert judged(want, many, "int8").problem == ""
-    assert judged(want, many, "int8").others == pytest.approx(0.1)
-
-
-def test_of_few_samples_one_class_may_be_another_in_half_precision() -> None:
-    want = ranked(np.eye(4, dtype=np.float32)[np.arange(32) % 4])
-    have = np.array(want)
-    have[0] = 1 - have[0]
-
-    assert judged(want, have, "fp16").problem == ""
-    assert judged(want, np.roll(have, 1), "int8").problem
-
-
-def test_a_tie_is_no_difference() -> None:
-    logits = np.array([[5.0, 5.0 + 1e-5, 0], [5.0, 4.0, 0]], np.float32)
-    want = ranked(logits)
-
-    assert want.tolist() == [None, 0]
-    assert judged(want, np.array([0, 0]), "fp32").problem == ""
-    assert judged(want, np.array([0, 1]), "fp32").problem
 
 
 def test_ranges_of_int8_are_those_of_normalised_values_on_stored_inputs(

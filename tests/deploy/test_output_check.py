@@ -1,0 +1,48 @@
+"""One output against the reference's: numbers by how far they are off, classes by how many are others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgesynth.deploy.inside_arithmetic import ranked
+from edgesynth.deploy.output_check import TOLERANCES, OutputCheck, check_output
+
+
+def judged(want: Any, have: Any, precision: str) -> OutputCheck:
+    return check_output("class", want, np.asarray(have), TOLERANCES[precision])
+
+
+def test_classes_are_counted_and_not_subtracted() -> None:
+    logits = np.zeros((200, 1000), np.float32)
+    logits[:, 0] = 1
+    want, same = ranked(logits), np.zeros(200, np.int32)
+    one, many = same.copy(), same.copy()
+    one[7], many[7:27] = 999, 1  # the nearest index is no better than the farthest
+
+    assert judged(want, same, "fp32").problem == ""
+    assert "1 of 200 classes are others, first in sample 7; none" in judged(want, one, "fp32").problem
+    assert judged(want, one, "fp16").problem == ""
+    assert "20 of 200 classes are others" in judged(want, many, "fp16").problem
+    assert judged(want, many, "int8").problem == ""
+    assert judged(want, many, "int8").others == pytest.approx(0.1)
+
+
+def test_of_few_samples_one_class_may_be_another_in_half_precision() -> None:
+    want = ranked(np.eye(4, dtype=np.float32)[np.arange(32) % 4])
+    have = np.array(want)
+    have[0] = 1 - have[0]
+
+    assert judged(want, have, "fp16").problem == ""
+    assert judged(want, np.roll(have, 1), "int8").problem
+
+
+def test_a_tie_is_no_difference() -> None:
+    logits = np.array([[5.0, 5.0 + 1e-5, 0], [5.0, 4.0, 0]], np.float32)
+    want = ranked(logits)
+
+    assert want.tolist() == [None, 0]
+    assert judged(want, np.array([0, 0]), "fp32").problem == ""
+    assert judged(want, np.array([0, 1]), "fp32").problem
