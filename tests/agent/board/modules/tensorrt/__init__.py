@@ -490,7 +490,8 @@ class _Parser:
         if CONTROL.get("compute"):
             self._network._onnx = base64.b64encode(data).decode()
             compute = Compute(CONTROL["compute"], self._network._onnx, [], [])
-            self._network._layers = CONTROL.get("network", compute.described["layers"])
+            if "network" not in CONTROL and not fake_dla.cores(CONTROL):
+                self._network._layers = compute.described["layers"]
             self._network._inputs += compute.described["inputs"]
             self._network._outputs += compute.described["outputs"]
             compute.close()
