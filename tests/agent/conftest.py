@@ -1,10 +1,12 @@
 """Boards that are not there, for every release; see ``tests/support/fake_board.py``."""
 
 import pytest
+import two_layers
 from board_rack import BoardRack
 from fake_board import FakeBoard, compile_cudart, write_layer
 from remote_board import RemoteBoard
 
+from edgesynth.deploy import rtx
 from edgesynth.devices import load_profile, open_device
 from edgesynth.devices.agent_package import agent_package
 
@@ -89,6 +91,24 @@ def here(board, monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     return board
+
+
+@pytest.fixture
+def no_builder(monkeypatch):
+    """As on a machine without TensorRT for RTX: that builder has tests of its own."""
+    monkeypatch.setattr(rtx, "_MODULE", "no_such_module_anywhere")
+
+
+@pytest.fixture
+def network(tmp_path):
+    """Two layers with a free batch: a hidden tensor to go wrong in, and four classes."""
+    return two_layers.write_network(tmp_path / "net.onnx")
+
+
+@pytest.fixture
+def data(tmp_path, network):
+    """Samples that the network labels itself, too few to decide on a precision."""
+    return two_layers.labelled(tmp_path / "data.npz", network, 12)
 
 
 @pytest.fixture

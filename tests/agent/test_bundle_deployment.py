@@ -8,20 +8,10 @@ import pytest
 from two_layers import write_network
 
 import edgesynth
-from edgesynth.deploy import rtx
 from edgesynth.deploy.installation import list_bundles
 from edgesynth.errors import DeviceError, InputError
 
-
-@pytest.fixture(autouse=True)
-def _no_builder(monkeypatch):
-    """The builder of this machine has tests of its own."""
-    monkeypatch.setattr(rtx, "_MODULE", "no_such_module_anywhere")
-
-
-@pytest.fixture
-def network(tmp_path):
-    return write_network(tmp_path / "net.onnx")
+pytestmark = pytest.mark.usefixtures("no_builder")
 
 
 def test_a_bundle_goes_to_a_board_again_unless_it_is_damaged_or_of_another(here, tx2, network, tmp_path):

@@ -12,28 +12,12 @@ from two_layers import CLASSES, labelled, write_network
 
 import edgesynth
 from edgesynth.cli.export import verification_rows
-from edgesynth.deploy import rtx
 from edgesynth.deploy.bundle import read_bundle
 from edgesynth.deploy.installation import list_bundles, remove_bundle, roll_back
 from edgesynth.errors import DeviceError, InputError
 from edgesynth.tasks import ClassificationTask, TensorSamples
 
-
-@pytest.fixture(autouse=True)
-def _no_builder(monkeypatch):
-    """The builder of this machine has tests of its own."""
-    monkeypatch.setattr(rtx, "_MODULE", "no_such_module_anywhere")
-
-
-@pytest.fixture
-def network(tmp_path):
-    """Two layers with a free batch: a hidden tensor to go wrong in, and four classes."""
-    return write_network(tmp_path / "net.onnx")
-
-
-@pytest.fixture
-def data(tmp_path, network):
-    return labelled(tmp_path / "data.npz", network, 12)
+pytestmark = pytest.mark.usefixtures("no_builder")
 
 
 @pytest.fixture

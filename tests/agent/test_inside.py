@@ -15,18 +15,13 @@ from torch import nn
 
 import edgesynth
 from edgesynth.cli import main
-from edgesynth.deploy import rtx
 from edgesynth.deploy.onnx import export_onnx
 from edgesynth.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("no_builder")
+
 BOTH = ("normalise", "answer")
 INSTALLED = "home/.local/share/edgesynth/bundles/net/current"
-
-
-@pytest.fixture(autouse=True)
-def _no_builder(monkeypatch):
-    """The builder of this machine has tests of its own."""
-    monkeypatch.setattr(rtx, "_MODULE", "no_such_module_anywhere")
 
 
 @pytest.fixture

@@ -10,22 +10,12 @@ from onnx import TensorProto, helper, numpy_helper
 from two_layers import labelled, write_network
 
 import edgesynth
-from edgesynth.deploy import rtx
 from edgesynth.devices import load_profile
+
+pytestmark = pytest.mark.usefixtures("no_builder")
 
 STEADY_MS = 20.0
 """So long that a busy machine, which plays the board, does not unsteady its calls."""
-
-
-@pytest.fixture(autouse=True)
-def _no_builder(monkeypatch):
-    """The builder of this machine has tests of its own."""
-    monkeypatch.setattr(rtx, "_MODULE", "no_such_module_anywhere")
-
-
-@pytest.fixture
-def network(tmp_path):
-    return write_network(tmp_path / "net.onnx")
 
 
 def precision_of(done):

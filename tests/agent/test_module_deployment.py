@@ -8,21 +8,17 @@ from torch import nn
 
 import edgesynth
 from edgesynth.cli import main
-from edgesynth.deploy import rtx
 from edgesynth.deploy.installation import list_bundles
 from edgesynth.deploy.onnx import export_onnx
 from edgesynth.graph import Prototype
 from edgesynth.graph.recipe import Recipe, save_network
 
+pytestmark = pytest.mark.usefixtures("no_builder")
+
+
 MYNET = (
     "from torch import nn\ndef build(): return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 4))\n"
 )
-
-
-@pytest.fixture(autouse=True)
-def _no_builder(monkeypatch):
-    """The builder of this machine has tests of its own."""
-    monkeypatch.setattr(rtx, "_MODULE", "no_such_module_anywhere")
 
 
 def network(seed):

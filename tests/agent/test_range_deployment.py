@@ -11,7 +11,6 @@ from two_layers import labelled, write_network
 
 import edgesynth
 from edgesynth.cli import main
-from edgesynth.deploy import rtx
 from edgesynth.deploy.bundle import read_bundle
 from edgesynth.devices import open_device
 from edgesynth.errors import DataError, InputError
@@ -19,15 +18,7 @@ from edgesynth.errors import DataError, InputError
 TX2 = ["--device", "jetson-tx2", "--link", "local"]
 
 
-@pytest.fixture(autouse=True)
-def _no_builder(monkeypatch):
-    """The builder of this machine has tests of its own."""
-    monkeypatch.setattr(rtx, "_MODULE", "no_such_module_anywhere")
-
-
-@pytest.fixture
-def network(tmp_path):
-    return write_network(tmp_path / "net.onnx")
+pytestmark = pytest.mark.usefixtures("no_builder")
 
 
 @pytest.fixture

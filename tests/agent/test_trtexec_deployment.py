@@ -4,30 +4,14 @@ import json
 import shutil
 
 import pytest
-from two_layers import labelled, write_network
 
 import edgesynth
 from edgesynth.agent.errors import Refusal
 from edgesynth.agent.manifest import check_fit
-from edgesynth.deploy import rtx
 from edgesynth.deploy.installation import list_bundles
 from edgesynth.errors import DeviceError
 
-
-@pytest.fixture(autouse=True)
-def _no_builder(monkeypatch):
-    """The builder of this machine has tests of its own."""
-    monkeypatch.setattr(rtx, "_MODULE", "no_such_module_anywhere")
-
-
-@pytest.fixture
-def network(tmp_path):
-    return write_network(tmp_path / "net.onnx")
-
-
-@pytest.fixture
-def data(tmp_path, network):
-    return labelled(tmp_path / "data.npz", network, 12)
+pytestmark = pytest.mark.usefixtures("no_builder")
 
 
 @pytest.fixture
