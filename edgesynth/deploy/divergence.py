@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesynth.deploy.onnx_graph import sites
-from edgesynth.deploy.runners import AT_ONCE, Arrays, OnnxRunner, fixed_batch, run_in_parts
+from edgesynth.deploy.runners import AT_ONCE, WITH_TAPS, Arrays, OnnxRunner, fixed_batch, run_in_parts
 from edgesynth.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ __all__ = ["Divergence", "find_divergence", "first_overflow", "relative_error"]
 
 _CONVERSIONS: Final = frozenset({"Cast", "QuantizeLinear", "DequantizeLinear"})
 """What changes the type of a tensor, and is not where its values come from."""
-_AT_ONCE: Final = 8
-"""Samples whose inner tensors are held at the same time."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ def first_overflow(model: ModelProto, data: Arrays) -> Divergence | None:
         return None
     runner = OnnxRunner(model, [name for _, name in halves], optimise=False)
     samples, bad = len(next(iter(data.values()))), set[str]()
-    step = fixed_batch(runner) or _AT_ONCE
+    step = fixed_batch(runner) or WITH_TAPS
     for start in range(0, samples - samples % step or samples, step):
         made = runner({name: value[start : start + step] for name, value in data.items()})
         bad |= {name for name, value in made.items() if not np.isfinite(value).all()}

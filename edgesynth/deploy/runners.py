@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AT_ONCE",
     "NUMPY_TYPES",
+    "WITH_TAPS",
     "Arrays",
     "OnnxRunner",
     "each_part",
@@ -48,6 +49,8 @@ NUMPY_TYPES: Final[Mapping[str, DTypeLike]] = {
 
 AT_ONCE: Final = 64
 """Samples of a free batch that are run together: inner tensors of more may not fit into memory."""
+WITH_TAPS: Final = 8
+"""The same where every inner tensor is kept."""
 
 
 class OnnxRunner:
@@ -134,8 +137,8 @@ def run_in_parts(runner: OnnxRunner, feed: Arrays) -> dict[str, NDArray[Any]]:
     return {name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in parts[0]}
 
 
-def each_part(runner: OnnxRunner, feed: Arrays) -> Iterator[dict[str, NDArray[Any]]]:
-    """The outputs of a model, part by part: each of its fixed batch, or of some dozens of samples.
+def each_part(runner: OnnxRunner, feed: Arrays, most: int = AT_ONCE) -> Iterator[dict[str, NDArray[Any]]]:
+    """The outputs of a model, part by part: each of its fixed batch, or of so many samples at the most.
 
     Raises:
         InputError: The number of samples is no multiple of the model's fixed batch.
@@ -143,7 +146,7 @@ def each_part(runner: OnnxRunner, feed: Arrays) -> Iterator[dict[str, NDArray[An
     samples, fixed = len(next(iter(feed.values()))), fixed_batch(runner)
     if fixed is not None and samples % fixed:
         raise InputError(f"{runner.name} takes {fixed} samples at a time; {samples} is no multiple of that")
-    step = fixed or AT_ONCE
+    step = fixed or most
     for start in range(0, samples, step):
         yield runner({name: value[start : start + step] for name, value in feed.items()})
 
