@@ -186,8 +186,14 @@ class Faults:
         return self.deploy(device)
 
     def _overflow(self, device: Device) -> str:
-        self._board.compute("half")  # NumPy's own half precision
-        return self.deploy(device, _network(self._folder / "large.onnx", scale=1e5))
+        # NumPy's own half precision, and a TensorRT that calls most layers to be kept in single otherwise.
+        self._board.compute("half")
+        self._board.set("tensorrt", network=[["dense_2", "MATRIX_MULTIPLY"]])
+        try:
+            return self.deploy(device, _network(self._folder / "large.onnx", scale=1e5))
+        finally:
+            self._board.control["tensorrt"].pop("network")
+            self._board.set("tensorrt")
 
     def _opset(self, device: Device) -> str:
         model = onnx.load(str(self._network))
