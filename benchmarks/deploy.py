@@ -170,12 +170,13 @@ class Faults:
         }
 
     def deploy(self, device: Device, network: Path | None = None, **options: Any) -> str:  # noqa: ANN401
-        """Deploy the network; why it was not installed."""
+        """Deploy the network, or a bundle; why it was not installed."""
+        own = {} if network is not None and network.is_dir() else {"precision": "fp16"}
         try:
             done = edgesynth.deploy(
                 network or self._network,
                 device,
-                **{"data": str(self._folder / "data.npz"), "precision": "fp16", **options},
+                **{"data": str(self._folder / "data.npz"), **own, **options},
             )
         except EdgesynthError as error:
             return str(error)

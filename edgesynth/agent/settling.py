@@ -102,7 +102,7 @@ class Settling:
         taken_ms = [ms for _, ms in self._calls]
         before, last = sorted(taken_ms[-2 * calls : -calls]), sorted(taken_ms[-calls:])
         was_ms, is_ms = _median(before), _median(last)
-        self.trend = is_ms / was_ms - 1.0
+        self.trend = is_ms / was_ms - 1.0 if was_ms else 0.0
         (was_low, was_high), (is_low, is_high) = _notch(before), _notch(last)
         near = abs(is_ms - was_ms) <= max(_AGREE * was_ms, _RESOLUTION_MS)
         self.settled = near or (is_low <= was_high and was_low <= is_high)

@@ -105,6 +105,21 @@ def deploy(
             raise InputError(
                 f"the bundle is called {bundle.name!r}; leave --name out, or deploy the network anew"
             )
+        fixed = {
+            "precision": precision,
+            "batch": batches,
+            "shapes": shapes,
+            "labels": labels,
+            "module": module,
+            "out": out,
+            "window_s": window_s,
+        }
+        given = [option for option, value in fixed.items() if value is not None]
+        if given:
+            raise InputError(
+                f"{' and '.join(given)} cannot be given for the bundle {bundle.name!r}, which is installed "
+                "as it is; leave out what was given, or deploy the network anew"
+            )
         if cuda_graph and not bundle.manifest.get("cuda_graph"):
             raise InputError("the bundle was made to run without a CUDA graph; deploy the network anew")
         if inside:

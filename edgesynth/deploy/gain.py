@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from edgesynth.errors import MeasurementError, SensorError
+from edgesynth.errors import DeviceError, LinkError, MeasurementError
 from edgesynth.metrics import Metric
 from edgesynth.profiler import MeasurementPlan, profile
 from edgesynth.profiler.judgement import judge_latency
@@ -105,7 +105,7 @@ def measure_gain(device: Device, source: Path, lower: Made, higher: Made) -> Gai
         higher: In the higher one.
 
     Raises:
-        DeviceError: The board cannot be reached.
+        LinkError: The connection was lost.
     """
     found = Gain(lower.precision, higher.precision, {})
     ways: dict[str, Callable[[Made], Metric]] = {"latency_ms": lambda made: _latency(device, made)}
@@ -114,7 +114,9 @@ def measure_gain(device: Device, source: Path, lower: Made, higher: Made) -> Gai
     for name, measured in ways.items():
         try:
             first, other, second = (measured(made) for made in (lower, higher, lower))
-        except (MeasurementError, SensorError) as error:
+        except LinkError:
+            raise
+        except DeviceError as error:
             return found if found.figures else replace(found, doubt=str(error))
         worse = max((first, second), key=_badness)
         found = replace(found, figures={**found.figures, name: (worse, other)})

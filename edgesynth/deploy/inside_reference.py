@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgesynth.deploy.inside_arithmetic import answered, normalised, ranked
 from edgesynth.deploy.inside_graph import ranking_tensors
-from edgesynth.deploy.runners import AT_ONCE, Arrays, OnnxRunner, each_part, fixed_batch
+from edgesynth.deploy.runners import AT_ONCE, WITH_TAPS, Arrays, OnnxRunner, each_part, fixed_batch
 from edgesynth.deploy.source import own_batch
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class FileReference:
         return _joined(
             [
                 {name: ranked(found[ranking[name]]) if name in ranking else found[name] for name in outputs}
-                for found in each_part(runner, data)
+                for found in each_part(runner, data, WITH_TAPS)
             ]
         )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from edgesynth.deploy.acceptance import HIGHEST
 from edgesynth.deploy.gain import Made, measure_gain
 from edgesynth.deploy.unfit import Unfit
+from edgesynth.errors import DeviceError, InputError, LinkError
 
 if TYPE_CHECKING:
     from edgesynth.deploy.order import Order
@@ -30,12 +31,20 @@ def descend(order: Order) -> Deployment:
     Raises:
         InputError: The network, the data or the labels cannot be used.
         DeviceError: The board cannot be reached, or its TensorRT is missing.
+        LinkError: The connection was lost, whatever was proven before.
     """
     best = order.make(HIGHEST)
     if not _proven(best) and best.failure_kind not in _TOO_MUCH:
         return best
     for precision in _below(order, best):
-        done = order.make(precision)
+        try:
+            done = order.make(precision)
+        except LinkError:
+            raise
+        except (InputError, DeviceError) as error:  # what was proven before stays
+            order.tell.note(f"{precision} is not chosen: {error}")
+            best = replace(best, passed_over=(*best.passed_over, Unfit(precision, (str(error),))))
+            continue
         if not _proven(done):
             refused = done.refused or _unfit(precision, done)
             order.tell.note(f"{precision} is not chosen: {refused.says}")

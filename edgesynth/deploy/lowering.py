@@ -77,7 +77,7 @@ def lower(
             raise InputError(
                 f"the network is quantised already and cannot be turned into {precision}; ask for int8"
             )
-        return Lowered(model, () if typed else ("INT8", "FP16"))
+        return Lowered(model, () if typed else ("INT8", "FP16"), full=_exact(model, typed))
     if precision == "int8":
         return _in_int8(model, data, typed, methods, metric)
     if precision != "fp16":
@@ -108,8 +108,14 @@ def _in_int8(
         bypassed(found.model, [each.node for each in kept]) if kept else found.model,
         () if typed else ("INT8", "FP16"),
         kept,
+        _exact(model, typed),
         calibrations=(found.chosen, *rest),
     )
+
+
+def _exact(model: ModelProto, typed: bool) -> tuple[str, ...]:
+    """Nodes that must be in FP32 beside INT8: where the graph decides, they are."""
+    return () if typed else tuple(kept.node for kept in exact_nodes(model))
 
 
 def _spoiled_by_half(model: ModelProto, data: Arrays) -> tuple[Kept, ...]:

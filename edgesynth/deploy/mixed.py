@@ -2,13 +2,14 @@
 
 Every layer is put into the lower precision alone first, which ranks them by what they do to the outputs. Then
 the fewest of the worst are looked for whose staying higher brings the outputs back within their tolerance.
-FP16 is imitated by rounding what a layer makes and the weights it takes; INT8 by leaving out the Q/DQ pairs
+FP16 is imitated by rounding what a layer takes and makes; INT8 by leaving out the Q/DQ pairs
 of all other layers, with the ranges that were calibrated for all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -27,8 +28,8 @@ __all__ = ["Fits", "bypassed", "keep_from_half", "keep_from_int8", "layers_to_ke
 Fits = Callable[[Mapping[str, NDArray[Any]]], bool]
 """Whether outputs, by name, will do."""
 
-_MOST_LAYERS: Final = 400
-"""Each is run alone once; a network of more is left as it is."""
+_MOST_BYTES: Final = 20 << 30
+"""Of models that ranking makes, one for each layer: minutes. A network that takes more is left as it is."""
 _RANKING: Final = 8
 """Samples that layers are ranked on; whether the outputs will do is told by all."""
 _PAIR: Final = ("QuantizeLinear", "DequantizeLinear")
@@ -45,12 +46,13 @@ def layers_to_keep(
         fits: Whether the outputs are right with these layers in the higher one.
 
     Returns:
-        The worst first; nothing where none has to, or where half of them would not be enough.
+        The worst first; nothing where none has to, or where half of them would not be enough: what is left
+        would not deserve the name of the lower precision.
     """
-    if not layers or len(layers) > _MOST_LAYERS or fits(()):
+    low, high = 0, len(layers) // 2
+    if not high or fits(()):
         return ()
     ranked = sorted(layers, key=alone, reverse=True)
-    low, high = 0, max(1, len(ranked) // 2)
     if not fits(ranked[:high]):
         return ()
     while high - low > 1:
@@ -111,6 +113,8 @@ def _search(
     lowered: Callable[[Collection[str]], ModelProto],
 ) -> tuple[str, ...]:
     """The layers to keep, given how a model looks that has only some layers in the lower precision."""
+    if len(layers) * reference.ByteSize() > _MOST_BYTES:
+        return ()
     few = {name: value[:_RANKING] for name, value in data.items()}
     whole = next(iter(OnnxRunner(reference).inputs.values()))[1]
     if whole and isinstance(whole[0], int):  # a fixed batch is not cut
@@ -163,7 +167,7 @@ def bypassed(model: ModelProto, layers: Collection[str]) -> ModelProto:
 
 
 def rounded(model: ModelProto, layers: Collection[str]) -> ModelProto:
-    """A copy of an FP32 model in which what these layers make, and the weights they take, is rounded to FP16.
+    """A copy of an FP32 model in which all that these layers take and make is rounded to FP16.
 
     What leaves the range of FP16 becomes infinite, as it does there.
 
@@ -176,33 +180,67 @@ def rounded(model: ModelProto, layers: Collection[str]) -> ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     weights = {tensor.name: tensor for tensor in copy.graph.initializer}
-    outputs = {value.name for value in copy.graph.output}
-    floats, nodes, done = _floats(copy), list(copy.graph.node), set[str]()
+    nodes, floats, free = list(copy.graph.node), _floats(copy), _Names(copy)
+    halves: dict[str, str] = {}
     del copy.graph.node[:]
+
+    def half(name: str) -> str:
+        """The same tensor after a way through FP16."""
+        held = weights.get(name)
+        if name not in halves and held is not None:
+            value = np.clip(onnx.numpy_helper.to_array(held), -HALF_MAX, HALF_MAX)
+            halves[name] = free.name(name)
+            small = value.astype(np.float16).astype(np.float32)
+            copy.graph.initializer.append(onnx.numpy_helper.from_array(small, halves[name]))
+        elif name not in halves:
+            halves[name] = free.name(name)
+            _round(copy, name, halves[name], free)
+        return halves[name]
+
     for node in nodes:
-        lower = _name(node) in layers
-        for index, name in enumerate(node.input) if lower else ():
-            held = weights.get(name)
-            if held is None or held.data_type != onnx.TensorProto.FLOAT:
-                continue
-            if name not in done:
-                value = np.clip(onnx.numpy_helper.to_array(held), -HALF_MAX, HALF_MAX)
-                half = value.astype(np.float16).astype(np.float32)
-                copy.graph.initializer.append(onnx.numpy_helper.from_array(half, f"{name}_rounded"))
-                done.add(name)
-            node.input[index] = f"{name}_rounded"
-        made = [name for name in node.output if lower and name in floats and name not in outputs]
-        for index, name in enumerate(node.output):
-            if name in made:
-                node.output[index] = f"{name}_exact"
+        if _name(node) not in layers:
+            copy.graph.node.append(node)
+            continue
+        for index, name in enumerate(node.input):
+            if name in floats:
+                node.input[index] = half(name)
+        made = [(index, name) for index, name in enumerate(node.output) if name in floats]
+        exact = {name: free.name(name) for _, name in made}
+        for index, name in made:
+            node.output[index] = exact[name]
+            halves[name] = name  # it is rounded where it is made
         copy.graph.node.append(node)
-        for name in made:
-            for source, target, kind in (
-                (f"{name}_exact", f"{name}_half", onnx.TensorProto.FLOAT16),
-                (f"{name}_half", name, onnx.TensorProto.FLOAT),
-            ):
-                copy.graph.node.append(onnx.helper.make_node("Cast", [source], [target], to=kind))
+        for _, name in made:
+            _round(copy, exact[name], name, free)
     return copy
+
+
+class _Names:
+    """Names that no tensor of a model has."""
+
+    def __init__(self, model: ModelProto) -> None:
+        graph = model.graph
+        self._taken = {value.name for value in (*graph.input, *graph.output, *graph.initializer)}
+        for node in graph.node:
+            self._taken.update((*node.input, *node.output))
+
+    def name(self, like: str) -> str:
+        """One that is like another."""
+        found = next(name for index in count() if (name := f"{like}_{index}") not in self._taken)
+        self._taken.add(found)
+        return found
+
+
+def _round(model: ModelProto, source: str, target: str, names: _Names) -> None:
+    """Take a tensor through FP16; the runtime leaves such pairs of casts as they are."""
+    import onnx
+
+    half = names.name(source)
+    for one, other, kind in (
+        (source, half, onnx.TensorProto.FLOAT16),
+        (half, target, onnx.TensorProto.FLOAT),
+    ):
+        model.graph.node.append(onnx.helper.make_node("Cast", [one], [other], to=kind))
 
 
 def _name(node: NodeProto) -> str:
@@ -218,9 +256,9 @@ def _floats(model: ModelProto) -> set[str]:
 
     return {
         value.name
-        for value in (*model.graph.value_info, *model.graph.output)
+        for value in (*model.graph.value_info, *model.graph.input, *model.graph.output)
         if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
-    }
+    } | {tensor.name for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
 
 
 def _makes_floats(model: ModelProto, node: NodeProto) -> bool:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from edgesynth.deploy.attention import written_out_attention
-from edgesynth.deploy.folding import fold_integers
+from edgesynth.deploy.folding import fold_constants
 from edgesynth.deploy.runners import first_line, load_runtime
 from edgesynth.errors import InputError, TraceError
 from edgesynth.graph.trace import plain_attention
@@ -323,7 +323,7 @@ def _simplified(data: bytes) -> bytes:
     """Without what the exporter leaves as nodes though it is known: copies of constants, and sizes."""
     import onnx
 
-    model = fold_integers(_without_shared_constants(onnx.load_model_from_string(data)))
+    model = fold_constants(_without_shared_constants(onnx.load_model_from_string(data)))
     written: bytes = model.SerializeToString()
     return written
 

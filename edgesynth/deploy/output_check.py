@@ -104,7 +104,7 @@ def check_output(name: str, want: NDArray[Any], have: NDArray[Any], limits: Tole
         limits: How far it may be off.
     """
     if want.shape != have.shape:
-        shapes = ("x".join(map(str, value.shape)) for value in (have, want))
+        shapes = ("x".join(map(str, value.shape)) or "of a scalar" for value in (have, want))
         return OutputCheck(name, float("inf"), 0.0, float("inf"), problem="shape {}, not {}".format(*shapes))
     if isinstance(want, np.ma.MaskedArray):
         return _check_classes(name, want, have, limits)

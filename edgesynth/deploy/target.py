@@ -10,13 +10,14 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesynth.deploy.folding import fold_integers, fold_weights
+from edgesynth.deploy.folding import fold_constants
 from edgesynth.deploy.lowering import is_quantised, lower
 from edgesynth.deploy.onnx_graph import default_opset, load_model
 from edgesynth.deploy.opset import convert_opset
@@ -114,12 +115,13 @@ def prepare(
     # An older opset is read as well; only what the file must have is converted.
     if default_opset(copy) > wanted or (opset and default_opset(copy) != opset):
         copy = convert_opset(copy, wanted)
-    copy = fold_weights(fold_integers(copy))
+    copy = fold_constants(copy)
     # A parser may refuse a file of a newer layout than it was built with, whatever the file uses of it.
     copy.ir_version = min(copy.ir_version, 8 if default_opset(copy) <= 17 else 10)
     _fix_sizes(copy, shapes or {})
     if batch is not None:
         _set_batch(copy, batch)
+    _name_nodes(copy)
     return copy
 
 
@@ -215,6 +217,16 @@ def _write(model: ModelProto, path: Path, profile: Profile, export: DeviceExport
     write_atomic(path, payload)
     digest = hashlib.sha256(payload).hexdigest()
     return DeviceExport(**{**export.__dict__, "opset": written, "bytes": len(payload), "sha256": digest})
+
+
+def _name_nodes(model: ModelProto) -> None:
+    """Name the nodes that have no name: a builder is told of layers by the names of their nodes."""
+    taken = {node.name for node in model.graph.node}
+    for index, node in enumerate(model.graph.node):
+        if not node.name:
+            names = (f"{node.op_type}_{index}{'_' * more}" for more in count())
+            node.name = next(name for name in names if name not in taken)
+            taken.add(node.name)
 
 
 def _fix_sizes(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> None:

@@ -101,6 +101,21 @@ def test_a_range_is_said_as_it_is_asked_for(batches, text):
     assert batches_of(batches).text == text
 
 
+@pytest.mark.parametrize(
+    "release",
+    [
+        *(("3.6", "8.2.1"), ("3.10", "10.3.0")),  # of one API each: by bindings, and by names
+        *(
+            pytest.param(pair, marks=pytest.mark.slow)
+            for pair in (
+                *(("3.6", "7.1.3"), ("3.6", "8.0.1"), ("3.8", "8.4.1"), ("3.8", "8.5.2")),
+                *(("3.10", "8.6.0"), ("3.12", "10.16.1.11"), ("3.12", "11.1.0.106")),
+            )
+        ),
+    ],
+    indirect=True,
+    ids="-".join,
+)
 def test_every_tensorrt_takes_any_number_of_the_range_and_no_other(release, network):
     """In one process, in the runner of a bundle: smaller, larger, and what the profile lacks."""
     release.compute()
@@ -135,7 +150,7 @@ def test_every_tensorrt_takes_any_number_of_the_range_and_no_other(release, netw
     assert why.endswith("this engine takes 2..4..6 samples a call")
 
 
-@pytest.mark.parametrize("version", ["8.2.1", "10.3.0"])
+@pytest.mark.parametrize("version", ["8.2.1", pytest.param("10.3.0", marks=pytest.mark.slow)])
 def test_files_of_any_number_go_in_as_few_calls_as_can_be(board, network, version):
     board.use_python("3.6" if version == "8.2.1" else "3.10")
     board.have_gpu("6.2" if version == "8.2.1" else "8.7")  # which pins memory
@@ -188,7 +203,9 @@ def test_each_range_is_an_engine_of_its_own(board, network):
     assert profile == {"image": [[1, 6], [2, 6], [4, 6]], "index": [[1], [2], [4]]}
 
 
-@pytest.mark.parametrize("version", ["8.2", "8.6", "10.3"])
+@pytest.mark.parametrize(
+    "version", ["8.2", *(pytest.param(v, marks=pytest.mark.slow) for v in ("8.6", "10.3"))]
+)
 def test_trtexec_is_told_the_size_of_every_call(bare_board, network, version):
     bare_board.set("trtexec", version=version)
     bare_board.compute()

@@ -82,3 +82,13 @@ def test_a_full_disk_of_the_board_leaves_the_installed_one(here, tx2, network, m
     for name, value in here.environment.items():
         monkeypatch.setenv(name, value)
     assert [(bundle.version, bundle.problem) for bundle in list_bundles(tx2.board)] == [("0001", "")]
+
+
+@pytest.mark.parametrize(
+    "given", [{"precision": "fp16"}, {"batch": "1..8"}, {"window_s": 2.0}, {"labels": ["a"]}]
+)
+def test_what_a_bundle_cannot_be_given_any_more_is_refused(tx2, network, tmp_path, given):
+    edgesynth.deploy(network, tx2, precision="fp32", out=tmp_path / "bundle")
+
+    with pytest.raises(InputError, match=f"{next(iter(given))} cannot be given for the bundle 'net'"):
+        edgesynth.deploy(tmp_path / "bundle", tx2, **given)

@@ -127,6 +127,7 @@ def test_a_program_gives_stored_pictures_and_is_told_classes(here, network, tmp_
     assert described[0].startswith(f"input input {kind} [4]x3x8x8 samples as they are stored")
 
 
+@pytest.mark.slow
 def test_masks_and_boxes_are_those_of_the_task(here, tx2, tmp_path):
     torch.manual_seed(0)
     module, task = TinySegmenter().eval(), masks_task(rest=4)
@@ -198,6 +199,7 @@ def test_a_board_with_trtexec_alone_runs_it_too_and_so_does_the_command_line(
     np.testing.assert_allclose(np.load(files["probabilities"]), shares, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_command_line_deploys_and_exports_with_it(here, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     here.compute()

@@ -129,6 +129,7 @@ def test_layers_that_tensorrt_calls_otherwise_are_left_to_the_verification(here,
     assert "it calls no layer so" in none.failures[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["8.6", "10.3"])
 def test_trtexec_is_told_of_such_layers_too(here, tmp_path, version):
     shutil.rmtree(here.modules / "tensorrt")
@@ -144,6 +145,27 @@ def test_trtexec_is_told_of_such_layers_too(here, tmp_path, version):
 
     assert (precision_of(done), done.engine.runner) == ("fp16", "trtexec")
     assert "this trtexec has no --layerOutputTypes, so it keeps no layer in FP32" in refused.failures[0]
+
+
+def test_a_precision_that_cannot_be_made_leaves_what_was_proven(here, tmp_path):
+    here.be(load_profile("jetson-agx-orin"), "tegra234", dla_cores=2)
+    here.set("tensorrt", version="10.3.0", build="memory", starves="fp16")
+    here.compute()
+    network = tmp_path / "relu.onnx"
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["image"], ["scores"], name="relu")],
+        "net",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 6])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", 6])],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), network)
+
+    with edgesynth.open_device("jetson-agx-orin", link="local") as device:
+        done = edgesynth.deploy(network, device, data=labelled(tmp_path / "data.npz", network, 40))
+
+    assert precision_of(done) == "fp32"
+    assert [tried.precision for tried in done.passed_over] == ["fp16", "int8"]
+    assert "so INT8 would change nothing" in done.passed_over[1].says
 
 
 def test_what_is_quantised_already_stays_so(here, tmp_path):

@@ -37,6 +37,7 @@ def write_generated(folder, *, onnx_of):
         export_onnx(cut, torch.zeros(2, 6), folder / "network.onnx", opset=13)
 
 
+@pytest.mark.slow
 def test_a_module_that_is_the_file_is_installed_with_the_proof(tx2, tmp_path):
     export_onnx(network(0), torch.zeros(2, 6), tmp_path / "net.onnx", opset=13)
     done = edgesynth.deploy(tmp_path / "net.onnx", tx2, module=network(0), out=tmp_path / "bundle")

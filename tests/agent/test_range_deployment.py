@@ -145,6 +145,7 @@ def test_the_named_tensors_of_a_newer_tensorrt_do_it_too(here, network, data, tm
     assert read_bundle(tmp_path / "b").batches == (2, 8, 8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["8.2", pytest.param("8.6", marks=pytest.mark.slow)])
 def test_a_board_with_trtexec_alone_is_told_sizes_call_by_call(here, command, network, version):
     shutil.rmtree(here.modules / "tensorrt")

@@ -164,6 +164,7 @@ def test_a_board_that_does_not_settle_is_measured_at_the_limit(ramping):
     assert len(found.latencies_ms) == 20
 
 
+@pytest.mark.slow
 def test_a_latency_that_does_not_settle_gives_no_figure_and_is_tried_again(here, model):
     here.set("tensorrt", call_ms=3.0, ramp=[3.0, 4.0])
     with open_device("jetson-tx2", link="local") as device:

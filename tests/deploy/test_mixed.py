@@ -65,7 +65,7 @@ def test_the_fewest_of_the_worst_are_kept() -> None:
     assert len(asked) <= 4
     assert layers_to_keep(list(harm), harm.__getitem__, lambda kept: True) == ()
     assert layers_to_keep(list(harm), harm.__getitem__, lambda kept: len(set(kept)) > 3) == ()
-    assert layers_to_keep(["a"], harm.__getitem__, lambda kept: "a" in kept) == ("a",)
+    assert layers_to_keep(["a"], harm.__getitem__, lambda kept: "a" in kept) == ()  # nothing would be left
     assert layers_to_keep([], harm.__getitem__, lambda kept: False) == ()
 
 
@@ -126,6 +126,56 @@ def test_a_layer_that_half_precision_is_too_coarse_for_is_kept_in_single(typed: 
     assert {"dense2", "relu2"} <= {kept.node for kept in found.kept} <= {"dense2", "relu2", "dense3"}
     outputs = OnnxRunner(rounded(with_types(model), ["dense0", "dense1", "dense4"]), optimise=False)(DATA)
     assert output_error(OnnxRunner(model)(DATA), outputs) < 1e-2
+
+
+def test_names_that_look_like_ours_are_no_collision() -> None:
+    model = chain({3: np.full(WIDTH, 3e-8)})
+    text = model.SerializeToString()
+    for old, new in (("a0", "a1_half"), ("r0", "a1_0"), ("w1", "w2_0")):
+        _rename_tensor(model, old, new)
+    assert model.SerializeToString() != text
+
+    found = lower(model, "fp16", typed=False, data=DATA)
+
+    assert {"dense2", "relu2"} <= {kept.node for kept in found.kept}
+
+
+def _rename_tensor(model: onnx.ModelProto, old: str, new: str) -> None:
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                names[index] = new if name == old else name
+    for tensor in model.graph.initializer:
+        tensor.name = new if tensor.name == old else tensor.name
+
+
+def test_an_input_that_half_precision_is_too_coarse_for_is_rounded_where_a_layer_takes_it() -> None:
+    shape = ["batch", WIDTH]
+    weight = np.random.default_rng(0).normal(size=(WIDTH, WIDTH)).astype(np.float32)
+    nodes = [
+        helper.make_node("MatMul", ["x", "first"], ["a"], name="one"),
+        helper.make_node("Add", ["a", "large"], ["b"], name="add"),
+        helper.make_node("Sub", ["b", "large"], ["c"], name="sub"),
+        helper.make_node("MatMul", ["c", "second"], ["d"], name="two"),
+        helper.make_node("Relu", ["d"], ["y"], name="relu"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "offset",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+        [
+            numpy_helper.from_array(value, name)
+            for name, value in (
+                ("first", weight),
+                ("second", weight[::-1].copy()),
+                ("large", np.float32([30000.0])),
+            )
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+    assert {kept.node for kept in lower(model, "fp16", typed=False, data=DATA).kept} == {"add", "sub"}
 
 
 def test_a_network_that_a_precision_suits_keeps_nothing() -> None:

@@ -72,6 +72,43 @@ def test_a_weight_that_is_computed_from_constants_is_written_as_one(tmp_path: Pa
     )
 
 
+def test_nothing_is_computed_that_would_take_more_room_and_the_batch_stays_free_to_choose(
+    tmp_path: Path,
+) -> None:
+    weight = np.random.default_rng(0).normal(size=(4, 3, 1, 1)).astype(np.float32)
+    constants = {
+        **{"direction": weight, "length": np.float32([2.0]), "small": np.float32([[[[1.0]]]])},
+        **{"size": np.int64([1, 4, 64, 64]), "first": np.int64([0]), "rest": np.int64([-1])},
+    }
+    graph = helper.make_graph(
+        [
+            helper.make_node("Mul", ["direction", "length"], ["weight"]),
+            helper.make_node("Conv", ["x", "weight"], ["a"]),
+            helper.make_node("Expand", ["small", "size"], ["grown"]),
+            helper.make_node("Add", ["a", "grown"], ["b"]),
+            helper.make_node("Shape", ["x"], ["shape"]),
+            helper.make_node("Gather", ["shape", "first"], ["batch"]),
+            helper.make_node("Concat", ["batch", "rest"], ["flat"], axis=0),
+            helper.make_node("Reshape", ["b", "flat"], ["y"]),
+        ],
+        "normed",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 64, 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4 * 64 * 64])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    source = tmp_path / "normed.onnx"
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), str(source)
+    )
+
+    export = export_for_device(source, TX2, tmp_path / "out.onnx", batch=8)
+
+    assert (export.batch, export.bytes < 4096) == (8, True)
+    written = onnx.load(str(export.path)).graph
+    assert "Mul" not in {node.op_type for node in written.node}
+    assert all(node.name for node in written.node)
+
+
 @pytest.mark.parametrize(("batch", "first"), [(1, 1), (4, 4), ("dynamic", "batch")])
 def test_the_batch_is_the_one_that_was_asked_for(tmp_path: Path, batch: Batch, first: int | str) -> None:
     module, path, data = small(tmp_path)

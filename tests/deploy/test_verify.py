@@ -208,7 +208,7 @@ def test_an_output_without_a_batch_is_told_per_call_and_refused(tmp_path: Path) 
 
     report = verify(tmp_path / "fixed.onnx", tmp_path / "free.onnx", {"x": np.ones((4, 4), np.float32)})
 
-    assert report.failures == ("y: shape 2, not ",)
+    assert report.failures == ("y: shape 2, not of a scalar",)
 
 
 def test_the_sample_that_is_poisoned_is_named(tmp_path: Path) -> None:
