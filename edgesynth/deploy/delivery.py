@@ -45,6 +45,11 @@ _SCORED: Final = 1024
 _CALIBRATED: Final = 128
 """The most samples that ranges of INT8 are chosen on; the rest judges."""
 _GENERATED: Final = 32
+_COARSE: Final = (
+    "FP16 spoils the outputs on these inputs, whatever half of the layers stays in FP32: imitated by "
+    "rounding what layers take and make, which the runtime here does not do in every FP16 graph; stay with "
+    "fp32"
+)
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,8 @@ class Delivery:
         ]
         for report in (self.report, self.module_report):
             refused += report.failures if report is not None else ()
+        if self.export is not None and self.export.coarse and self.export.strongly_typed:
+            refused.append(_COARSE)  # where flags make FP16, the board decides
         if self.build is not None and not self.build:
             refused += [f"TensorRT for RTX: {error}" for error in self.build.errors]
         return tuple(refused)

@@ -40,6 +40,7 @@ class Lowered:
         kept: Nodes that stay higher, and why.
         full: Names of those that a builder which goes by flags must be told to keep in FP32.
         calibrations: INT8: the ways to choose ranges that were compared, the chosen one first.
+        coarse: Whether FP16, imitated by rounding what layers take and make, spoils the outputs all the same.
     """
 
     model: ModelProto
@@ -47,6 +48,7 @@ class Lowered:
     kept: tuple[Kept, ...] = ()
     full: tuple[str, ...] = ()
     calibrations: tuple[Calibration, ...] = ()
+    coarse: bool = False
 
 
 def lower(
@@ -82,11 +84,14 @@ def lower(
         return _in_int8(model, data, typed, methods, metric)
     if precision != "fp16":
         return Lowered(model)
-    spoiled = (*exact_nodes(model), *(() if data is None else _spoiled_by_half(model, data)))
+    found = () if data is None else _spoiled_by_half(model, data)
+    spoiled = (*exact_nodes(model), *(found or ()))
     if typed:
         half, kept = to_half(model, spoiled)
-        return Lowered(half, kept=kept)
-    return Lowered(model, ("FP16",), spoiled, tuple(dict.fromkeys(kept.node for kept in spoiled)))
+        return Lowered(half, kept=kept, coarse=found is None)
+    return Lowered(
+        model, ("FP16",), spoiled, tuple(dict.fromkeys(kept.node for kept in spoiled)), coarse=found is None
+    )
 
 
 def is_quantised(model: ModelProto) -> bool:
@@ -102,7 +107,7 @@ def _in_int8(
     if default_opset(model) < _QDQ_OPSET:
         model = convert_opset(model, _QDQ_OPSET)
     found = quantise(model, data, methods=methods, metric=metric)
-    kept = keep_from_int8(found.model, model, data, _fitting(model, data, "int8", metric))
+    kept = keep_from_int8(found.model, model, data, _fitting(model, data, "int8", metric)) or ()
     rest = (entry for entry in found.compared if entry is not found.chosen)
     return Lowered(
         bypassed(found.model, [each.node for each in kept]) if kept else found.model,
@@ -118,14 +123,15 @@ def _exact(model: ModelProto, typed: bool) -> tuple[str, ...]:
     return () if typed else tuple(kept.node for kept in exact_nodes(model))
 
 
-def _spoiled_by_half(model: ModelProto, data: Arrays) -> tuple[Kept, ...]:
-    """Nodes that leave the range of FP16, and those that it is too coarse for."""
+def _spoiled_by_half(model: ModelProto, data: Arrays) -> tuple[Kept, ...] | None:
+    """Nodes that leave the range of FP16, and those that it is too coarse for; ``None`` where that is most."""
     overflowing = find_overflows(model, data)
     runner = OnnxRunner(model)
     step = next((shape[0] for _, shape in runner.inputs.values() if shape and isinstance(shape[0], int)), 1)
     few = {name: value[: max(step, _FITTED - _FITTED % step)] for name, value in data.items()}
     names = {kept.node for kept in (*exact_nodes(model), *overflowing)}
-    return overflowing + keep_from_half(model, few, _fitting(model, few, "fp16"), names)
+    coarse = keep_from_half(model, few, _fitting(model, few, "fp16"), names)
+    return None if coarse is None else overflowing + coarse
 
 
 def _fitting(model: ModelProto, data: Arrays, precision: str, metric: Metric | None = None) -> Fits:

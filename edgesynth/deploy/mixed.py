@@ -37,7 +37,7 @@ _PAIR: Final = ("QuantizeLinear", "DequantizeLinear")
 
 def layers_to_keep(
     layers: Sequence[str], alone: Callable[[str], float], fits: Callable[[Collection[str]], bool]
-) -> tuple[str, ...]:
+) -> tuple[str, ...] | None:
     """The fewest of the worst layers that have to stay higher for the outputs to be right.
 
     Args:
@@ -46,22 +46,24 @@ def layers_to_keep(
         fits: Whether the outputs are right with these layers in the higher one.
 
     Returns:
-        The worst first; nothing where none has to, or where half of them would not be enough: what is left
+        The worst first, none where none has to; ``None`` where half of them would not be enough: what is left
         would not deserve the name of the lower precision.
     """
     low, high = 0, len(layers) // 2
-    if not high or fits(()):
+    if fits(()):
         return ()
-    ranked = sorted(layers, key=alone, reverse=True)
-    if not fits(ranked[:high]):
-        return ()
+    ranked = sorted(layers, key=alone, reverse=True) if high else []
+    if not high or not fits(ranked[:high]):
+        return None
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if fits(ranked[:middle]) else (middle, high)
     return tuple(ranked[:high])
 
 
-def keep_from_int8(model: ModelProto, reference: ModelProto, data: Arrays, fits: Fits) -> tuple[Kept, ...]:
+def keep_from_int8(
+    model: ModelProto, reference: ModelProto, data: Arrays, fits: Fits
+) -> tuple[Kept, ...] | None:
     """The layers of a quantised model that must not be quantised for its outputs to do.
 
     Args:
@@ -71,7 +73,7 @@ def keep_from_int8(model: ModelProto, reference: ModelProto, data: Arrays, fits:
         fits: Whether outputs on them will do.
 
     Returns:
-        What to give to :func:`bypassed`; nothing where none helps, or none has to.
+        What to give to :func:`bypassed`, none where none has to; ``None`` where the outputs do not do.
 
     Raises:
         InputError: A model cannot run on the inputs.
@@ -80,10 +82,12 @@ def keep_from_int8(model: ModelProto, reference: ModelProto, data: Arrays, fits:
     kept = _search(
         layers, reference, data, fits, lambda lower: bypassed(model, [n for n in layers if n not in lower])
     )
-    return tuple(Kept(name, layers[name].op_type, "INT8 is too coarse for it") for name in kept)
+    return _as_kept(kept, layers, "INT8 is too coarse for it")
 
 
-def keep_from_half(model: ModelProto, data: Arrays, fits: Fits, kept: Collection[str]) -> tuple[Kept, ...]:
+def keep_from_half(
+    model: ModelProto, data: Arrays, fits: Fits, kept: Collection[str]
+) -> tuple[Kept, ...] | None:
     """The layers of an FP32 model that must not be in FP16 for its outputs to do.
 
     Args:
@@ -91,6 +95,9 @@ def keep_from_half(model: ModelProto, data: Arrays, fits: Fits, kept: Collection
         data: Inputs by name, axis 0 the batch.
         fits: Whether outputs on them will do.
         kept: Layers that stay in FP32 anyway.
+
+    Returns:
+        More layers to keep, none where none has to; ``None`` where the outputs do not do.
 
     Raises:
         InputError: The model cannot run on the inputs.
@@ -102,7 +109,13 @@ def keep_from_half(model: ModelProto, data: Arrays, fits: Fits, kept: Collection
         if _name(node) not in kept and node.op_type not in KEPT_OPERATORS and _makes_floats(typed, node)
     }
     found = _search(layers, model, data, fits, lambda lower: rounded(typed, lower))
-    return tuple(Kept(name, layers[name].op_type, "FP16 is too coarse for it") for name in found)
+    return _as_kept(found, layers, "FP16 is too coarse for it")
+
+
+def _as_kept(
+    names: Sequence[str] | None, layers: Mapping[str, NodeProto], reason: str
+) -> tuple[Kept, ...] | None:
+    return None if names is None else tuple(Kept(name, layers[name].op_type, reason) for name in names)
 
 
 def _search(
@@ -111,7 +124,7 @@ def _search(
     data: Arrays,
     fits: Fits,
     lowered: Callable[[Collection[str]], ModelProto],
-) -> tuple[str, ...]:
+) -> tuple[str, ...] | None:
     """The layers to keep, given how a model looks that has only some layers in the lower precision."""
     if len(layers) * reference.ByteSize() > _MOST_BYTES:
         return ()

@@ -60,6 +60,7 @@ class DeviceExport:
         kept: Nodes that stay in a higher precision, and why.
         full: Names of nodes that the builder must be told to keep in FP32, beside its flags.
         calibrations: INT8: the ways to choose ranges that were compared, the chosen one first.
+        coarse: Whether FP16, imitated, spoils the outputs whatever stays higher.
     """
 
     path: Path
@@ -77,6 +78,7 @@ class DeviceExport:
     kept: tuple[Kept, ...] = ()
     full: tuple[str, ...] = ()
     calibrations: tuple[Calibration, ...] = ()
+    coarse: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -188,6 +190,7 @@ def export_for_device(
             kept=found.kept,
             full=found.full,
             calibrations=found.calibrations,
+            coarse=found.coarse,
         ),
     )
 

@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgesynth.deploy.delivery import deliver
 from edgesynth.deploy.lowering import lower
 from edgesynth.deploy.mixed import bypassed, layers_to_keep, rounded
 from edgesynth.deploy.onnx_graph import with_types
@@ -64,9 +65,9 @@ def test_the_fewest_of_the_worst_are_kept() -> None:
     assert layers_to_keep(list(harm), harm.__getitem__, fits) == ("b", "d")
     assert len(asked) <= 4
     assert layers_to_keep(list(harm), harm.__getitem__, lambda kept: True) == ()
-    assert layers_to_keep(list(harm), harm.__getitem__, lambda kept: len(set(kept)) > 3) == ()
-    assert layers_to_keep(["a"], harm.__getitem__, lambda kept: "a" in kept) == ()  # nothing would be left
-    assert layers_to_keep([], harm.__getitem__, lambda kept: False) == ()
+    assert layers_to_keep(list(harm), harm.__getitem__, lambda kept: len(set(kept)) > 3) is None
+    assert layers_to_keep(["a"], harm.__getitem__, lambda kept: "a" in kept) is None  # nothing would be left
+    assert layers_to_keep([], harm.__getitem__, lambda kept: False) is None
 
 
 def test_a_layer_that_int8_spoils_is_found_and_kept_and_the_rest_is_quantised(tmp_path: Path) -> None:
@@ -176,6 +177,37 @@ def test_an_input_that_half_precision_is_too_coarse_for_is_rounded_where_a_layer
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
 
     assert {kept.node for kept in lower(model, "fp16", typed=False, data=DATA).kept} == {"add", "sub"}
+
+
+def test_a_network_that_half_precision_spoils_whatever_is_kept_is_not_called_verified(tmp_path: Path) -> None:
+    """The runtime of this machine takes the casts of such a graph away, and finds nothing wrong with it."""
+    weight = numpy_helper.from_array(np.eye(WIDTH, dtype=np.float32), "weight")
+    large = numpy_helper.from_array(np.float32([30000.0]), "large")
+    shape = ["batch", WIDTH]
+    graph = helper.make_graph(
+        [
+            helper.make_node("Sub", ["x", "large"], ["small"], name="sub"),
+            helper.make_node("Add", ["small", "large"], ["again"], name="add"),
+            helper.make_node("Sub", ["again", "large"], ["fine"], name="sub_again"),
+            helper.make_node("MatMul", ["fine", "weight"], ["y"], name="dense"),
+        ],
+        "offset",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+        [weight, large],
+    )
+    source = tmp_path / "offset.onnx"
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), str(source)
+    )
+    np.savez(tmp_path / "data.npz", x=DATA["x"] + np.float32(30000))
+
+    done = deliver(
+        source, load_profile("jetson-thor"), None, precision="fp16", data=str(tmp_path / "data.npz")
+    )
+
+    assert not done
+    assert "FP16 spoils the outputs on these inputs" in done.failures[-1]
 
 
 def test_a_network_that_a_precision_suits_keeps_nothing() -> None:
