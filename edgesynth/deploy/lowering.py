@@ -124,7 +124,7 @@ def _exact(model: ModelProto, typed: bool) -> tuple[str, ...]:
 
 
 def _spoiled_by_half(model: ModelProto, data: Arrays) -> tuple[Kept, ...] | None:
-    """Nodes that leave the range of FP16, and those that it is too coarse for; ``None`` where that is most."""
+    """Nodes that leave the range of FP16, and those it is too coarse for; ``None`` where those are most."""
     overflowing = find_overflows(model, data)
     runner = OnnxRunner(model)
     step = next((shape[0] for _, shape in runner.inputs.values() if shape and isinstance(shape[0], int)), 1)
