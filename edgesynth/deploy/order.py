@@ -170,7 +170,7 @@ class Order:
         assert done.engine is not None
         engine = done.engine
         plan = MeasurementPlan.report(
-            self.precision_of(done), engine.batch, window_s, cuda_graph=done.cuda_graph
+            self.precision_of(done), engine.batches.usual, window_s, cuda_graph=done.cuda_graph
         )
         with self.tell.phase(f"measure on {self.device.describe()}"):
             return replace(done, measurement=profile(self.source, self.device, plan, engine=engine.plan))
