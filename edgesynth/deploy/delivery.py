@@ -17,7 +17,7 @@ from torch import nn
 from edgesynth.deploy.acceptance import HIGHEST
 from edgesynth.deploy.batch_range import Batches, fitting
 from edgesynth.deploy.inside import Enclosed, check_steps, enclose
-from edgesynth.deploy.onnx_graph import input_shapes, load_model
+from edgesynth.deploy.onnx_graph import batch_of, load_model
 from edgesynth.deploy.preflight import Preflight, preflight
 from edgesynth.deploy.rtx import RtxBuild, build_with_rtx, rtx_missing
 from edgesynth.deploy.runners import OnnxRunner
@@ -279,17 +279,10 @@ def chosen_samples(
     found = load_samples(data, runner.inputs, max(limit or _SCORED, needed))
     if limit is None and (found.score is None or precision == HIGHEST):
         found = found.part(0, max(_SAMPLES, needed))
-    return fitting(found, Batches(1, most, most), math.lcm(_fixed(model), step))
+    return fitting(found, Batches(1, most, most), math.lcm(batch_of(model) or 1, step))
 
 
 def _whole_calls(model: ModelProto, most: int, step: int) -> int:
     """Samples that are a call of the largest size at the least, and whole calls of every fixed one."""
-    each = math.lcm(_fixed(model), step)
+    each = math.lcm(batch_of(model) or 1, step)
     return -(-most // each) * each
-
-
-def _fixed(model: ModelProto) -> int:
-    """Samples a call takes; 1 where any number will do."""
-    return next(
-        (shape[0] for shape in input_shapes(model).values() if shape and isinstance(shape[0], int)), 1
-    )

@@ -26,7 +26,7 @@ from edgesynth.deploy.inside_arithmetic import as_outputs, undone
 from edgesynth.deploy.inside_graph import give_answer, take_stored
 from edgesynth.deploy.inside_reference import SourceReference
 from edgesynth.deploy.judging import AnswerScore, ClassScore, TaskScore
-from edgesynth.deploy.onnx_graph import default_opset, input_shapes, value_of
+from edgesynth.deploy.onnx_graph import batch_of, default_opset, value_of
 from edgesynth.deploy.opset import convert_opset
 from edgesynth.deploy.runners import AT_ONCE, OnnxRunner, run_in_parts, runtime_version
 from edgesynth.deploy.samples import Samples
@@ -130,7 +130,7 @@ class Enclosed:
 
         A wrong constant must not hide in the tolerance of a lower precision, nor in probabilities of 0 and 1.
         """
-        some = self.samples.part(0, min(len(self.samples), max(_PROVEN, self._batch)))
+        some = self.samples.part(0, min(len(self.samples), max(_PROVEN, batch_of(self.model) or 1)))
         own = self.reference.own(some.data)
         runner = OnnxRunner(self.model, tuple(own), optimise=False)
         report = VerifyReport(
@@ -144,11 +144,6 @@ class Enclosed:
         )
         expected = {**own, **self.reference(some.data)}
         return verify_outputs(report, expected, run_in_parts(runner, some.data))
-
-    @property
-    def _batch(self) -> int:
-        sizes = [shape[0] for shape in input_shapes(self.model).values() if shape]
-        return next((size for size in sizes if isinstance(size, int)), 1)
 
 
 def check_steps(steps: Sequence[str]) -> None:

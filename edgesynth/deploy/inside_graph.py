@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from edgesynth.deploy.onnx_graph import subgraphs, value_of
+from edgesynth.deploy.onnx_graph import FreeNames, subgraphs, value_of
 from edgesynth.devices.half import Kept
 from edgesynth.errors import InputError
 
@@ -123,16 +123,7 @@ class _Adding:
 
     def __init__(self, graph: GraphProto) -> None:
         self.graph = graph
-        self._taken = {tensor.name for tensor in graph.initializer} | set(_names(graph))
-
-    def free(self, name: str) -> str:
-        """A name like this one that no tensor has."""
-        found, number = name, 0
-        while found in self._taken:
-            number += 1
-            found = f"{name}_{number}"
-        self._taken.add(found)
-        return found
+        self.free = FreeNames(graph).like
 
     def constant(self, name: str, value: ArrayLike, kind: type[np.generic] = np.float32) -> str:
         """A constant; its name in the graph."""
@@ -173,16 +164,6 @@ class _Adding:
             for name, (kind, shape) in outputs.items()
         )
         return {"names": list(outputs)}
-
-
-def _names(graph: GraphProto) -> list[str]:
-    """Names of all tensors in a graph and in those inside it."""
-    found = [value.name for value in (*graph.input, *graph.output)]
-    for node in graph.node:
-        found += [*node.input, *node.output]
-        for inner in subgraphs(node):
-            found += [*_names(inner), *(tensor.name for tensor in inner.initializer)]
-    return found
 
 
 def _rename(graph: GraphProto, name: str, to: str) -> None:

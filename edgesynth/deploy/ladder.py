@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from edgesynth.deploy.acceptance import HIGHEST
+from edgesynth.deploy.acceptance import HIGHEST, Acceptance
 from edgesynth.deploy.gain import Made, measure_gain
 from edgesynth.deploy.unfit import Unfit
 from edgesynth.errors import DeviceError, InputError, LinkError
@@ -37,18 +37,10 @@ def descend(order: Order) -> Deployment:
     if not _proven(best) and best.failure_kind not in _TOO_MUCH:
         return best
     for precision in _below(order, best):
-        try:
-            done = order.make(precision)
-        except LinkError:
-            raise
-        except (InputError, DeviceError) as error:  # what was proven before stays
-            order.tell.note(f"{precision} is not chosen: {error}")
-            best = replace(best, passed_over=(*best.passed_over, Unfit(precision, (str(error),))))
-            continue
-        if not _proven(done):
-            refused = done.refused or _unfit(precision, done)
-            order.tell.note(f"{precision} is not chosen: {refused.says}")
-            best = replace(best, passed_over=(*best.passed_over, refused))
+        done = _made_or_unfit(order, precision)
+        if isinstance(done, Acceptance | Unfit):
+            order.tell.note(f"{precision} is not chosen: {done.says}")
+            best = replace(best, passed_over=(*best.passed_over, done))
         elif not _proven(best):  # there is nothing to compare with
             best = replace(done, passed_over=(*best.passed_over, _unfit(HIGHEST, best)))
         else:
@@ -61,6 +53,17 @@ def descend(order: Order) -> Deployment:
             else:
                 best = replace(best, passed_over=(*best.passed_over, gain))
     return best
+
+
+def _made_or_unfit(order: Order, precision: str) -> Deployment | Acceptance | Unfit:
+    """A precision that is proven, or why it is not: what was proven before must not be lost by it."""
+    try:
+        done = order.make(precision)
+    except LinkError:
+        raise
+    except (InputError, DeviceError) as error:
+        return Unfit(precision, (str(error),))
+    return done if _proven(done) else done.refused or _unfit(precision, done)
 
 
 def _below(order: Order, highest: Deployment) -> list[Precision]:

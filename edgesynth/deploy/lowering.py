@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from edgesynth.deploy.bypass import bypassed
 from edgesynth.deploy.inside_graph import exact_nodes
-from edgesynth.deploy.mixed import Fits, bypassed, keep_from_half, keep_from_int8
+from edgesynth.deploy.mixed import Fits, keep_from_half, keep_from_int8
 from edgesynth.deploy.onnx_graph import default_opset
 from edgesynth.deploy.opset import convert_opset
 from edgesynth.deploy.output_check import agree
 from edgesynth.deploy.overflow import find_overflows
 from edgesynth.deploy.quantisation import METHODS, Calibration, Metric, quantise
-from edgesynth.deploy.runners import Arrays, OnnxRunner, run_in_parts
+from edgesynth.deploy.runners import Arrays, OnnxRunner, run_in_parts, some_of
 from edgesynth.devices.half import Kept, to_half
 from edgesynth.errors import InputError
 
@@ -126,9 +127,7 @@ def _exact(model: ModelProto, typed: bool) -> tuple[str, ...]:
 def _spoiled_by_half(model: ModelProto, data: Arrays) -> tuple[Kept, ...] | None:
     """Nodes that leave the range of FP16, and those it is too coarse for; ``None`` where those are most."""
     overflowing = find_overflows(model, data)
-    runner = OnnxRunner(model)
-    step = next((shape[0] for _, shape in runner.inputs.values() if shape and isinstance(shape[0], int)), 1)
-    few = {name: value[: max(step, _FITTED - _FITTED % step)] for name, value in data.items()}
+    few = some_of(OnnxRunner(model), data, _FITTED)
     names = {kept.node for kept in (*exact_nodes(model), *overflowing)}
     coarse = keep_from_half(model, few, _fitting(model, few, "fp16"), names)
     return None if coarse is None else overflowing + coarse

@@ -12,16 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesynth.deploy.runners import first_line
+from edgesynth.devices.half import node_name
 from edgesynth.errors import InputError
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto
 
 __all__ = [
+    "FreeNames",
     "Scope",
     "Site",
     "Value",
     "all_initializers",
+    "batch_of",
     "default_opset",
     "input_shapes",
     "load_model",
@@ -92,7 +95,7 @@ class Site:
     @property
     def name(self) -> str:
         """The node's name, or the tensor it makes when it has none."""
-        return self.node.name or (self.node.output[0] if self.node.output else self.node.op_type)
+        return node_name(self.node)
 
     def input(self, index: int) -> str:
         """Name of one input; ``""`` when it is left out."""
@@ -150,6 +153,40 @@ def input_shapes(model: ModelProto) -> dict[str, tuple[int | str | None, ...] | 
     return {
         value.name: value_of(value.type).shape for value in model.graph.input if value.name not in weights
     }
+
+
+def batch_of(model: ModelProto) -> int | None:
+    """How many samples a model takes at a time; ``None`` when any number will do."""
+    shapes = input_shapes(model).values()
+    return next((shape[0] for shape in shapes if shape and isinstance(shape[0], int)), None)
+
+
+class FreeNames:
+    """Names that no tensor of a graph has, nor of one inside it.
+
+    Args:
+        graph: Which one; names that are given out count as taken.
+    """
+
+    def __init__(self, graph: GraphProto) -> None:
+        self._taken = set(_tensor_names(graph))
+
+    def like(self, name: str) -> str:
+        """The name itself where it is free, else one like it."""
+        found, number = name, 0
+        while found in self._taken:
+            number += 1
+            found = f"{name}_{number}"
+        self._taken.add(found)
+        return found
+
+
+def _tensor_names(graph: GraphProto) -> Iterator[str]:
+    yield from (value.name for value in (*graph.input, *graph.output, *graph.initializer))
+    for node in graph.node:
+        yield from (*node.input, *node.output)
+        for inner in subgraphs(node):
+            yield from _tensor_names(inner)
 
 
 def default_opset(model: ModelProto) -> int:

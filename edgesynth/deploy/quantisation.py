@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesynth.deploy.acceptance import scored_by, worse_for_certain
+from edgesynth.deploy.onnx_graph import batch_of
 from edgesynth.deploy.runners import Arrays, OnnxRunner, first_line, run_in_parts
 from edgesynth.errors import InputError, MissingDependencyError
 from edgesynth.scratch import Scratch
@@ -164,7 +165,7 @@ def _quantised(model: ModelProto, data: Arrays, method: str) -> ModelProto:
             quantization.quantize_static(
                 str(source),
                 str(target),
-                _reader(quantization, data, _fixed_batch(model)),
+                _reader(quantization, data, batch_of(model) or _BATCH),
                 quant_format=quantization.QuantFormat.QDQ,
                 per_channel=True,
                 activation_type=quantization.QuantType.QInt8,
@@ -209,7 +210,7 @@ def _overrides(quantization: ModuleType, source: Path, data: Arrays, method: str
         extra_options={"num_bins": _BINS, "num_quantized_bins": 128, "symmetric": True},
     )
     model = onnx.load(str(source))
-    calibrator.collect_data(_reader(quantization, data, _fixed_batch(model)))
+    calibrator.collect_data(_reader(quantization, data, batch_of(model) or _BATCH))
     own = {name for node in model.graph.node for name in (*node.input, *node.output)}
     ranges: dict[str, Any] = {}
     for name, found in calibrator.compute_data().data.items():
@@ -234,15 +235,6 @@ def _reader(quantization: ModuleType, data: Arrays, batch: int) -> Any:  # noqa:
             return None if start is None else {name: v[start : start + batch] for name, v in data.items()}
 
     return Reader()
-
-
-def _fixed_batch(model: ModelProto) -> int:
-    weights = {tensor.name for tensor in model.graph.initializer}
-    for value in model.graph.input:
-        axes = value.type.tensor_type.shape.dim
-        if value.name not in weights and axes and axes[0].HasField("dim_value") and axes[0].dim_value > 0:
-            return int(axes[0].dim_value)
-    return _BATCH
 
 
 @contextmanager

@@ -28,6 +28,7 @@ __all__ = [
     "load_runtime",
     "run_in_parts",
     "runtime_version",
+    "some_of",
     "tapped",
 ]
 
@@ -119,6 +120,13 @@ def fixed_batch(runner: OnnxRunner) -> int | None:
     return next(
         (shape[0] for _, shape in runner.inputs.values() if shape and isinstance(shape[0], int)), None
     )
+
+
+def some_of(runner: OnnxRunner, feed: Arrays, most: int) -> dict[str, NDArray[Any]]:
+    """The first samples: about so many, in whole calls of the model and one at the least."""
+    step = fixed_batch(runner) or 1
+    count = max(step, most - most % step)
+    return {name: value[:count] for name, value in feed.items()}
 
 
 def run_in_parts(runner: OnnxRunner, feed: Arrays) -> dict[str, NDArray[Any]]:

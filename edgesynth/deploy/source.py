@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from edgesynth.deploy.bundle import NETWORK
-from edgesynth.deploy.onnx_graph import input_shapes, load_model
+from edgesynth.deploy.onnx_graph import batch_of, load_model
 from edgesynth.errors import InputError
 
 __all__ = ["Network", "find_onnx", "network_file", "own_batch"]
@@ -60,5 +60,4 @@ def find_onnx(network: str | Path) -> Path:
 
 def own_batch(source: Path) -> int:
     """What the file fixes; engines have no free sizes."""
-    shapes = input_shapes(load_model(source)).values()
-    return next((shape[0] for shape in shapes if shape and isinstance(shape[0], int)), 1)
+    return batch_of(load_model(source)) or 1

@@ -21,7 +21,7 @@ from edgesynth.errors import InputError, MissingDependencyError
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-__all__ = ["HALF_MAX", "KEPT_OPERATORS", "Kept", "half_file", "to_half"]
+__all__ = ["HALF_MAX", "KEPT_OPERATORS", "Kept", "half_file", "node_name", "to_half"]
 
 HALF_MAX: Final = 65504.0
 """The largest finite FP16 value."""
@@ -148,7 +148,7 @@ class _Caster:
             inner = list(_subgraphs(node))
             half = not inner and self._computes_in_half(node)
             full = _FULL_INPUTS.get(node.op_type, ())
-            stays = self.full or _name(node) in self.kept
+            stays = self.full or node_name(node) in self.kept
             rows = 0 if stays or node.op_type != "Scan" else _rows(node)
             for index, tensor in enumerate(node.input):
                 if self._is_float(tensor):
@@ -177,7 +177,7 @@ class _Caster:
         """Whether a node does; one that stays in FP32 for what it is is added to those that are kept."""
         if self.full or not any(self._is_float(tensor) for tensor in node.input):
             return False
-        name = _name(node)
+        name = node_name(node)
         weights = [weight for tensor in node.input if (weight := self._weight(tensor)) is not None]
         reason = "" if name in self.kept else _reason(node, weights)
         if reason:
@@ -214,7 +214,8 @@ class _Caster:
         return self.made[tensor, half]
 
 
-def _name(node: NodeProto) -> str:
+def node_name(node: NodeProto) -> str:
+    """What a node is called: after what it makes where it has no name."""
     return node.name or (node.output[0] if node.output else node.op_type)
 
 

@@ -1,11 +1,15 @@
 """Boards that are not there, for every release; see ``tests/support/fake_board.py``."""
 
+import importlib.util
+
 import pytest
 import two_layers
 from board_rack import BoardRack
 from fake_board import FakeBoard, compile_cudart, write_layer
 from remote_board import RemoteBoard
 
+from edgesynth.agent.cuda import open_cuda
+from edgesynth.agent.errors import Refusal
 from edgesynth.deploy import rtx
 from edgesynth.devices import load_profile, open_device
 from edgesynth.devices.agent_package import agent_package
@@ -91,6 +95,18 @@ def here(board, monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     return board
+
+
+@pytest.fixture(scope="session")
+def own_tensorrt():
+    """This machine's own TensorRT, with a GPU to run its engines; skips where either is missing."""
+    if importlib.util.find_spec("tensorrt") is None:
+        pytest.skip("no TensorRT for Python on this machine")
+    try:
+        open_cuda().close()
+    except Refusal as refusal:
+        pytest.skip(refusal.reason)
+    return importlib.import_module("tensorrt")
 
 
 @pytest.fixture

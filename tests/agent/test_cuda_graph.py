@@ -1,7 +1,6 @@
 """Calls launched as a CUDA graph: the same outputs, or none of it and the reason."""
 
 import dataclasses
-import importlib.util
 import json
 import re
 import subprocess
@@ -11,7 +10,6 @@ import onnxruntime
 import pytest
 from two_inputs import build, feed, write_network
 
-from edgesynth.agent.errors import Refusal
 from edgesynth.deploy.standalone import standalone_runner
 from edgesynth.devices import open_device
 from edgesynth.devices.likeness import Likeness
@@ -301,18 +299,11 @@ def test_devices_without_graphs_refuse_them():
 
 
 @pytest.mark.gpu
+@pytest.mark.usefixtures("own_tensorrt")
 def test_a_real_gpu_gives_the_same_as_a_graph(network, tmp_path):
-    """On this machine's own TensorRT and CUDA, where it has them."""
-    if importlib.util.find_spec("tensorrt") is None:
-        pytest.skip("no TensorRT for Python on this machine")
     from edgesynth.agent import builder
-    from edgesynth.agent.cuda import open_cuda
     from edgesynth.agent.engine import Engine
 
-    try:
-        open_cuda().close()
-    except Refusal as refusal:
-        pytest.skip(refusal.reason)
     plan = tmp_path / "plan"
     order = {"model": str(network), "precision": "fp32", "batches": 2, "workspace_mb": 64, "typed": False}
     order.update(plan=str(plan), timings=str(tmp_path / "timings"), dla_core=None, full=[])

@@ -1,6 +1,5 @@
 """Engines of a real TensorRT on a real GPU: built and run as on a board, by this machine's own Python."""
 
-import importlib.util
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +7,8 @@ import pytest
 import torch
 from two_layers import labelled, write_network
 
-from edgesynth.agent.errors import Refusal
+from edgesynth.agent import builder
+from edgesynth.agent.engine import Engine
 from edgesynth.deploy.onnx import export_onnx
 from edgesynth.deploy.output_check import agree
 from edgesynth.deploy.runners import OnnxRunner
@@ -19,28 +19,16 @@ from edgesynth.zoo import build
 pytestmark = pytest.mark.gpu
 
 
-@pytest.fixture(scope="module")
-def own_profile():
-    """A board's profile with the TensorRT of this machine; skips where it has none, or no GPU."""
-    if importlib.util.find_spec("tensorrt") is None:
-        pytest.skip("no TensorRT for Python on this machine")
-    import tensorrt
-
-    from edgesynth.agent.cuda import open_cuda
-
-    try:
-        open_cuda().close()
-    except Refusal as refusal:
-        pytest.skip(refusal.reason)
+@pytest.fixture
+def own_profile(own_tensorrt):
+    """A board's profile with the TensorRT of this machine."""
     known = load_profile("jetson-agx-orin")
-    return replace(known, software=replace(known.software, tensorrt=tensorrt.__version__))
+    return replace(known, software=replace(known.software, tensorrt=own_tensorrt.__version__))
 
 
 @pytest.fixture
 def run(tmp_path):
     """Build an exported file in so many samples per call, and run the plan."""
-    from edgesynth.agent import builder
-    from edgesynth.agent.engine import Engine
 
     def run_engine(export, batches, data):
         plan = tmp_path / "plan"

@@ -127,32 +127,32 @@ def test_a_program_gives_stored_pictures_and_is_told_classes(here, network, tmp_
     assert described[0].startswith(f"input input {kind} [4]x3x8x8 samples as they are stored")
 
 
-@pytest.mark.slow
-def test_masks_and_boxes_are_those_of_the_task(here, tx2, tmp_path):
-    torch.manual_seed(0)
-    module, task = TinySegmenter().eval(), masks_task(rest=4)
-    path = export_onnx(module, torch.zeros(2, 3, 32, 32), tmp_path / "net.onnx").path
+def answered(here, tx2, tmp_path, module, task, side):
+    """Deploy with all inside, and answer two pictures by hand: what the network takes, and what is told."""
+    path = export_onnx(module, torch.zeros(2, 3, side, side), tmp_path / "net.onnx").path
     done = edgesynth.deploy(path, tx2, data=task, inside=BOTH, precision="fp32")
     assert done, done.failures
     pictures, inputs = stored(task, 2)
     np.save(tmp_path / "pictures.npy", pictures.astype(np.float32))
     ran = by_hand(here, tmp_path / "pictures.npy", "--answer", "--out", tmp_path / "out")
     assert ran.returncode == 0, ran.stderr
+    return inputs, ran.stdout
+
+
+@pytest.mark.slow
+def test_masks_and_boxes_are_those_of_the_task(here, tx2, tmp_path):
+    torch.manual_seed(0)
+    module, task = TinySegmenter().eval(), masks_task(rest=4)
+    inputs, _ = answered(here, tx2, tmp_path, module, task, side=32)
     with torch.no_grad():
         masks = torch.stack([answer.mask for answer in task.answers(module(inputs))]).numpy()
     assert (np.load(tmp_path / "out/masks.npy") == masks).mean() > 0.999
 
     module, task = Cells().eval(), boxes_task(held=4, head="centre", score_threshold=0.3)
-    path = export_onnx(module, torch.zeros(2, 3, 64, 64), tmp_path / "net.onnx").path
-    done = edgesynth.deploy(path, tx2, data=task, inside=BOTH, precision="fp32")
-    assert done, done.failures
-    pictures, inputs = stored(task, 2)
-    np.save(tmp_path / "pictures.npy", pictures.astype(np.float32))
-    ran = by_hand(here, tmp_path / "pictures.npy", "--answer", "--out", tmp_path / "out")
-    assert ran.returncode == 0, ran.stderr
+    inputs, told = answered(here, tx2, tmp_path, module, task, side=64)
     with torch.no_grad():
         boxes, scores, labels = task.detections(module(inputs))
-    for index, line in enumerate(ran.stdout.splitlines()):
+    for index, line in enumerate(told.splitlines()):
         found, kept = json.loads(line)["boxes"], labels[index] >= 0
         assert len(found) == int(kept.sum()) > 0
         assert [one["number"] for one in found] == labels[index][kept].tolist()

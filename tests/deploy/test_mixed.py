@@ -9,11 +9,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgesynth.deploy.bypass import bypassed
 from edgesynth.deploy.delivery import deliver
 from edgesynth.deploy.lowering import lower
-from edgesynth.deploy.mixed import bypassed, layers_to_keep, rounded
+from edgesynth.deploy.mixed import layers_to_keep
 from edgesynth.deploy.onnx_graph import with_types
 from edgesynth.deploy.quantisation import output_error, quantise
+from edgesynth.deploy.rounding import rounded
 from edgesynth.deploy.runners import OnnxRunner
 from edgesynth.deploy.target import export_for_device
 from edgesynth.deploy.verify import verify
@@ -132,7 +134,7 @@ def test_a_layer_that_half_precision_is_too_coarse_for_is_kept_in_single(typed: 
 def test_names_that_look_like_ours_are_no_collision() -> None:
     model = chain({3: np.full(WIDTH, 3e-8)})
     text = model.SerializeToString()
-    for old, new in (("a0", "a1_half"), ("r0", "a1_0"), ("w1", "w2_0")):
+    for old, new in (("a0", "a1_half"), ("r0", "a1_exact"), ("w1", "w2_rounded")):
         _rename_tensor(model, old, new)
     assert model.SerializeToString() != text
 

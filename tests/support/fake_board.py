@@ -79,7 +79,8 @@ class FakeBoard:
             "HOME": str(root / "home"),
             "PATH": os.environ["PATH"],
         }
-        self.write("state/fake_dla.py", (PARTS / "fake_dla.py").read_text())
+        for shared in ("fake_dla.py", "trtexec_told.py"):
+            self.write(f"state/{shared}", (PARTS / shared).read_text())
         self.control = {}
         self.set("tegrastats", curve={"mean_mw": 5000})
 
