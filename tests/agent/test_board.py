@@ -57,7 +57,7 @@ def is_as_found(board):
 @pytest.mark.slow
 def test_a_second_run_is_refused_and_a_killed_one_leaves_nothing(from_here, model):
     board = from_here.board
-    board.set("tensorrt", call_ms=0.5)
+    board.set("tensorrt", call_ms=4.0)
     with from_here.start(*BENCH) as first:
         wait_for(lambda: has_told(from_here, IDLE))
         second = from_here.run(*BENCH)
@@ -79,7 +79,7 @@ def test_a_second_run_is_refused_and_a_killed_one_leaves_nothing(from_here, mode
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_puts_the_board_back(from_here, model, number):
-    from_here.board.set("tensorrt", call_ms=0.5)
+    from_here.board.set("tensorrt", call_ms=4.0)
     with from_here.start(*BENCH) as process:
         wait_for(lambda: has_told(from_here, IDLE))
         process.send_signal(number)
@@ -244,7 +244,7 @@ def test_a_board_that_does_not_come_back_is_given_up(from_here, model, monkeypat
     monkeypatch.setattr("edgesynth.devices.job.GIVE_UP_S", 2.0)
     monkeypatch.setattr("edgesynth.devices.job._ABANDON_S", 3.0)
     monkeypatch.chdir(model.parent)
-    from_here.board.set("tensorrt", call_ms=0.5)
+    from_here.board.set("tensorrt", call_ms=4.0)
     others = from_here.server.sessions()
 
     def vanish():

@@ -131,7 +131,7 @@ TEDIOUS = ("garbage from the agent",)  # tried twice
 )
 def test_a_board_that_cannot_measure_says_why_in_one_line(remote, model, fault):
     arrange, said = REFUSALS[fault]
-    remote.board.set("tensorrt", call_ms=0.5)
+    remote.board.set("tensorrt", call_ms=4.0)
     arrange(remote)
 
     done = remote.run(*BENCH, "--quiet")

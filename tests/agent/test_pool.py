@@ -194,7 +194,7 @@ def test_every_member_gets_a_file_that_computes_in_half(rack, model):
 def test_a_board_that_dies_in_a_measurement_costs_its_own_work_alone(rack, model, monkeypatch):
     monkeypatch.setattr("edgesynth.devices.job.GIVE_UP_S", 2.0)
     for name in "ab":
-        rack.add(name).set("tensorrt", call_ms=0.5)
+        rack.add(name).set("tensorrt", call_ms=4.0)
     listener = Listener()
 
     with open_boards("jetson-tx2", rack.links, mode="MAXN", progress=listener) as device:
