@@ -1,9 +1,15 @@
 """The policy of the generator ``G(s; theta_G)`` (arXiv 1809.05989, eq. 1): seeds in, architectures out.
 
-A seed is hashed to noise. A small masked net (M. Germain et al., "MADE", arXiv 1502.03509) turns the
-requirement vector and the choices made so far into logits over the next dimension's choices, and the
-seed's Gumbel noise settles each choice. Because every choice sees the earlier ones, a family can trade
-one width for another and still stay inside a budget, which independent choices cannot.
+A small masked net (M. Germain et al., "MADE", arXiv 1502.03509) turns the requirement vector and the
+choices made so far into logits over the next dimension's choices. Because every choice sees the earlier
+ones, a family can trade one width for another and still stay inside a budget, which independent choices
+cannot.
+
+A seed stands for a point of 0..1, and the policy divides 0..1 among all architectures, each as much as it is
+likely, as arithmetic coding does: the seed's architecture is the one whose part holds its point (L. Vilnis et
+al., "Arithmetic Sampling", ICML 2023). Points of seeds in a row are spread evenly, so a hundred of them are
+a hundred different architectures far more often than a hundred dice, and every architecture still comes as
+often as the policy says.
 """
 
 from __future__ import annotations
@@ -23,6 +29,10 @@ __all__ = ["Likelihood", "Policy"]
 
 _HIDDEN: Final = 128
 _ILLEGAL: Final = -1e9
+_GOLDEN: Final = 0x9E3779B97F4A7C15
+"""The golden section of 2**64: its multiples in a row leave no gap and crowd nowhere."""
+_SPENT: Final = 2.0**-24
+"""A part of 0..1 this small holds few of any seeds: a code is told apart to 2**-53 only."""
 
 
 @dataclass(frozen=True)
@@ -143,13 +153,17 @@ class Policy:
         parts += [(slope @ bounds).T, (out @ bounds).T, slope.sum(1), out.sum(1)]
         return np.concatenate([part.ravel() for part in parts])
 
-    def draw(self, gumbel: Array, bounds: Array, theta: Array | None = None) -> tuple[Indices, Array]:
+    def draw(
+        self, gumbel: Array, bounds: Array, theta: Array | None = None, codes: Array | None = None
+    ) -> tuple[Indices, Array]:
         """Settle one dimension after another.
 
         Args:
             gumbel: Standard Gumbel noise ``[n, D, V]``.
             bounds: Requirement vectors ``[n, R]``.
             theta: Other parameters than the present ones.
+            codes: Points of 0..1 to decode, ``[n]``; noise alone settles every choice without them, and what
+                is left once a code is used up.
 
         Returns:
             Value indices ``[n, D]``, and the noisy logits ``[n, D, V]`` that settled them.
@@ -165,6 +179,7 @@ class Policy:
         chosen = np.zeros((dims, len(gumbel)), dtype=np.int64)
         noisy = np.full((dims, slots, len(gumbel)), _ILLEGAL)
         basis = encoding.basis.reshape(-1, dims, slots)
+        code = None if codes is None or not self.noise else _Code(codes)
         known = 0
         for d in range(dims):
             settled, inputs, outputs = self._settled[d], self._features[d], self._outputs[d]
@@ -172,7 +187,10 @@ class Policy:
             known = settled
             out = w2[outputs, :known] @ hidden[:known] + direct[outputs]
             count = encoding.counts[d]
-            noisy[d, :count] = basis[outputs, d, :count].T @ out + self.noise * gumbel[:, d, :count].T
+            logits, dice = basis[outputs, d, :count].T @ out, gumbel[:, d, :count].T
+            if code is not None:
+                dice = code.settle(logits / self.noise, dice)
+            noisy[d, :count] = logits + self.noise * dice
             chosen[d] = noisy[d, :count].argmax(0)
             features = encoding.table[chosen[d], inputs].T
             before[known:] += into_hidden[known:, inputs] @ features
@@ -200,8 +218,13 @@ class Policy:
         return _gumbel(uniform)
 
     def choose(self, seeds: Sequence[int], bounds: Sequence[float]) -> tuple[Indices, Array]:
-        """Value indices ``[n, D]`` of these seeds under one requirement vector, and their noisy logits."""
-        return self.draw(self.seeded(seeds), np.tile(bounds, (len(seeds), 1)))
+        """Value indices ``[n, D]`` of these seeds under one requirement vector, and their noisy logits.
+
+        Raises:
+            InputError: A seed is negative or does not fit 64 bits.
+        """
+        codes = np.array([((seed * _GOLDEN + 2**63) % 2**64 >> 11) / 2**53 for seed in seeds])
+        return self.draw(self.seeded(seeds), np.tile(bounds, (len(seeds), 1)), codes=codes)
 
     def architectures(
         self, seeds: Sequence[int], bounds: Sequence[float] | None = None
@@ -214,6 +237,43 @@ class Policy:
         parts = np.split(theta, self._sizes)
         arrays = [part.reshape(shape) for part, shape in zip(parts, self._shapes, strict=True)]
         return [w * mask for w, mask in zip(arrays, self._masks, strict=False)] + arrays[len(self._masks) :]
+
+
+class _Code:
+    """Points of 0..1 that are decoded choice by choice.
+
+    Args:
+        points: One per row, ``[n]``.
+    """
+
+    def __init__(self, points: Array) -> None:
+        self._points = points.copy()
+        self._width = np.ones_like(points)
+
+    def settle(self, logits: Array, gumbel: Array) -> Array:
+        """Gumbel noise ``[V, n]`` with which ``logits + noise`` is largest where the code says.
+
+        Args:
+            logits: At temperature 1, ``[V, n]``.
+            gumbel: Standard Gumbel noise ``[V, n]``: what the noise is made of, and what is left where a
+                code is used up. Given which choice is largest, the noise of all is distributed as ever
+                (C. Maddison et al., "A* Sampling", 2014).
+        """
+        rows = np.arange(logits.shape[1])
+        top = logits.max(0)
+        mass = np.exp(logits - top)
+        ends = mass.cumsum(0)
+        total = ends[-1]
+        wanted = (ends <= np.minimum(self._points * total, np.nextafter(total, 0.0))).sum(0)
+        share = mass[wanted, rows] / total
+        begin = ends[wanted, rows] / total - share
+        largest = top + np.log(total) + gumbel[wanted, rows]
+        noisy = -np.logaddexp(-largest, -(logits + gumbel))
+        noisy[wanted, rows] = largest
+        left = self._width > _SPENT
+        self._points = np.clip((self._points - begin) / share, 0.0, 1.0)
+        self._width *= share
+        return np.where(left, noisy - logits, gumbel)
 
 
 def _sigmoid(values: Array) -> Array:

@@ -52,6 +52,39 @@ def test_draws_follow_the_probabilities():
             assert (drawn[:, dimension] == choice).mean() == pytest.approx(want, abs=0.02)
 
 
+def test_seeds_in_a_row_share_the_space_out_by_probability():
+    policy, count = make(), 1000
+    policy.noise = 1.0
+    every = np.array(list(np.ndindex(*SPACE.cardinalities)), dtype=np.int64)
+    p = np.exp(policy.likelihood(every, np.zeros((len(every), 2)), policy.theta).log_p)
+    drawn, noisy = policy.choose(range(5000, 5000 + count), [0.0, 0.0])
+    diced, _ = policy.draw(policy.imagine(count, np.random.default_rng(0)), np.zeros((count, 2)))
+
+    def off(indices):
+        found = np.bincount(np.ravel_multi_index(indices.T, SPACE.cardinalities), minlength=len(every))
+        return np.abs(found - count * p)
+
+    assert (noisy.argmax(2) == drawn).all()
+    assert off(drawn).max() < 3.0  # whatever its probability
+    assert off(diced).max() > 4.0
+    assert off(drawn).mean() < 0.5 * off(diced).mean()
+
+
+def test_a_space_too_large_for_one_code_is_drawn_by_its_probabilities_to_the_end():
+    space = Space([Choice(f"op{i}", ["a", "b", "c"]) for i in range(60)])
+    policy = Policy(Encoding(space), 1)
+    policy.noise = 1.0
+    count = 4000
+    drawn, noisy = policy.choose(range(count), [0.0])
+    diced, _ = policy.draw(policy.imagine(count, np.random.default_rng(0)), np.zeros((count, 1)))
+
+    assert (noisy.argmax(2) == drawn).all()
+    assert len(np.unique(drawn, axis=0)) == count
+    shares = [np.stack([(each == value).mean(0) for value in range(3)]) for each in (drawn, diced)]
+    assert np.abs(shares[0] - shares[1]).max() < 0.04
+    assert np.abs(shares[0][:, :8] - shares[1][:, :8]).max() > 0  # two ways to draw, not one
+
+
 def test_the_global_random_state_is_left_alone():
     before = torch.get_rng_state()
     make().architectures(range(5))
