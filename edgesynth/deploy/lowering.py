@@ -25,6 +25,8 @@ __all__ = ["Lowered", "is_quantised", "lower"]
 
 _QDQ_OPSET: Final = 13
 """Per-channel ``QuantizeLinear`` came with opset 13."""
+_HALF_QDQ_OPSET: Final = 19
+"""Pairs around FP16 came with opset 19."""
 _FITTED: Final = 32
 """Samples on which layers are looked for that FP16 spoils."""
 _MAY_LOSE: Final = 0.01
@@ -105,18 +107,42 @@ def _in_int8(
 ) -> Lowered:
     if data is None:
         raise InputError("INT8 needs real inputs to calibrate on; give some dozens of samples")
-    if default_opset(model) < _QDQ_OPSET:
-        model = convert_opset(model, _QDQ_OPSET)
+    model = _with_pairs(model, typed)
     found = quantise(model, data, methods=methods, metric=metric)
     kept = keep_from_int8(found.model, model, data, _fitting(model, data, "int8", metric)) or ()
+    quantised = bypassed(found.model, [each.node for each in kept]) if kept else found.model
+    if typed and default_opset(model) >= _HALF_QDQ_OPSET:
+        quantised, kept = _rest_in_half(quantised, model, data, kept)
     rest = (entry for entry in found.compared if entry is not found.chosen)
     return Lowered(
-        bypassed(found.model, [each.node for each in kept]) if kept else found.model,
+        quantised,
         () if typed else ("INT8", "FP16"),
         kept,
         _exact(model, typed),
         calibrations=(found.chosen, *rest),
     )
+
+
+def _with_pairs(model: ModelProto, typed: bool) -> ModelProto:
+    """The model in an operator set that has the Q/DQ pairs wanted, where it can be brought to one."""
+    if typed and default_opset(model) < _HALF_QDQ_OPSET:
+        try:
+            return convert_opset(model, _HALF_QDQ_OPSET)
+        except InputError:  # what is not quantised stays in FP32, then
+            pass
+    return model if default_opset(model) >= _QDQ_OPSET else convert_opset(model, _QDQ_OPSET)
+
+
+def _rest_in_half(
+    quantised: ModelProto, model: ModelProto, data: Arrays, kept: tuple[Kept, ...]
+) -> tuple[ModelProto, tuple[Kept, ...]]:
+    """What is not quantised, in FP16 where that suits it: where flags decide, FP16 is one of them."""
+    spoiled = _spoiled_by_half(model, data)
+    if spoiled is None:
+        return quantised, kept
+    half, full = to_half(quantised, (*exact_nodes(model), *spoiled))
+    named = {each.node for each in kept}
+    return half, (*kept, *(each for each in full if each.node not in named))
 
 
 def _exact(model: ModelProto, typed: bool) -> tuple[str, ...]:

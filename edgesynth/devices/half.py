@@ -4,7 +4,8 @@ Inputs and outputs stay FLOAT, with a cast at the edge: those of the network, an
 loops inside it, so that what a loop carries from turn to turn is not rounded by being carried. Only the rows
 that a Scan hands out are FLOAT16, cast before it: TensorRT cannot cast them inside. What sums or
 exponentiates many values stays FLOAT inside too: statistics of norms, softmax, reductions; so does every node
-that is known to leave the range of FP16, a branch or a loop with all that is in it.
+that is known to leave the range of FP16, a branch or a loop with all that is in it. From opset 19 on
+Q/DQ pairs quantise FLOAT16, and give it: their type is that of their scale.
 """
 
 from __future__ import annotations
@@ -42,6 +43,11 @@ _TYPED: Final = frozenset(
     | {"RandomNormal", "RandomNormalLike", "RandomUniformLike", "NonMaxSuppression", "Range"}
 )
 """Operators that name a type themselves, or that TensorRT gives no FP16 form."""
+_PAIR: Final = ("QuantizeLinear", "DequantizeLinear")
+_PAIR_OPSET: Final = 19
+"""From it on a pair has a scale of FLOAT16."""
+_SCALE_ERROR: Final = 2.0**-10
+"""Of a scale that FP16 holds well enough: an eighth of a step at the end of the range."""
 _HALF: Final = 10  # TensorProto.FLOAT16
 _FULL_INPUTS: Final = {"Resize": (1, 2), "Upsample": (1,)}
 """Inputs that are FLOAT whatever the node computes in."""
@@ -76,7 +82,8 @@ def to_half(model: ModelProto, overflowing: Sequence[Kept] = ()) -> tuple[ModelP
     """
     half = _with_types(model)
     kept = {kept.node: kept for kept in overflowing}
-    _Caster(half.graph, kept).rewrite()
+    opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+    _Caster(half.graph, kept, pairs=opset >= _PAIR_OPSET).rewrite()
     return half, tuple(kept.values())
 
 
@@ -114,6 +121,7 @@ class _Caster:
         kept: Nodes that stay in FP32, by name; those that are found to are added.
         around: Of the graph that this one is inside of.
         full: Whether everything in it stays in FP32.
+        pairs: Whether Q/DQ pairs may compute in FP16.
         rows: How many of its inputs, at the end, are rows that come in FP16 where they are FLOAT.
     """
 
@@ -124,10 +132,11 @@ class _Caster:
         around: _Caster | None = None,
         *,
         full: bool = False,
+        pairs: bool = False,
         rows: int = 0,
     ) -> None:
         _hoist_constants(graph)
-        self.graph, self.kept, self.around, self.full = graph, kept, around, full
+        self.graph, self.kept, self.around, self.full, self.pairs = graph, kept, around, full, pairs
         self.weights = {tensor.name: tensor for tensor in graph.initializer}
         self.floats = _floats(graph)
         made = (name for node in graph.node for name in node.output)
@@ -155,7 +164,7 @@ class _Caster:
                     is_row = index >= len(node.input) - rows
                     node.input[index] = self._as(tensor, half=is_row or (half and index not in full))
             for graph in inner:
-                _Caster(graph, self.kept, self, full=stays, rows=rows).rewrite()
+                _Caster(graph, self.kept, self, full=stays, pairs=self.pairs, rows=rows).rewrite()
             self.nodes.append(node)
             for index, tensor in enumerate(node.output):
                 if tensor in self.floats:
@@ -177,12 +186,25 @@ class _Caster:
         """Whether a node does; one that stays in FP32 for what it is is added to those that are kept."""
         if self.full or not any(self._is_float(tensor) for tensor in node.input):
             return False
+        if node.op_type in _PAIR:
+            return self.pairs and self._scale_fits(node.input[1])
         name = node_name(node)
         weights = [weight for tensor in node.input if (weight := self._weight(tensor)) is not None]
         reason = "" if name in self.kept else _reason(node, weights)
         if reason:
             self.kept[name] = Kept(name, node.op_type, reason)
         return name not in self.kept and node.op_type not in _TYPED
+
+    def _scale_fits(self, tensor: str) -> bool:
+        """Whether FP16 holds a scale; one that is computed is not known to."""
+        import onnx
+
+        held = self._weight(tensor)
+        if held is None:
+            return False
+        scale = onnx.numpy_helper.to_array(held).astype(np.float64)
+        with np.errstate(over="ignore"):
+            return bool(np.all(np.abs(scale.astype(np.float16) - scale) <= _SCALE_ERROR * np.abs(scale)))
 
     def _is_float(self, tensor: str) -> bool:
         if tensor in self.own or self.around is None:
