@@ -222,7 +222,8 @@ class GeneratorInquisitor:
                 self.update(CATCH_UP)
             wanted = requirements or self.requirements
             bounds = wanted.vector(self.requirements)
-            chosen, preferences = self.policy.choose([seed], bounds)
+            warmth = self.inquisitor.teaching.lesson.warmth
+            chosen, preferences = self.policy.choose([seed], bounds, warmth=warmth)
             choice = chosen[0]
             if repair:
                 choice = move_inside(self._encoding, self._costs, choice, preferences[0], wanted)

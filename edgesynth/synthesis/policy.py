@@ -154,7 +154,12 @@ class Policy:
         return np.concatenate([part.ravel() for part in parts])
 
     def draw(
-        self, gumbel: Array, bounds: Array, theta: Array | None = None, codes: Array | None = None
+        self,
+        gumbel: Array,
+        bounds: Array,
+        theta: Array | None = None,
+        codes: Array | None = None,
+        warmth: float = 1.0,
     ) -> tuple[Indices, Array]:
         """Settle one dimension after another.
 
@@ -164,6 +169,7 @@ class Policy:
             theta: Other parameters than the present ones.
             codes: Points of 0..1 to decode, ``[n]``; noise alone settles every choice without them, and what
                 is left once a code is used up.
+            warmth: How many times higher the temperature is than :attr:`noise`.
 
         Returns:
             Value indices ``[n, D]``, and the noisy logits ``[n, D, V]`` that settled them.
@@ -179,7 +185,8 @@ class Policy:
         chosen = np.zeros((dims, len(gumbel)), dtype=np.int64)
         noisy = np.full((dims, slots, len(gumbel)), _ILLEGAL)
         basis = encoding.basis.reshape(-1, dims, slots)
-        code = None if codes is None or not self.noise else _Code(codes)
+        noise = warmth * self.noise
+        code = None if codes is None or not noise else _Code(codes)
         known = 0
         for d in range(dims):
             settled, inputs, outputs = self._settled[d], self._features[d], self._outputs[d]
@@ -189,8 +196,8 @@ class Policy:
             count = encoding.counts[d]
             logits, dice = basis[outputs, d, :count].T @ out, gumbel[:, d, :count].T
             if code is not None:
-                dice = code.settle(logits / self.noise, dice)
-            noisy[d, :count] = logits + self.noise * dice
+                dice = code.settle(logits / noise, dice)
+            noisy[d, :count] = logits + noise * dice
             chosen[d] = noisy[d, :count].argmax(0)
             features = encoding.table[chosen[d], inputs].T
             before[known:] += into_hidden[known:, inputs] @ features
@@ -217,14 +224,26 @@ class Policy:
             uniform[row] = np.random.Generator(np.random.Philox(key=int(seed))).random(uniform.shape[1:])
         return _gumbel(uniform)
 
-    def choose(self, seeds: Sequence[int], bounds: Sequence[float]) -> tuple[Indices, Array]:
+    def choose(
+        self,
+        seeds: Sequence[int],
+        bounds: Sequence[float] | Array,
+        theta: Array | None = None,
+        warmth: float = 1.0,
+    ) -> tuple[Indices, Array]:
         """Value indices ``[n, D]`` of these seeds under one requirement vector, and their noisy logits.
+
+        Args:
+            seeds: Any integers in 0 .. 2**64 - 1.
+            bounds: The requirement vector.
+            theta: Other parameters than the present ones.
+            warmth: As :meth:`draw` takes it.
 
         Raises:
             InputError: A seed is negative or does not fit 64 bits.
         """
         codes = np.array([((seed * _GOLDEN + 2**63) % 2**64 >> 11) / 2**53 for seed in seeds])
-        return self.draw(self.seeded(seeds), np.tile(bounds, (len(seeds), 1)), codes=codes)
+        return self.draw(self.seeded(seeds), np.tile(bounds, (len(seeds), 1)), theta, codes, warmth)
 
     def architectures(
         self, seeds: Sequence[int], bounds: Sequence[float] | None = None

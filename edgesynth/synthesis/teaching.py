@@ -51,6 +51,12 @@ _OUTSIDE: Final = 0.015
 _GAIN: Final = 0.1
 _MOST_RESERVE: Final = 0.3
 _NEIGHBOURS: Final = 16
+_FAMILIES: Final = (3, 100)
+"""How many families of how many seeds tell whether seeds repeat."""
+_VARIED: Final = 0.92
+_HELD: Final = 0.98
+_WARMER: Final = 1.05
+_WARMEST: Final = 1.5
 
 
 @dataclass(frozen=True)
@@ -77,11 +83,13 @@ class Lesson:
             logarithms, ``[256]``: as much as keeps the generator's draws inside. Of one budget the generator
             learns where its wall is; of many it learns where they are about.
         caution: Standard deviations in hand.
+        warmth: How much warmer than imagined ones seeds choose.
     """
 
     members: Indices
     temperature: float = 1.0
     caution: float = _CAUTION
+    warmth: float = 1.0
     reserve: Array = field(default_factory=lambda: np.zeros(_POPULATION))
 
     def tensors(self) -> dict[str, Tensor]:
@@ -90,13 +98,14 @@ class Lesson:
 
     def to_json(self) -> dict[str, float]:
         """The rest."""
-        return {"temperature": self.temperature, "caution": self.caution}
+        return {"temperature": self.temperature, "caution": self.caution, "warmth": self.warmth}
 
     @classmethod
     def read(cls, tensors: Mapping[str, Tensor], data: Mapping[str, float]) -> Lesson:
         """Read what :meth:`tensors` and :meth:`to_json` gave."""
         members, reserve = tensors["population"].numpy(), tensors["reserve"].numpy()
-        return cls(members, float(data["temperature"]), float(data["caution"]), reserve)
+        warmth = float(data.get("warmth", 1.0))  # unknown to the first versions
+        return cls(members, float(data["temperature"]), float(data["caution"]), warmth, reserve)
 
 
 class Teaching:
@@ -212,12 +221,14 @@ class Teaching:
                 chances.clear()
                 if caution != held:
                     walk.weighed()
-        self.lesson = Lesson(walk.members, walk.temperature, caution, reserve)
+        warmth = self._warmth(policy, ascent.theta)
+        self.lesson = Lesson(walk.members, walk.temperature, caution, warmth, reserve)
         record = {
             "loss": loss,
             "population_feasible": float((walk.short <= 0).mean()),
             "temperature": walk.temperature,
             "caution": caution,
+            "warmth": warmth,
             **self._examine(policy, ascent.theta, rng),
         }
         return Update(ascent.theta - policy.theta, record)
@@ -238,6 +249,23 @@ class Teaching:
         share, room = (part.reshape(-1, _NEIGHBOURS).mean(1) for part in (outside, settled))
         move = np.where(room > _ROOM, share - _OUTSIDE, -2 * _OUTSIDE).repeat(_NEIGHBOURS)
         return outside, _GAIN * move
+
+    def _warmth(self, policy: Policy, theta: Array) -> float:
+        """The least at which hardly a seed of a family repeats another, and no less is believed to hold."""
+        families, count = _FAMILIES
+        seeds, bounds = range(families * count), np.zeros((families * count, policy.bounds))
+        found, warmth, enough = 1.0, 1.0, 0.0
+        while warmth <= _WARMEST:
+            drawn, _ = policy.choose(seeds, bounds[0], theta, warmth)
+            held = float(np.exp(self._believe(drawn, bounds).log_feasible).mean())
+            enough = enough or min(_HELD, held)
+            if held < enough:
+                break
+            found = warmth
+            if sum(map(distinct, np.split(drawn, families))) >= _VARIED * len(seeds):
+                break
+            warmth *= _WARMER
+        return found
 
     def _examine(self, policy: Policy, theta: Array, rng: np.random.Generator) -> dict[str, float | None]:
         """What is believed of fresh draws of a taught generator."""

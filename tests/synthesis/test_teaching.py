@@ -3,9 +3,9 @@ import pytest
 
 from edgesynth.space import Choice, Space
 from edgesynth.synthesis.belief import Belief
-from edgesynth.synthesis.encoding import Encoding
+from edgesynth.synthesis.encoding import Encoding, distinct
 from edgesynth.synthesis.policy import Policy
-from edgesynth.synthesis.teaching import Teaching
+from edgesynth.synthesis.teaching import Lesson, Teaching
 
 SPACE = Space([Choice(f"op{i}", ["a", "b", "c", "d"]) for i in range(6)])
 
@@ -52,5 +52,27 @@ def test_the_inquisitor_is_asked_once_for_each_move_and_again_only_after_caution
     calm, wary = [], []
     lesson(8.0, steps=18, asked=calm)
     lesson(1.9, steps=18, asked=wary)
-    assert len(calm) == 1 + 18 + 1
+    assert len(calm) == 1 + 18 + 1 + 1  # the members, every move, the seeds' draws, the report's
     assert len(wary) == len(calm) + 2
+
+
+@pytest.mark.parametrize(("strays", "warmer"), [(8.0, True), (-8.0, False)], ids=["hold", "do not hold"])
+def test_seeds_choose_warmer_where_they_would_repeat_and_only_while_what_they_choose_holds(strays, warmer):
+    encoding = Encoding(SPACE)
+
+    def believe(indices, bounds):
+        del bounds
+        even = np.zeros(len(indices))
+        inside = (indices[:, 2:] == 1).all(1)  # 16 architectures
+        margin = np.where(inside, 8.0, strays)[None]
+        return Belief(np.where(inside, 20.0, 0.0), even, margin, np.ones_like(margin), even + 1.0)
+
+    teaching, policy, rng = Teaching(encoding, believe), Policy(encoding, 1), np.random.default_rng(0)
+    policy.theta = policy.theta + teaching.delta(policy, rng, steps=40).delta
+    lesson = teaching.lesson
+
+    families = [policy.choose(range(100), [0.0], warmth=warmth)[0] for warmth in (1.0, lesson.warmth)]
+    assert distinct(families[0]) < 92
+    assert (lesson.warmth > 1.0) is warmer
+    assert (distinct(families[1]) > distinct(families[0])) is warmer
+    assert Lesson.read(lesson.tensors(), lesson.to_json()).warmth == lesson.warmth
