@@ -18,7 +18,14 @@ from edgesynth.profiler.energy import Window, mean_power
 from edgesynth.profiler.plan import MeasurementPlan
 from edgesynth.profiler.rails import distrust, rule_for, step_mw, total_mw
 from edgesynth.profiler.statistics import Figure, drift, mean_interval, quantile
-from edgesynth.profiler.surroundings import clock_doubt, rest_doubt, shortage_doubt, throttle_doubt
+from edgesynth.profiler.surroundings import (
+    JETSON_CLOCKS,
+    LOCK_CLOCKS,
+    clock_doubt,
+    rest_doubt,
+    shortage_doubt,
+    throttle_doubt,
+)
 
 __all__ = ["Findings", "PowerJudge", "judge_latency", "other_speed"]
 
@@ -207,7 +214,13 @@ class PowerJudge:
             shortage_doubt(told.get("memory_available_mb"), readable)
             or rest_doubt(rests)
             or throttle_doubt(told)
-            or clock_doubt(readable, self.mode, told.get("cooling_active", ()), gpu_rests=self.gpu_rests)
+            or clock_doubt(
+                readable,
+                self.mode,
+                told.get("cooling_active", ()),
+                gpu_rests=self.gpu_rests,
+                fixed_by=LOCK_CLOCKS if "gpu_address" in told else JETSON_CLOCKS,
+            )
         )
         if doubt:
             return Findings({}, doubt, rounded, conditions, everywhere=True)
