@@ -48,7 +48,8 @@ class Guard:
 
         Args:
             command: It puts something back.
-            found: What must then be as it was: ``mode``, the name and the id of a power mode, or ``clocks``,
+            found: What must then be as it was: ``mode``, the name and the id of a power mode, and ``to``, the
+                id of the one that it is left for; or ``clocks``,
                 :func:`~edgesynth.agent.modes.clock_ranges`.
         """
         self._send(dict(found, command=command))

@@ -21,6 +21,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from edgesynth.agent.asks import work_folder
 from edgesynth.agent.cache import EngineCache
+from edgesynth.agent.duties import make_up, unfinished
 from edgesynth.agent.errors import FULL_DISK, Interrupted, Refusal
 from edgesynth.agent.events import Outbox, write_all
 
@@ -195,7 +196,8 @@ def tidy(request: Dict[str, Any], outbox: Outbox) -> None:
     Args:
         request: ``engines`` and ``jobs``: what to remove, both by default; ``older_than_s``: keep younger
             jobs and models; ``stop``: end jobs that run, and remove them too.
-        outbox: Told what was removed, and what the ended jobs could not put back.
+        outbox: Told what was removed, and what the ended jobs could not put back. What those that were killed
+            together with their guard have left is put back now.
     """
     folder = work_folder(request)
     eldest_s = time.time() - float(request.get("older_than_s", 0))
@@ -215,6 +217,7 @@ def tidy(request: Dict[str, Any], outbox: Outbox) -> None:
                 _wait_until_ended(path, outbox)
             if not _is_locked(path):
                 complaints += _complaints(path) if unheard else []
+                complaints += filter(None, [make_up(unfinished(path))])
                 _remove(path)
                 jobs.append(os.path.basename(path)[: -len(_EVENTS)])
     shutil.rmtree(os.path.join(folder, "scratch"), ignore_errors=True)
