@@ -19,7 +19,7 @@ import tempfile
 import time
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
-from edgesynth.agent.asks import work_folder
+from edgesynth.agent.asks import take, take_names, work_folder
 from edgesynth.agent.cache import EngineCache
 from edgesynth.agent.duties import make_up, unfinished
 from edgesynth.agent.errors import FULL_DISK, Interrupted, Refusal
@@ -57,7 +57,8 @@ def start_job(verb: str, request: Dict[str, Any], outbox: Outbox) -> None:
     """
     path = _path(request, request["job"])
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    for name in request.get("forget", ()):
+    take(request, "abandon_s", float, _ABANDON_S)
+    for name in take_names(request, "forget"):
         _remove(_path(request, name))
     if request.get("again") and os.path.exists(path):
         if os.path.getsize(path) or _is_locked(path):
@@ -200,7 +201,7 @@ def tidy(request: Dict[str, Any], outbox: Outbox) -> None:
             together with their guard have left is put back now.
     """
     folder = work_folder(request)
-    eldest_s = time.time() - float(request.get("older_than_s", 0))
+    eldest_s = time.time() - take(request, "older_than_s", float, 0.0)
     freed = 0
     if request.get("engines", True):
         freed += EngineCache(os.path.join(folder, "engines"), 0).clear()

@@ -90,6 +90,8 @@ def _read_request() -> Dict[str, Any]:
         if not block:
             break
         text += block
+    if b"\n" not in text and len(text) >= _LONGEST_REQUEST:
+        raise Refusal("request", "the request is longer than {} bytes".format(_LONGEST_REQUEST))
     try:
         request = json.loads(text.decode() or "{}")
     except ValueError as error:
