@@ -68,6 +68,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self
 
 from edgesynth.devices.link import Line, Link
+from edgesynth.devices.message import DAMAGED
 from edgesynth.devices.profile import Precision
 from edgesynth.errors import (
     DeviceError,
@@ -290,7 +291,7 @@ def read_recording(lines: Iterable[Line]) -> Recording:
                 ended = True
             elif kind not in ("alive", "stage"):
                 skipped += 1
-        except (ValueError, TypeError, KeyError):
+        except DAMAGED:
             skipped += 1
     if not ended:
         raise Unfinished(
@@ -333,6 +334,8 @@ def _duration(value: float) -> float:
 
 
 def _positive(value: float) -> float:
+    if isinstance(value, str | bool):
+        raise TypeError(f"{value!r} is no number")
     number = float(value)
     if not 0 < number < math.inf:
         raise ValueError(f"{number} is no duration")

@@ -147,7 +147,7 @@ def test_a_python_with_tensorrt_is_preferred(here, monkeypatch, tmp_path):
     python.write_text(f'#!/bin/sh\nunset PYTHONPATH\nexec {sys.executable} -S "$@"\n')
     python.chmod(0o755)
     other = tmp_path / "bin/python3.12"
-    other.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    other.write_text(f'#!/bin/sh\necho "a module that it always loads"\nexec {sys.executable} "$@"\n')
     other.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/nowhere")
     monkeypatch.setattr("edgesynth.devices.jetson._PYTHONS", ("python3", "python3.12"))

@@ -257,6 +257,10 @@ NONSENSE = [
     '{"event": "sensor", "at": "soon", "line": ""}',
     '{"event": "phase", "name": "lunch", "at": 1}',
     '{"event": "phase", "name": "load", "at": Infinity}',
+    '{"event": "count", "at": 1, "calls": Infinity}',
+    '{"event": "latency", "ms": [1' + "0" * 400 + "]}",
+    '{"event": "latency", "ms": "12"}',
+    "[" * 100_000,
 ]
 
 
