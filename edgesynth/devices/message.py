@@ -8,7 +8,7 @@ from typing import Any, Final
 __all__ = ["DAMAGED", "read_message"]
 
 DAMAGED: Final = (ValueError, TypeError, KeyError, OverflowError, RecursionError)
-"""What reading it, and the values in it, may raise: lists within lists without end, and numbers that are none."""
+"""What reading it, and the values in it, may raise: lists without end, numbers that are none."""
 
 
 def read_message(text: str) -> dict[str, Any] | None:

@@ -194,7 +194,7 @@ class PowerJudge:
             "window_s": round(window.seconds, 3),
             "calls": calls,
             "power_samples": len(readable),
-            "power_step_mw": step,
+            "power_step_mw": round(step, 1),
             "power_total": rails.total_text,
             "sensor": self.sensor.name,
         }
