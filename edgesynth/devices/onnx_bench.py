@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesynth.agent.board import memory_mb
 from edgesynth.agent.settling import Settling, limit_of
 from edgesynth.devices.bench import BenchRequest
 from edgesynth.devices.contention import Waiting
@@ -72,7 +73,13 @@ def main() -> int:
     except EdgesynthError as error:
         _tell("error", kind="sensor", reason=str(error))
         return 0
-    _tell("start", mode=request.mode, onnxruntime=onnxruntime.__version__, cores=os.cpu_count())
+    _tell(
+        "start",
+        mode=request.mode,
+        onnxruntime=onnxruntime.__version__,
+        cores=os.cpu_count(),
+        memory_available_mb=memory_mb().get("available"),
+    )
     try:
         session = _open(onnxruntime, request.network["model"], provider)
         feeds = {value.name: _example(value, request.batch) for value in session.get_inputs()}

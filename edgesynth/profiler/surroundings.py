@@ -19,6 +19,7 @@ __all__ = [
     "JETSON_CLOCKS",
     "LOCK_CLOCKS",
     "clock_doubt",
+    "device_doubt",
     "mode_doubt",
     "rest_doubt",
     "settle_doubt",
@@ -45,6 +46,20 @@ LOCK_CLOCKS: Final = "nvidia-smi --lock-gpu-clocks=MHZ as root"
 _REMEDY: Final = "end other programs, or use a smaller batch"
 _FEWEST: Final = 5
 _FANS: Final = ("fan", "pwm")
+
+
+def device_doubt(conditions: Mapping[str, Any], mode: Mode) -> str:
+    """What a device that shows no power says of itself: too little memory, or that it throttles; in words.
+
+    Args:
+        conditions: What its bench program told.
+        mode: Its power mode.
+    """
+    return (
+        shortage_doubt(conditions.get("memory_available_mb"), ())
+        or throttle_doubt(conditions)
+        or clock_doubt((), mode, conditions.get("cooling_active", ()))
+    )
 
 
 def mode_doubt(conditions: Mapping[str, Any], wanted: str) -> str:

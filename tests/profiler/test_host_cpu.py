@@ -20,6 +20,7 @@ def test_latency_of_this_machine_is_measured(onnx_file):
 
     assert result.status in {"ok", "inconclusive"}, result.reason  # other work on this machine may disturb it
     assert result.conditions["latency_runs"] == 50
+    assert result.conditions["memory_available_mb"] > 0
     assert not any(METRICS[name].energy for name in result.metrics)
     if result.status == "ok":
         assert result.metrics["latency_ms"].provenance is Provenance.MEASURED
