@@ -118,7 +118,7 @@ class BenchRequest:
         clocks: ``found``: leave them as they are; ``fixed``: hold them at the highest of the mode.
         rails: Power rails that must be readable; any will do when there are none.
         workspace_mb: Most scratch memory of an engine builder; 0 leaves it to the device.
-        layer_runs: Calls of a pass that tells the time of every layer, where the device can; 0 skips it.
+        layer_runs: Calls of a last pass that tells the time of every layer, where the device can; 0 skips it.
         typed: Whether the types of the graph decide the precision, instead of flags of an engine builder.
         dla_core: Of a board: the core of its DLA to run on, with the GPU for what a DLA does not take.
         folder: Where the device keeps engines and jobs; empty leaves it to the device.

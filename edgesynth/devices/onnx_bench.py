@@ -27,6 +27,7 @@ from edgesynth.devices.contention import Waiting
 from edgesynth.devices.counters import tell_power
 from edgesynth.devices.host import open_counter
 from edgesynth.devices.nvml import NvmlGpu
+from edgesynth.devices.onnx_layers import time_layers
 from edgesynth.devices.reference import REFERENCE, ReferenceLoad, shared_threads
 from edgesynth.errors import DeviceError, EdgesynthError
 
@@ -99,6 +100,8 @@ def main() -> int:
         if isinstance(counter, NvmlGpu):
             _tell("start", gpu=counter.name, gpu_address=counter.address, driver=counter.driver)
         tell_power(lambda: session.run(None, feeds), request, counter, _tell)
+    if request.layer_runs > 0:  # last: a profiler slows whatever comes after it
+        _tell_layers(onnxruntime, request, feeds, provider)
     _tell("end")
     return 0
 
@@ -191,6 +194,23 @@ def _time_calls(
         now = time.perf_counter()
     _tell("reference", ms=references)
     _tell("start", waited_share=waiting.share(), reference=REFERENCE)
+
+
+def _tell_layers(
+    onnxruntime: Any,  # noqa: ANN401 - a module without types
+    request: BenchRequest,
+    feeds: dict[str, NDArray[Any]],
+    provider: str,
+) -> None:
+    if provider != "cpu":
+        _tell("start", layers_missing="ONNX Runtime tells of a GPU how long launches take, not layers")
+        return
+    _tell("alive")
+    found = time_layers(
+        onnxruntime, request.network["model"], feeds, request.layer_runs, _PROVIDERS[provider]
+    )
+    _tell("layers", layers=found)
+    _tell("start", layer_runs=request.layer_runs)
 
 
 def _tell(event: str, /, **values: object) -> None:

@@ -118,6 +118,8 @@ class SimulatedBench:
         yield self._latency_pass()
         if self._request.load_s > 0:
             yield from self._power_pass()
+        if self._request.layer_runs > 0:
+            yield self._layers()
         yield _event("end", memory_bytes=self._call.memory_bytes)
 
     def _latency_pass(self) -> str:
@@ -133,6 +135,14 @@ class SimulatedBench:
             latencies_ms.append(round(1e3 * typical_s * factor, 6))
         self._wait(sum(latencies_ms) / 1e3)
         return _event("latency", ms=latencies_ms)
+
+    def _layers(self) -> str:
+        """The time of every kernel, without noise: the model has none for them."""
+        self._wait(self._request.layer_runs * self._call.seconds)
+        kernels = zip(self._workload.kernels, self._call.kernels_s, strict=True)
+        return _event(
+            "layers", layers=[[kernel.name, round(1e3 * seconds, 6)] for kernel, seconds in kernels]
+        )
 
     def _power_pass(self) -> Iterator[str]:
         request = self._request
