@@ -23,7 +23,7 @@ def time_layers(
     """Name and mean time in ms of every layer, in the order they run; fused ones are one.
 
     ONNX Runtime tells them in whole microseconds. Its sessions share the threads of the process; see
-    :func:`~edgesynth.devices.reference.shared_threads`, which must have been called before.
+    :class:`~edgesynth.devices.runtimes.OnnxRuntime`, which must have been made before.
 
     Args:
         onnxruntime: The module.

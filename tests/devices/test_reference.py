@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from edgesynth.devices.reference import ReferenceLoad
+from edgesynth.devices.runtimes import TorchRuntime, open_runtime
 
-onnxruntime = pytest.importorskip("onnxruntime", reason="the load runs in ONNX Runtime")
+pytest.importorskip("onnxruntime", reason="the load runs in ONNX Runtime")
 
 
-@pytest.fixture
-def load():
-    return ReferenceLoad(onnxruntime, ["CPUExecutionProvider"])
+@pytest.fixture(params=["onnxruntime", "torch"])
+def load(request):
+    return ReferenceLoad(open_runtime("cpu") if request.param == "onnxruntime" else TorchRuntime("cpu"))
 
 
 def test_its_values_neither_vanish_nor_overflow(load):
