@@ -69,6 +69,7 @@ def make_up(path: str) -> str:
         with open(path) as file:
             kept = json.load(file)
     except (OSError, ValueError):  # there is none, or the power went away while it was written
+        _forget(path)
         return ""
     problems = []
     for duty in reversed(kept["duties"]):

@@ -99,7 +99,8 @@ def bench(
                 measurement = profile(path, board, plan)
             _tell(measurement, board, as_json=as_json)
     if measurement.status != "ok":
-        raise MeasurementError(f"the measurement is {measurement.status}: {measurement.reason}")
+        how = "failed" if measurement.status == "failed" else f"is {measurement.status}"
+        raise MeasurementError(f"the measurement {how}: {measurement.reason}")
 
 
 def _precision(asked: str | None, profile: Profile) -> Precision:

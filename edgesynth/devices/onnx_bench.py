@@ -124,7 +124,9 @@ def _example(value: NetworkInput, batch: int) -> NDArray[Any]:
     if shape:
         first = value.shape[0]
         if isinstance(first, int) and first > 0 and first != batch:
-            raise ValueError(f"input {value.name!r} has a fixed batch of {first}, not {batch}")
+            raise ValueError(
+                f"input {value.name!r} has a fixed batch of {first}, not {batch}; export it with a free one"
+            )
         shape[0] = batch
     if value.type not in _KINDS:
         raise ValueError(f"input {value.name!r} has type {value.type}, which cannot be filled")
