@@ -25,7 +25,7 @@ from edgesynth.agent.duties import make_up, unfinished
 from edgesynth.agent.errors import FULL_DISK, Interrupted, Refusal
 from edgesynth.agent.events import Outbox, write_all
 
-__all__ = ["attached", "be_job", "fetch", "follow", "start_job", "tidy"]
+__all__ = ["attached", "be_job", "fetch", "follow", "make_up_left", "start_job", "tidy"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _POLL_S = 0.1
@@ -106,11 +106,26 @@ def attached(work: Callable[[Dict[str, Any], Outbox], None], request: Dict[str, 
     outbox.file, outbox.lock = path, descriptor
     try:
         outbox.leave("start", pid=os.getpid())
+        make_up_left(path, outbox)
         work(request, outbox)
     finally:
         if not _complaints(path):
             _remove(path)
         os.close(descriptor)
+
+
+def make_up_left(path: str, outbox: Outbox) -> None:
+    """Put back what other work has left that was killed together with its guard, before anything is changed.
+
+    Args:
+        path: The file of this work; those of the others lie beside it.
+        outbox: Told what could not be put back.
+    """
+    for left in glob.glob(os.path.join(glob.escape(os.path.dirname(path)), "*.undo")):
+        if not _is_locked(os.path.splitext(left)[0] + _EVENTS):
+            complaint = make_up(left)
+            if complaint:
+                outbox.tell("start", not_put_back=complaint)
 
 
 class _JobOutbox(Outbox):

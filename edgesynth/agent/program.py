@@ -80,7 +80,12 @@ def serve_job(verb: str, path: str, descriptor: int) -> int:
     request = _read_request()
     outbox = jobs.be_job(path, descriptor, request)
     outbox.tell("start", pid=os.getpid())
-    return _serve(_VERBS[verb], request, outbox)
+
+    def work(asked: Dict[str, Any], told: Outbox) -> None:
+        jobs.make_up_left(path, told)
+        _VERBS[verb](asked, told)
+
+    return _serve(work, request, outbox)
 
 
 def _read_request() -> Dict[str, Any]:

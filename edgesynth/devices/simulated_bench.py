@@ -111,7 +111,9 @@ class SimulatedBench:
         usable = _USABLE_MEMORY * needed(self._profile.memory.size_mb, "memory.size_mb") * 2**20
         if self._faults.out_of_memory or self._call.memory_bytes > usable:
             wanted = f"{self._call.memory_bytes / 2**20:.0f} MB of device memory"
-            yield _event("failed", reason=f"out of memory: {self._workload.name} needs {wanted}; use a smaller batch")
+            yield _event(
+                "failed", reason=f"out of memory: {self._workload.name} needs {wanted}; use a smaller batch"
+            )
             return
         self._wait(self._request.warm_up_s)
         yield _event("alive")

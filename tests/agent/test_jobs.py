@@ -125,6 +125,30 @@ def test_what_was_killed_with_its_guard_is_put_back_by_whoever_comes_next(cut_of
     assert cut_off.present_clocks() == cut_off.clocks
 
 
+@pytest.mark.parametrize("asked", [{"job": "next"}, {}], ids=["job", "attached"])
+def test_the_next_benchmark_puts_it_back_before_it_looks(cut_off, asked):
+    events = cut_off.bench(load_s=0.0, set_mode=True, mode="MAXQ", **asked)
+
+    assert [event["mode_before"] for event in events if "mode_before" in event] == ["MAXP_CORE_ARM"]
+    assert cut_off.present_mode() == "MAXP_CORE_ARM"
+    assert cut_off.present_clocks() == cut_off.clocks
+
+
+@pytest.mark.parametrize("until", ["latency", '"name":"load"'], ids=["more to guard", "nothing to guard"])
+def test_an_agent_whose_guard_was_killed_puts_the_board_back_itself(board, until):
+    asked = board.request(job="alone", load_s=1.0, set_mode=True, mode="MAXQ", clocks="fixed")
+    with board.start("bench", asked) as process:
+        read_until(process, until)
+        (guard,) = [pid for pid, command in board.processes().items() if command.endswith(" _guard")]
+        os.kill(guard, 9)
+        *_, last = (json.loads(line) for line in process.stdout)
+
+    assert (last["event"], last.get("kind")) in [("end", None), ("error", "interrupted")]
+    assert "not_put_back" not in last.get("reason", "")
+    assert board.present_mode() == "MAXP_CORE_ARM"
+    assert board.present_clocks() == board.clocks
+
+
 def test_after_a_restart_the_mode_is_put_back_and_clocks_are_left_alone(cut_off):
     left = cut_off.folder / "jobs/cut.undo"
     left.write_text(json.dumps({**json.loads(left.read_text()), "boot": "another"}))
