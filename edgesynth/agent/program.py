@@ -52,6 +52,7 @@ _VERBS: Dict[str, Callable[[Dict[str, Any], Outbox], None]] = {
     "fetch": jobs.fetch,
     "clean": jobs.tidy,
 }
+_NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 _DETACHABLE = ("bench", "build", "run")
 
 
@@ -122,6 +123,12 @@ def _serve(work: Callable[[Dict[str, Any], Outbox], None], request: Dict[str, An
         except Exception as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 outbox.tell("error", kind="disk", reason=FULL_DISK)
+                return 0
+            if isinstance(error, OSError) and error.errno in _NO_ACCESS and error.filename:
+                reason = "cannot use {}: {}; check who owns it, or give this user another work folder".format(
+                    error.filename, error.strerror
+                )
+                outbox.tell("error", kind="disk", reason=reason)
                 return 0
             traceback.print_exc()
             outbox.tell("error", kind="fault", reason="a fault of the agent: {!r}".format(error))

@@ -83,6 +83,13 @@ def test_impossible_values_are_refused_by_name(bare_board):
         assert key in event["reason"]
 
 
+def test_a_work_folder_that_cannot_be_used_is_said(board):
+    *_, event = board.bench(folder="/dev/null/x")
+
+    assert (event["event"], event["kind"]) == ("error", "disk")
+    assert event["reason"].startswith("cannot use /dev/null/x")
+
+
 def test_a_request_without_an_end_is_not_read_for_ever(bare_board):
     command = [bare_board.python, bare_board.agent, "info"]
 
