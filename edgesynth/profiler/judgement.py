@@ -17,7 +17,7 @@ from edgesynth.devices.profile import Mode, Rails, Sensor
 from edgesynth.profiler.energy import Window, mean_power
 from edgesynth.profiler.plan import MeasurementPlan
 from edgesynth.profiler.rails import distrust, rule_for, step_mw, total_mw
-from edgesynth.profiler.statistics import Figure, drift, mean_interval, quantile
+from edgesynth.profiler.statistics import Figure, drift, mean_interval, quantile, trend
 from edgesynth.profiler.surroundings import (
     JETSON_CLOCKS,
     LOCK_CLOCKS,
@@ -31,6 +31,8 @@ __all__ = ["Findings", "PowerJudge", "judge_latency", "other_speed"]
 
 UNSTEADY: Final = 0.05
 """Medians of fifths of a latency pass may differ by this share."""
+TREND: Final = 0.02
+"""By this share the latency may rise or fall all through a pass."""
 MISSING_SHARE: Final = 0.1
 """Share of the samples of a window that may be missing or unreadable."""
 CONTENDED: Final = 0.1
@@ -99,6 +101,13 @@ def judge_latency(
         doubt = (
             f"latency was not steady: medians within the pass differ by {100 * wander:.1f} %; "
             "look for other load, throttling, or clocks that still ramp"
+        )
+        return Findings(doubt=doubt, conditions=conditions)
+    change = trend(latencies_ms)
+    if abs(change) > TREND:
+        doubt = (
+            f"the latency went on {'rising' if change > 0 else 'falling'} while it was timed, by "
+            f"{abs(change):.1%} in all; let the device warm up or cool down before, or fix its clocks"
         )
         return Findings(doubt=doubt, conditions=conditions)
     figures = {

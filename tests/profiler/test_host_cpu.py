@@ -32,7 +32,13 @@ def test_latency_of_this_machine_is_measured(onnx_file):
             in result.metrics["latency_ms"].source
         )
     else:
-        reasons = ("not steady", "other programs held", "machine's speed changed", "had not settled")
+        reasons = (
+            "not steady",
+            "other programs held",
+            "machine's speed changed",
+            "had not settled",
+            "while it was timed",
+        )
         assert any(reason in result.reason for reason in reasons)
     assert 0.001 < result.conditions["reference_ms"] < 1000
     assert "4 convolutions" in result.conditions["reference"]
