@@ -101,6 +101,7 @@ def test_what_a_killed_job_could_not_put_back_is_told_to_whoever_comes_next(boar
 @pytest.fixture
 def cut_off(board):
     """A job that was killed with all that belongs to it, as if the board had lost its power."""
+    board.use_python("3.6")
     asked = board.request(job="cut", load_s=600.0, set_mode=True, mode="MAXQ", clocks="fixed")
     process = board.start("bench", asked)
     read_until(process, '"name":"load"')
