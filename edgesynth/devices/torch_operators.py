@@ -21,16 +21,10 @@ Attributes = Mapping[str, Any]
 Inputs = Sequence[Tensor | None]
 Operator = Callable[[Inputs, Attributes], Tensor | Sequence[Tensor]]
 
-_MAX_POOLS: Final[Sequence[Callable[..., Tensor]]] = (
-    torch.max_pool1d,
-    torch.max_pool2d,
-    torch.max_pool3d,
-)
-_AVERAGE_POOLS: Final[Sequence[Callable[..., Tensor]]] = (
-    functional.avg_pool1d,
-    functional.avg_pool2d,
-    functional.avg_pool3d,
-)
+Pools = Sequence[Callable[..., Tensor]]
+
+_MAX_POOLS: Final[Pools] = (torch.max_pool1d, torch.max_pool2d, torch.max_pool3d)
+_AVERAGE_POOLS: Final[Pools] = (functional.avg_pool1d, functional.avg_pool2d, functional.avg_pool3d)
 _KINDS: Final = {  # of onnx.TensorProto
     1: torch.float32,
     2: torch.uint8,
@@ -81,43 +75,19 @@ def _padded(data: Tensor, begin: Sequence[int], end: Sequence[int], value: float
     return functional.pad(data, sizes, value=value)
 
 
-def _convolve(inputs: Inputs, attributes: Attributes) -> Tensor:
+def _convolve(inputs: Inputs, attributes: Attributes, *, transposed: bool = False) -> Tensor:
     data, weight = _needed(inputs, 0), _needed(inputs, 1)
     axes = data.ndim - 2
     begin, end = _pads(attributes, axes)
+    if transposed and (begin != end or "output_shape" in attributes):
+        raise Unsupported("its padding is not the same on both sides, or comes from an output shape")
     if begin != end:
         data, begin = _padded(data, begin, end), [0] * axes
-    ones = [1] * axes
+    ones, zeros = [1] * axes, [0] * axes
+    strides, dilations = attributes.get("strides", ones), attributes.get("dilations", ones)
+    more, groups = attributes.get("output_padding", zeros), attributes.get("group", 1)
     return torch.convolution(
-        data,
-        weight,
-        _given(inputs, 2),
-        attributes.get("strides", ones),
-        begin,
-        attributes.get("dilations", ones),
-        False,
-        [0] * axes,
-        attributes.get("group", 1),
-    )
-
-
-def _transposed(inputs: Inputs, attributes: Attributes) -> Tensor:
-    data, weight = _needed(inputs, 0), _needed(inputs, 1)
-    axes = data.ndim - 2
-    begin, end = _pads(attributes, axes)
-    if begin != end or "output_shape" in attributes:
-        raise Unsupported("its padding is not the same on both sides, or comes from an output shape")
-    ones = [1] * axes
-    return torch.convolution(
-        data,
-        weight,
-        _given(inputs, 2),
-        attributes.get("strides", ones),
-        begin,
-        attributes.get("dilations", ones),
-        True,
-        attributes.get("output_padding", [0] * axes),
-        attributes.get("group", 1),
+        data, weight, _given(inputs, 2), strides, begin, dilations, transposed, more, groups
     )
 
 
@@ -349,7 +319,7 @@ OPERATORS: Final[Mapping[str, Operator]] = {
     ),
     "ConstantOfShape": _constant,
     "Conv": _convolve,
-    "ConvTranspose": _transposed,
+    "ConvTranspose": functools.partial(_convolve, transposed=True),
     "Div": _divide,
     "Dropout": _one(lambda data: data),
     "Elu": lambda inputs, attributes: functional.elu(_needed(inputs, 0), attributes.get("alpha", 1.0)),
