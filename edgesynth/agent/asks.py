@@ -1,5 +1,6 @@
 """What a verb is asked, checked before anything is done."""
 
+import math
 import os
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
@@ -7,7 +8,17 @@ from edgesynth.agent.batches import Batches, batches_of
 from edgesynth.agent.dla import NO_RANGE, misfit
 from edgesynth.agent.errors import Refusal
 
-__all__ = ["BenchAsk", "BuildAsk", "RunAsk", "read_bench", "read_build", "read_run", "take", "work_folder"]
+__all__ = [
+    "BenchAsk",
+    "BuildAsk",
+    "RunAsk",
+    "read_bench",
+    "read_build",
+    "read_run",
+    "take",
+    "take_names",
+    "work_folder",
+]
 
 PRECISIONS = ("fp32", "fp16", "int8")
 CLOCKS = ("found", "fixed")
@@ -113,10 +124,8 @@ def read_build(request: Dict[str, Any]) -> BuildAsk:
         work_folder(request),
         take(request, "typed", bool, False),
         _take_core(request),
-        tuple(take(request, "full", list, [])),
+        take_names(request, "full"),
     )
-    if not all(isinstance(name, str) for name in ask.full):
-        raise _impossible("full", list(ask.full), "names of layers")
     if ask.full and ask.typed:
         raise _impossible("full", list(ask.full), "none where the graph decides")
     if ask.precision not in PRECISIONS:
@@ -150,7 +159,7 @@ def read_bench(request: Dict[str, Any]) -> BenchAsk:
         take(request, "mode", str, ""),
         take(request, "set_mode", bool, False),
         take(request, "clocks", str, "found"),
-        tuple(take(request, "rails", list, [])),
+        take_names(request, "rails"),
         take(request, "layer_runs", int, 0),
         take(request, "cuda_graph", bool, False),
         take(request, "slack_s", float, 120.0),  # more than its time; loading may take long on a slow board
@@ -162,8 +171,6 @@ def read_bench(request: Dict[str, Any]) -> BenchAsk:
             raise _impossible(name, getattr(ask, name), "0 to 86400 seconds")
     if not 0.01 <= ask.rate_hz <= 1000:
         raise _impossible("rate_hz", ask.rate_hz, "0.01 to 1000")
-    if not all(isinstance(rail, str) for rail in ask.rails):
-        raise _impossible("rails", list(ask.rails), "names of rails")
     if ask.latency_runs < 1:
         raise _impossible("latency_runs", ask.latency_runs, "at least 1")
     if not 0 <= ask.layer_runs <= 10000:
@@ -196,13 +203,23 @@ def read_run(request: Dict[str, Any]) -> RunAsk:
 
 
 def take(request: Dict[str, Any], name: str, kind: Any, *default: Any) -> Any:
-    """One value of its kind; whole numbers serve as fractions."""
+    """One value of its kind; whole numbers serve as fractions, and what is no finite number does not."""
     value = request.get(name, *default)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise _impossible(name, value, "a {}".format(kind.__name__))
+    if kind is float and not math.isfinite(value):
+        raise _impossible(name, value, "a number")
     return value
+
+
+def take_names(request: Dict[str, Any], name: str) -> Tuple[str, ...]:
+    """A list of texts; none by default."""
+    found = take(request, name, list, [])
+    if not all(isinstance(each, str) for each in found):
+        raise _impossible(name, found, "a list of names")
+    return tuple(found)
 
 
 def _take_batches(request: Dict[str, Any]) -> Batches:

@@ -128,6 +128,8 @@ class _Bench:
             )
             if ask.load_s > 0:
                 self._power_pass()
+            else:
+                self._tell_cooling()
             if ask.layer_runs > 0:  # last: a profiler slows whatever comes after it
                 self._do("layers", limit_s, runs=ask.layer_runs)
         finally:
@@ -147,8 +149,7 @@ class _Bench:
             self._phase("load", time.monotonic())
             done = self._do("load", ask.load_s + ask.slack_s, sensor, seconds=ask.load_s)
             self._phase("idle_after", done["at"])
-            cooling = gather(("cooling",), self._outbox)[0]["cooling"] or {}
-            self._outbox.tell("start", cooling_active=sorted(name for name in cooling if cooling[name] > 0))
+            self._tell_cooling()
             self._rest(sensor, ask.idle_s)
             end_s = time.monotonic()
             self._phase("end", end_s)
@@ -158,6 +159,11 @@ class _Bench:
                 self._outbox.tell("start", sensor_lines_left_out=self._intake.left_out)
         finally:
             sensor.process.close()
+
+    def _tell_cooling(self) -> None:
+        """Say what slows the board down right after it has worked."""
+        cooling = gather(("cooling",), self._outbox)[0]["cooling"] or {}
+        self._outbox.tell("start", cooling_active=sorted(name for name in cooling if cooling[name] > 0))
 
     def _phase(self, name: str, at_s: float) -> None:
         self._outbox.tell("phase", name=name, at=at_s)

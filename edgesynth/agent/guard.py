@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Dict, Iterator, List, Optional, Type
 
 from edgesynth.agent.board import communicate
-from edgesynth.agent.errors import LinkGone, Refusal
+from edgesynth.agent.errors import Interrupted, LinkGone, Refusal
 from edgesynth.agent.events import Outbox
 
 __all__ = ["ENDING", "PATIENCE_S", "Guard", "guarded"]
@@ -48,7 +48,8 @@ class Guard:
 
         Args:
             command: It puts something back.
-            found: What must then be as it was: ``mode``, the name and the id of a power mode, or ``clocks``,
+            found: What must then be as it was: ``mode``, the name and the id of a power mode, and ``to``, the
+                id of the one that it is left for; or ``clocks``,
                 :func:`~edgesynth.agent.modes.clock_ranges`.
         """
         self._send(dict(found, command=command))
@@ -78,6 +79,10 @@ class Guard:
         try:
             out, _ = communicate(process, None, PATIENCE_S)
             said = out.decode("utf-8", "replace").strip()
+            if process.returncode < 0 and self._file:  # somebody has killed it
+                from edgesynth.agent.duties import make_up, unfinished  # which need this module
+
+                said = make_up(unfinished(self._file))
         except subprocess.TimeoutExpired:  # it goes on without us
             said = "putting the board back takes longer than {:g} s; look at it".format(PATIENCE_S)
         self.complaint = "; ".join(filter(None, [*self._left, said]))
@@ -106,8 +111,11 @@ class Guard:
             if self._file:
                 self._send({"file": self._file})
         assert self._process.stdin is not None
-        self._process.stdin.write((json.dumps(duty) + "\n").encode())
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write((json.dumps(duty) + "\n").encode())
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise Interrupted("the process that puts the board back was killed; repeat") from None
 
 
 @contextmanager

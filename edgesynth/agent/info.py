@@ -7,6 +7,7 @@ import sys
 from typing import Any, Dict, Optional, Tuple
 
 from edgesynth.agent import board, ina, modes, trtexec_help
+from edgesynth.agent.asks import take_names
 from edgesynth.agent.errors import Refusal
 from edgesynth.agent.events import Outbox
 from edgesynth.agent.guard import Guard
@@ -32,7 +33,8 @@ def tell_info(request: Dict[str, Any], outbox: Outbox) -> None:
             be shown; any will do by default.
         outbox: Where to tell it.
     """
-    facts, missing = gather(request.get("only"), outbox, tuple(request.get("rails", ())))
+    only = take_names(request, "only") if "only" in request else None
+    facts, missing = gather(only, outbox, take_names(request, "rails"))
     outbox.tell("info", facts=facts, missing=missing)
 
 

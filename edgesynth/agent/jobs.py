@@ -19,12 +19,13 @@ import tempfile
 import time
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
-from edgesynth.agent.asks import work_folder
+from edgesynth.agent.asks import take, take_names, work_folder
 from edgesynth.agent.cache import EngineCache
+from edgesynth.agent.duties import make_up, unfinished
 from edgesynth.agent.errors import FULL_DISK, Interrupted, Refusal
 from edgesynth.agent.events import Outbox, write_all
 
-__all__ = ["attached", "be_job", "fetch", "follow", "start_job", "tidy"]
+__all__ = ["attached", "be_job", "fetch", "follow", "make_up_left", "start_job", "tidy"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _POLL_S = 0.1
@@ -56,7 +57,8 @@ def start_job(verb: str, request: Dict[str, Any], outbox: Outbox) -> None:
     """
     path = _path(request, request["job"])
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    for name in request.get("forget", ()):
+    take(request, "abandon_s", float, _ABANDON_S)
+    for name in take_names(request, "forget"):
         _remove(_path(request, name))
     if request.get("again") and os.path.exists(path):
         if os.path.getsize(path) or _is_locked(path):
@@ -104,11 +106,26 @@ def attached(work: Callable[[Dict[str, Any], Outbox], None], request: Dict[str, 
     outbox.file, outbox.lock = path, descriptor
     try:
         outbox.leave("start", pid=os.getpid())
+        make_up_left(path, outbox)
         work(request, outbox)
     finally:
         if not _complaints(path):
             _remove(path)
         os.close(descriptor)
+
+
+def make_up_left(path: str, outbox: Outbox) -> None:
+    """Put back what other work has left that was killed together with its guard, before anything is changed.
+
+    Args:
+        path: The file of this work; those of the others lie beside it.
+        outbox: Told what could not be put back.
+    """
+    for left in glob.glob(os.path.join(glob.escape(os.path.dirname(path)), "*.undo")):
+        if not _is_locked(os.path.splitext(left)[0] + _EVENTS):
+            complaint = make_up(left)
+            if complaint:
+                outbox.tell("start", not_put_back=complaint)
 
 
 class _JobOutbox(Outbox):
@@ -195,10 +212,11 @@ def tidy(request: Dict[str, Any], outbox: Outbox) -> None:
     Args:
         request: ``engines`` and ``jobs``: what to remove, both by default; ``older_than_s``: keep younger
             jobs and models; ``stop``: end jobs that run, and remove them too.
-        outbox: Told what was removed, and what the ended jobs could not put back.
+        outbox: Told what was removed, and what the ended jobs could not put back. What those that were killed
+            together with their guard have left is put back now.
     """
     folder = work_folder(request)
-    eldest_s = time.time() - float(request.get("older_than_s", 0))
+    eldest_s = time.time() - take(request, "older_than_s", float, 0.0)
     freed = 0
     if request.get("engines", True):
         freed += EngineCache(os.path.join(folder, "engines"), 0).clear()
@@ -215,6 +233,7 @@ def tidy(request: Dict[str, Any], outbox: Outbox) -> None:
                 _wait_until_ended(path, outbox)
             if not _is_locked(path):
                 complaints += _complaints(path) if unheard else []
+                complaints += filter(None, [make_up(unfinished(path))])
                 _remove(path)
                 jobs.append(os.path.basename(path)[: -len(_EVENTS)])
     shutil.rmtree(os.path.join(folder, "scratch"), ignore_errors=True)

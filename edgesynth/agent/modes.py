@@ -129,7 +129,7 @@ def set_mode(name: str, guard: Guard) -> None:
             "mode", "the present power mode cannot be told, so it could not be put back: " + problem
         )
     back = _switch_command(nvpmodel, before.id)
-    guard.undo(back, mode=[before.name, before.id])
+    guard.undo(back, mode=[before.name, before.id], to=table[name])
     done = run(_switch_command(nvpmodel, table[name]), text="n\n", timeout_s=30.0)
     said = done.output + done.errors
     if "reboot required" in said.lower():

@@ -52,6 +52,7 @@ _VERBS: Dict[str, Callable[[Dict[str, Any], Outbox], None]] = {
     "fetch": jobs.fetch,
     "clean": jobs.tidy,
 }
+_NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 _DETACHABLE = ("bench", "build", "run")
 
 
@@ -80,7 +81,12 @@ def serve_job(verb: str, path: str, descriptor: int) -> int:
     request = _read_request()
     outbox = jobs.be_job(path, descriptor, request)
     outbox.tell("start", pid=os.getpid())
-    return _serve(_VERBS[verb], request, outbox)
+
+    def work(asked: Dict[str, Any], told: Outbox) -> None:
+        jobs.make_up_left(path, told)
+        _VERBS[verb](asked, told)
+
+    return _serve(work, request, outbox)
 
 
 def _read_request() -> Dict[str, Any]:
@@ -90,6 +96,8 @@ def _read_request() -> Dict[str, Any]:
         if not block:
             break
         text += block
+    if b"\n" not in text and len(text) >= _LONGEST_REQUEST:
+        raise Refusal("request", "the request is longer than {} bytes".format(_LONGEST_REQUEST))
     try:
         request = json.loads(text.decode() or "{}")
     except ValueError as error:
@@ -115,6 +123,12 @@ def _serve(work: Callable[[Dict[str, Any], Outbox], None], request: Dict[str, An
         except Exception as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 outbox.tell("error", kind="disk", reason=FULL_DISK)
+                return 0
+            if isinstance(error, OSError) and error.errno in _NO_ACCESS and error.filename:
+                reason = "cannot use {}: {}; check who owns it, or give this user another work folder".format(
+                    error.filename, error.strerror
+                )
+                outbox.tell("error", kind="disk", reason=reason)
                 return 0
             traceback.print_exc()
             outbox.tell("error", kind="fault", reason="a fault of the agent: {!r}".format(error))

@@ -63,21 +63,24 @@ class Record(NamedTuple):
 
 
 # Tried in this order at every position, the commonest fields first; each alternative is one outer
-# group, so that ``lastgroup`` names the field, and ends at a blank or at the end of the line.
+# group, so that ``lastgroup`` names the field, and ends at a blank or at the end of the line. A number of
+# more than nine digits is no reading of any board.
 _FIELD = re.compile(
     r"""(?:
-      (?P<zone>([\w.+-]+)@(-?\d+(?:\.\d+)?)C(?:/-?\d+(?:\.\d+)?C)*)
-    | (?P<rail>([A-Za-z_][\w.+-]*)\ +(-?\d+)(?:mW)?/(-?\d+)(?:mW)?(?:/-?\d+(?:mW)?)*)
-    | (?P<memory>(RAM|SWAP|IRAM)\ (\d+)/(\d+)([kMG]B)(?:\ ?\((?:lfb\ \d+(?:x\d+)?|cached\ \d+)[kMG]B\))?)
-    | (?P<cpu>(?:CPU|cpu)\ \[([^\]]*)\](?:@(\d+))?)
-    | (?P<load>(EMC|GR3D)(?:_FREQ)?\ (?:(\d+)(?:\.\d+)?%)?(?:@(\d+|\[[\d,]*\]))?)
+      (?P<zone>([\w.+-]+)@(-?\d{1,9}(?:\.\d+)?)C(?:/-?\d+(?:\.\d+)?C)*)
+    | (?P<rail>([A-Za-z_][\w.+-]*)\ +(-?\d{1,9})(?:mW)?/(-?\d{1,9})(?:mW)?(?:/-?\d+(?:mW)?)*)
+    | (?P<memory>(RAM|SWAP|IRAM)\ (\d{1,9})/(\d{1,9})([kMG]B)
+        (?:\ ?\((?:lfb\ \d+(?:x\d+)?|cached\ \d+)[kMG]B\))?)
+    | (?P<cpu>(?:CPU|cpu)\ \[([^\]]*)\](?:@(\d{1,9}))?)
+    | (?P<load>(EMC|GR3D)(?:_FREQ)?\ (?:(\d{1,9})(?:\.\d+)?%)?(?:@(\d{1,9}|\[\d{1,9}(?:,\d{1,9})*\]))?)
     | (?P<mts>MTS\ fg\ \d+%\ bg\ \d+%)
     | (?P<date>\d\d-\d\d-\d{4}\ \d\d:\d\d:\d\d)
-    | (?P<engine>([A-Z]\w*)\ +(?:off|(?:\d+%)?@?\[?(\d+)(?:,\d+)*\]?))
+    | (?P<engine>([A-Z]\w*)\ +(?:off|(?:\d+%)?@?\[?(\d{1,9})(?:,\d+)*\]?))
     | (?P<other>\S+)
     )(?:\s+|$)""",
-    re.VERBOSE,
+    re.VERBOSE | re.ASCII,
 )
+_CORE = re.compile(r"(\d{1,9})(?:%(?:@(\d{1,9}))?)?", re.ASCII)
 # Where the parts of each alternative begin in ``match.group``.
 _ZONE, _RAIL, _MEMORY, _CPU, _LOAD, _ENGINE = (
     _FIELD.groupindex[name] + 1 for name in ("zone", "rail", "memory", "cpu", "load", "engine")
@@ -152,13 +155,13 @@ def _read_cores(text: str, common: Optional[str], unread: List[str]) -> Tuple[Op
     """The cores; the first releases print one clock behind all of them."""
     cores: List[Optional[CpuCore]] = []
     for part in text.split(","):
-        load, _, clock = part.strip().partition("%")
-        if load.isdigit() and (not clock or clock[1:].isdigit()):
-            mhz = clock[1:] or common
-            cores.append(CpuCore(int(load), int(mhz) if mhz else None))
+        core = _CORE.fullmatch(part.strip())
+        if core is not None:
+            mhz = core.group(2) or common
+            cores.append(CpuCore(int(core.group(1)), int(mhz) if mhz else None))
         else:
             cores.append(None)
-            if load != "off":
+            if part.strip() != "off":
                 unread.append("CPU " + part)
     return tuple(cores)
 

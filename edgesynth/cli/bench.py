@@ -99,7 +99,8 @@ def bench(
                 measurement = profile(path, board, plan)
             _tell(measurement, board, as_json=as_json)
     if measurement.status != "ok":
-        raise MeasurementError(f"the measurement is {measurement.status}: {measurement.reason}")
+        how = "failed" if measurement.status == "failed" else f"is {measurement.status}"
+        raise MeasurementError(f"the measurement {how}: {measurement.reason}")
 
 
 def _precision(asked: str | None, profile: Profile) -> Precision:
@@ -171,7 +172,7 @@ def _tell(measurement: Measurement, device: Device, *, as_json: bool) -> None:
         if measurement.conditions.get("gpu_clock_mhz") is None and device.profile.family == "jetson":
             write("GPU clock: not told by the board without root rights, so throttling would not be noticed")
     if measurement.layers:
-        write(_layers(measurement.layers))
+        write(_layers(measurement.layers, _timer(device)))
     if placement := Placement.told(measurement.conditions):
         write(f"ran on {placement.says}")
     for line in _circumstances(measurement.conditions):
@@ -186,11 +187,18 @@ def _joules(rails: Mapping[str, Sequence[float]]) -> str:
     return "energy per inference: " + ", ".join(told)
 
 
-def _layers(layers: Sequence[LayerTime]) -> str:
+def _timer(device: Device) -> str:
+    """What tells the time of layers."""
+    if not device.runs_files:
+        return "as simulated"
+    return f"under the profiler of {'ONNX Runtime' if device.profile.family == 'host' else 'TensorRT'}"
+
+
+def _layers(layers: Sequence[LayerTime], how: str) -> str:
     """The layers that take longest."""
     most = sorted(layers, key=lambda layer: -layer.mean_ms)[:_TOP_LAYERS]
     told = [f"  {layer.mean_ms:>9.4f} ms {layer.share:>6.1%}  {layer.name}" for layer in most]
-    return "\n".join([f"slowest of {len(layers)} layers, under the profiler of TensorRT:", *told])
+    return "\n".join([f"slowest of {len(layers)} layers, {how}:", *told])
 
 
 def _circumstances(conditions: Mapping[str, Any]) -> Iterator[str]:

@@ -68,6 +68,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self
 
 from edgesynth.devices.link import Line, Link
+from edgesynth.devices.message import DAMAGED
 from edgesynth.devices.profile import Precision
 from edgesynth.errors import (
     DeviceError,
@@ -117,7 +118,7 @@ class BenchRequest:
         clocks: ``found``: leave them as they are; ``fixed``: hold them at the highest of the mode.
         rails: Power rails that must be readable; any will do when there are none.
         workspace_mb: Most scratch memory of an engine builder; 0 leaves it to the device.
-        layer_runs: Calls of a pass that tells the time of every layer, where the device can; 0 skips it.
+        layer_runs: Calls of a last pass that tells the time of every layer, where the device can; 0 skips it.
         typed: Whether the types of the graph decide the precision, instead of flags of an engine builder.
         dla_core: Of a board: the core of its DLA to run on, with the GPU for what a DLA does not take.
         folder: Where the device keeps engines and jobs; empty leaves it to the device.
@@ -290,7 +291,7 @@ def read_recording(lines: Iterable[Line]) -> Recording:
                 ended = True
             elif kind not in ("alive", "stage"):
                 skipped += 1
-        except (ValueError, TypeError, KeyError):
+        except DAMAGED:
             skipped += 1
     if not ended:
         raise Unfinished(
@@ -333,6 +334,8 @@ def _duration(value: float) -> float:
 
 
 def _positive(value: float) -> float:
+    if isinstance(value, str | bool):
+        raise TypeError(f"{value!r} is no number")
     number = float(value)
     if not 0 < number < math.inf:
         raise ValueError(f"{number} is no duration")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Final, Self
@@ -18,6 +17,7 @@ from edgesynth.devices.job import Job
 from edgesynth.devices.lease import Lease
 from edgesynth.devices.link import Line, Link
 from edgesynth.devices.local import LocalLink
+from edgesynth.devices.message import read_message
 from edgesynth.devices.profile import Profile
 from edgesynth.devices.ssh import SshLink
 from edgesynth.devices.ssh_address import SshAddress
@@ -202,10 +202,9 @@ class Board(Closing):
             hear(stage)
         if _NOT_PUT_BACK not in line.text:
             return
-        with suppress(ValueError, AttributeError):  # a damaged line
-            complaint = json.loads(line.text).get(_NOT_PUT_BACK)
-            if complaint:
-                self._complain(str(complaint))
+        complaint = (read_message(line.text) or {}).get(_NOT_PUT_BACK)
+        if complaint:
+            self._complain(str(complaint))
 
     def _complain(self, complaint: str) -> None:
         told = f"the board behind {self.agent.link.name} is not as it was found: {complaint}"

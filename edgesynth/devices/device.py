@@ -318,11 +318,12 @@ def open_device(
             provenance=Provenance.SIMULATED,
         )
     if asked == "local" and profile.family == "host":
+        command = bench_command(profile)
         return Device(
             with_counter(profile),
             LocalLink(),
             mode=chosen,
-            bench_command=bench_command(profile),
+            bench_command=command,
             runs_files=True,
             provenance=Provenance.MEASURED,
         )

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 from edgesynth.devices.agent_package import agent_name, agent_package
 from edgesynth.devices.link import Link
+from edgesynth.devices.message import read_message
 from edgesynth.devices.profile import Mode, Profile
 from edgesynth.errors import DeviceError, LinkError
 from edgesynth.scratch import Scratch
@@ -131,9 +132,12 @@ def _find_pythons(link: Link, place: str) -> dict[str, dict[str, Any]]:
     for name in _PYTHONS:
         try:
             done = link.run((name, "-c", _PROBE, place))
-            found = json.loads(done.stdout)
-        except (LinkError, ValueError) as error:
-            told.append(f"{name}: {error if isinstance(error, LinkError) else 'no answer'}")
+        except LinkError as error:
+            told.append(f"{name}: {error}")
+            continue
+        found = read_message(done.stdout.strip().rpartition("\n")[2])  # what it loads by itself may print too
+        if found is None:
+            told.append(f"{name}: no answer")
             continue
         if found["python"] < _OLDEST:
             told.append(f"{name}: version {'.'.join(map(str, found['python']))}")
@@ -222,8 +226,5 @@ def board_folder() -> Path:
 
 
 def _event(line: str) -> dict[str, Any] | None:
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return None
-    return event if isinstance(event, dict) and "event" in event else None
+    event = read_message(line)
+    return event if event is not None and "event" in event else None

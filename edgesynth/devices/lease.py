@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from edgesynth.devices.link import Link
+from edgesynth.devices.message import DAMAGED
 from edgesynth.errors import DeviceError, InputError, LinkError
 
 __all__ = ["Lease"]
@@ -280,7 +281,7 @@ def _parse(text: str) -> _Holder | None:
     try:
         holder = _Holder(**json.loads(text))
         return replace(holder, pid=int(holder.pid), expires_s=float(holder.expires_s))
-    except (ValueError, TypeError):
+    except DAMAGED:
         return None
 
 

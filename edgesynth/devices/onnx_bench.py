@@ -1,7 +1,8 @@
-"""The bench program of a host: times an ONNX file with ONNX Runtime on this machine's CPU or NVIDIA GPU.
+"""The bench program of a host: times an ONNX file on this machine's CPU or NVIDIA GPU.
 
-Runs as its own process (``python -m edgesynth.devices.onnx_bench PROVIDER``), so that the threads of whoever
-measures do not disturb it. Reads one :class:`~edgesynth.devices.bench.BenchRequest` from its input.
+Runs as its own process (``python -m edgesynth.devices.onnx_bench RUNTIME``, which is one of
+:mod:`edgesynth.devices.runtimes`), so that the threads of whoever measures do not disturb it. Reads one
+:class:`~edgesynth.devices.bench.BenchRequest` from its input.
 On a GPU a call copies its inputs there and its outputs back.
 
 Between blocks of timed calls a fixed load of about the same length is timed on the same processor: it tells
@@ -15,21 +16,23 @@ import os
 import sys
 import threading
 import time
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesynth.agent.board import memory_mb
 from edgesynth.agent.settling import Settling, limit_of
 from edgesynth.devices.bench import BenchRequest
 from edgesynth.devices.contention import Waiting
-from edgesynth.devices.counters import tell_power
+from edgesynth.devices.counters import PowerCounter, tell_power
 from edgesynth.devices.host import open_counter
 from edgesynth.devices.nvml import NvmlGpu
-from edgesynth.devices.reference import REFERENCE, ReferenceLoad, shared_threads
+from edgesynth.devices.reference import REFERENCE, ReferenceLoad
+from edgesynth.devices.runtimes import NetworkInput, Runtime, Session, open_runtime
 from edgesynth.errors import DeviceError, EdgesynthError
 
-__all__ = ["main"]
+__all__ = ["main", "serve"]
 
 _BLOCKS: Final = 20
 """Parts of the latency pass; the reference load runs before, between and after them."""
@@ -37,11 +40,6 @@ _REFERENCE_S: Final = (0.005, 0.1)  # at least and at most, each time
 _ALIVE_S: Final = 4.0
 _RETURNS: Final = 2  # calls after the reference load that only bring the network back into the caches
 _TELLING = threading.Lock()
-_CUDA: Final = "CUDAExecutionProvider"
-_PROVIDERS: Final[dict[str, list[Any]]] = {
-    "cpu": ["CPUExecutionProvider"],
-    "cuda": [(_CUDA, {"use_tf32": "0"})],  # what is asked for as fp32 is computed in it
-}
 _KINDS = {
     "tensor(float)": np.float32,
     "tensor(double)": np.float64,
@@ -60,30 +58,48 @@ def main() -> int:
     except EdgesynthError as error:
         print(error, file=sys.stderr)
         return 2
+    kind = sys.argv[1]
     try:
-        import onnxruntime
+        runtime = open_runtime(kind)
     except ImportError:
         print("onnxruntime is not installed; pip install 'edgesynth[cpu]'", file=sys.stderr)
         return 2
-    provider = sys.argv[1]
-    onnxruntime.set_default_logger_severity(3)
     try:  # before anything is timed
-        counter = open_counter(provider) if request.load_s > 0 else None
+        counter = open_counter("cpu" if kind == "cpu" else "cuda") if request.load_s > 0 else None
     except EdgesynthError as error:
         _tell("error", kind="sensor", reason=str(error))
         return 0
-    _tell("start", mode=request.mode, onnxruntime=onnxruntime.__version__, cores=os.cpu_count())
+    serve(request, runtime, counter)
+    return 0
+
+
+def serve(request: BenchRequest, runtime: Runtime, counter: PowerCounter | None) -> None:
+    """Do what a request asks for, and tell it on standard output.
+
+    Args:
+        request: What to do; a file of the network is on this machine.
+        runtime: Runs it.
+        counter: Tells the power; ``None`` leaves that out.
+    """
+    _tell(
+        "start",
+        mode=request.mode,
+        cores=os.cpu_count(),
+        memory_available_mb=memory_mb().get("available"),
+        **runtime.conditions,
+    )
+    model = request.network["model"]
     try:
-        session = _open(onnxruntime, request.network["model"], provider)
+        session = runtime.open(model)
         feeds = {value.name: _example(value, request.batch) for value in session.get_inputs()}
         session.run(None, feeds)
-        reference = ReferenceLoad(onnxruntime, _PROVIDERS[provider], shared_threads(onnxruntime))
+        reference = ReferenceLoad(runtime)
     except DeviceError as error:
         _tell("error", kind="cuda", reason=str(error))
-        return 0
+        return
     except Exception as error:
-        _tell("failed", reason=f"ONNX Runtime cannot run the model: {str(error).splitlines()[0]}")
-        return 0
+        _tell("failed", reason=f"{runtime.name} cannot run the model: {str(error).splitlines()[0]}")
+        return
     _warm_up(session, feeds, request)
     _time_calls(session, feeds, request, reference)
     if counter is not None:
@@ -92,58 +108,32 @@ def main() -> int:
         if isinstance(counter, NvmlGpu):
             _tell("start", gpu=counter.name, gpu_address=counter.address, driver=counter.driver)
         tell_power(lambda: session.run(None, feeds), request, counter, _tell)
+    if request.layer_runs > 0:  # last: a profiler slows whatever comes after it
+        _tell("alive")
+        layers = runtime.layers(model, feeds, request.layer_runs)
+        if isinstance(layers, str):
+            _tell("start", layers_missing=layers)
+        else:
+            _tell("layers", layers=layers)
     _tell("end")
-    return 0
 
 
-def _open(onnxruntime: Any, model: str, provider: str) -> _Session:  # noqa: ANN401 - a module without types
-    """A session that runs where it should.
-
-    Raises:
-        DeviceError: ONNX Runtime fell back to the CPU.
-    """
-    if provider == "cuda" and hasattr(onnxruntime, "preload_dlls"):
-        onnxruntime.preload_dlls()  # CUDA and cuDNN that pip has installed
-    options = shared_threads(onnxruntime)
-    session: _Session = onnxruntime.InferenceSession(model, options, providers=_PROVIDERS[provider])
-    if provider == "cuda" and _CUDA not in session.get_providers():
-        raise DeviceError(
-            "ONNX Runtime could not use the GPU and fell back to the CPU; install the CUDA and cuDNN that "
-            "its release asks for (pip install 'onnxruntime-gpu[cuda,cudnn]')"
-        )
-    return session
-
-
-class _Input(Protocol):
-    """What ONNX Runtime says of one input of a model."""
-
-    name: str
-    type: str
-    shape: list[int | str | None]
-
-
-class _Session(Protocol):
-    """The part of an inference session that is used here."""
-
-    def run(self, outputs: None, feeds: dict[str, NDArray[Any]]) -> object: ...
-    def get_inputs(self) -> list[_Input]: ...
-    def get_providers(self) -> list[str]: ...
-
-
-def _example(value: _Input, batch: int) -> NDArray[Any]:
+def _example(value: NetworkInput, batch: int) -> NDArray[Any]:
     """Random data for one input of the model; its first axis is the batch."""
     shape = [size if isinstance(size, int) and size > 0 else 1 for size in value.shape]
     if shape:
         first = value.shape[0]
         if isinstance(first, int) and first > 0 and first != batch:
-            raise ValueError(f"input {value.name!r} has a fixed batch of {first}, not {batch}")
+            raise ValueError(
+                f"input {value.name!r} has a fixed batch of {first}, not {batch}; export it with a free one"
+            )
         shape[0] = batch
     if value.type not in _KINDS:
         raise ValueError(f"input {value.name!r} has type {value.type}, which cannot be filled")
     return np.random.default_rng(0).random(shape).astype(_KINDS[value.type])
 
 
-def _warm_up(session: _Session, feeds: dict[str, NDArray[Any]], request: BenchRequest) -> None:
+def _warm_up(session: Session, feeds: dict[str, NDArray[Any]], request: BenchRequest) -> None:
     warm_up = Settling(request.warm_up_s, limit_of(request.warm_up_s, request.warm_up_limit_s))
     first = told = begin = time.perf_counter()
     over = False
@@ -159,7 +149,7 @@ def _warm_up(session: _Session, feeds: dict[str, NDArray[Any]], request: BenchRe
 
 
 def _time_calls(
-    session: _Session, feeds: dict[str, NDArray[Any]], request: BenchRequest, reference: ReferenceLoad
+    session: Session, feeds: dict[str, NDArray[Any]], request: BenchRequest, reference: ReferenceLoad
 ) -> None:
     reference.time(min(request.warm_up_s, _REFERENCE_S[1]))
     waiting = Waiting()

@@ -318,7 +318,7 @@ class Profile:
         simulation: Parameters of its simulation; ``None`` when it cannot be simulated.
         part_numbers: Module part numbers.
         no_energy_reason: Why there is no counter, as the user will read it.
-        provider: Of a host: what ONNX Runtime runs networks on.
+        provider: Of a host: what networks run on.
         calibration: What was found out about one device of the kind; ``None`` when none was calibrated.
     """
 

@@ -8,14 +8,15 @@ slow down alike.
 
 from __future__ import annotations
 
-import functools
 import statistics
 import time
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-__all__ = ["REFERENCE", "ReferenceLoad", "shared_threads"]
+from edgesynth.devices.runtimes import Runtime
+
+__all__ = ["REFERENCE", "ReferenceLoad"]
 
 _CHANNELS: Final = 64
 _SIZE: Final = 16
@@ -23,40 +24,18 @@ _LAYERS: Final = 4
 _FEWEST: Final = 5
 
 REFERENCE: Final = f"{_LAYERS} convolutions 3x3, {_CHANNELS} channels, {_SIZE}x{_SIZE}, fp32"
-"""The work of one run. Times of another work, or of another ONNX Runtime, cannot be compared with its own."""
-
-
-@functools.cache
-def shared_threads(onnxruntime: Any) -> Any:  # noqa: ANN401 - a module without types
-    """Options of a session that computes with the threads that all such sessions of the process share.
-
-    Threads wait for work by spinning. Those of two sessions would take the processor from one another, and
-    a load of fewer threads does not feel what slows many: two virtual processors that now share a core.
-    The shared threads are made once in a process, before its first session, and then all of its sessions
-    must use them: this is for a process of its own.
-    """
-    onnxruntime.set_global_thread_pool_sizes()
-    options = onnxruntime.SessionOptions()
-    options.use_per_session_threads = False
-    return options
+"""The work of one run. Times of another work, or of another runtime, cannot be compared with its own."""
 
 
 class ReferenceLoad:
     """A small convolutional network of fixed shape and weights, 38 M multiply-accumulates.
 
     Args:
-        onnxruntime: The module.
-        providers: As of its inference sessions: those that run the network that is timed.
-        options: Of its session: those of the network, so that both have the same threads.
+        runtime: What runs the network that is timed, so that both have the same threads.
     """
 
-    def __init__(
-        self,
-        onnxruntime: Any,  # noqa: ANN401 - a module without types
-        providers: list[Any],
-        options: Any = None,  # noqa: ANN401
-    ) -> None:
-        self._session = onnxruntime.InferenceSession(_model(), options, providers=providers)
+    def __init__(self, runtime: Runtime) -> None:
+        self._session = runtime.open(_model())
         self._feeds = {"x": np.full((1, _CHANNELS, _SIZE, _SIZE), 0.5, np.float32)}
 
     def time(self, seconds: float) -> float:

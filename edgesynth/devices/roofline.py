@@ -28,6 +28,7 @@ class Estimate:
         bytes: Memory traffic of the call.
         launch_bound: Share of the call's time that waits for launches rather than for work.
         memory_bytes: Device memory: weights plus the activations of the largest layer.
+        kernels_s: Time of every kernel, in the order of the workload's.
     """
 
     seconds: float
@@ -35,6 +36,7 @@ class Estimate:
     bytes: int
     launch_bound: float
     memory_bytes: int
+    kernels_s: tuple[float, ...]
 
 
 class Roofline:
@@ -95,11 +97,13 @@ class Roofline:
         waiting_s = call_s
         total_bytes = 0
         largest = 0.0
+        kernels_s = []
         for layer in workload.kernels:
             moved = (layer.weight_bytes + batch * layer.activation_bytes) * scale
             macs = batch * (layer.macs + absorbed.get(layer.name, 0))
             work_s = max(macs / (peak * self._efficiency(layer)), moved / self._bytes_per_s)
-            total_s += max(launch_s, work_s)
+            kernels_s.append(max(launch_s, work_s))
+            total_s += kernels_s[-1]
             waiting_s += max(0.0, launch_s - work_s)
             total_bytes += int(moved)
             largest = max(largest, batch * layer.activation_bytes * scale)
@@ -109,6 +113,7 @@ class Roofline:
             bytes=total_bytes,
             launch_bound=waiting_s / total_s,
             memory_bytes=int(workload.weight_bytes * scale + largest),
+            kernels_s=tuple(kernels_s),
         )
 
     def idle_mw(self) -> dict[str, float]:

@@ -111,13 +111,17 @@ class SimulatedBench:
         usable = _USABLE_MEMORY * needed(self._profile.memory.size_mb, "memory.size_mb") * 2**20
         if self._faults.out_of_memory or self._call.memory_bytes > usable:
             wanted = f"{self._call.memory_bytes / 2**20:.0f} MB of device memory"
-            yield _event("failed", reason=f"out of memory: {self._workload.name} needs {wanted}")
+            yield _event(
+                "failed", reason=f"out of memory: {self._workload.name} needs {wanted}; use a smaller batch"
+            )
             return
         self._wait(self._request.warm_up_s)
         yield _event("alive")
         yield self._latency_pass()
         if self._request.load_s > 0:
             yield from self._power_pass()
+        if self._request.layer_runs > 0:
+            yield self._layers()
         yield _event("end", memory_bytes=self._call.memory_bytes)
 
     def _latency_pass(self) -> str:
@@ -133,6 +137,14 @@ class SimulatedBench:
             latencies_ms.append(round(1e3 * typical_s * factor, 6))
         self._wait(sum(latencies_ms) / 1e3)
         return _event("latency", ms=latencies_ms)
+
+    def _layers(self) -> str:
+        """The time of every kernel, without noise: the model has none for them."""
+        self._wait(self._request.layer_runs * self._call.seconds)
+        kernels = zip(self._workload.kernels, self._call.kernels_s, strict=True)
+        return _event(
+            "layers", layers=[[kernel.name, round(1e3 * seconds, 6)] for kernel, seconds in kernels]
+        )
 
     def _power_pass(self) -> Iterator[str]:
         request = self._request

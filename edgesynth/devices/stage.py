@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgesynth.devices.link import Line
+from edgesynth.devices.message import DAMAGED
 
 __all__ = ["Hear", "Stage", "read_stage"]
 
@@ -44,5 +45,5 @@ def read_stage(line: Line) -> Stage | None:
         if event["event"] != "stage":
             return None
         return Stage(str(event["name"]), int(event["done"]), int(event["steps"]), float(event["seconds"]))
-    except (ValueError, TypeError, KeyError):
+    except DAMAGED:
         return None

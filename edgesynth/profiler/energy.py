@@ -60,14 +60,15 @@ def mean_power(
 
     Samples closer than the sensor's averaging window repeat each other, so only as many count as fit into
     the window that far apart. Rounding to steps adds the variance ``step**2 / 12``, and it averages out only
-    where the samples wander over more than half a step; below that the interval is never narrower than half
-    a step. It is never narrower than ``step / sqrt(n)`` either.
+    where the samples wander over more than half a step; below that the interval is never narrower than 1.96
+    standard deviations of it, which is more than half a step: of a sum the rails may all be off to the same
+    side. It is never narrower than ``step / sqrt(n)`` either.
 
     Args:
         times_s: Monotonic time stamps, shape ``[n]``, ascending.
         power_mw: Power at those instants, shape ``[n]``.
         window: Where to look.
-        step_mw: Smallest difference of the sensor.
+        step_mw: Smallest difference of the sensor; see :func:`~edgesynth.profiler.rails.step_mw`.
         filter_s: Its averaging window.
 
     Returns:
@@ -85,5 +86,5 @@ def mean_power(
     mean = integrate_mj(times, power, window) / window.seconds
     half = max(spread.high - spread.value, step_mw / math.sqrt(effective))
     if float(seen.std(ddof=1)) < step_mw / 2:
-        half = max(half, step_mw / 2)
+        half = max(half, 1.96 * step_mw / math.sqrt(12))
     return Figure(mean, mean - half, mean + half, spread.samples)

@@ -17,13 +17,22 @@ from edgesynth.devices.profile import Mode, Rails, Sensor
 from edgesynth.profiler.energy import Window, mean_power
 from edgesynth.profiler.plan import MeasurementPlan
 from edgesynth.profiler.rails import distrust, rule_for, step_mw, total_mw
-from edgesynth.profiler.statistics import Figure, drift, mean_interval, quantile
-from edgesynth.profiler.surroundings import clock_doubt, rest_doubt, shortage_doubt, throttle_doubt
+from edgesynth.profiler.statistics import Figure, drift, mean_interval, quantile, trend
+from edgesynth.profiler.surroundings import (
+    JETSON_CLOCKS,
+    LOCK_CLOCKS,
+    clock_doubt,
+    rest_doubt,
+    shortage_doubt,
+    throttle_doubt,
+)
 
 __all__ = ["Findings", "PowerJudge", "judge_latency", "other_speed"]
 
 UNSTEADY: Final = 0.05
 """Medians of fifths of a latency pass may differ by this share."""
+TREND: Final = 0.02
+"""By this share the latency may rise or fall all through a pass."""
 MISSING_SHARE: Final = 0.1
 """Share of the samples of a window that may be missing or unreadable."""
 CONTENDED: Final = 0.1
@@ -92,6 +101,13 @@ def judge_latency(
         doubt = (
             f"latency was not steady: medians within the pass differ by {100 * wander:.1f} %; "
             "look for other load, throttling, or clocks that still ramp"
+        )
+        return Findings(doubt=doubt, conditions=conditions)
+    change = trend(latencies_ms)
+    if abs(change) > TREND:
+        doubt = (
+            f"the latency went on {'rising' if change > 0 else 'falling'} while it was timed, by "
+            f"{abs(change):.1%} in all; let the device warm up or cool down before, or fix its clocks"
         )
         return Findings(doubt=doubt, conditions=conditions)
     figures = {
@@ -187,7 +203,7 @@ class PowerJudge:
             "window_s": round(window.seconds, 3),
             "calls": calls,
             "power_samples": len(readable),
-            "power_step_mw": step,
+            "power_step_mw": round(step, 1),
             "power_total": rails.total_text,
             "sensor": self.sensor.name,
         }
@@ -207,7 +223,13 @@ class PowerJudge:
             shortage_doubt(told.get("memory_available_mb"), readable)
             or rest_doubt(rests)
             or throttle_doubt(told)
-            or clock_doubt(readable, self.mode, told.get("cooling_active", ()), gpu_rests=self.gpu_rests)
+            or clock_doubt(
+                readable,
+                self.mode,
+                told.get("cooling_active", ()),
+                gpu_rests=self.gpu_rests,
+                fixed_by=LOCK_CLOCKS if "gpu_address" in told else JETSON_CLOCKS,
+            )
         )
         if doubt:
             return Findings({}, doubt, rounded, conditions, everywhere=True)

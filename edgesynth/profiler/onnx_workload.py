@@ -64,6 +64,8 @@ def _load(path: Path) -> onnx.ModelProto:
         raise MissingDependencyError("reading ONNX files needs onnx; pip install onnx") from error
     if not path.is_file():
         raise InputError(f"no ONNX file at {path}; check the path")
+    if not path.stat().st_size:
+        raise InputError(f"{path} is empty and no ONNX file; export the model again")
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     try:
@@ -76,7 +78,7 @@ def _load(path: Path) -> onnx.ModelProto:
         raise InputError(f"{path} is not an ONNX file: {error}; export the model with torch.onnx") from error
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
-        raise InputError(f"{path} is not a valid ONNX model: {first}") from error
+        raise InputError(f"{path} is not a valid ONNX model: {first}; export it again") from error
     declared = max((each.version for each in model.opset_import if not each.domain), default=0)
     if declared > onnx.defs.onnx_opset_version():
         raise InputError(

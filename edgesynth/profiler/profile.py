@@ -14,7 +14,7 @@ from edgesynth.profiler.judgement import Findings, PowerJudge, judge_latency, ot
 from edgesynth.profiler.measurement import LayerTime, Measurement
 from edgesynth.profiler.onnx_workload import check_onnx, workload_from_onnx
 from edgesynth.profiler.plan import MeasurementPlan
-from edgesynth.profiler.surroundings import mode_doubt, settle_doubt
+from edgesynth.profiler.surroundings import device_doubt, mode_doubt, settle_doubt
 
 __all__ = ["bench_request", "profile"]
 
@@ -180,9 +180,10 @@ def _slowdown(throughput_ips: float, power: Findings, batch: int) -> float:
 
 def _judge_power(recording: Recording, device: Device, plan: MeasurementPlan, rate_hz: float) -> Findings:
     rails, sensor = device.profile.rails, device.profile.sensor
-    if rails is None or sensor is None or not plan.window_s:
-        return Findings()
     found = recording.conditions
+    if rails is None or sensor is None or not plan.window_s:
+        doubt = device_doubt(found, device.mode)
+        return Findings(doubt=doubt, everywhere=bool(doubt))
     # While a DLA works the GPU rests, and lowers its clock: that is no throttling.
     gpu_rests = found.get("dla_core") is not None and found.get("clocks") != "fixed"
     return PowerJudge(rails, sensor, device.mode, plan, rate_hz, gpu_rests).judge(recording)

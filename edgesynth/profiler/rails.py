@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -39,8 +40,11 @@ def total_mw(readings: Mapping[str, float], rails: Rails) -> float | None:
 
 
 def step_mw(rails: Rails, sensor: Sensor) -> float:
-    """The smallest difference the total can show, mW."""
-    return max(sensor.step_mw[name] for name in rails.total)
+    """The step that rounds the total as much as its rails are rounded, mW.
+
+    Every rail of a sum is rounded by itself, and the variances of that add up.
+    """
+    return math.hypot(*(sensor.step_mw[name] for name in rails.total))
 
 
 def distrust(means: Mapping[str, float], rails: Rails, sensor: Sensor) -> str:

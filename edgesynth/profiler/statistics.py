@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["Figure", "drift", "mean_interval", "quantile", "student_t"]
+__all__ = ["Figure", "drift", "mean_interval", "quantile", "student_t", "trend"]
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,25 @@ def mean_interval(values: ArrayLike, effective: float | None = None, extra_varia
     variance = float(data.var(ddof=1)) if len(data) > 1 else math.inf
     half = student_t(independent - 1) * math.sqrt((variance + extra_variance) / independent)
     return Figure(mean, mean - half, mean + half, int(independent))
+
+
+def trend(values: Sequence[float], parts: int = 5) -> float:
+    """By which share the median of the last part of a series is above (below: negative) that of the first.
+
+    0 unless the medians of consecutive parts rise or fall all the way, and those of the first and the last
+    are known well enough to differ.
+
+    Args:
+        values: In the order they were taken, at least ``parts`` of them.
+        parts: Into how many parts to cut.
+    """
+    cut = np.array_split(np.asarray(values, dtype=np.float64), parts)
+    steps = np.diff([float(np.median(part)) for part in cut])
+    first, last = quantile(cut[0], 0.5), quantile(cut[-1], 0.5)
+    if first is None or last is None or not (np.all(steps > 0) or np.all(steps < 0)):
+        return 0.0
+    apart = first.high < last.low or last.high < first.low
+    return last.value / first.value - 1 if apart else 0.0
 
 
 def drift(values: Sequence[float], parts: int = 5) -> float:

@@ -15,7 +15,17 @@ from edgesynth.agent.tegrastats import Record
 from edgesynth.devices.profile import Mode
 from edgesynth.profiler.statistics import drift
 
-__all__ = ["clock_doubt", "mode_doubt", "rest_doubt", "settle_doubt", "shortage_doubt", "throttle_doubt"]
+__all__ = [
+    "JETSON_CLOCKS",
+    "LOCK_CLOCKS",
+    "clock_doubt",
+    "device_doubt",
+    "mode_doubt",
+    "rest_doubt",
+    "settle_doubt",
+    "shortage_doubt",
+    "throttle_doubt",
+]
 
 CLOCK_SHARE: Final = 0.97
 """Below this share of the clock of its mode the GPU counts as throttled, and so far may clocks drift."""
@@ -29,9 +39,27 @@ LEAST_MEMORY_MB: Final = 100.0
 """With less memory to spare a board reclaims and swaps."""
 SWAPPED_MB: Final = 16.0
 """What may be swapped out in a window."""
+JETSON_CLOCKS: Final = "jetson_clocks"
+"""What holds the clocks of a board."""
+LOCK_CLOCKS: Final = "nvidia-smi --lock-gpu-clocks=MHZ as root"
+"""What holds the clock of a graphics card."""
 _REMEDY: Final = "end other programs, or use a smaller batch"
 _FEWEST: Final = 5
 _FANS: Final = ("fan", "pwm")
+
+
+def device_doubt(conditions: Mapping[str, Any], mode: Mode) -> str:
+    """What a device that shows no power says of itself: too little memory, or that it throttles; in words.
+
+    Args:
+        conditions: What its bench program told.
+        mode: Its power mode.
+    """
+    return (
+        shortage_doubt(conditions.get("memory_available_mb"), ())
+        or throttle_doubt(conditions)
+        or clock_doubt((), mode, conditions.get("cooling_active", ()))
+    )
 
 
 def mode_doubt(conditions: Mapping[str, Any], wanted: str) -> str:
@@ -124,15 +152,21 @@ def throttle_doubt(conditions: Mapping[str, Any]) -> str:
 
 
 def clock_doubt(
-    records: Sequence[Record], mode: Mode, cooling: Sequence[str], *, gpu_rests: bool = False
+    records: Sequence[Record],
+    mode: Mode,
+    cooling: Sequence[str],
+    *,
+    gpu_rests: bool = False,
+    fixed_by: str = JETSON_CLOCKS,
 ) -> str:
-    """That a board throttled or its clocks drifted under load, in words.
+    """That a device throttled or its clocks drifted under load, in words.
 
     Args:
         records: Of the window.
         mode: Its power mode, for the GPU clock; where that is not known, the clock may still not drift.
         cooling: Cooling devices of the board that were active at the end of the load.
         gpu_rests: Whether something else of the board computes, so that the GPU's clock says nothing.
+        fixed_by: What holds the clocks of this device.
     """
     limiting = [name for name in cooling if not any(fan in name.lower() for fan in _FANS)]
     if limiting:
@@ -145,14 +179,14 @@ def clock_doubt(
     if len(slow) > THROTTLED_SHARE * len(clocks):
         return (
             f"GPU clock fell to {min(slow)} MHz in {len(slow)} of {len(clocks)} samples where "
-            f"{mode.name} has {cap_mhz:.0f} MHz: the board throttles or its clocks are "
-            "not fixed; cool it or run jetson_clocks"
+            f"{mode.name} has {cap_mhz:.0f} MHz: it throttles or its clocks are not fixed; "
+            f"cool it or run {fixed_by}"
         )
     memory = [record.emc_clock_mhz for record in records if record.emc_clock_mhz is not None]
     for what, series in (("GPU", clocks), ("memory", memory)):
         if len(series) >= _FEWEST and min(series) > 0 and drift(series) > 1 - CLOCK_SHARE:
             return (
-                f"the {what} clock drifted between {min(series)} and {max(series)} MHz under load: the board "
-                "throttles or its clocks are not fixed; cool it or run jetson_clocks"
+                f"the {what} clock drifted between {min(series)} and {max(series)} MHz under load: it "
+                f"throttles or its clocks are not fixed; cool it or run {fixed_by}"
             )
     return ""

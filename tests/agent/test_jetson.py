@@ -92,6 +92,21 @@ def test_a_board_that_misbehaves_gives_no_figure(here, model, control, message):
     assert "energy_mj" not in measurement.metrics
 
 
+def test_a_board_that_shows_no_power_is_doubted_by_what_it_says_of_itself(here, model):
+    here.write("sys/class/thermal/cooling_device0/type", "gpu-throttle-alert")
+    here.write("sys/class/thermal/cooling_device0/cur_state", "1")
+    with open_device("jetson-tx2-nx", link="local", mode="MAXN") as device:
+        hot = profile(model, device, QUICK)
+        here.write("sys/class/thermal/cooling_device0/cur_state", "0")
+        here.write("proc/meminfo", "MemTotal: 4047208 kB\nMemAvailable: 51200 kB\n")
+        short = profile(model, device, QUICK)
+
+    for found, doubt in ((hot, "gpu-throttle-alert is active"), (short, "only 50 MB of memory to spare")):
+        assert found.status == "inconclusive"
+        assert doubt in found.reason
+        assert "latency_ms" not in found.metrics
+
+
 def test_a_board_is_measured_in_the_mode_it_is_in(here, model):
     with open_device("jetson-tx2", link="local") as device:
         measurement = profile(model, device, QUICK)
@@ -147,7 +162,7 @@ def test_a_python_with_tensorrt_is_preferred(here, monkeypatch, tmp_path):
     python.write_text(f'#!/bin/sh\nunset PYTHONPATH\nexec {sys.executable} -S "$@"\n')
     python.chmod(0o755)
     other = tmp_path / "bin/python3.12"
-    other.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    other.write_text(f'#!/bin/sh\necho "a module that it always loads"\nexec {sys.executable} "$@"\n')
     other.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/nowhere")
     monkeypatch.setattr("edgesynth.devices.jetson._PYTHONS", ("python3", "python3.12"))

@@ -98,6 +98,76 @@ def test_what_a_killed_job_could_not_put_back_is_told_to_whoever_comes_next(boar
     assert event["jobs"] == ["ended", "killed"]
 
 
+@pytest.fixture
+def cut_off(board):
+    """A job that was killed with all that belongs to it, as if the board had lost its power."""
+    board.use_python("3.6")
+    asked = board.request(job="cut", load_s=600.0, set_mode=True, mode="MAXQ", clocks="fixed")
+    process = board.start("bench", asked)
+    read_until(process, '"name":"load"')
+    board.kill_all()
+    with process:
+        process.stdout.read()
+    board.wait_until_quiet()
+    assert board.present_mode() == "MAXQ"
+    return board
+
+
+def come_next(board):
+    (event,) = board.ask("clean", folder=str(board.folder), engines=False, stop=True)
+    assert event["not_put_back"] == []
+    assert list((board.folder / "jobs").iterdir()) == []
+
+
+def test_what_was_killed_with_its_guard_is_put_back_by_whoever_comes_next(cut_off):
+    come_next(cut_off)
+
+    assert cut_off.present_mode() == "MAXP_CORE_ARM"
+    assert cut_off.present_clocks() == cut_off.clocks
+
+
+@pytest.mark.parametrize("asked", [{"job": "next"}, {}], ids=["job", "attached"])
+def test_the_next_benchmark_puts_it_back_before_it_looks(cut_off, asked):
+    events = cut_off.bench(load_s=0.0, set_mode=True, mode="MAXQ", **asked)
+
+    assert [event["mode_before"] for event in events if "mode_before" in event] == ["MAXP_CORE_ARM"]
+    assert cut_off.present_mode() == "MAXP_CORE_ARM"
+    assert cut_off.present_clocks() == cut_off.clocks
+
+
+@pytest.mark.parametrize("until", ["latency", '"name":"load"'], ids=["more to guard", "nothing to guard"])
+def test_an_agent_whose_guard_was_killed_puts_the_board_back_itself(board, until):
+    asked = board.request(job="alone", load_s=1.0, set_mode=True, mode="MAXQ", clocks="fixed")
+    with board.start("bench", asked) as process:
+        read_until(process, until)
+        (guard,) = [pid for pid, command in board.processes().items() if command.endswith(" _guard")]
+        os.kill(guard, 9)
+        *_, last = (json.loads(line) for line in process.stdout)
+
+    assert (last["event"], last.get("kind")) in [("end", None), ("error", "interrupted")]
+    assert "not_put_back" not in last.get("reason", "")
+    assert board.present_mode() == "MAXP_CORE_ARM"
+    assert board.present_clocks() == board.clocks
+
+
+def test_after_a_restart_the_mode_is_put_back_and_clocks_are_left_alone(cut_off):
+    left = cut_off.folder / "jobs/cut.undo"
+    left.write_text(json.dumps({**json.loads(left.read_text()), "boot": "another"}))
+
+    come_next(cut_off)
+
+    assert cut_off.present_mode() == "MAXP_CORE_ARM"
+    assert cut_off.present_clocks()["GPU"] != cut_off.clocks["GPU"]  # but as nvpmodel leaves them
+
+
+def test_a_mode_that_somebody_has_set_since_stays(cut_off):
+    cut_off.write("var/lib/nvpmodel/status", "pmode:0002 fmode:quiet")
+
+    come_next(cut_off)
+
+    assert cut_off.present_mode() == "MAXP_CORE_ALL"
+
+
 def end_at_once(process, board):
     """Kill it as if its host had gone too: nobody reads what it says."""
     process.kill()

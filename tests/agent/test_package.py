@@ -67,7 +67,32 @@ def test_impossible_values_are_refused_by_name(bare_board):
         "latency_runs": "many",
         "clocks": "fast",
         "network": {"model": "/nowhere.onnx"},
+        "build_limit_s": float("nan"),
+        "rails": [5],
     }.items():
         (event,) = bare_board.bench(**{key: value})
         assert (event["event"], event["kind"]) == ("error", "request")
         assert key in event["reason"]
+    for verb, key, value in (
+        ("info", "only", 5),
+        ("info", "rails", "VDD_IN"),
+        ("clean", "older_than_s", "x"),
+    ):
+        (event,) = bare_board.ask(verb, **{key: value})
+        assert (event["event"], event["kind"]) == ("error", "request")
+        assert key in event["reason"]
+
+
+def test_a_work_folder_that_cannot_be_used_is_said(board):
+    *_, event = board.bench(folder="/dev/null/x")
+
+    assert (event["event"], event["kind"]) == ("error", "disk")
+    assert event["reason"].startswith("cannot use /dev/null/x")
+
+
+def test_a_request_without_an_end_is_not_read_for_ever(bare_board):
+    command = [bare_board.python, bare_board.agent, "info"]
+
+    done = subprocess.run(command, input=b"x" * (2 << 20), capture_output=True, check=False)
+
+    assert json.loads(done.stdout)["reason"] == "the request is longer than 1048576 bytes"

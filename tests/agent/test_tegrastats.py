@@ -180,6 +180,26 @@ def test_any_text_is_accepted(text):
     assert all(isinstance(power, int) for power in record.rails.values())
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "CPU [²%@345,1%@²]",
+        "VDD_IN {n}/{n}",
+        "CPU [{n}%@345]",
+        "APE {n}",
+        "GR3D_FREQ {n}%@[{n}]",
+        "GPU@{n}C",
+        "RAM {n}/{n}MB",
+    ],
+)
+def test_what_is_no_number_of_a_board_is_not_read_as_one(line):
+    record = parse_line(line.format(n="9" * 5000))
+
+    assert record.unread
+    assert record._replace(unread=(), cpu=()) == parse_line("")
+    assert not any(record.cpu)
+
+
 FIELDS = [
     "GPU@39C",
     "CPU@40C",

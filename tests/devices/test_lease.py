@@ -134,7 +134,12 @@ def test_a_lease_of_another_machine_is_respected_whatever_its_process(link):
     lost.release()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"owner": "x"}', "\0\1\udcff", "x" * 10_000])
+ENDLESS = '{"owner":"","pid":Infinity,"place":"","token":"","boot":"","expires_s":1}'
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"owner": "x"}', "\0\1\udcff", "x" * 10_000, "[" * 4096, ENDLESS]
+)
 def test_a_damaged_lease_holds_nothing(tmp_path, text):
     link = LocalLink(tmp_path)
     file_of(link).write_bytes(text.encode(errors="surrogateescape"))

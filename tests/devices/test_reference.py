@@ -4,13 +4,21 @@ import numpy as np
 import pytest
 
 from edgesynth.devices.reference import ReferenceLoad
+from edgesynth.devices.runtimes import TorchRuntime
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the load runs in ONNX Runtime")
 
 
-@pytest.fixture
-def load():
-    return ReferenceLoad(onnxruntime, ["CPUExecutionProvider"])
+class OwnThreads:
+    """ONNX Runtime without threads that sessions share, which bind every later session of the tests too."""
+
+    def open(self, model):
+        return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+
+
+@pytest.fixture(params=["onnxruntime", "torch"])
+def load(request):
+    return ReferenceLoad(OwnThreads() if request.param == "onnxruntime" else TorchRuntime("cpu"))
 
 
 def test_its_values_neither_vanish_nor_overflow(load):

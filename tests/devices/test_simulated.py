@@ -245,6 +245,19 @@ def test_faults_can_pass(workload):
         assert board.bench(request(workload)).latencies_ms
 
 
+def test_layers_take_what_a_call_takes_but_for_the_call_itself(workload):
+    profile = load_profile("jetson-tx2")
+    link = SimulatedLink(profile)
+    with link.stream(["edgesynth-bench"], stdin=request(workload, layer_runs=5).to_json()) as stream:
+        found = read_recording(stream)
+
+    call = Roofline(profile, profile.mode("MAXN")).estimate(workload, "fp16")
+    assert [name for name, _ in found.layers] == [kernel.name for kernel in workload.kernels]
+    assert sum(ms for _, ms in found.layers) == pytest.approx(
+        1e3 * call.seconds - profile.simulation.call_us / 1e3, rel=1e-3
+    )
+
+
 NONSENSE = [
     "NVPM WARN: fan mode is not set!",
     "[]",
@@ -257,6 +270,10 @@ NONSENSE = [
     '{"event": "sensor", "at": "soon", "line": ""}',
     '{"event": "phase", "name": "lunch", "at": 1}',
     '{"event": "phase", "name": "load", "at": Infinity}',
+    '{"event": "count", "at": 1, "calls": Infinity}',
+    '{"event": "latency", "ms": [1' + "0" * 400 + "]}",
+    '{"event": "latency", "ms": "12"}',
+    "[" * 100_000,
 ]
 
 

@@ -40,7 +40,7 @@ def test_a_gpu_that_does_not_throttle_is_believed():
 
     assert recording.conditions["load_throttled"] == {}
     assert found.doubt == ""
-    assert found.figures["power_mean_mw"].value == 28_750
+    assert found.figures["power_mean_mw"].value == pytest.approx(28_750)
 
 
 def test_a_gpu_that_throttles_gives_no_figure_and_says_why():

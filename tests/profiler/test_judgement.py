@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from edgesynth.devices import Line, Recording, load_profile
@@ -35,7 +36,7 @@ def test_a_thor_without_its_input_rail_is_measured_as_a_module(plan):
     assert found.doubt == ""
     assert found.figures["power_mean_mw"].value == pytest.approx(18209)
     assert found.conditions["power_total"] == "VDD_GPU + VDD_CPU_SOC_MSS + VIN_SYS_5V0 (module)"
-    assert found.conditions["power_step_mw"] == 393
+    assert found.conditions["power_step_mw"] == 680.7  # of three rails
 
 
 def test_one_line_cut_short_does_not_change_what_is_measured(plan):
@@ -234,3 +235,22 @@ def test_power_beside_other_load_is_doubted(plan):
 
     assert judge("jetson-thor", "120W", plan).judge(alone).doubt == ""
     assert "other programs held" in judge("jetson-thor", "120W", plan).judge(beside).doubt
+
+
+@pytest.mark.parametrize(("change", "doubt"), [(0.04, "rising"), (-0.04, "falling"), (0.01, "")])
+def test_a_latency_that_goes_on_changing_slowly_is_doubted(plan, change, doubt):
+    noise = np.random.default_rng(0).normal(1.0, 0.004, 400)
+    latencies = 5.0 * noise * np.linspace(1.0, 1.0 + change, 400)
+
+    found = judge_latency(latencies, plan)
+
+    assert found.conditions["latency_drift"] < 0.05
+    assert (f"went on {doubt} while it was timed" in found.doubt) if doubt else found.doubt == ""
+
+
+def test_noise_is_seldom_taken_for_a_trend(plan):
+    random = np.random.default_rng(1)
+
+    doubts = [judge_latency(random.lognormal(0, 0.08, 100), plan).doubt for _ in range(400)]
+
+    assert sum("while it was timed" in doubt for doubt in doubts) < 4

@@ -50,9 +50,9 @@ def test_a_damaged_line_gives_no_layer(damaged):
 
 
 def test_the_slowest_layers_come_first():
-    lines = _layers([LayerTime("fc", 0.25, 0.25), LayerTime("conv1", 0.75, 0.75)]).splitlines()
+    lines = _layers([LayerTime("fc", 0.25, 0.25), LayerTime("conv1", 0.75, 0.75)], "as told").splitlines()
 
-    assert lines[0].startswith("slowest of 2 layers")
+    assert lines[0] == "slowest of 2 layers, as told:"
     assert [line.split()[-1] for line in lines[1:]] == ["conv1", "fc"]
 
 

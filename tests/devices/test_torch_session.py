@@ -1,0 +1,161 @@
+"""Torch runs a file as ONNX Runtime does, or says what it does not run; the same program measures it."""
+
+import numpy as np
+import pytest
+import torch
+from fake_nvml import FIRST, Library
+from onnx import TensorProto, helper
+from torch import nn
+from torch.nn import functional
+
+import edgesynth
+from edgesynth.devices import BenchRequest, Line, load_profile
+from edgesynth.devices.bench import read_recording
+from edgesynth.devices.nvml import NvmlGpu
+from edgesynth.devices.onnx_bench import serve
+from edgesynth.devices.runtimes import TorchRuntime, runtime_of
+from edgesynth.devices.torch_session import TorchSession
+from edgesynth.errors import DeviceError
+from edgesynth.zoo import build, prototype_names
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="what torch computes is compared with it")
+
+
+class Many(nn.Module):
+    """Operators that the zoo does not have."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.up = nn.ConvTranspose2d(3, 8, 2, stride=2)
+        self.norm = nn.LayerNorm(16)
+        self.same = nn.Conv2d(8, 8, 3, padding=(1, 2), stride=(2, 1), groups=2)
+
+    def forward(self, image):
+        image = functional.hardswish(self.up(image))
+        image = functional.pad(self.same(image), (1, 0, 2, 1), value=0.5)
+        left, right = functional.max_pool2d(image, 3, 2, ceil_mode=True).split([3, 5], dim=1)
+        mixed = torch.cat([functional.leaky_relu(left), right * torch.sigmoid(right)], 1)
+        tokens = self.norm(functional.interpolate(mixed, (4, 4), mode="bilinear").flatten(2))
+        shares = torch.softmax(tokens @ tokens.transpose(1, 2) / tokens.shape[-1] ** 0.5, -1)
+        gelu = functional.gelu(shares @ tokens)
+        return gelu.mean(-1), torch.where(gelu > 0, gelu, gelu.exp() - 1).amax((1, 2)), gelu.sum(1)[:, 1::2]
+
+
+def both(path, session, batch):
+    """The outputs of ONNX Runtime and of torch, for noise."""
+    reference = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (taken,) = reference.get_inputs()
+    shape = (batch, *taken.shape[1:])
+    feeds = {taken.name: np.random.default_rng(batch).standard_normal(shape).astype(np.float32)}
+    return reference.run(None, feeds), session.run(None, feeds)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("shufflenetv2", "lraspp") else pytest.mark.slow)
+        for name in prototype_names()
+    ],
+)
+def test_the_networks_of_the_zoo_give_what_they_give_elsewhere(name, tmp_path):
+    network = build(name, in_channels=3, classes=10).eval()
+    edgesynth.export_onnx(network, torch.randn(1, 3, 32, 32), tmp_path / "net.onnx")
+    session = TorchSession(str(tmp_path / "net.onnx"), "cpu")
+
+    for batch in (1, 3, 1):  # what depends on shapes is not kept for others
+        for expected, found in zip(*both(tmp_path / "net.onnx", session, batch), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5 * abs(expected).max())
+
+
+@pytest.mark.parametrize("opset", [13, 18])
+def test_operators_beyond_those_of_the_zoo_are_the_same_too(opset, tmp_path):
+    path = edgesynth.export_onnx(
+        Many().eval(), torch.randn(1, 3, 12, 12), tmp_path / "net.onnx", opset=opset
+    ).path
+    session = TorchSession(path.read_bytes(), "cpu")
+
+    for expected, found in zip(*both(path, session, 2), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def one_node(operator, opset=13, **attributes):
+    node = helper.make_node(operator, ["x"], ["y"], **attributes)
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 8, 8]) for name in ("x", "y")]
+    graph = helper.make_graph([node], "one", value[:1], value[1:])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)]).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (one_node("Celu"), r"not asked to run Celu; install onnxruntime-gpu.*edgesynth\[gpu\]"),
+        (one_node("Relu", opset=11), "operator sets before 13, and this is 11; install onnxruntime-gpu"),
+        (
+            one_node("AveragePool", kernel_shape=[3, 3], auto_pad="SAME_UPPER"),
+            "this AveragePool: auto_pad is 'SAME_UPPER'",
+        ),
+    ],
+    ids=["operator", "opset", "attribute"],
+)
+def test_what_torch_does_not_run_is_refused_with_what_does(model, said):
+    with pytest.raises(DeviceError, match=said):
+        TorchSession(model, "cpu").run(None, {"x": np.zeros((1, 3, 8, 8), np.float32)})
+
+
+def ask(path, **changes):
+    values = {"warm_up_s": 0.0, "latency_runs": 40, "latency_limit_s": 5.0, "idle_s": 0.1, "load_s": 0.5}
+    return BenchRequest(
+        {"model": str(path)}, "fp32", 2, rate_hz=20.0, mode="default", **{**values, **changes}
+    )
+
+
+def served(request, counter, capsys):
+    serve(request, TorchRuntime("cpu"), counter)
+    return read_recording([Line(0.0, text) for text in capsys.readouterr().out.splitlines()])
+
+
+def test_the_bench_program_measures_it_by_the_same_protocol(tmp_path, capsys):
+    network = build("resnet8", in_channels=3, classes=10).eval()
+    edgesynth.export_onnx(network, torch.randn(1, 3, 32, 32), tmp_path / "net.onnx")
+
+    found = served(ask(tmp_path / "net.onnx", layer_runs=3), NvmlGpu(Library(), lambda: FIRST), capsys)
+
+    assert len(found.latencies_ms) == 40
+    assert len(found.references_ms) > 5
+    assert found.conditions["torch"] == f"{torch.__version__}, eager"
+    assert found.conditions["settled"] in (True, False, None)
+    assert found.conditions["gpu"] == "NVIDIA RTX A2000"
+    assert all("GPU_BOARD 28750mW" in line.text for line in found.sensor)
+    assert list(found.phases) == ["idle_before", "load", "idle_after", "end"]
+    assert found.counts[-1][1] > 0
+    assert "ONNX Runtime on a processor" in found.conditions["layers_missing"]
+
+
+def test_what_it_does_not_run_is_no_fault_of_the_network(tmp_path, capsys):
+    (tmp_path / "net.onnx").write_bytes(one_node("Celu"))
+
+    with pytest.raises(DeviceError, match="not asked to run Celu"):
+        served(ask(tmp_path / "net.onnx", load_s=0.0), None, capsys)
+
+
+def test_a_gpu_that_only_torch_knows_is_measured_with_torch(monkeypatch):
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("the installed ONNX Runtime knows CUDA")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+    assert runtime_of(load_profile("nvidia-gpu")) == "torch"
+    assert runtime_of(load_profile("host-cpu")) == "cpu"
+
+
+@pytest.mark.gpu
+def test_a_real_gpu_gives_the_same(tmp_path):
+    if not torch.cuda.is_available():
+        pytest.skip("torch finds no GPU")
+    TorchRuntime()
+    network = build("shufflenetv2", in_channels=3, classes=10).eval()
+    edgesynth.export_onnx(network, torch.randn(1, 3, 32, 32), tmp_path / "net.onnx")
+    session = TorchSession(str(tmp_path / "net.onnx"), "cuda")
+
+    for expected, found in zip(*both(tmp_path / "net.onnx", session, 2), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-4 * abs(expected).max())
