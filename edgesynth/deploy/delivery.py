@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from torch import nn
 
 from edgesynth.deploy.acceptance import HIGHEST
-from edgesynth.deploy.batch_range import Batches, fitting
+from edgesynth.deploy.batch_range import Batches, fitting, refuse_shared_outputs
 from edgesynth.deploy.inside import Enclosed, check_steps, enclose
 from edgesynth.deploy.onnx_graph import batch_of, load_model
 from edgesynth.deploy.preflight import Preflight, preflight
@@ -45,6 +45,8 @@ _SCORED: Final = 1024
 _CALIBRATED: Final = 128
 """The most samples that ranges of INT8 are chosen on; the rest judges."""
 _GENERATED: Final = 32
+_NUMBERS: Final = 1 << 28
+"""Of outputs that are held to be compared: a gigabyte on either side."""
 _COARSE: Final = (
     "FP16 spoils the outputs on these inputs, whatever half of the layers stays in FP32: imitated by "
     "rounding what layers take and make, which the runtime here does not do in every FP16 graph; stay with "
@@ -275,11 +277,23 @@ def chosen_samples(
         raise InputError("INT8 needs real inputs to calibrate on; give --data with some dozens of samples")
     runner, needed = OnnxRunner(model), _whole_calls(model, most, step)
     if data is None:
-        return generated_samples(runner.inputs, needed * max(1, _GENERATED // needed))
-    found = load_samples(data, runner.inputs, max(limit or _SCORED, needed))
-    if limit is None and (found.score is None or precision == HIGHEST):
-        found = found.part(0, max(_SAMPLES, needed))
-    return fitting(found, Batches(1, most, most), math.lcm(batch_of(model) or 1, step))
+        chosen = generated_samples(runner.inputs, needed * max(1, _GENERATED // needed))
+    else:
+        found = load_samples(data, runner.inputs, max(limit or _SCORED, needed))
+        if limit is None:
+            most_told = _SAMPLES if found.score is None or precision == HIGHEST else _SCORED
+            found = found.part(0, max(min(most_told, _held(runner)), needed))
+        chosen = fitting(found, Batches(1, most, most), math.lcm(batch_of(model) or 1, step))
+    if most > 1 and batch_of(model) is None:
+        refuse_shared_outputs(runner, chosen.data)
+    return chosen
+
+
+def _held(runner: OnnxRunner) -> int:
+    """Samples whose outputs can be held and compared at once, and some dozens however large those are."""
+    shapes = [shape[1:] for _, shape in runner.output_types.values()]
+    each = sum(math.prod(size for size in shape if isinstance(size, int)) for shape in shapes)
+    return max(_GENERATED, _NUMBERS // max(1, each))
 
 
 def _whole_calls(model: ModelProto, most: int, step: int) -> int:

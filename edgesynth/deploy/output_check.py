@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesynth.deploy.divergence import relative_error
+from edgesynth.deploy.divergence import pairs, relative_error
 from edgesynth.deploy.runners import Arrays
 from edgesynth.metrics import wilson_interval
 
@@ -108,12 +108,14 @@ def check_output(name: str, want: NDArray[Any], have: NDArray[Any], limits: Tole
         return OutputCheck(name, float("inf"), 0.0, float("inf"), problem="shape {}, not {}".format(*shapes))
     if isinstance(want, np.ma.MaskedArray):
         return _check_classes(name, want, have, limits)
-    one, two = np.asarray(want, dtype=np.float64), np.asarray(have, dtype=np.float64)
-    wrong = ~np.isfinite(two) & np.isfinite(one)
-    scale = float(np.max(np.abs(one), initial=0.0, where=np.isfinite(one)))
+    wrong, scale, worst = ~np.isfinite(have) & np.isfinite(want), 0.0, 0.0
+    for one, two in pairs(want, have):
+        known = np.isfinite(one)
+        scale = max(scale, float(np.max(np.abs(one), initial=0.0, where=known)))
+        worst = max(worst, float(np.max(np.abs(one - two), initial=0.0, where=known & np.isfinite(two))))
     if wrong.any():
         sample = int(np.argwhere(wrong)[0][0]) if wrong.ndim else 0
-        kinds = "NaN" if np.isnan(two[wrong]).any() else "Inf"
+        kinds = "NaN" if np.isnan(have[wrong]).any() else "Inf"
         return OutputCheck(
             name,
             float("inf"),
@@ -122,9 +124,7 @@ def check_output(name: str, want: NDArray[Any], have: NDArray[Any], limits: Tole
             sample,
             f"{int(wrong.sum())} values are {kinds}, first in sample {sample}",
         )
-    both = np.isfinite(one) & np.isfinite(two)
-    worst = float(np.max(np.abs(one - two), initial=0.0, where=both))
-    rms = relative_error(one, two)
+    rms = relative_error(want, have)
     problem = ""
     # An output of zeros has no scale of its own.
     if worst > limits.worst * (scale or 1.0):
