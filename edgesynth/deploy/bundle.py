@@ -37,6 +37,7 @@ __all__ = [
     "ENGINE",
     "MANIFEST",
     "NETWORK",
+    "VERIFICATION",
     "Bundle",
     "EngineKey",
     "batches_in",
@@ -48,6 +49,7 @@ __all__ = [
     "write_bundle",
 ]
 
+VERIFICATION: Final = "verification.json"
 _COMING: Final = ".edgesynth-bundle-"  # of a folder beside the bundle, in which it is put together
 _FORMAT: Final = 1
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

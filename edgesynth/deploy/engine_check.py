@@ -159,8 +159,10 @@ def verify_engine(
     wrong = [check for check in report.outputs if check.problem]
     if wrong and engine.runner == "tensorrt":
         first = next((check.bad_sample for check in wrong if check.bad_sample is not None), 0)
-        start = min(first - first % engine.batch, len(chosen) - engine.batch)
-        part = chosen.part(start, start + engine.batch)
+        # Kernels may be others in another size of call, so it is looked for where it was found.
+        size = engine.batch if any(check.batch is None for check in wrong) else wrong[0].batch or engine.batch
+        start = min(first - first % size, len(chosen) - size)
+        part = chosen.part(start, start + size)
         found_at = _divergence(device, export, part.data, engine.batches)
         report = dataclasses.replace(report, divergence=found_at)
     return report, module_report

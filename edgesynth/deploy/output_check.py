@@ -62,6 +62,7 @@ class OutputCheck:
         problem: Why it does not agree; ``""`` when it does.
         others: Of class indices, the share that are others than the reference's; ``None`` for numbers. What
             they differ by means nothing, and ``max_abs``, ``scale`` and ``rms`` are 0.
+        batch: Samples per call of an engine that it is wrong in; ``None`` where it is in the largest ones.
     """
 
     name: str
@@ -71,6 +72,7 @@ class OutputCheck:
     bad_sample: int | None = None
     problem: str = ""
     others: float | None = None
+    batch: int | None = None
 
     @property
     def says(self) -> str:

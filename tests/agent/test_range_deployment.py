@@ -195,6 +195,7 @@ def test_kernels_that_are_wrong_in_one_size_are_not_installed(here, tx2, network
     assert not done
     (failure,) = done.failures
     assert failure.startswith(f"scores: in batch {size}: off by")
+    assert done.report.divergence.node == "dense_2"  # looked for in calls of this size
 
 
 def test_a_batch_that_is_fixed_in_the_file_is_freed_where_that_is_proved(here, tx2, tmp_path):
