@@ -34,6 +34,7 @@ from edgesynth.deploy.parser_facts import (
     standing,
 )
 from edgesynth.deploy.restrictions import objections
+from edgesynth.deploy.restrictions_of_seven import objections_of_seven
 from edgesynth.devices.release import Release, parse_release
 from edgesynth.errors import InputError
 
@@ -267,6 +268,9 @@ def _node(site: Site, release: Release, model: ModelProto) -> Iterator[Finding]:
     known = standing(operator, release)
     if known != "read":
         yield Finding(known, site.name, operator, *_missing(operator, release, known))
+        if known == "unknown" and release < (8, 0):  # it may be there, yet it takes no more than later ones
+            for verdict, reason, advice in objections_of_seven(site):
+                yield Finding(verdict, site.name, operator, reason, advice)
         return
     for verdict, reason, advice in objections(site, release):
         yield Finding(verdict, site.name, operator, reason, advice)
