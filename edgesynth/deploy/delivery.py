@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from torch import nn
 
+from edgesynth.agent.onnx_types import read_precision
 from edgesynth.deploy.acceptance import HIGHEST
 from edgesynth.deploy.batch_range import Batches, fitting, refuse_shared_outputs
 from edgesynth.deploy.inside import Enclosed, check_steps, enclose
@@ -168,6 +169,8 @@ def deliver(
     if must_build and (missing := rtx_missing()):
         raise MissingDependencyError(missing)
     check_steps(inside)
+    if read_precision(str(source)) == "fp16" != precision:
+        raise InputError(f"{Path(source).name} computes in fp16 itself; ask for that, or export it in fp32")
     found, model = prepared(source, profile, precision=precision, batch=batch, shapes=shapes)
     if model is None or not found:
         return Delivery(found)

@@ -115,6 +115,9 @@ def check_output(name: str, want: NDArray[Any], have: NDArray[Any], limits: Tole
         known = np.isfinite(one)
         scale = max(scale, float(np.max(np.abs(one), initial=0.0, where=known)))
         worst = max(worst, float(np.max(np.abs(one - two), initial=0.0, where=known & np.isfinite(two))))
+    if np.size(want) and not np.isfinite(want).any():
+        problem = "no value of the reference is finite, so there is nothing to compare with"
+        return OutputCheck(name, float("inf"), 0.0, float("inf"), problem=problem)
     if wrong.any():
         sample = int(np.argwhere(wrong)[0][0]) if wrong.ndim else 0
         kinds = "NaN" if np.isnan(have[wrong]).any() else "Inf"

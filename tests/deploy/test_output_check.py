@@ -46,3 +46,11 @@ def test_a_tie_is_no_difference() -> None:
     assert want.tolist() == [None, 0]
     assert judged(want, np.array([0, 0]), "fp32").problem == ""
     assert judged(want, np.array([0, 1]), "fp32").problem
+
+
+def test_a_reference_without_a_finite_value_proves_nothing() -> None:
+    want = np.full((2, 3), np.nan, np.float32)
+
+    assert "nothing to compare with" in judged(want, want, "fp32").problem
+    want[1, 2] = 1
+    assert judged(want, want, "fp32").problem == ""

@@ -89,6 +89,25 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
         TX2,
         "without a shape",
     ),
+    "an input that is one number": (
+        lambda: model([node("Add", "x", "one")], extra=[helper.make_tensor_value_info("one", F, [])]),
+        TX2,
+        "axis 0 of inputs counts samples",
+    ),
+    "no inputs": (
+        lambda: helper.make_model(
+            helper.make_graph(
+                [node("Identity", "c")],
+                "g",
+                [],
+                [helper.make_tensor_value_info("y", F, [3])],
+                [onnx.numpy_helper.from_array(np.ones(3, np.float32), "c")],
+            ),
+            opset_imports=[helper.make_opsetid("", 13)],
+        ),
+        TX2,
+        "it takes no inputs",
+    ),
     "GridSample before 8.5": (
         lambda: model([node("GridSample", "x", "x")], opset=16),
         TX2,
