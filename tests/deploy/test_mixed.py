@@ -120,6 +120,15 @@ def test_what_leaves_the_range_of_half_precision_is_kept_in_single(typed: bool) 
 
 
 @pytest.mark.parametrize("typed", [False, True])
+def test_what_int8_leaves_to_half_precision_and_leaves_its_range_is_kept_in_single(typed: bool) -> None:
+    found = lower(chain({2: np.full(WIDTH, 1e6)}), "int8", typed=typed, data=DATA)
+
+    # The products themselves are quantised, whose sums no FP16 holds.
+    assert set(found.full) == (set() if typed else {"relu1"})
+    assert {kept.node for kept in found.kept} == set(found.full)
+
+
+@pytest.mark.parametrize("typed", [False, True])
 def test_a_layer_that_half_precision_is_too_coarse_for_is_kept_in_single(typed: bool) -> None:
     # Values so small that FP16 has few bits left for them, or none; no value is too large.
     model = chain({3: np.full(WIDTH, 3e-8)})

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from edgesynth.deploy.judging import ClassScore
-from edgesynth.deploy.samples import load_samples
+from edgesynth.deploy.samples import generated_samples, load_samples
 from edgesynth.errors import DataError, InputError
 from edgesynth.tasks import load_image_folder
 
@@ -84,3 +84,8 @@ def test_a_folder_of_pictures_says_what_its_pictures_were_brought_to(tmp_path: P
     assert (
         load_samples("fashion-mnist-subset", {"x": ("tensor(float)", ["b", 1, 28, 28])}, 4).pictures is None
     )
+
+
+def test_more_numbers_than_memory_holds_are_not_generated() -> None:
+    with pytest.raises(InputError, match=r"90000000x6 numbers for input 'image' .* a smaller --batch"):
+        generated_samples(INPUTS, 90_000_000)
