@@ -120,7 +120,7 @@ def _network(
     from edgesynth.deploy.onnx import evaluate
 
     def run(data: Arrays) -> dict[str, NDArray[Any]]:
-        leaves = evaluate(source, tuple(torch.as_tensor(value) for value in data.values()))
+        leaves = evaluate(source, tuple(torch.tensor(value) for value in data.values()))
         return {f"output_{index}": leaf.detach().cpu().numpy() for index, leaf in enumerate(leaves)}
 
     return run, None

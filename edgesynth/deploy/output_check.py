@@ -1,6 +1,7 @@
 """One output against the reference's: how far it may be off in a precision, and whether it is.
 
-A value that is not finite is never within the tolerance. Class indices are counted, not subtracted.
+A value that is not finite is never within the tolerance. Class indices are counted, not subtracted; of other
+whole numbers nobody says whether they are indices, so either will do.
 """
 
 from __future__ import annotations
@@ -136,6 +137,8 @@ def check_output(name: str, want: NDArray[Any], have: NDArray[Any], limits: Tole
         problem = f"off by {worst:.3g} where values reach {scale:.3g}; {limits.worst:g} of that may be"
     elif rms > limits.rms:
         problem = f"root mean square error {rms:.3g}, at most {limits.rms:g}"
+    if problem and want.dtype.kind in "iub":
+        return _check_classes(name, np.ma.masked_array(want), have, limits)
     return OutputCheck(name, worst, scale, rms, problem=problem)
 
 

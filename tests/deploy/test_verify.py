@@ -16,6 +16,7 @@ from onnx import TensorProto, helper
 
 from edgesynth.deploy import divergence
 from edgesynth.deploy.divergence import relative_error
+from edgesynth.deploy.onnx import export_onnx
 from edgesynth.deploy.onnx_graph import load_model
 from edgesynth.deploy.output_check import TOLERANCES, check_output
 from edgesynth.deploy.quantisation import quantise
@@ -307,3 +308,17 @@ def test_nan_of_the_reference_itself_is_no_fault(tmp_path: Path) -> None:
     path = tmp_path / "root.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), str(path))
     assert verify(path, path, {"x": np.float32([[-1, 4], [9, 16]])})
+
+
+def test_a_module_that_changes_its_input_does_not_change_what_the_file_is_run_on(tmp_path: Path) -> None:
+    class Adds(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.add_(1) * 2
+
+    path = export_onnx(Adds(), torch.zeros(1, 3), tmp_path / "net.onnx").path
+    data = {"input": np.arange(6, dtype=np.float32).reshape(2, 3)}
+
+    report = verify(path, Adds(), data)
+
+    assert report, report.failures
+    assert data["input"][0, 0] == 0
