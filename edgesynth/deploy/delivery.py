@@ -97,7 +97,7 @@ class Delivery:
             refused.append(_COARSE)  # where flags make FP16, the board decides
         if self.build is not None and not self.build:
             refused += [f"TensorRT for RTX: {error}" for error in self.build.errors]
-        return tuple(refused)
+        return tuple(dict.fromkeys(refused))  # the module may differ in the very same way
 
     @property
     def metric_name(self) -> str:
