@@ -22,9 +22,11 @@ from edgesynth.deploy.bundle_check import engine_of, verify_bundle
 from edgesynth.deploy.engine import board_of
 from edgesynth.deploy.installation import bring_bundle, install_bundle
 from edgesynth.deploy.ladder import descend
+from edgesynth.deploy.onnx_graph import load_model
 from edgesynth.deploy.order import Order
 from edgesynth.deploy.outcome import Deployment
 from edgesynth.deploy.source import Network, network_file
+from edgesynth.deploy.target import is_quantised
 from edgesynth.errors import InputError
 from edgesynth.progress import NullProgress, Progress
 from edgesynth.scratch import Scratch
@@ -138,7 +140,7 @@ def deploy(
         device.check_precision(precision)
     with Scratch() as scratch:
         source = network_file(network, scratch.path)
-        own = read_precision(str(source))
+        own = "int8" if is_quantised(load_model(source)) else read_precision(str(source))
         precision = precision or (own if own in ("fp16", "int8") else None)
         order = Order(
             source,
