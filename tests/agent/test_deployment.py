@@ -282,6 +282,13 @@ def test_what_cannot_be_used_is_said_before_anything_is_built(here, tx2, network
     assert here.told("builds") == []
 
 
+def test_a_module_is_told_to_be_exported_first(tx2):
+    with pytest.raises(
+        InputError, match=r"a Linear is no network .* edgesynth\.export_onnx and give the file"
+    ):
+        edgesynth.deploy(torch.nn.Linear(1, 1), tx2)
+
+
 def test_labels_are_those_of_the_data_in_their_order(here, tx2, network, tmp_path):
     generator = torch.Generator().manual_seed(0)
     splits = {
