@@ -279,6 +279,11 @@ def chosen_samples(
     if precision == "int8" and data is None and not is_quantised(model):
         raise InputError("INT8 needs real inputs to calibrate on; give --data with some dozens of samples")
     runner, needed = OnnxRunner(model), _whole_calls(model, most, step)
+    if (number := next((name for name, (_, shape) in runner.inputs.items() if not shape), None)) is not None:
+        raise InputError(
+            f"the input {number!r} is a single number, and axis 0 of an input counts samples; give it such "
+            "an axis in the export, or fix its value"
+        )
     if data is None:
         chosen = generated_samples(runner.inputs, needed * max(1, _GENERATED // needed))
     else:

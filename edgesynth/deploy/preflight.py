@@ -230,10 +230,6 @@ def _inputs(model: ModelProto, release: Release | None, batch: int | None) -> It
         yield Finding("refused", "", "", "it takes no inputs, so its outputs are constants", "store them")
     for value in inputs:
         known = value_of(value.type)
-        if known.shape == ():
-            reason, advice = "an input that is a single number", "give it an axis for samples, or fix it"
-            yield Finding("refused", value.name, "", f"{reason}; axis 0 of inputs counts samples", advice)
-            continue
         if known.shape is None:
             # Without axes nobody can choose the sizes an engine is built for.
             yield Finding("refused", value.name, "", "an input without a shape", "declare one in the export")

@@ -89,11 +89,6 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
         TX2,
         "without a shape",
     ),
-    "an input that is one number": (
-        lambda: model([node("Add", "x", "one")], extra=[helper.make_tensor_value_info("one", F, [])]),
-        TX2,
-        "axis 0 of inputs counts samples",
-    ),
     "no inputs": (
         lambda: helper.make_model(
             helper.make_graph(
