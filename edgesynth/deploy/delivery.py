@@ -279,11 +279,7 @@ def chosen_samples(
     if precision == "int8" and data is None and not is_quantised(model):
         raise InputError("INT8 needs real inputs to calibrate on; give --data with some dozens of samples")
     runner, needed = OnnxRunner(model), _whole_calls(model, most, step)
-    if (number := next((name for name, (_, shape) in runner.inputs.items() if not shape), None)) is not None:
-        raise InputError(
-            f"the input {number!r} is a single number, and axis 0 of an input counts samples; give it such "
-            "an axis in the export, or fix its value"
-        )
+    _check_batches(runner)
     if data is None:
         chosen = generated_samples(runner.inputs, needed * max(1, _GENERATED // needed))
     else:
@@ -295,6 +291,20 @@ def chosen_samples(
     if most > 1 and batch_of(model) is None:
         refuse_shared_outputs(runner, chosen.data)
     return chosen
+
+
+def _check_batches(runner: OnnxRunner) -> None:
+    """Refuse inputs that do not all count the same samples along axis 0."""
+    first = {
+        name: "no axis" if not shape else shape[0] if isinstance(shape[0], int) else "free"
+        for name, (_, shape) in runner.inputs.items()
+    }
+    if len(set(first.values())) > 1 or "no axis" in first.values():
+        told = ", ".join(f"{name!r} {size}" for name, size in first.items())
+        raise InputError(
+            f"axis 0 of every input counts samples, and here it is not the same ({told}); give every input "
+            "such an axis in the export, or fix its value"
+        )
 
 
 def _held(runner: OnnxRunner) -> int:

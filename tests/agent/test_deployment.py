@@ -282,20 +282,6 @@ def test_what_cannot_be_used_is_said_before_anything_is_built(here, tx2, network
     assert here.told("builds") == []
 
 
-def test_an_input_that_is_a_single_number_is_refused_before_a_build(here, tx2, network, tmp_path):
-    model = onnx.load(network)
-    model.graph.node[0].output[0] = "unscaled"
-    model.graph.node.insert(1, helper.make_node("Mul", ["unscaled", "scale"], ["one"], name="scaled"))
-    model.graph.input.append(helper.make_tensor_value_info("scale", TensorProto.FLOAT, []))
-    onnx.save(model, tmp_path / "scaled.onnx")
-
-    with pytest.raises(
-        InputError, match=r"the input 'scale' is a single number, and axis 0 .* counts samples"
-    ):
-        edgesynth.deploy(tmp_path / "scaled.onnx", tx2)
-    assert here.told("builds") == []
-
-
 def test_a_module_is_told_to_be_exported_first(tx2):
     with pytest.raises(
         InputError, match=r"a Linear is no network .* edgesynth\.export_onnx and give the file"
