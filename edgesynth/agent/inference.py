@@ -145,8 +145,8 @@ def _calls(
 def _write(tensor: Tensor, parts: List[bytearray], path: str) -> OutputFile:
     shape, data = tensor.shape, b"".join(parts)
     if len(parts) > 1 and not shape:
-        raise Refusal("data", "output {!r} has no batch; give one call's samples".format(tensor.name))
-    if shape and tensor.size:  # of one call it may be less than of the most samples
+        shape = (len(parts),)  # a scalar is one per call
+    elif shape and tensor.size:  # of one call it may be less than of the most samples
         shape = (len(data) * shape[0] // tensor.size,) + shape[1:]
     elif shape:
         shape = (shape[0] * len(parts),) + shape[1:]

@@ -16,10 +16,18 @@ from edgesynth.agent.dla import NO_RANGE
 from edgesynth.errors import DataError, InputError
 
 if TYPE_CHECKING:
+    from edgesynth.deploy.runners import Arrays, OnnxRunner
     from edgesynth.deploy.samples import Samples
     from edgesynth.deploy.target import Batch
 
-__all__ = ["Batches", "exported_batch", "fitting", "read_batches", "refuse_range"]
+__all__ = [
+    "Batches",
+    "exported_batch",
+    "fitting",
+    "read_batches",
+    "refuse_range",
+    "refuse_shared_outputs",
+]
 
 _ASKED: Final = re.compile(r"(\d{1,6})(?:\.\.(\d{1,6}))?(?:\.\.(\d{1,6}))?")
 _NO_GRAPH: Final = (
@@ -64,6 +72,28 @@ def refuse_range(batches: Batches | None, *, dla_core: int | None, cuda_graph: b
         raise InputError(f"no engine for {batches.text} samples can be built for a DLA: {NO_RANGE}")
     if cuda_graph:
         raise InputError(f"no engine for {batches.text} samples is launched as a CUDA graph: {_NO_GRAPH}")
+
+
+def refuse_shared_outputs(runner: OnnxRunner, data: Arrays) -> None:
+    """Nothing, unless outputs have no row for each sample, which an engine for a range has to give.
+
+    Args:
+        runner: A network with a free batch.
+        data: Two samples at the least.
+
+    Raises:
+        InputError: They have not.
+    """
+    for samples in (1, 2):
+        made = runner({name: value[:samples] for name, value in data.items()})
+        for name, value in made.items():
+            if value.shape[:1] != (samples,):
+                shape = "x".join(map(str, value.shape)) or "a single number"
+                raise InputError(
+                    f"output {name!r} of {runner.name} is {shape} for {samples} samples, and an engine for a "
+                    "range of batches needs a row for each; give one --batch, or leave the output out of the "
+                    "export"
+                )
 
 
 def exported_batch(batches: Batches | None, own: int) -> Batch:

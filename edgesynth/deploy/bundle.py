@@ -37,6 +37,7 @@ __all__ = [
     "ENGINE",
     "MANIFEST",
     "NETWORK",
+    "VERIFICATION",
     "Bundle",
     "EngineKey",
     "batches_in",
@@ -48,6 +49,7 @@ __all__ = [
     "write_bundle",
 ]
 
+VERIFICATION: Final = "verification.json"
 _COMING: Final = ".edgesynth-bundle-"  # of a folder beside the bundle, in which it is put together
 _FORMAT: Final = 1
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -159,9 +161,20 @@ def write_bundle(
                 (coming / target).write_text(dump_json(data, indent=1) + "\n")
             (coming / RUNNER).write_text(standalone_runner())
             write_json_atomic(coming / MANIFEST, _manifest(coming, name, key, device, cuda_graph))
-            shutil.rmtree(folder, ignore_errors=True)
-            coming.rename(folder)
+            _replace(folder, coming, scratch.path / "before")
     return read_bundle(folder)
+
+
+def _replace(folder: Path, coming: Path, aside: Path) -> None:
+    """Put a folder in the place of another, which comes back where that fails."""
+    if folder.exists():
+        folder.rename(aside)
+    try:
+        coming.rename(folder)
+    except BaseException:
+        if aside.exists():
+            aside.rename(folder)
+        raise
 
 
 def check_name(name: str) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edgesynth.deploy.batch_range import Batches, fitting
-from edgesynth.deploy.bundle import ENGINE, NETWORK, Bundle, read_text
+from edgesynth.deploy.bundle import ENGINE, NETWORK, VERIFICATION, Bundle, read_text
 from edgesynth.deploy.engine import EngineOnBoard, board_of
 from edgesynth.deploy.engine_check import verify_engine
 from edgesynth.deploy.inside import Inside, stored_samples
@@ -101,8 +101,9 @@ def verify_bundle(
         sha256=str(key.get("onnx", "")),
         inputs=tuple(value.name for value in model.graph.input),
         outputs=tuple(value.name for value in model.graph.output),
-        flags=tuple(flag for flag in flags if flag != "STRONGLY_TYPED"),
+        flags=tuple(flag for flag in flags if flag not in ("STRONGLY_TYPED", "OBEY_PRECISION_CONSTRAINTS")),
         strongly_typed="STRONGLY_TYPED" in flags,
+        full=_kept_full(bundle),
     )
     inside = Inside.told(read_text(bundle, PROCESSING) or {})
     chosen = _samples(path, engine.batches, data, samples, inside)
@@ -123,6 +124,14 @@ def verify_bundle(
             outputs=(),
             problems=(f"it does not run: {str(error).replace(engine.plan, ENGINE)}",),
         )
+
+
+def _kept_full(bundle: Bundle) -> tuple[str, ...]:
+    """Layers that the engine was built to keep in FP32: where it goes wrong is looked for with such ones."""
+    told: Any = read_text(bundle, VERIFICATION)
+    for part in ("export", "export", "full"):
+        told = told.get(part) if isinstance(told, dict) else None
+    return tuple(map(str, told)) if isinstance(told, list) else ()
 
 
 def _samples(

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from torch import nn
 
+from edgesynth.agent.onnx_types import read_precision
 from edgesynth.deploy.acceptance import HIGHEST
-from edgesynth.deploy.batch_range import Batches, fitting
+from edgesynth.deploy.batch_range import Batches, fitting, refuse_shared_outputs
 from edgesynth.deploy.inside import Enclosed, check_steps, enclose
 from edgesynth.deploy.onnx_graph import batch_of, load_model
 from edgesynth.deploy.preflight import Preflight, preflight
@@ -45,6 +46,8 @@ _SCORED: Final = 1024
 _CALIBRATED: Final = 128
 """The most samples that ranges of INT8 are chosen on; the rest judges."""
 _GENERATED: Final = 32
+_NUMBERS: Final = 1 << 28
+"""Of outputs that are held to be compared: a gigabyte on either side."""
 _COARSE: Final = (
     "FP16 spoils the outputs on these inputs, whatever half of the layers stays in FP32: imitated by "
     "rounding what layers take and make, which the runtime here does not do in every FP16 graph; stay with "
@@ -94,7 +97,7 @@ class Delivery:
             refused.append(_COARSE)  # where flags make FP16, the board decides
         if self.build is not None and not self.build:
             refused += [f"TensorRT for RTX: {error}" for error in self.build.errors]
-        return tuple(refused)
+        return tuple(dict.fromkeys(refused))  # the module may differ in the very same way
 
     @property
     def metric_name(self) -> str:
@@ -166,6 +169,8 @@ def deliver(
     if must_build and (missing := rtx_missing()):
         raise MissingDependencyError(missing)
     check_steps(inside)
+    if read_precision(str(source)) == "fp16" != precision:
+        raise InputError(f"{Path(source).name} computes in fp16 itself; ask for that, or export it in fp32")
     found, model = prepared(source, profile, precision=precision, batch=batch, shapes=shapes)
     if model is None or not found:
         return Delivery(found)
@@ -274,12 +279,39 @@ def chosen_samples(
     if precision == "int8" and data is None and not is_quantised(model):
         raise InputError("INT8 needs real inputs to calibrate on; give --data with some dozens of samples")
     runner, needed = OnnxRunner(model), _whole_calls(model, most, step)
+    _check_batches(runner)
     if data is None:
-        return generated_samples(runner.inputs, needed * max(1, _GENERATED // needed))
-    found = load_samples(data, runner.inputs, max(limit or _SCORED, needed))
-    if limit is None and (found.score is None or precision == HIGHEST):
-        found = found.part(0, max(_SAMPLES, needed))
-    return fitting(found, Batches(1, most, most), math.lcm(batch_of(model) or 1, step))
+        chosen = generated_samples(runner.inputs, needed * max(1, _GENERATED // needed))
+    else:
+        found = load_samples(data, runner.inputs, max(limit or _SCORED, needed))
+        if limit is None:
+            most_told = _SAMPLES if found.score is None or precision == HIGHEST else _SCORED
+            found = found.part(0, max(min(most_told, _held(runner)), needed))
+        chosen = fitting(found, Batches(1, most, most), math.lcm(batch_of(model) or 1, step))
+    if most > 1 and batch_of(model) is None:
+        refuse_shared_outputs(runner, chosen.data)
+    return chosen
+
+
+def _check_batches(runner: OnnxRunner) -> None:
+    """Refuse inputs that do not all count the same samples along axis 0."""
+    first = {
+        name: "no axis" if not shape else shape[0] if isinstance(shape[0], int) else "free"
+        for name, (_, shape) in runner.inputs.items()
+    }
+    if len(set(first.values())) > 1 or "no axis" in first.values():
+        told = ", ".join(f"{name!r} {size}" for name, size in first.items())
+        raise InputError(
+            f"axis 0 of every input counts samples, and here it is not the same ({told}); give every input "
+            "such an axis in the export, or fix its value"
+        )
+
+
+def _held(runner: OnnxRunner) -> int:
+    """Samples whose outputs can be held and compared at once, and some dozens however large those are."""
+    shapes = [shape[1:] for _, shape in runner.output_types.values()]
+    each = sum(math.prod(size for size in shape if isinstance(size, int)) for shape in shapes)
+    return max(_GENERATED, _NUMBERS // max(1, each))
 
 
 def _whole_calls(model: ModelProto, most: int, step: int) -> int:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgesynth.agent.onnx_types import read_precision
 from edgesynth.deploy.batch_range import read_batches, refuse_range
 from edgesynth.deploy.bundle import (
     MANIFEST,
@@ -67,11 +68,11 @@ def deploy(
         device: An open board; see :func:`edgesynth.open_device`. One that was opened for a core of its DLA
             gets an engine for that core, which a bundle remembers.
         name: Under which it is installed; the network's own by default.
-        precision: ``fp32``, ``fp16`` or ``int8``. Without it, the lowest that is proven and measured on the
-            board to be faster or more efficient than the next higher one, see
-            :func:`~edgesynth.deploy.ladder.descend`; the notes say why others were passed over. One that is
-            asked for by name is refused where its values are wrong, and for the score only where that falls
-            beyond the bound. A DLA has no higher precision to go back to than the device's own.
+        precision: ``fp32``, ``fp16`` or ``int8``. Without it, what the file itself is in, or else the lowest
+            that is proven and measured on the board to be faster or more efficient than the next higher one,
+            see :func:`~edgesynth.deploy.ladder.descend`; the notes say why others were passed over. One that
+            is asked for by name is refused where its values are wrong, and for the score only where that
+            falls beyond the bound. A DLA has no higher precision to go back to than the device's own.
         batch: Samples per call; 1 where the network leaves it free. ``"1..16"`` or ``"1..8..16"`` builds for
             a range: for the least, the usual (the most by default) and the most.
         data: Real inputs, see :func:`~edgesynth.deploy.samples.load_samples`; INT8 needs them, and labels
@@ -139,8 +140,8 @@ def deploy(
         device.check_precision(precision)
     with Scratch() as scratch:
         source = network_file(network, scratch.path)
-        if precision is None and is_quantised(load_model(source)):
-            precision = "int8"
+        own = "int8" if is_quantised(load_model(source)) else read_precision(str(source))
+        precision = precision or (own if own in ("fp16", "int8") else None)
         order = Order(
             source,
             device,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,16 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesynth.deploy.onnx_graph import sites
-from edgesynth.deploy.runners import AT_ONCE, WITH_TAPS, Arrays, OnnxRunner, fixed_batch, run_in_parts
+from edgesynth.deploy.runners import WITH_TAPS, Arrays, OnnxRunner, fixed_batch, run_in_parts, together
 from edgesynth.errors import InputError
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-__all__ = ["Divergence", "find_divergence", "first_overflow", "relative_error"]
+__all__ = ["Divergence", "find_divergence", "first_overflow", "pairs", "relative_error"]
 
 _CONVERSIONS: Final = frozenset({"Cast", "QuantizeLinear", "DequantizeLinear"})
 """What changes the type of a tensor, and is not where its values come from."""
+_PART: Final = 1 << 24
+"""Numbers that are compared at once."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +43,30 @@ class Divergence:
 
 def relative_error(expected: NDArray[Any], found: NDArray[Any]) -> float:
     """Relative root mean square difference; infinite where only ``found`` is not finite."""
-    want, have = np.asarray(expected, dtype=np.float64), np.asarray(found, dtype=np.float64)
-    if want.shape != have.shape:
+    if np.shape(expected) != np.shape(found):
         return float("inf")
-    # What the reference does not have finite either is judged by being the same.
-    finite = np.isfinite(want)
-    if (
-        not np.array_equal(want[~finite], have[~finite], equal_nan=True)
-        or not np.isfinite(have[finite]).all()
-    ):
-        return float("inf")
-    power = float(np.sum(want[finite] ** 2))
-    difference = float(np.sum((have[finite] - want[finite]) ** 2))
+    power = difference = 0.0
+    for want, have in pairs(expected, found):
+        # What the reference does not have finite either is judged by being the same.
+        finite = np.isfinite(want)
+        if (
+            not np.array_equal(want[~finite], have[~finite], equal_nan=True)
+            or not np.isfinite(have[finite]).all()
+        ):
+            return float("inf")
+        power += float(np.sum(want[finite] ** 2))
+        difference += float(np.sum((have[finite] - want[finite]) ** 2))
     return float(np.sqrt(difference / power)) if power else float(np.sqrt(difference))
+
+
+def pairs(
+    expected: NDArray[Any], found: NDArray[Any]
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Two arrays of one shape in double precision, part by part: that takes several times their memory."""
+    flat = np.asarray(expected).reshape(-1), np.asarray(found).reshape(-1)
+    for start in range(0, len(flat[0]), _PART):
+        one, two = (value[start : start + _PART].astype(np.float64) for value in flat)
+        yield one, two
 
 
 def find_divergence(
@@ -113,7 +126,7 @@ def first_overflow(model: ModelProto, data: Arrays) -> Divergence | None:
         return None
     runner = OnnxRunner(model, [name for _, name in halves], optimise=False)
     samples, bad = len(next(iter(data.values()))), set[str]()
-    step = fixed_batch(runner) or WITH_TAPS
+    step = fixed_batch(runner) or together(data, WITH_TAPS)
     for start in range(0, samples - samples % step or samples, step):
         made = runner({name: value[start : start + step] for name, value in data.items()})
         bad |= {name for name, value in made.items() if not np.isfinite(value).all()}
@@ -182,7 +195,7 @@ def _error_of(model: ModelProto, reference: ModelProto, name: str, data: Arrays)
 def _step(runners: Iterable[OnnxRunner], data: Arrays) -> int:
     """How many samples go into both at a time: as many as the larger fixed batch, else some dozens."""
     fixed = [batch for batch in map(fixed_batch, runners) if batch is not None]
-    return max(fixed, default=min(AT_ONCE, len(next(iter(data.values())))))
+    return max(fixed, default=min(together(data), len(next(iter(data.values())))))
 
 
 def _made(runner: OnnxRunner, step: int, name: str, data: Arrays) -> list[NDArray[Any]]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgesynth.agent.batches import Batches, batches_of
 from edgesynth.agent.inference import TYPES
 from edgesynth.deploy.parser_facts import opset_range
-from edgesynth.deploy.runners import Arrays
+from edgesynth.deploy.runners import Arrays, joined
 from edgesynth.devices.dla import Placement
 from edgesynth.devices.release import parse_release
 from edgesynth.errors import DeviceError, InputError, LinkError
@@ -297,7 +297,7 @@ def run_engine(
         some = {name: value[begin:end] for name, value in data.items()}
         parts.append(_run_part(device, {**asked, "calls": part}, some))
         begin = end
-    whole = {name: np.concatenate([part.arrays[name] for part in parts]) for name in parts[0].arrays}
+    whole = {name: joined([part.arrays[name] for part in parts]) for name in parts[0].arrays}
     return replace(parts[0], arrays=whole)
 
 

@@ -15,7 +15,7 @@ from edgesynth.agent.onnx_types import read_output_kinds
 from edgesynth.deploy.batch_range import Batches, fitting
 from edgesynth.deploy.divergence import Divergence, relative_error
 from edgesynth.deploy.engine import BuildFailed, EngineOnBoard, build_engine, run_engine
-from edgesynth.deploy.onnx_graph import load_model
+from edgesynth.deploy.onnx_graph import load_model, value_of, with_types
 from edgesynth.deploy.output_check import TOLERANCES
 from edgesynth.deploy.runners import Arrays, OnnxRunner, tapped
 from edgesynth.deploy.samples import Samples
@@ -157,10 +157,12 @@ def verify_engine(
     if not engine.batches.fixed:
         report = in_every_size(report, expected, found.arrays, trial)
     wrong = [check for check in report.outputs if check.problem]
-    if wrong and engine.runner == "tensorrt":
+    if wrong:
         first = next((check.bad_sample for check in wrong if check.bad_sample is not None), 0)
-        start = min(first - first % engine.batch, len(chosen) - engine.batch)
-        part = chosen.part(start, start + engine.batch)
+        # Kernels may be others in another size of call, so it is looked for where it was found.
+        size = engine.batch if any(check.batch is None for check in wrong) else wrong[0].batch or engine.batch
+        start = min(first - first % size, len(chosen) - size)
+        part = chosen.part(start, start + size)
         found_at = _divergence(device, export, part.data, engine.batches)
         report = dataclasses.replace(report, divergence=found_at)
     return report, module_report
@@ -200,21 +202,26 @@ def _divergence(device: Device, export: DeviceExport, data: Arrays, batches: Bat
         try:
             trusted = OnnxRunner(path, optimise=False)(data)
             engine = build_engine(device, dataclasses.replace(export, path=path), batches=batches)
-            found = run_engine(device, engine.plan, engine.batches, data, dla_core=engine.dla_core).arrays
+            # Old boards' trtexec tells no types: outputs have the file's, and all else is floating-point.
+            kinds = read_output_kinds(str(export.path))
+            given = run_engine(device, engine.plan, engine.batches, data, kinds, dla_core=engine.dla_core)
+            found = given.arrays
         except (BuildFailed, DeviceError, InputError):
             return None
     return _first_wrong(model, names, trusted, found, limit)
 
 
 def _taps(model: ModelProto) -> list[str]:
-    """Some tensors between inputs and outputs, evenly spread, in the order in which they are made."""
-    outputs = {value.name for value in model.graph.output}
+    """Some tensors of numbers between inputs and outputs, evenly spread, in the order they are made in."""
+    known = with_types(model).graph.value_info
+    left_out = {value.name for value in known if value_of(value.type).type not in ("", "FLOAT", "FLOAT16")}
+    left_out |= {value.name for value in model.graph.output}
     made = [
         name
         for node in model.graph.node
         if node.op_type not in {"Constant", "Cast", "QuantizeLinear", "DequantizeLinear", "Shape"}
         for name in node.output[:1]
-        if name and name not in outputs
+        if name and name not in left_out
     ]
     stride = -(-len(made) // _TAPS) or 1
     return made[::-1][::stride][::-1]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgesynth.deploy.inside_arithmetic import answered, normalised, ranked
 from edgesynth.deploy.inside_graph import ranking_tensors
-from edgesynth.deploy.runners import AT_ONCE, WITH_TAPS, Arrays, OnnxRunner, each_part, fixed_batch
+from edgesynth.deploy.runners import WITH_TAPS, Arrays, OnnxRunner, each_part, fixed_batch, together
 from edgesynth.deploy.source import own_batch
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ class SourceReference:
         return _joined(list(self._own(data)))
 
     def _own(self, data: Arrays) -> Iterator[dict[str, NDArray[Any]]]:
-        run, step = _network(self.source)
+        run, fixed = _network(self.source)
+        step = fixed or together(data)
         for start in range(0, len(next(iter(data.values()))), step):
             part = {name: value[start : start + step] for name, value in data.items()}
             if self.inside.normalisation is not None:  # part by part: it needs eight bytes a number
@@ -102,27 +103,27 @@ class FileReference:
         return _joined(
             [
                 {name: ranked(found[ranking[name]]) if name in ranking else found[name] for name in outputs}
-                for found in each_part(runner, data, WITH_TAPS)
+                for found in each_part(runner, data, together(data, WITH_TAPS))
             ]
         )
 
 
 def _network(
     source: str | os.PathLike[str] | nn.Module,
-) -> tuple[Callable[[Arrays], dict[str, NDArray[Any]]], int]:
-    """What gives a network's own outputs, and how many samples it is given at a time."""
+) -> tuple[Callable[[Arrays], dict[str, NDArray[Any]]], int | None]:
+    """What gives a network's own outputs, and how many samples it takes at a time, where that is fixed."""
     if isinstance(source, str | os.PathLike):
         runner = OnnxRunner(source, optimise=False)
-        return runner, fixed_batch(runner) or AT_ONCE
+        return runner, fixed_batch(runner)
     import torch
 
     from edgesynth.deploy.onnx import evaluate
 
     def run(data: Arrays) -> dict[str, NDArray[Any]]:
-        leaves = evaluate(source, tuple(torch.as_tensor(value) for value in data.values()))
+        leaves = evaluate(source, tuple(torch.tensor(value) for value in data.values()))
         return {f"output_{index}": leaf.detach().cpu().numpy() for index, leaf in enumerate(leaves)}
 
-    return run, AT_ONCE
+    return run, None
 
 
 def _joined(parts: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:

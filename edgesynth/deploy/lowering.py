@@ -13,9 +13,9 @@ from edgesynth.deploy.onnx_graph import default_opset
 from edgesynth.deploy.opset import convert_opset
 from edgesynth.deploy.output_check import agree
 from edgesynth.deploy.overflow import find_overflows
-from edgesynth.deploy.quantisation import METHODS, Calibration, Metric, quantise
+from edgesynth.deploy.quantisation import METHODS, QUANTISED, Calibration, Metric, quantise
 from edgesynth.deploy.runners import Arrays, OnnxRunner, run_in_parts, some_of
-from edgesynth.devices.half import Kept, to_half
+from edgesynth.devices.half import Kept, node_name, to_half
 from edgesynth.errors import InputError
 
 if TYPE_CHECKING:
@@ -111,14 +111,15 @@ def _in_int8(
     found = quantise(model, data, methods=methods, metric=metric)
     kept = keep_from_int8(found.model, model, data, _fitting(model, data, "int8", metric)) or ()
     quantised = bypassed(found.model, [each.node for each in kept]) if kept else found.model
+    full = () if typed else _without_half(quantised, model, data)
     if typed and default_opset(model) >= _HALF_QDQ_OPSET:
         quantised, kept = _rest_in_half(quantised, model, data, kept)
     rest = (entry for entry in found.compared if entry is not found.chosen)
     return Lowered(
         quantised,
         () if typed else ("INT8", "FP16"),
-        kept,
-        _exact(model, typed),
+        (*kept, *full),
+        tuple(dict.fromkeys((*_exact(model, typed), *(each.node for each in full)))),
         calibrations=(found.chosen, *rest),
     )
 
@@ -143,6 +144,17 @@ def _rest_in_half(
     half, full = to_half(quantised, (*exact_nodes(model), *spoiled))
     named = {each.node for each in kept}
     return half, (*kept, *(each for each in full if each.node not in named))
+
+
+def _without_half(lowered: ModelProto, model: ModelProto, data: Arrays) -> tuple[Kept, ...]:
+    """Nodes beside the quantised ones that leave the range of FP16, in which a builder may run them."""
+    makers = {name: node.op_type for node in lowered.graph.node for name in node.output}
+    quantised = {
+        node_name(node)
+        for node in lowered.graph.node
+        if node.op_type in QUANTISED and makers.get(node.input[0]) == "DequantizeLinear"
+    }
+    return tuple(each for each in find_overflows(model, data) if each.node not in quantised)
 
 
 def _exact(model: ModelProto, typed: bool) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 Every layer is put into the lower precision alone first, which ranks them by what they do to the outputs. Then
 the fewest of the worst are looked for whose staying higher brings the outputs back within their tolerance.
+Of a large network it is neighbouring layers together, as one, since each trial takes a copy of it.
 FP16 is imitated by rounding what a layer takes and makes; INT8 by leaving out the Q/DQ pairs
 of all other layers, with the ranges that were calibrated for all.
 """
@@ -30,7 +31,8 @@ Fits = Callable[[Mapping[str, NDArray[Any]]], bool]
 """Whether outputs, by name, will do."""
 
 _MOST_BYTES: Final = 20 << 30
-"""Of models that ranking makes, one for each layer: minutes. A network that takes more is left as it is."""
+"""Of models that ranking makes, one for each layer or each run of layers: minutes."""
+_FEWEST_RUNS: Final = 8
 _RANKING: Final = 8
 """Samples that layers are ranked on; whether the outputs will do is told by all."""
 
@@ -79,10 +81,11 @@ def keep_from_int8(
         InputError: A model cannot run on the inputs.
     """
     layers = {node_name(node): node for node in model.graph.node if node.op_type in QUANTISED}
+    runs = _runs(list(layers), reference)
     kept = _search(
-        layers, reference, data, fits, lambda lower: bypassed(model, [n for n in layers if n not in lower])
+        runs, reference, data, fits, lambda lower: bypassed(model, [n for n in layers if n not in lower])
     )
-    return _as_kept(kept, layers, "INT8 is too coarse for it")
+    return _as_kept(kept, layers, runs, "INT8 is too coarse for it")
 
 
 def keep_from_half(
@@ -109,26 +112,45 @@ def keep_from_half(
         for node in typed.graph.node
         if node_name(node) not in kept and node.op_type not in stay and not floats.isdisjoint(node.output)
     }
-    found = _search(layers, model, data, fits, lambda lower: rounded(typed, lower))
-    return _as_kept(found, layers, "FP16 is too coarse for it")
+    runs = _runs(list(layers), model)
+    found = _search(runs, model, data, fits, lambda lower: rounded(typed, lower))
+    return _as_kept(found, layers, runs, "FP16 is too coarse for it")
+
+
+def _runs(layers: Sequence[str], model: ModelProto) -> dict[str, Sequence[str]]:
+    """Layers that are tried together, by the first of them: one alone as far as that takes only minutes."""
+    most = max(_FEWEST_RUNS, _MOST_BYTES // max(1, model.ByteSize()))
+    each = -(-len(layers) // most) or 1
+    return {layers[at]: layers[at : at + each] for at in range(0, len(layers), each)}
 
 
 def _as_kept(
-    names: Sequence[str] | None, layers: Mapping[str, NodeProto], reason: str
+    firsts: Sequence[str] | None,
+    layers: Mapping[str, NodeProto],
+    runs: Mapping[str, Sequence[str]],
+    reason: str,
 ) -> tuple[Kept, ...] | None:
-    return None if names is None else tuple(Kept(name, layers[name].op_type, reason) for name in names)
+    if firsts is None:
+        return None
+    return tuple(
+        Kept(
+            name,
+            layers[name].op_type,
+            reason + (f" or for one of {len(runs[first])} layers tried as one" if runs[first][1:] else ""),
+        )
+        for first in firsts
+        for name in runs[first]
+    )
 
 
 def _search(
-    layers: Mapping[str, NodeProto],
+    runs: Mapping[str, Sequence[str]],
     reference: ModelProto,
     data: Arrays,
     fits: Fits,
     lowered: Callable[[Collection[str]], ModelProto],
 ) -> tuple[str, ...] | None:
-    """The layers to keep, given how a model looks that has only some layers in the lower precision."""
-    if len(layers) * reference.ByteSize() > _MOST_BYTES:
-        return ()
+    """The runs to keep, given how a model looks that has only some layers in the lower precision."""
     trusted = OnnxRunner(reference)
     few = some_of(trusted, data, _RANKING)
     expected = run_in_parts(trusted, few)
@@ -137,9 +159,11 @@ def _search(
         return run_in_parts(OnnxRunner(lowered(lower), optimise=False), feed)
 
     return layers_to_keep(
-        list(layers),
-        lambda name: _finite(output_error(expected, outputs([name], few))),
-        lambda kept: fits(outputs([name for name in layers if name not in kept], data)),
+        list(runs),
+        lambda first: _finite(output_error(expected, outputs(runs[first], few))),
+        lambda kept: fits(
+            outputs([name for first in runs if first not in kept for name in runs[first]], data)
+        ),
     )
 
 

@@ -15,6 +15,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from edgesynth.deploy.attention import written_out_attention
+from edgesynth.deploy.decisions import refuse_lost_decisions
 from edgesynth.deploy.folding import fold_constants
 from edgesynth.deploy.runners import first_line, load_runtime
 from edgesynth.errors import InputError, TraceError
@@ -136,7 +138,7 @@ def export_onnx(
         dynamic_batch: Leave axis 0 of every input and output free.
 
     Raises:
-        InputError: The names do not match the inputs or outputs, or the opset cannot be written.
+        InputError: The names do not match, the opset cannot be written, or values of inputs decide something.
         TraceError: The module cannot run on the example or holds an operator ONNX lacks.
         RunError: The file cannot be written.
     """
@@ -152,7 +154,7 @@ def export_onnx(
         with disk_faults(target), Scratch() as folder:
             scratch = folder.path / target.name
             try:
-                with _quiet_exporter(), plain_attention(), written_out_attention(opset):
+                with _quiet_exporter() as warned, plain_attention(), written_out_attention(opset):
                     torch.onnx.export(
                         _Flattened(module) if nested or _takes_more(module, len(inputs)) else module,
                         inputs,
@@ -171,6 +173,8 @@ def export_onnx(
                     "Replace the operator it names, or allow a newer opset if your runtime reads one"
                 ) from error
             data = _simplified(scratch.read_bytes())
+            scratch.write_bytes(data)
+            refuse_lost_decisions(warned, module, inputs, partial(compare_with_runtime, module, scratch))
     model = _checked(data, target.name, opset)
     with disk_faults(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -380,17 +384,17 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Hide the exporter's advice about its own future; errors still come through."""
+def _quiet_exporter() -> Iterator[list[warnings.WarningMessage]]:
+    """Hide the exporter's advice about its own future, and give its warnings; errors still come through."""
     logger, core = logging.getLogger("torch.onnx"), vars(torch._C)
     level, tell = logger.level, core["_jit_onnx_log"]
     logger.setLevel(logging.ERROR)
     # Where it fails it prints the whole graph to standard output, where results belong.
     torch._C._jit_onnx_log = lambda *_: None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            yield told
     finally:
         torch._C._jit_onnx_log = tell
         logger.setLevel(level)

@@ -7,6 +7,8 @@ and input that the node uses, and means the same by them; what does not is named
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesynth.deploy.onnx_graph import DEFAULT_DOMAINS, default_opset
@@ -22,11 +24,25 @@ _MEANING_CHANGED: Final = frozenset(
     {"GridSample", "GroupNormalization", "RoiAlign", "ImageDecoder", "Attention"}
 )
 """Operators that mean something else under the same attributes in an older set, after opset 13."""
-_REDUCTIONS: Final = frozenset(
-    f"Reduce{kind}" for kind in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare")
+_INPUT_WAS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        **{
+            f"Reduce{kind}": "axes"
+            for kind in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
+        },
+        "Squeeze": "axes",
+        "Unsqueeze": "axes",
+        "Split": "split",
+    }
 )
-_LOWEST: Final = 13
-"""Below it axes and softmax mean other things; nothing is taken further down."""
+"""What became the second input of operators, with opset 13 or 18, and was an attribute before."""
+_FLATTENING: Final = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
+"""Operators that took all axes from one on together, before opset 13."""
+_PER_AXIS: Final = 13
+"""The opset in which those came to take one axis, and quantising a scale per channel."""
+_QUANTISING: Final = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_LOWEST: Final = 11
+"""What TensorRT 7 reads; nothing is taken further down but by ONNX's own converter."""
 
 
 def convert_opset(model: ModelProto, opset: int) -> ModelProto:
@@ -52,8 +68,11 @@ def convert_opset(model: ModelProto, opset: int) -> ModelProto:
     else:
         converted = onnx.ModelProto()
         converted.CopyFrom(model)
+        ranks = _ranks(model) if opset < _PER_AXIS <= was else {}
         for node in converted.graph.node:
             _lower(node, was, opset, converted)
+            if opset < _PER_AXIS <= was and node.op_type in _FLATTENING and node.domain in DEFAULT_DOMAINS:
+                _take_last_axis(node, opset, ranks)
         for entry in converted.opset_import:
             if entry.domain in DEFAULT_DOMAINS:
                 entry.version = opset
@@ -74,10 +93,11 @@ def _lower(node: NodeProto, was: int, opset: int, model: ModelProto) -> None:
         raise InputError(_no(node, opset, "there is no such operator")) from None
     if new.since_version == old.since_version:
         return
-    if node.op_type in _MEANING_CHANGED:
+    if node.op_type in _MEANING_CHANGED or (node.op_type in _QUANTISING and opset < _PER_AXIS):
         raise InputError(_no(node, opset, "it means something else there"))
-    if node.op_type in _REDUCTIONS and "axes" in old.attributes:
-        _axes_to_attribute(node, opset, model)
+    name = _INPUT_WAS.get(node.op_type, "")
+    if name in old.attributes:
+        _input_to_attribute(node, name, opset, model)
     if node.op_type == "Split" and not node.input[1:]:
         _remove(node, "num_outputs")
     for entry in list(node.attribute):
@@ -90,8 +110,8 @@ def _lower(node: NodeProto, was: int, opset: int, model: ModelProto) -> None:
         raise InputError(_no(node, opset, "it has more inputs or outputs than there"))
 
 
-def _axes_to_attribute(node: NodeProto, opset: int, model: ModelProto) -> None:
-    """Axes became an input of reductions with opset 18."""
+def _input_to_attribute(node: NodeProto, name: str, opset: int, model: ModelProto) -> None:
+    """Write a constant second input as the attribute that it was."""
     import onnx
 
     if not node.input[1:]:
@@ -109,11 +129,31 @@ def _axes_to_attribute(node: NodeProto, opset: int, model: ModelProto) -> None:
             None,
         )
     if held is None:
-        raise InputError(_no(node, opset, "its axes are computed"))
-    axes = [int(axis) for axis in onnx.numpy_helper.to_array(held).reshape(-1)]
+        raise InputError(_no(node, opset, f"its {name} {'are' if name == 'axes' else 'is'} computed"))
+    numbers = [int(number) for number in onnx.numpy_helper.to_array(held).reshape(-1)]
     del node.input[1:]
-    if axes:
-        node.attribute.append(onnx.helper.make_attribute("axes", axes))
+    if numbers:
+        node.attribute.append(onnx.helper.make_attribute(name, numbers))
+
+
+def _ranks(model: ModelProto) -> dict[str, int]:
+    """Numbers of axes, by tensor, as far as they can be inferred."""
+    from edgesynth.deploy.onnx_graph import value_of, with_types
+
+    graph = with_types(model).graph
+    known = {value.name: value_of(value.type).rank for value in (*graph.value_info, *graph.input)}
+    return {name: rank for name, rank in known.items() if rank is not None}
+
+
+def _take_last_axis(node: NodeProto, opset: int, ranks: Mapping[str, int]) -> None:
+    """Name the last axis as such, which means the same where an operator takes all axes from it on."""
+    import onnx
+
+    axis = next((entry.i for entry in node.attribute if entry.name == "axis"), -1)
+    if axis != -1 and axis != ranks.get(node.input[0], 0) - 1:
+        raise InputError(_no(node, opset, "it takes all axes from one on together there"))
+    _remove(node, "axis")
+    node.attribute.append(onnx.helper.make_attribute("axis", -1))
 
 
 def _is_off(entry: Any, default: Any) -> bool:  # noqa: ANN401 - attributes of any kind

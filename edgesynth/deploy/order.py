@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesynth.deploy.batch_range import exported_batch
-from edgesynth.deploy.bundle import ENGINE, NETWORK, Bundle, EngineKey, write_bundle
+from edgesynth.deploy.bundle import ENGINE, NETWORK, VERIFICATION, Bundle, EngineKey, write_bundle
 from edgesynth.deploy.delivery import Delivery, deliver
 from edgesynth.deploy.engine import BuildFailed, board_of, build_engine, profile_as_found
 from edgesynth.deploy.engine_check import verify_engine
@@ -227,7 +227,7 @@ class Order:
             self.device.link.get(posixpath.relpath(engine.plan, board_of(self.device).agent.folder), plan)
             proof = {} if done.report is None else done.report.to_json()
             proof["sha256"] = hashlib.sha256(plan.read_bytes()).hexdigest()
-            texts["verification.json"] = {
+            texts[VERIFICATION] = {
                 "export": delivery.to_json(),
                 "engine": proof,
                 "engine_module": None if done.module_report is None else done.module_report.to_json(),

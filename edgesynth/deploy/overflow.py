@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edgesynth.deploy.onnx_graph import Site, sites, subgraphs, with_types
-from edgesynth.deploy.runners import WITH_TAPS, Arrays, OnnxRunner, each_part
+from edgesynth.deploy.runners import WITH_TAPS, Arrays, OnnxRunner, each_part, together
 from edgesynth.devices.half import HALF_MAX, Kept
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def find_overflows(model: ModelProto, data: Arrays) -> tuple[Kept, ...]:
     told, inside = _with_reach(model)
     largest: dict[str, float] = {}
     runner = OnnxRunner(told, [*names, *inside.values()], optimise=False)
-    for made in each_part(runner, data, WITH_TAPS):
+    for made in each_part(runner, data, together(data, WITH_TAPS)):
         for name, value in made.items():
             if value.dtype.kind == "f":
                 reach = float(np.max(np.abs(value), initial=0.0))

@@ -1,9 +1,10 @@
 """What the ONNX parser of each TensorRT release is known to read.
 
-Sources, all of the project onnx-tensorrt: the operator tables ``docs/operators.md`` for TensorRT 8.4, 8.5,
-9.2 and 10.15, and ``docs/Changelog.md`` up to 10.15, which dates what came between two tables. No table for
-8.2 was at hand: it is the one for 8.4 without what the changelog says came with 8.4. ``Reciprocal`` is
-marked as missing in the table for 8.4, but the parser has had an importer for it since TensorRT 5.
+Sources, all of the project onnx-tensorrt: the operator tables ``operators.md`` for TensorRT 5.1, 7.2, 8.4,
+8.5, 9.2 and 10.15, and ``docs/Changelog.md`` up to 10.15, which dates what came between two tables. No
+table for 8.2 was at hand: it is the one for 8.4 without what the changelog says came with 8.4. None for 7.1
+either: what came between 5.1 and 7.2 is not known of it. ``Reciprocal`` and ``Dropout`` are marked
+as missing in later tables, but are in the one for 5.1, and the parser kept them.
 
 An operator that is in a table stays in later ones. One that is in none, or only in a table newer than the
 release asked about, is *unknown* there: never fine, never refused.
@@ -28,6 +29,9 @@ __all__ = [
 Standing = Literal["read", "refused", "unknown"]
 
 _FIRST: Final[Release] = (8, 2)
+_SEVENTH: Final[Release] = (7, 2)
+_FIFTH: Final[Release] = (5, 1)
+_OLDEST: Final[Release] = (7, 1)
 _NEWEST: Final[Release] = (10, 15)
 
 
@@ -65,6 +69,23 @@ _ALWAYS: Final = _words(
     """
 )
 """In the table for 8.4, and not dated later by the changelog."""
+
+_SINCE_SEVEN: Final = _words(
+    """
+    And ConstantOfShape DequantizeLinear Equal Erf Expand Greater GRU Less Loop LSTM Not Or QuantizeLinear
+    RandomUniform RandomUniformLike Range Resize RNN Scan Size Tile Where
+    """
+)
+"""In the table for 7.2, and not in the one for 5.1."""
+_AFTER_SEVEN: Final = _words(
+    """
+    CumSum EyeLike GatherElements GatherND GlobalLpPool If IsNaN LpNormalization LpPool NonMaxSuppression
+    ReverseSequence Round Scatter ScatterElements ScatterND Sign
+    """
+)
+"""Marked as not supported in the table for 7.2."""
+_NEW_OPSET: Final = _words("Celu Einsum GreaterOrEqual LessOrEqual")
+"""In no table before 8: they came with an opset that TensorRT 7 does not read."""
 
 _NEVER: Final = _words(
     """
@@ -112,7 +133,9 @@ _CAME: Final[Mapping[str, _History]] = MappingProxyType(
 
 _HISTORY: Final[Mapping[str, _History]] = MappingProxyType(
     {
-        **{name: _History(None, _FIRST) for name in _ALWAYS},
+        **{name: _History(None, _FIFTH) for name in _ALWAYS},
+        **{name: _History(None, _SEVENTH) for name in _SINCE_SEVEN},
+        **{name: _History(_SEVENTH, _FIRST) for name in (*_AFTER_SEVEN, *_NEW_OPSET)},
         **{name: _History(_NEWEST, None) for name in _NEVER},
         **_CAME,
     }
@@ -135,7 +158,7 @@ _FLOAT_ONLY: Final = frozenset(
 def standing(operator: str, release: Release) -> Standing:
     """What is known about an operator of the default domain in one release."""
     history = _HISTORY.get(operator)
-    if history is None or release < _FIRST:
+    if history is None or release < _OLDEST:
         return "unknown"
     if history.since is not None and release >= history.since:
         return "read"
@@ -151,8 +174,9 @@ def came_with(operator: str) -> Release | None:
 def opset_range(release: Release) -> tuple[int, int] | None:
     """The lowest and the highest operator set the release is documented to read; ``None`` if unknown.
 
-    8.2 and 8.4: up to 13. 8.5: up to 17. 9.2: up to 19. 10.0: 9 to 20. 10.15: 9 to 24. Releases between two
-    tables get the smaller range. The tables before 10 give no lower end; 7 is the first opset of ONNX 1.2.
+    7.2: up to 11. 8.2 and 8.4: up to 13. 8.5: up to 17. 9.2: up to 19. 10.0: 9 to 20. 10.15: 9 to 24.
+    Releases between two tables get the smaller range. The tables before 10 give no lower end; 7 is the first
+    opset of ONNX 1.2.
     """
     documented: tuple[tuple[Release, tuple[int, int]], ...] = (
         ((10, 15), (9, 24)),
@@ -160,6 +184,7 @@ def opset_range(release: Release) -> tuple[int, int] | None:
         ((9, 2), (7, 19)),
         ((8, 5), (7, 17)),
         ((8, 0), (7, 13)),
+        (_OLDEST, (7, 11)),
     )
     return next((limits for since, limits in documented if release >= since), None)
 

@@ -34,6 +34,7 @@ from edgesynth.deploy.parser_facts import (
     standing,
 )
 from edgesynth.deploy.restrictions import objections
+from edgesynth.deploy.restrictions_of_seven import objections_of_seven
 from edgesynth.devices.release import Release, parse_release
 from edgesynth.errors import InputError
 
@@ -224,7 +225,10 @@ def _external(model: ModelProto, folder: Path | None) -> Iterator[Finding]:
 
 def _inputs(model: ModelProto, release: Release | None, batch: int | None) -> Iterator[Finding]:
     weights = {tensor.name for tensor in model.graph.initializer}
-    for value in (value for value in model.graph.input if value.name not in weights):
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    if not inputs:
+        yield Finding("refused", "", "", "it takes no inputs, so its outputs are constants", "store them")
+    for value in inputs:
         known = value_of(value.type)
         if known.shape is None:
             # Without axes nobody can choose the sizes an engine is built for.
@@ -267,6 +271,9 @@ def _node(site: Site, release: Release, model: ModelProto) -> Iterator[Finding]:
     known = standing(operator, release)
     if known != "read":
         yield Finding(known, site.name, operator, *_missing(operator, release, known))
+        if known == "unknown" and release < (8, 0):  # it may be there, yet it takes no more than later ones
+            for verdict, reason, advice in objections_of_seven(site):
+                yield Finding(verdict, site.name, operator, reason, advice)
         return
     for verdict, reason, advice in objections(site, release):
         yield Finding(verdict, site.name, operator, reason, advice)

@@ -15,6 +15,7 @@ import numpy as np
 
 from edgesynth.deploy.finding import Verdict
 from edgesynth.deploy.onnx_graph import Site
+from edgesynth.deploy.restrictions_of_seven import objections_of_seven
 from edgesynth.devices.release import Release
 
 __all__ = ["Objection", "objections"]
@@ -41,6 +42,8 @@ def objections(site: Site, release: Release) -> Iterator[Objection]:
     """What a release does not take of one node whose operator it has."""
     for rule in _RULES.get(site.node.op_type, ()):
         yield from rule(site, release)
+    if release < (8, 0):
+        yield from objections_of_seven(site)
 
 
 def _constant_input(index: int, what: str, until: Release | None, *, optional: bool = True) -> _Rule:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from edgesynth.agent.onnx_types import read_precision
 from edgesynth.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -23,13 +24,17 @@ __all__ = [
     "WITH_TAPS",
     "Arrays",
     "OnnxRunner",
+    "call_size",
     "each_part",
     "first_line",
+    "fixed_batch",
+    "joined",
     "load_runtime",
     "run_in_parts",
     "runtime_version",
     "some_of",
     "tapped",
+    "together",
 ]
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -52,6 +57,11 @@ AT_ONCE: Final = 64
 """Samples of a free batch that are run together: inner tensors of more may not fit into memory."""
 WITH_TAPS: Final = 8
 """The same where every inner tensor is kept."""
+_HALF: Final = 10  # TensorProto.FLOAT16
+_BLOCKING: Final = "NchwcTransformer"
+"""A rewriting that ends ONNX Runtime 1.32 with SIGSEGV on graphs of FP16, those of attention at the least."""
+_NUMBERS: Final = 1 << 18
+"""Of one sample up to which so many go together: an RGB picture of 295x295. Inner tensors grow with it."""
 
 
 class OnnxRunner:
@@ -88,7 +98,12 @@ class OnnxRunner:
             self.name = "the model"
             source = tapped(model, taps).SerializeToString()
         try:
-            self._session = runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+            self._session = runtime.InferenceSession(
+                source,
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=[_BLOCKING] if optimise and _holds_half(model) else [],
+            )
         except Exception as error:
             raise InputError(f"ONNX Runtime cannot load {self.name}: {first_line(error)}") from error
         self.inputs: dict[str, tuple[str, tuple[int | str | None, ...]]] = {
@@ -115,6 +130,15 @@ class OnnxRunner:
         return dict(zip(self.outputs, found, strict=True))
 
 
+def _holds_half(model: str | os.PathLike[str] | ModelProto) -> bool:
+    """Whether anything in a graph is FP16; of a file, what it multiplies."""
+    if isinstance(model, str | os.PathLike):
+        return read_precision(str(model)) == "fp16"
+    return any(tensor.data_type == _HALF for tensor in model.graph.initializer) or any(
+        entry.name == "to" and entry.i == _HALF for node in model.graph.node for entry in node.attribute
+    )
+
+
 def fixed_batch(runner: OnnxRunner) -> int | None:
     """How many samples a model takes at a time; ``None`` when any number will do."""
     return next(
@@ -129,23 +153,48 @@ def some_of(runner: OnnxRunner, feed: Arrays, most: int) -> dict[str, NDArray[An
     return {name: value[:count] for name, value in feed.items()}
 
 
-def run_in_parts(runner: OnnxRunner, feed: Arrays) -> dict[str, NDArray[Any]]:
+def together(feed: Arrays, most: int = AT_ONCE) -> int:
+    """How many samples of a free batch are run together: so many at the most, of large ones fewer."""
+    each = max(1, sum(value[:1].size for value in feed.values() if value.ndim))
+    return max(1, min(most, most * _NUMBERS // each))
+
+
+def run_in_parts(runner: OnnxRunner, feed: Arrays, step: int | None = None) -> dict[str, NDArray[Any]]:
     """Run a model on more samples than its batch takes, part by part; of a free batch some dozens at once.
+
+    Args:
+        runner: The model.
+        feed: Inputs by name.
+        step: Samples per call of what the outputs are to be compared with, which counts where the batch is
+            free and an output is one per call; by default such a model is called once.
 
     Raises:
         InputError: The number of samples is no multiple of the model's fixed batch.
     """
-    samples = len(next(iter(feed.values())))
-    fixed = fixed_batch(runner)
-    counted = all(shape and not isinstance(shape[0], int) for _, shape in runner.output_types.values())
-    if fixed == samples or (fixed is None and (samples <= AT_ONCE or not counted)):
+    samples, at_once = len(next(iter(feed.values()))), call_size(runner, feed, step)
+    if samples == at_once or (fixed_batch(runner) is None and samples < at_once):
         return runner(feed)
-    parts = list(each_part(runner, feed))
-    # A scalar is one per call.
-    return {name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in parts[0]}
+    parts = list(each_part(runner, feed, at_once))
+    return {name: joined([part[name] for part in parts]) for name in parts[0]}
 
 
-def each_part(runner: OnnxRunner, feed: Arrays, most: int = AT_ONCE) -> Iterator[dict[str, NDArray[Any]]]:
+def call_size(runner: OnnxRunner, feed: Arrays, step: int | None = None) -> int:
+    """Samples per call of a model.
+
+    Its fixed batch, or of a free one what memory bears. Where an output has no row for each sample, it is so
+    many as what it is compared with takes, or all.
+    """
+    counted = all(shape and not isinstance(shape[0], int) for _, shape in runner.output_types.values())
+    free = together(feed) if counted else step or len(next(iter(feed.values())))
+    return fixed_batch(runner) or free
+
+
+def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """One output of several calls; a scalar is one per call."""
+    return parts[0] if len(parts) == 1 else np.concatenate([np.atleast_1d(part) for part in parts])
+
+
+def each_part(runner: OnnxRunner, feed: Arrays, most: int) -> Iterator[dict[str, NDArray[Any]]]:
     """The outputs of a model, part by part: each of its fixed batch, or of so many samples at the most.
 
     Raises:

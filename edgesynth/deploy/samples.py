@@ -28,6 +28,8 @@ _FEWEST: Final = 32
 """Samples of a task that are taken however large they are."""
 _MOST_NUMBERS: Final = 1 << 27
 """Of inputs that are held at once: half a gigabyte."""
+_MOST_GENERATED: Final = 1 << 29
+"""Of one input that is generated: two gigabytes, and four on the way."""
 
 
 @dataclass(frozen=True)
@@ -124,13 +126,19 @@ def generated_samples(inputs: Inputs, count: int) -> Samples:
     """Normally distributed numbers, or zeros for integers: they prove arithmetic, and calibrate nothing.
 
     Raises:
-        InputError: An input has free sizes besides the batch, or a type there are no numbers of.
+        InputError: An input has free sizes besides the batch, or a type there are no numbers of; or they
+            would not fit into memory.
     """
     generator, data = np.random.default_rng(0), {}
     for name, (kind, shape) in inputs.items():
         if kind not in NUMPY_TYPES or any(not isinstance(size, int) for size in shape[1:]):
             raise InputError(f"no numbers for input {name!r}, {kind} {list(shape)}; give --data or --input")
         sizes = [count, *(int(size) for size in shape[1:] if isinstance(size, int))]
+        if math.prod(sizes) > _MOST_GENERATED:
+            shape_text = "x".join(map(str, sizes))
+            raise InputError(
+                f"{shape_text} numbers for input {name!r} do not fit into memory here; give a smaller --batch"
+            )
         floating = np.issubdtype(np.dtype(NUMPY_TYPES[kind]), np.floating)
         made = generator.standard_normal(sizes) if floating else np.zeros(sizes)
         data[name] = made.astype(NUMPY_TYPES[kind])

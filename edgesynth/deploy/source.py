@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -30,11 +31,16 @@ def network_file(network: str | Path | Network, scratch: Path) -> Path:
         scratch: Where a generated network is written to.
 
     Raises:
-        InputError: There is no such file.
+        InputError: It is none of them, or there is no such file.
     """
     if isinstance(network, Network):
         network.save(scratch / "network")
         return scratch / "network" / NETWORK
+    if not isinstance(network, str | os.PathLike):
+        raise InputError(
+            f"a {type(network).__name__} is no network that can be deployed; write a module with "
+            "edgesynth.export_onnx and give the file"
+        )
     return find_onnx(network)
 
 

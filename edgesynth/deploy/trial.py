@@ -116,7 +116,7 @@ def in_every_size(report: VerifyReport, expected: Arrays, found: Arrays, trial: 
             if check.problem and (own.problem or outputs[check.name].problem):
                 bad = None if check.bad_sample is None else int(origins[check.bad_sample])
                 said = f"in batch {size}: {check.problem}"
-                wrong[check.name].append(replace(check, bad_sample=bad, problem=said))
+                wrong[check.name].append(replace(check, bad_sample=bad, problem=said, batch=size))
     for name, checks in wrong.items():
         whole = outputs[name]
         if whole.problem and len(checks) < len(trial.repeats):

@@ -24,7 +24,15 @@ from edgesynth.deploy.divergence import Divergence, find_divergence, first_overf
 from edgesynth.deploy.onnx_graph import default_opset, load_model
 from edgesynth.deploy.output_check import TOLERANCES, OutputCheck, check_output
 from edgesynth.deploy.quantisation import Metric
-from edgesynth.deploy.runners import Arrays, OnnxRunner, run_in_parts, runtime_version
+from edgesynth.deploy.runners import (
+    Arrays,
+    OnnxRunner,
+    call_size,
+    fixed_batch,
+    joined,
+    run_in_parts,
+    runtime_version,
+)
 from edgesynth.errors import InputError
 
 if TYPE_CHECKING:
@@ -286,7 +294,7 @@ def expected_outputs(
     if not isinstance(reference, nn.Module):
         if callable(reference):
             return reference(data)
-        return run_in_parts(OnnxRunner(reference, optimise=False), data)
+        return run_in_parts(OnnxRunner(reference, optimise=False), data, fixed_batch(runner))
     from edgesynth.deploy.onnx import evaluate
 
     missing = [name for name in runner.inputs if name not in data]
@@ -294,9 +302,18 @@ def expected_outputs(
         raise InputError(
             f"{runner.name} has the inputs {list(runner.inputs)}; there are no data for {missing}"
         )
-    leaves = evaluate(reference, tuple(torch.as_tensor(np.asarray(data[name])) for name in runner.inputs))
-    names = [*runner.outputs, *(f"output {index}" for index in range(len(runner.outputs), len(leaves)))]
-    return {name: leaf.detach().cpu().numpy() for name, leaf in zip(names, leaves, strict=False)}
+
+    def called(feed: Arrays) -> tuple[NDArray[Any], ...]:
+        # Copies: a module may change its inputs in place, which the file is run on as well.
+        leaves = evaluate(reference, tuple(torch.tensor(np.asarray(feed[name])) for name in runner.inputs))
+        return tuple(leaf.detach().cpu().numpy() for leaf in leaves)
+
+    samples, step = len(next(iter(data.values()))), call_size(runner, data)
+    starts = range(0, samples, step)
+    calls = [called({name: value[at : at + step] for name, value in data.items()}) for at in starts]
+    found = list(zip(*calls, strict=True))
+    names = [*runner.outputs, *(f"output {index}" for index in range(len(runner.outputs), len(found)))]
+    return {name: joined(parts) for name, parts in zip(names, found, strict=False)}
 
 
 def _unpaired(expected: Mapping[str, object], found: Mapping[str, object]) -> list[str]:

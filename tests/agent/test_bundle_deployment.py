@@ -5,7 +5,7 @@ import json
 import shutil
 
 import pytest
-from two_layers import write_network
+from two_layers import labelled, write_network
 
 import edgesynth
 from edgesynth.deploy.installation import list_bundles
@@ -68,6 +68,23 @@ def write_checksum(bundle, name):
 
 
 @pytest.mark.slow
+def test_where_the_engine_of_a_bundle_goes_wrong_is_looked_for_with_the_layers_kept_that_it_has(
+    here, tx2, tmp_path
+):
+    network = write_network(tmp_path / "large.onnx", scale=1e5)
+    data = labelled(tmp_path / "data.npz", network, 12)
+    done = edgesynth.deploy(network, tx2, precision="fp16", data=data, out=tmp_path / "bundle")
+    assert done, done.failures
+    (first,) = map(json.loads, here.told("builds"))
+    assert first["full"]
+    here.compute("weights")
+
+    again = edgesynth.deploy(tmp_path / "bundle", tx2, data=data)
+
+    assert not again
+    assert json.loads(here.told("builds")[-1])["full"] == first["full"]
+
+
 def test_a_full_disk_of_the_board_leaves_the_installed_one(here, tx2, network, monkeypatch):
     edgesynth.deploy(network, tx2, precision="fp16")
 

@@ -14,6 +14,7 @@ import edgesynth
 from edgesynth.cli.export import verification_rows
 from edgesynth.deploy.bundle import read_bundle
 from edgesynth.deploy.installation import list_bundles, remove_bundle, roll_back
+from edgesynth.devices.half import to_half
 from edgesynth.errors import DeviceError, InputError
 from edgesynth.tasks import ClassificationTask, TensorSamples
 
@@ -217,6 +218,18 @@ def test_a_build_or_a_run_that_fails_says_which_and_why(here, tx2, network, cont
     assert list_bundles(tx2.board) == ()
 
 
+def test_a_file_in_half_precision_is_deployed_as_what_it_is_and_as_nothing_else(here, tx2, network, tmp_path):
+    onnx.save(to_half(onnx.load(network), ())[0], tmp_path / "half.onnx")
+
+    done = edgesynth.deploy(tmp_path / "half.onnx", tx2)
+
+    assert done, done.failures
+    assert done.delivery.export.precision == "fp16"
+    with pytest.raises(InputError, match=r"half\.onnx computes in fp16 itself; ask for that"):
+        edgesynth.deploy(tmp_path / "half.onnx", tx2, precision="fp32")
+    assert len(here.told("builds")) == 1
+
+
 def test_what_the_pre_flight_refuses_never_gets_to_the_board(here, tx2, tmp_path):
     graph = helper.make_graph(
         [helper.make_node("Det", ["x"], ["y"], name="the_det")],
@@ -267,6 +280,13 @@ def test_what_cannot_be_used_is_said_before_anything_is_built(here, tx2, network
         edgesynth.deploy(network, tx2, **options)
 
     assert here.told("builds") == []
+
+
+def test_a_module_is_told_to_be_exported_first(tx2):
+    with pytest.raises(
+        InputError, match=r"a Linear is no network .* edgesynth\.export_onnx and give the file"
+    ):
+        edgesynth.deploy(torch.nn.Linear(1, 1), tx2)
 
 
 def test_labels_are_those_of_the_data_in_their_order(here, tx2, network, tmp_path):

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from two_layers import labelled, write_network
@@ -194,6 +195,7 @@ def test_kernels_that_are_wrong_in_one_size_are_not_installed(here, tx2, network
     assert not done
     (failure,) = done.failures
     assert failure.startswith(f"scores: in batch {size}: off by")
+    assert done.report.divergence.node == "dense_2"  # looked for in calls of this size
 
 
 def test_a_batch_that_is_fixed_in_the_file_is_freed_where_that_is_proved(here, tx2, tmp_path):
@@ -264,3 +266,22 @@ def test_a_range_wider_than_the_samples_that_are_generated_has_enough_of_them(tx
 
     assert done, done.failures
     assert (done.report.samples, done.report.sizes) == (48, (1, 48))
+
+
+def test_an_output_that_is_one_per_call_is_proved_for_one_batch_and_refused_for_a_range(
+    here, tx2, network, tmp_path
+):
+    model = onnx.load(network)
+    model.graph.node.append(
+        onnx.helper.make_node("ReduceMean", ["scores"], ["mean"], name="mean", keepdims=0)
+    )
+    model.graph.output.append(onnx.helper.make_tensor_value_info("mean", onnx.TensorProto.FLOAT, []))
+    onnx.save(model, tmp_path / "mean.onnx")
+
+    with pytest.raises(InputError, match=r"output 'mean' .* needs a row for each; give one --batch"):
+        edgesynth.deploy(tmp_path / "mean.onnx", tx2, precision="fp32", batch="1..4")
+    assert here.told("builds") == []
+    done = edgesynth.deploy(tmp_path / "mean.onnx", tx2, precision="fp32", batch=4)
+
+    assert done, done.failures
+    assert [check.name for check in done.report.outputs] == ["scores", "mean"]

@@ -56,6 +56,7 @@ def test_trtexec_that_computes_something_else_is_not_believed(here, trtexec_alon
 
     assert not done
     assert "scores: off by" in done.failures[0]
+    assert (done.report.divergence.node, done.report.divergence.operator) == ("dense_1", "MatMul")
     assert done.notes == ()
     assert list_bundles(trtexec_alone.board) == ()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,6 +14,8 @@ from torch import Tensor, nn
 
 from edgesynth.deploy.onnx import compare_with_runtime, export_onnx
 from edgesynth.deploy.onnx_graph import default_opset, load_model
+from edgesynth.deploy.runners import OnnxRunner
+from edgesynth.devices.half import to_half
 from edgesynth.errors import TraceError
 
 
@@ -71,6 +75,25 @@ def test_the_file_computes_what_torch_computes(tmp_path: Path, form: str, opset:
     assert default_opset(model) == opset
     assert "Softmax" in {node.op_type for node in model.graph.node}
     assert compare_with_runtime(network, path, torch.randn(3, 5, 8), atol=1e-5)
+
+
+def test_attention_in_half_precision_does_not_end_the_runtime(tmp_path: Path) -> None:
+    class Weighing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.MultiheadAttention(16, 4, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x, x, x)[0]
+
+    path = export_onnx(Weighing().eval(), torch.randn(2, 5, 16), tmp_path / "net.onnx").path
+    half, _ = to_half(load_model(path), ())
+    onnx.save(half, tmp_path / "half.onnx")
+
+    # Its rewriting for blocks of channels crashed here, in a file as in memory.
+    for source in (half, tmp_path / "half.onnx"):
+        (found,) = OnnxRunner(source)({"input": np.zeros((2, 5, 16), np.float32)}).values()
+        assert found.shape == (2, 5, 16)
 
 
 def test_an_operator_without_a_form_is_one_line_and_prints_no_graph(

@@ -89,6 +89,25 @@ def test_a_bundle_takes_the_place_of_a_bundle_and_of_nothing_else(tmp_path: Path
         write(tmp_path)
 
 
+def test_an_interruption_leaves_the_bundle_that_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = write(tmp_path).digest
+    rename = Path.rename
+
+    def interrupted(self: Path, target: Path) -> Path:
+        if self.name == "bundle" and target == tmp_path / "bundle":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path, "another plan")
+
+    assert read_bundle(tmp_path / "bundle").digest == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.onnx", "a.plan", "bundle"]
+
+
 def test_any_text_gives_a_name() -> None:
     assert bundle_name("1000-0d913a65f36a") == "1000-0d913a65f36a"
     assert bundle_name("../my net (2)") == "my-net-2"

@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgesynth.deploy import mixed
 from edgesynth.deploy.bypass import bypassed
 from edgesynth.deploy.delivery import deliver
 from edgesynth.deploy.lowering import lower
@@ -119,6 +120,15 @@ def test_what_leaves_the_range_of_half_precision_is_kept_in_single(typed: bool) 
 
 
 @pytest.mark.parametrize("typed", [False, True])
+def test_what_int8_leaves_to_half_precision_and_leaves_its_range_is_kept_in_single(typed: bool) -> None:
+    found = lower(chain({2: np.full(WIDTH, 1e6)}), "int8", typed=typed, data=DATA)
+
+    # The products themselves are quantised, whose sums no FP16 holds.
+    assert set(found.full) == (set() if typed else {"relu1"})
+    assert {kept.node for kept in found.kept} == set(found.full)
+
+
+@pytest.mark.parametrize("typed", [False, True])
 def test_a_layer_that_half_precision_is_too_coarse_for_is_kept_in_single(typed: bool) -> None:
     # Values so small that FP16 has few bits left for them, or none; no value is too large.
     model = chain({3: np.full(WIDTH, 3e-8)})
@@ -129,6 +139,21 @@ def test_a_layer_that_half_precision_is_too_coarse_for_is_kept_in_single(typed: 
     assert {"dense2", "relu2"} <= {kept.node for kept in found.kept} <= {"dense2", "relu2", "dense3"}
     outputs = OnnxRunner(rounded(with_types(model), ["dense0", "dense1", "dense4"]), optimise=False)(DATA)
     assert output_error(OnnxRunner(model)(DATA), outputs) < 1e-2
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_of_a_large_network_neighbouring_layers_are_tried_as_one(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = chain({3: np.full(WIDTH, 3e-8)} if precision == "fp16" else {10: apart(3e3)}, layers=20)
+    monkeypatch.setattr(mixed, "_MOST_BYTES", 1)  # so that no trial at all would be allowed
+
+    found = lower(model, precision, typed=False, data=DATA)
+
+    told = {kept.reason.partition(" for one of ")[2] for kept in found.kept}
+    assert told == {"3 layers tried as one" if precision == "int8" else "5 layers tried as one"}
+    assert {"dense2" if precision == "fp16" else "dense10"} <= {kept.node for kept in found.kept}
+    assert not found.coarse
 
 
 def test_names_that_look_like_ours_are_no_collision() -> None:

@@ -164,3 +164,26 @@ def test_magnified_logits_of_a_slice_agree_at_the_oldest_opset(name: str, side: 
 def test_a_missing_file_is_named(small: Small, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nothing\.onnx"):
         compare_with_runtime(small, tmp_path / "nothing.onnx", torch.randn(1, 1, 8, 8))
+
+
+class Branching(nn.Module):
+    """Decides by a value, by a size, or by a value that changes nothing."""
+
+    def __init__(self, by: str) -> None:
+        super().__init__()
+        self.by = by
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.by == "size":
+            return x * 2 if x.shape[1] > 1 else x
+        return x * 2 if x.sum() > 0 else x + x if self.by == "value alike" else x * 3
+
+
+def test_a_decision_by_values_is_refused_since_a_file_would_hold_one_outcome(tmp_path: Path) -> None:
+    for alike in ("size", "value alike"):
+        export_onnx(Branching(alike), torch.ones(2, 3), tmp_path / "alike.onnx")
+
+    with pytest.raises(InputError, match="Branching decides by the values of its input"):
+        export_onnx(Branching("value"), torch.ones(2, 3), tmp_path / "net.onnx")
+
+    assert not (tmp_path / "net.onnx").exists()

@@ -46,3 +46,22 @@ def test_a_tie_is_no_difference() -> None:
     assert want.tolist() == [None, 0]
     assert judged(want, np.array([0, 0]), "fp32").problem == ""
     assert judged(want, np.array([0, 1]), "fp32").problem
+
+
+def test_whole_numbers_may_be_indices_or_quantities() -> None:
+    places = np.arange(1000, dtype=np.int64)
+    swapped, far = places.copy(), places.copy()
+    swapped[[3, 900]], far[::2] = swapped[[900, 3]], 0
+
+    assert judged(places, swapped, "fp16").problem == ""  # two of the indices
+    assert "2 of 1000 classes are others" in judged(places, swapped, "fp32").problem
+    assert judged(places, places + 1, "fp16").problem == ""  # all a little larger
+    assert judged(places, far, "fp16").problem
+
+
+def test_a_reference_without_a_finite_value_proves_nothing() -> None:
+    want = np.full((2, 3), np.nan, np.float32)
+
+    assert "nothing to compare with" in judged(want, want, "fp32").problem
+    want[1, 2] = 1
+    assert judged(want, want, "fp32").problem == ""

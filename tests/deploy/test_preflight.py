@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import torch
 from onnx import TensorProto, helper
 
 from edgesynth.deploy.onnx import export_onnx
+from edgesynth.deploy.opset import convert_opset
 from edgesynth.deploy.parser_facts import opset_range, standing
 from edgesynth.deploy.preflight import Preflight, preflight
+from edgesynth.deploy.runners import OnnxRunner
 from edgesynth.devices import list_profiles, load_profile
 from edgesynth.devices.release import parse_release
 from edgesynth.errors import InputError
@@ -85,6 +88,20 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
         ),
         TX2,
         "without a shape",
+    ),
+    "no inputs": (
+        lambda: helper.make_model(
+            helper.make_graph(
+                [node("Identity", "c")],
+                "g",
+                [],
+                [helper.make_tensor_value_info("y", F, [3])],
+                [onnx.numpy_helper.from_array(np.ones(3, np.float32), "c")],
+            ),
+            opset_imports=[helper.make_opsetid("", 13)],
+        ),
+        TX2,
+        "it takes no inputs",
     ),
     "GridSample before 8.5": (
         lambda: model([node("GridSample", "x", "x")], opset=16),
@@ -357,10 +374,79 @@ def test_findings_of_one_kind_are_one_row_and_json_has_them_all() -> None:
     assert len([found for found in shown["findings"] if found["operator"] == "Det"]) == 2
 
 
+def on_seven(graph: onnx.ModelProto, version: str = "7.1.3") -> Preflight:
+    """As a TX2 with JetPack 4.4 would judge it."""
+    known = load_profile(TX2)
+    software, compiler = replace(known.software, tensorrt=version), replace(known.compiler, opset=11)
+    return preflight(graph, replace(known, software=software, compiler=compiler))
+
+
+@pytest.mark.parametrize(
+    ("graph", "said"),
+    [
+        (lambda: model([node("Relu")], opset=13), "opset 13; TensorRT 7.1.3 reads 7 to 11"),
+        (lambda: model([node("Round")], opset=11), "TensorRT 7.1 does not read it"),
+        (
+            lambda: model(
+                [node("Resize", "x", "", "s", mode="nearest")],
+                opset=11,
+                constants={"s": np.ones(4, np.float32)},
+            ),
+            "before 8 only asymmetric is read",
+        ),
+        (
+            lambda: model(
+                [node("Pad", "x", "p")], opset=11, constants={"p": np.array([0, 1, 0, 0, 0, 0, 0, 0])}
+            ),
+            "it pads other axes than the last two",
+        ),
+        (
+            lambda: model(
+                [node("QuantizeLinear", "x", "s", "z")],
+                opset=11,
+                out=TensorProto.INT8,
+                constants={"s": np.float32(0.1).reshape(()), "z": np.int8(0).reshape(())},
+            ),
+            "explicit quantisation is read from 8.0 on",
+        ),
+    ],
+)
+def test_what_tensorrt_7_does_not_read_is_refused(graph: Callable[[], onnx.ModelProto], said: str) -> None:
+    verdict = on_seven(graph())
+
+    assert any(said in found.reason for found in verdict.refusals), verdict.findings
+
+
+def test_what_tensorrt_7_reads_and_what_nobody_says_of_7_1_are_told_apart() -> None:
+    assert on_seven(model([node("Relu"), node("Erf")], opset=11), "7.2.3").verdict == "read"
+    assert on_seven(model([node("Relu")], opset=11)).verdict == "read"
+    assert on_seven(model([node("Erf")], opset=11)).verdict == "unknown"  # it came between 5.1 and 7.2
+    zeros = {"p": np.array([0, 0, 1, 1, 0, 0, 1, 1])}
+    assert on_seven(model([node("Pad", "x", "p")], opset=11, constants=zeros)).verdict == "read"
+
+
+@pytest.mark.parametrize("name", ["resnet20", "mobilenetv2"])
+def test_a_zoo_network_goes_down_to_what_tensorrt_7_reads_and_means_the_same(
+    name: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    path = export_onnx(build(name), torch.zeros(1, 1, 28, 28), tmp_path / "net.onnx").path
+
+    lowered = convert_opset(onnx.load(path), 11)
+
+    onnx.checker.check_model(lowered, full_check=True)
+    assert not on_seven(lowered).refusals
+    x = {"input": np.random.default_rng(0).normal(size=(1, 1, 28, 28)).astype(np.float32)}
+    one, two = (OnnxRunner(each)(x) for each in (onnx.load(path), lowered))
+    for label, value in one.items():
+        np.testing.assert_allclose(two[label], value, rtol=1e-4, atol=1e-5)
+
+
 def test_the_facts_say_what_their_sources_say() -> None:
     assert parse_release("10.13.3.9") == (10, 13)
     assert parse_release("") is None
     assert opset_range((8, 2)) == (7, 13)
+    assert (opset_range((7, 1)), opset_range((7, 0))) == ((7, 11), None)
     assert opset_range((10, 16)) == (9, 24)
     assert [standing("NonZero", release) for release in ((8, 2), (8, 5))] == ["refused", "read"]
     assert standing("Det", (10, 16)) == "unknown"  # the newest table is of 10.15

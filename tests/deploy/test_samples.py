@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 from PIL import Image
 
+from edgesynth.deploy.delivery import deliver
 from edgesynth.deploy.judging import ClassScore
-from edgesynth.deploy.samples import load_samples
+from edgesynth.deploy.samples import generated_samples, load_samples
+from edgesynth.devices import load_profile
 from edgesynth.errors import DataError, InputError
 from edgesynth.tasks import load_image_folder
 
@@ -84,3 +88,27 @@ def test_a_folder_of_pictures_says_what_its_pictures_were_brought_to(tmp_path: P
     assert (
         load_samples("fashion-mnist-subset", {"x": ("tensor(float)", ["b", 1, 28, 28])}, 4).pictures is None
     )
+
+
+def test_more_numbers_than_memory_holds_are_not_generated() -> None:
+    with pytest.raises(InputError, match=r"90000000x6 numbers for input 'image' .* a smaller --batch"):
+        generated_samples(INPUTS, 90_000_000)
+
+
+@pytest.mark.parametrize(("shape", "told"), [([], "no axis"), ([3, 1], "3")])
+def test_an_input_that_counts_no_samples_is_refused(tmp_path: Path, shape: list[int], told: str) -> None:
+    number = TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["x", "scale"], ["y"])],
+        "g",
+        [
+            helper.make_tensor_value_info("x", number, ["batch", 4]),
+            helper.make_tensor_value_info("scale", number, shape),
+        ],
+        [helper.make_tensor_value_info("y", number, ["batch", 4])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, tmp_path / "net.onnx")
+
+    with pytest.raises(InputError, match=rf"here it is not the same \('x' free, 'scale' {told}\)"):
+        deliver(tmp_path / "net.onnx", load_profile("jetson-tx2"), None)

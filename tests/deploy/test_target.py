@@ -341,3 +341,31 @@ def test_equal_networks_are_equal_files(tmp_path: Path) -> None:
         for name in ("a.onnx", "b.onnx")
     )
     assert one.sha256 == two.sha256
+
+
+def test_a_network_goes_down_to_opset_11_with_numbers_where_it_had_inputs() -> None:
+    shape = [2, 3, 4]
+    graph = helper.make_graph(
+        [
+            helper.make_node("Softmax", ["x"], ["a"], name="soft", axis=2),
+            helper.make_node("ReduceSum", ["a", "axes"], ["b"], keepdims=1),
+            helper.make_node("Squeeze", ["b", "axes"], ["c"]),
+            helper.make_node("Unsqueeze", ["c", "axes"], ["d"]),
+            helper.make_node("Split", ["x", "parts"], ["e", "f"], axis=2),
+            helper.make_node("Concat", ["d", "f"], ["y"], axis=2),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 3, 4])],
+        [numpy_helper.from_array(np.array(v), k) for k, v in {"axes": [2], "parts": [1, 3]}.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+    lowered = convert_opset(model, 11)
+
+    onnx.checker.check_model(lowered, full_check=True)
+    x = {"x": np.random.default_rng(0).normal(size=shape).astype(np.float32)}
+    np.testing.assert_allclose(OnnxRunner(lowered)(x)["y"], OnnxRunner(model)(x)["y"], rtol=1e-6)
+    next(entry for entry in model.graph.node[0].attribute if entry.name == "axis").i = 1
+    with pytest.raises(InputError, match=r"soft \(Softmax\) .* opset 11: it takes all axes from one on"):
+        convert_opset(model, 11)

@@ -14,8 +14,13 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from edgesynth.deploy import divergence
+from edgesynth.deploy.divergence import relative_error
+from edgesynth.deploy.onnx import export_onnx
 from edgesynth.deploy.onnx_graph import load_model
+from edgesynth.deploy.output_check import TOLERANCES, check_output
 from edgesynth.deploy.quantisation import quantise
+from edgesynth.deploy.runners import OnnxRunner, together
 from edgesynth.deploy.verify import VerifyReport, verify, verify_outputs
 from edgesynth.devices.half import to_half
 from edgesynth.errors import InputError
@@ -195,7 +200,7 @@ def test_the_layer_is_named_behind_operands_that_have_no_batch(tmp_path: Path, o
     assert (report.divergence.node, report.divergence.tensor) == ("offset", "b")
 
 
-def test_an_output_without_a_batch_is_told_per_call_and_refused(tmp_path: Path) -> None:
+def test_an_output_without_a_batch_is_compared_call_by_call(tmp_path: Path) -> None:
     for name, batch in (("free", "batch"), ("fixed", 2)):
         graph = helper.make_graph(
             [helper.make_node("ReduceMean", ["x"], ["y"], keepdims=0)],
@@ -206,9 +211,29 @@ def test_an_output_without_a_batch_is_told_per_call_and_refused(tmp_path: Path) 
         whole = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
         onnx.save(whole, str(tmp_path / f"{name}.onnx"))
 
-    report = verify(tmp_path / "fixed.onnx", tmp_path / "free.onnx", {"x": np.ones((4, 4), np.float32)})
+    numbers = {"x": np.arange(16, dtype=np.float32).reshape(4, 4)}
+    report = verify(tmp_path / "fixed.onnx", tmp_path / "free.onnx", numbers)
 
-    assert report.failures == ("y: shape 2, not of a scalar",)
+    assert report, report.failures
+    assert report.outputs[0].scale == 11.5  # the mean of the second call, not of all
+    assert OnnxRunner(tmp_path / "free.onnx")(numbers)["y"] == 7.5
+
+
+def test_large_samples_are_run_a_few_at_a_time_and_compared_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {
+        side: together({"x": np.broadcast_to(np.float32(0), (9, 3, side, side))}) for side in (224, 1024)
+    }
+    assert sizes == {224: 64, 1024: 5}
+    want = np.arange(10, dtype=np.float32).reshape(5, 2)
+    have = want + np.float32(0.5) * (want == 7)
+    whole = check_output("y", want, have, TOLERANCES["fp32"])
+    monkeypatch.setattr(divergence, "_PART", 3)
+
+    part = check_output("y", want, have, TOLERANCES["fp32"])
+
+    assert part == whole
+    assert (part.max_abs, part.scale) == (0.5, 9.0)
+    assert relative_error(want, have) == pytest.approx(0.5 / np.sqrt(np.sum(want**2)))
 
 
 def test_the_sample_that_is_poisoned_is_named(tmp_path: Path) -> None:
@@ -283,3 +308,17 @@ def test_nan_of_the_reference_itself_is_no_fault(tmp_path: Path) -> None:
     path = tmp_path / "root.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), str(path))
     assert verify(path, path, {"x": np.float32([[-1, 4], [9, 16]])})
+
+
+def test_a_module_that_changes_its_input_does_not_change_what_the_file_is_run_on(tmp_path: Path) -> None:
+    class Adds(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.add_(1) * 2
+
+    path = export_onnx(Adds(), torch.zeros(1, 3), tmp_path / "net.onnx").path
+    data = {"input": np.arange(6, dtype=np.float32).reshape(2, 3)}
+
+    report = verify(path, Adds(), data)
+
+    assert report, report.failures
+    assert data["input"][0, 0] == 0
