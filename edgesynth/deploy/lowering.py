@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -141,9 +141,24 @@ def _rest_in_half(
     spoiled = _spoiled_by_half(model, data)
     if spoiled is None:
         return quantised, kept
-    half, full = to_half(quantised, (*exact_nodes(model), *spoiled))
-    named = {each.node for each in kept}
-    return half, (*kept, *(each for each in full if each.node not in named))
+    full = (*exact_nodes(model), *spoiled)
+    pairs = _pairs_of(quantised, {each.node for each in full})
+    half, stay = to_half(quantised, (*full, *pairs))
+    named = {each.node for each in (*kept, *pairs)}
+    return half, (*kept, *(each for each in stay if each.node not in named))
+
+
+def _pairs_of(quantised: ModelProto, layers: Collection[str]) -> tuple[Kept, ...]:
+    """What dequantises for these layers alone: with a cast between, the two are no longer one kernel."""
+    takers: dict[str, set[str]] = {}
+    for node in quantised.graph.node:
+        for name in node.input:
+            takers.setdefault(name, set()).add(node_name(node))
+    return tuple(
+        Kept(node_name(node), node.op_type, "what takes it stays in FP32")
+        for node in quantised.graph.node
+        if node.op_type == "DequantizeLinear" and takers.get(node.output[0], set()) <= set(layers)
+    )
 
 
 def _without_half(lowered: ModelProto, model: ModelProto, data: Arrays) -> tuple[Kept, ...]:

@@ -48,6 +48,8 @@ _PAIR_OPSET: Final = 19
 """From it on a pair has a scale of FLOAT16."""
 _SCALE_ERROR: Final = 2.0**-10
 """Of a scale that FP16 holds well enough: an eighth of a step at the end of the range."""
+_STEPS: Final = 128
+"""Of INT8 on either side of zero."""
 _HALF: Final = 10  # TensorProto.FLOAT16
 _FULL_INPUTS: Final = {"Resize": (1, 2), "Upsample": (1,)}
 """Inputs that are FLOAT whatever the node computes in."""
@@ -186,25 +188,29 @@ class _Caster:
         """Whether a node does; one that stays in FP32 for what it is is added to those that are kept."""
         if self.full or not any(self._is_float(tensor) for tensor in node.input):
             return False
-        if node.op_type in _PAIR:
-            return self.pairs and self._scale_fits(node.input[1])
         name = node_name(node)
+        if node.op_type in _PAIR:
+            return self.pairs and name not in self.kept and self._pair_fits(node)
         weights = [weight for tensor in node.input if (weight := self._weight(tensor)) is not None]
         reason = "" if name in self.kept else _reason(node, weights)
         if reason:
             self.kept[name] = Kept(name, node.op_type, reason)
         return name not in self.kept and node.op_type not in _TYPED
 
-    def _scale_fits(self, tensor: str) -> bool:
-        """Whether FP16 holds a scale; one that is computed is not known to."""
+    def _pair_fits(self, node: NodeProto) -> bool:
+        """Whether FP16 holds what a Q or DQ takes and gives; a scale that is computed is not known to."""
         import onnx
 
-        held = self._weight(tensor)
+        held, weight = self._weight(node.input[1]), self._weight(node.input[0])
         if held is None:
             return False
         scale = onnx.numpy_helper.to_array(held).astype(np.float64)
         with np.errstate(over="ignore"):
-            return bool(np.all(np.abs(scale.astype(np.float16) - scale) <= _SCALE_ERROR * np.abs(scale)))
+            off = np.abs(scale.astype(np.float16) - scale)
+        if np.any(off > _SCALE_ERROR * np.abs(scale)) or np.max(scale, initial=0.0) * _STEPS > HALF_MAX:
+            return False
+        # What is made in FP32 may be so because FP16 does not hold it.
+        return node.op_type == "DequantizeLinear" or weight is not None or self.home.get(node.input[0], False)
 
     def _is_float(self, tensor: str) -> bool:
         if tensor in self.own or self.around is None:
