@@ -51,8 +51,8 @@ def refuse_lost_decisions(
         if differs:
             raise InputError(
                 f"{type(module).__name__} decides or computes in Python by the values of its input, and a "
-                "file would hold one outcome alone; write that with tensors (torch.where), or leave it to the "
-                "program"
+                "file would hold one outcome alone; write that with tensors (torch.where), or leave it to "
+                "the program"
             )
 
 
