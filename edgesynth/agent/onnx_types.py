@@ -5,9 +5,9 @@ ONNX, in the wire format of Protocol Buffers).
 """
 
 import mmap
-from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple, Union
 
-__all__ = ["disagreement", "read_input_shapes", "read_output_kinds", "read_precision"]
+__all__ = ["computes_in_half", "disagreement", "read_input_shapes", "read_output_kinds", "read_precision"]
 
 _UINT8, _FLOAT16, _BFLOAT16 = 2, 10, 16  # TensorProto.DataType
 _FLOATS = (1, _FLOAT16, 11, _BFLOAT16)
@@ -42,6 +42,20 @@ def read_precision(path: str) -> str:
         OSError: It cannot be opened.
     """
     return str(_read(path, lambda reader: reader.precision(), ""))
+
+
+def computes_in_half(model: Union[str, bytes]) -> bool:
+    """Whether any node takes FP16, in a quantised graph too; not where it cannot be read as ONNX.
+
+    Args:
+        model: A file's path, or its content.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    if isinstance(model, bytes):
+        return bool(_asked(model, _Reader.computes_in_half, False))
+    return bool(_read(model, _Reader.computes_in_half, False))
 
 
 def read_output_kinds(path: str) -> Dict[str, str]:
@@ -87,10 +101,15 @@ def _read(path: str, wanted: Callable[["_Reader"], Any], missing: Any) -> Any:
         except ValueError:  # it is empty
             return missing
         with data:
-            try:
-                return wanted(_Reader(data))
-            except (IndexError, ValueError):
-                return missing
+            return _asked(data, wanted, missing)
+
+
+def _asked(data: Any, wanted: Callable[["_Reader"], Any], missing: Any) -> Any:
+    """The same of a file's content."""
+    try:
+        return wanted(_Reader(data))
+    except (IndexError, ValueError):
+        return missing
 
 
 def disagreement(holds: str, precision: str, in_graph: bool) -> str:
@@ -132,6 +151,10 @@ class _Reader:
             if kind in computed:
                 return name
         return "fp32"
+
+    def computes_in_half(self) -> bool:
+        self._graph(self._whole(), {})
+        return _FLOAT16 in self._taken
 
     def output_kinds(self) -> Dict[str, str]:
         outputs = [self._declared(value) for number, value in self._fields(self._whole()) if number == 12]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgesynth.cli.data import DATA_HELP, read_data
-from edgesynth.cli.options import AsJson, CudaGraph, DlaCore, Inside, Quiet, Samples, Wait
+from edgesynth.cli.options import AsJson, CudaGraph, DlaCore, Inside, Model, Quiet, Samples, Wait
 from edgesynth.errors import DataError, InputError, RequirementsNotMet
 
 if TYPE_CHECKING:
@@ -74,10 +74,7 @@ def deploy(
         list[str] | None,
         typer.Option("--input", help="Sizes for free axes: 1x3x224x224, or NAME=1x3x224x224."),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option("--model", help="What a generated network was cut from; PyTorch is compared with then."),
-    ] = None,
+    model: Model = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Keep the bundle in this folder.")] = None,
     window_s: Annotated[
         float | None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgesynth.cli.data import DATA_HELP, read_data
-from edgesynth.cli.options import AsJson, Inside, Quiet, Samples
+from edgesynth.cli.options import AsJson, Inside, Model, Quiet, Samples
 from edgesynth.errors import InputError, RequirementsNotMet
 from edgesynth.metrics import METRICS, SHARES
 
@@ -50,10 +50,7 @@ def export(
             "--input", help="Sizes for free axes: 1x3x224x224, or NAME=1x3x224x224; once per input."
         ),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option("--model", help="What a generated network was cut from; PyTorch is compared with then."),
-    ] = None,
+    model: Model = None,
     inside: Inside = None,
     check: Annotated[
         bool, typer.Option("--check", help="Insist on a build by TensorRT for RTX (the extra rtx).")
@@ -124,20 +121,30 @@ def read_shapes(texts: Sequence[str] | None, source: Path) -> dict[str, tuple[in
 
 
 def read_module(model: str | None, network: str) -> nn.Module | None:
-    """The generated network as a PyTorch module, cut from what the user names.
+    """The network as a PyTorch module: a generated one cut from what the user names, of a file that itself.
 
     Raises:
-        InputError: There is no such model, or the network is no generated one.
+        JobError: There is no such model, or it cannot be made.
+        InputError: It is not what the network was cut from, or a file's is none of the user's own.
     """
     if model is None:
         return None
     import torch
 
     from edgesynth.cli.models import find_module
+    from edgesynth.deploy.onnx_graph import input_shapes, load_model
     from edgesynth.graph.recipe import load, read_recipe
+    from edgesynth.job.reference import is_reference
 
     if not Path(network).is_dir():
-        raise InputError("--model is for the folder of a generated network; an ONNX file has no recipe")
+        if not is_reference(model):
+            raise InputError(
+                f"--model {model!r} has not the weights of {network}; name a callable that returns the "
+                "module the file was written from with its trained weights, package.module:callable"
+            )
+        shapes = [shape or () for shape in input_shapes(load_model(network)).values()]
+        known = [[size if isinstance(size, int) else 1 for size in shape] for shape in shapes]
+        return find_module(model, [torch.zeros(shape) for shape in known] or [torch.zeros(1)])
     recipe = read_recipe(Path(network))
     inputs = [torch.zeros([int(size) for size in item["shape"]]) for item in recipe.inputs]
     return load(find_module(model, inputs), network)

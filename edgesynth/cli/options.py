@@ -6,7 +6,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-__all__ = ["AsJson", "CudaGraph", "DlaCore", "Inside", "Quiet", "Samples", "Wait"]
+__all__ = ["AsJson", "CudaGraph", "DlaCore", "Inside", "Model", "Quiet", "Samples", "Wait"]
 
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 CudaGraph: TypeAlias = Annotated[
@@ -32,6 +32,14 @@ Inside: TypeAlias = Annotated[
         metavar="STEP",
         help="What the engine does itself, by --data: normalise takes stored values, answer gives classes, "
         "masks or boxes; once per step.",
+    ),
+]
+Model: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="Compare with PyTorch too: what a generated network was cut from; of an ONNX file "
+        "package.module:callable, which returns the module it was written from, with its trained weights.",
     ),
 ]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]

@@ -1,4 +1,4 @@
-"""What a module decides by the values of its inputs, of which a trace holds one outcome alone."""
+"""What a module does in Python with the values of its inputs, of which a trace holds one outcome alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["refuse_lost_decisions"]
 
-_DECIDES: Final = "to a Python boolean"
+_TAKEN: Final = "might cause the trace to be incorrect"
+"""The tracer, of a value that became a truth value or a number of Python's."""
 _CLOSE: Final = 1e-3
 """Relative to the largest value: another branch is another result, not rounding."""
 
@@ -27,10 +28,10 @@ def refuse_lost_decisions(
     inputs: Sequence[Tensor],
     compare: Callable[[tuple[Tensor, ...]], RuntimeComparison],
 ) -> None:
-    """Refuse a module whose trace gives something else on other inputs; most such decisions are about shapes.
+    """Refuse a module whose trace gives something else on other inputs; most such values are of shapes.
 
     Args:
-        told: What the tracer warned of. Without a decision nothing is run.
+        told: What the tracer warned of. Where no value was taken, nothing is run.
         module: What was traced.
         inputs: What it was traced on.
         compare: The file with the module, on some inputs.
@@ -38,7 +39,7 @@ def refuse_lost_decisions(
     Raises:
         InputError: It does.
     """
-    if not any(_DECIDES in str(entry.message) for entry in told):
+    if not any(_TAKEN in str(entry.message) for entry in told):
         return
     for probe in _probes(inputs):
         try:
@@ -49,13 +50,22 @@ def refuse_lost_decisions(
             differs = True  # another shape
         if differs:
             raise InputError(
-                f"{type(module).__name__} decides by the values of its input, and a file would hold one "
-                "outcome alone; write the decision with torch.where, or leave it to the program"
+                f"{type(module).__name__} decides or computes in Python by the values of its input, and a "
+                "file would hold one outcome alone; write that with tensors (torch.where), or leave it to "
+                "the program"
             )
 
 
 def _probes(inputs: Sequence[Tensor]) -> Iterator[tuple[Tensor, ...]]:
-    """The inputs with their signs turned, and noise; whole numbers stay as they are, being indices mostly."""
-    generator = torch.Generator().manual_seed(0)
-    for change in (torch.neg, lambda value: torch.randn(value.shape, generator=generator).to(value.dtype)):
-        yield tuple(change(value.cpu()) if value.is_floating_point() else value for value in inputs)
+    """The inputs with their signs turned, and small and large noise of opposite signs.
+
+    Whole numbers stay as they are, being indices mostly.
+    """
+    floating = [value.is_floating_point() for value in inputs]
+    yield tuple(-value.cpu() if turns else value for value, turns in zip(inputs, floating, strict=True))
+    for scale in (0.1, -10.0):
+        generator = torch.Generator().manual_seed(0)
+        yield tuple(
+            (scale * torch.randn(value.shape, generator=generator)).to(value.dtype) if turns else value
+            for value, turns in zip(inputs, floating, strict=True)
+        )

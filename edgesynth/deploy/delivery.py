@@ -169,9 +169,9 @@ def deliver(
     if must_build and (missing := rtx_missing()):
         raise MissingDependencyError(missing)
     check_steps(inside)
+    found, model = prepared(source, profile, precision=precision, batch=batch, shapes=shapes)
     if read_precision(str(source)) == "fp16" != precision:
         raise InputError(f"{Path(source).name} computes in fp16 itself; ask for that, or export it in fp32")
-    found, model = prepared(source, profile, precision=precision, batch=batch, shapes=shapes)
     if model is None or not found:
         return Delivery(found)
     step, enclosed = own_batch(Path(source)), None

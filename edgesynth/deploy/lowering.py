@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final
 from edgesynth.deploy.bypass import bypassed
 from edgesynth.deploy.inside_graph import exact_nodes
 from edgesynth.deploy.mixed import Fits, keep_from_half, keep_from_int8
-from edgesynth.deploy.onnx_graph import default_opset
+from edgesynth.deploy.onnx_graph import default_opset, with_types
 from edgesynth.deploy.opset import convert_opset
 from edgesynth.deploy.output_check import agree
 from edgesynth.deploy.overflow import find_overflows
 from edgesynth.deploy.quantisation import METHODS, QUANTISED, Calibration, Metric, quantise
+from edgesynth.deploy.rounding import rounded
 from edgesynth.deploy.runners import Arrays, OnnxRunner, run_in_parts, some_of
 from edgesynth.devices.half import Kept, node_name, to_half
 from edgesynth.errors import InputError
@@ -109,11 +110,12 @@ def _in_int8(
         raise InputError("INT8 needs real inputs to calibrate on; give some dozens of samples")
     model = _with_pairs(model, typed)
     found = quantise(model, data, methods=methods, metric=metric)
-    kept = keep_from_int8(found.model, model, data, _fitting(model, data, "int8", metric)) or ()
+    fits = _fitting(model, data, "int8", metric)
+    kept = keep_from_int8(found.model, model, data, fits) or ()
     quantised = bypassed(found.model, [each.node for each in kept]) if kept else found.model
     full = () if typed else _without_half(quantised, model, data)
     if typed and default_opset(model) >= _HALF_QDQ_OPSET:
-        quantised, kept = _rest_in_half(quantised, model, data, kept)
+        quantised, kept = _rest_in_half(quantised, model, data, kept, fits)
     rest = (entry for entry in found.compared if entry is not found.chosen)
     return Lowered(
         quantised,
@@ -135,15 +137,26 @@ def _with_pairs(model: ModelProto, typed: bool) -> ModelProto:
 
 
 def _rest_in_half(
-    quantised: ModelProto, model: ModelProto, data: Arrays, kept: tuple[Kept, ...]
+    quantised: ModelProto, model: ModelProto, data: Arrays, kept: tuple[Kept, ...], fits: Fits
 ) -> tuple[ModelProto, tuple[Kept, ...]]:
-    """What is not quantised, in FP16 where that suits it: where flags decide, FP16 is one of them."""
+    """What is not quantised, in FP16 where that suits it: where flags decide, FP16 is one of them.
+
+    Nothing where the two together spoil outputs that INT8 alone does not.
+    """
     spoiled = _spoiled_by_half(model, data)
     if spoiled is None:
         return quantised, kept
     full = (*exact_nodes(model), *spoiled)
     pairs = _pairs_of(quantised, {each.node for each in full})
     half, stay = to_half(quantised, (*full, *pairs))
+    # The runtime here does not round between all layers of an FP16 graph.
+    high = {"QuantizeLinear", "DequantizeLinear", "Constant"}
+    single = {each.node for each in stay}
+    low = {node_name(node) for node in quantised.graph.node if node.op_type not in high} - single
+    imitated = rounded(with_types(quantised), low)
+    alone, both = (run_in_parts(OnnxRunner(each, optimise=False), data) for each in (quantised, imitated))
+    if fits(alone) and not fits(both):
+        return quantised, kept
     named = {each.node for each in (*kept, *pairs)}
     return half, (*kept, *(each for each in stay if each.node not in named))
 

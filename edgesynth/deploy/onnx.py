@@ -26,6 +26,7 @@ from edgesynth.deploy.attention import written_out_attention
 from edgesynth.deploy.decisions import refuse_lost_decisions
 from edgesynth.deploy.folding import fold_constants
 from edgesynth.deploy.runners import first_line, load_runtime
+from edgesynth.devices.onnx_session import open_session
 from edgesynth.errors import InputError, TraceError
 from edgesynth.graph.trace import plain_attention
 from edgesynth.runs.atomic import write_atomic
@@ -221,7 +222,7 @@ def compare_with_runtime(
     options = runtime.SessionOptions()
     options.log_severity_level = 3
     try:
-        session = runtime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+        session = open_session(runtime, str(source), options, ["CPUExecutionProvider"])
         feed = {
             node.name: tensor.detach().cpu().numpy()
             for node, tensor in zip(session.get_inputs(), tensors, strict=True)

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from edgesynth.deploy.onnx_graph import DEFAULT_DOMAINS, default_opset
+from edgesynth.deploy.onnx_graph import DEFAULT_DOMAINS, FreeNames, default_opset
 from edgesynth.deploy.runners import first_line
+from edgesynth.devices.half import node_name
 from edgesynth.errors import InputError
 
 if TYPE_CHECKING:
@@ -100,6 +101,8 @@ def _lower(node: NodeProto, was: int, opset: int, model: ModelProto) -> None:
         _input_to_attribute(node, name, opset, model)
     if node.op_type == "Split" and not node.input[1:]:
         _remove(node, "num_outputs")
+    if node.op_type == "Resize":
+        _give_every_input(node, old, model)
     for entry in list(node.attribute):
         if entry.name in old.attributes:
             continue
@@ -134,6 +137,17 @@ def _input_to_attribute(node: NodeProto, name: str, opset: int, model: ModelProt
     del node.input[1:]
     if numbers:
         node.attribute.append(onnx.helper.make_attribute(name, numbers))
+
+
+def _give_every_input(node: NodeProto, old: Any, model: ModelProto) -> None:  # noqa: ANN401 - a schema of ONNX's
+    """Put an empty tensor where an input could be left out only later."""
+    import onnx
+
+    for index, (taken, known) in enumerate(zip(node.input, old.inputs, strict=False)):
+        if not taken and known.option == onnx.defs.OpSchema.FormalParameterOption.Single:
+            node.input[index] = FreeNames(model.graph).like(f"{node_name(node)}_{known.name}")
+            empty = onnx.helper.make_tensor(node.input[index], onnx.TensorProto.FLOAT, [0], [])
+            model.graph.initializer.append(empty)
 
 
 def _ranks(model: ModelProto) -> dict[str, int]:

@@ -115,7 +115,9 @@ def check_output(name: str, want: NDArray[Any], have: NDArray[Any], limits: Tole
     for one, two in pairs(want, have):
         known = np.isfinite(one)
         scale = max(scale, float(np.max(np.abs(one), initial=0.0, where=known)))
-        worst = max(worst, float(np.max(np.abs(one - two), initial=0.0, where=known & np.isfinite(two))))
+        with np.errstate(invalid="ignore"):  # of what is infinite in both, which is left out
+            off = np.abs(one - two)
+        worst = max(worst, float(np.max(off, initial=0.0, where=known & np.isfinite(two))))
     if np.size(want) and not np.isfinite(want).any():
         problem = "no value of the reference is finite, so there is nothing to compare with"
         return OutputCheck(name, float("inf"), 0.0, float("inf"), problem=problem)
@@ -135,6 +137,8 @@ def check_output(name: str, want: NDArray[Any], have: NDArray[Any], limits: Tole
     # An output of zeros has no scale of its own.
     if worst > limits.worst * (scale or 1.0):
         problem = f"off by {worst:.3g} where values reach {scale:.3g}; {limits.worst:g} of that may be"
+    elif rms == float("inf"):
+        problem = "what is NaN or Inf in the reference is something else here"
     elif rms > limits.rms:
         problem = f"root mean square error {rms:.3g}, at most {limits.rms:g}"
     if problem and want.dtype.kind in "iub":

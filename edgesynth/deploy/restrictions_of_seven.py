@@ -25,7 +25,7 @@ _RESIZE: Final[Mapping[str, str]] = MappingProxyType(
 def objections_of_seven(site: Site) -> Iterator[tuple[Verdict, str, str]]:
     """Verdict, reason and what to do, of a node whose operator is read."""
     operator = site.node.op_type
-    if operator == "Resize":
+    if operator == "Resize" and site.node.input[2:]:  # with two, of opset 10, it can be no other than these
         linear = _text(site, "mode") == "linear"
         for key, only in _RESIZE.items():
             found = _text(site, key) or "by default"
@@ -50,7 +50,8 @@ def _pad(site: Site) -> Iterator[tuple[Verdict, str, str]]:
     pads = site.scope.constant(site.input(1))
     if pads is None and "pads" in site.attributes:  # before opset 11
         pads = np.asarray(site.attributes["pads"])
-    value = site.scope.constant(site.input(2)) if site.input(2) else np.zeros(1)
+    own = np.asarray(site.attributes.get("value", 0.0))  # before opset 11, too
+    value = site.scope.constant(site.input(2)) if site.input(2) else own
     half = 0 if pads is None else pads.size // 2
     outer = [] if pads is None else [*pads[: max(0, half - 2)], *pads[half : max(half, pads.size - 2)]]
     other = value is not None and np.any(value)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from edgesynth.agent.onnx_types import read_precision
+from edgesynth.devices.onnx_session import open_session
 from edgesynth.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -57,9 +57,6 @@ AT_ONCE: Final = 64
 """Samples of a free batch that are run together: inner tensors of more may not fit into memory."""
 WITH_TAPS: Final = 8
 """The same where every inner tensor is kept."""
-_HALF: Final = 10  # TensorProto.FLOAT16
-_BLOCKING: Final = "NchwcTransformer"
-"""A rewriting that ends ONNX Runtime 1.32 with SIGSEGV on graphs of FP16, those of attention at the least."""
 _NUMBERS: Final = 1 << 18
 """Of one sample up to which so many go together: an RGB picture of 295x295. Inner tensors grow with it."""
 
@@ -98,12 +95,7 @@ class OnnxRunner:
             self.name = "the model"
             source = tapped(model, taps).SerializeToString()
         try:
-            self._session = runtime.InferenceSession(
-                source,
-                options,
-                providers=["CPUExecutionProvider"],
-                disabled_optimizers=[_BLOCKING] if optimise and _holds_half(model) else [],
-            )
+            self._session = open_session(runtime, source, options, ["CPUExecutionProvider"])
         except Exception as error:
             raise InputError(f"ONNX Runtime cannot load {self.name}: {first_line(error)}") from error
         self.inputs: dict[str, tuple[str, tuple[int | str | None, ...]]] = {
@@ -128,15 +120,6 @@ class OnnxRunner:
             shapes = ", ".join(f"{name} {'x'.join(map(str, value.shape))}" for name, value in feed.items())
             raise InputError(f"{self.name} cannot be run on {shapes}: {first_line(error)}") from error
         return dict(zip(self.outputs, found, strict=True))
-
-
-def _holds_half(model: str | os.PathLike[str] | ModelProto) -> bool:
-    """Whether anything in a graph is FP16; of a file, what it multiplies."""
-    if isinstance(model, str | os.PathLike):
-        return read_precision(str(model)) == "fp16"
-    return any(tensor.data_type == _HALF for tensor in model.graph.initializer) or any(
-        entry.name == "to" and entry.i == _HALF for node in model.graph.node for entry in node.attribute
-    )
 
 
 def fixed_batch(runner: OnnxRunner) -> int | None:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from edgesynth.devices.onnx_session import open_session
+
 __all__ = ["time_layers"]
 
 _SUFFIX: Final = "_kernel_time"
@@ -37,7 +39,7 @@ def time_layers(
         options.use_per_session_threads = False
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
-        session = onnxruntime.InferenceSession(model, options, providers=providers)
+        session = open_session(onnxruntime, model, options, providers)
         for _ in range(runs + 1):
             session.run(None, feeds)
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))

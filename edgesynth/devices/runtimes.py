@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from numpy.typing import NDArray
 
 from edgesynth.devices.onnx_layers import time_layers
+from edgesynth.devices.onnx_session import open_session
 from edgesynth.errors import DeviceError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class OnnxRuntime:
 
     def open(self, model: str | bytes) -> Session:
         """A session that runs where it should."""
-        session = self._module.InferenceSession(model, self._options, providers=_PROVIDERS[self._provider])
+        session = open_session(self._module, model, self._options, _PROVIDERS[self._provider])
         if self._provider == "cuda" and _CUDA not in session.get_providers():
             raise DeviceError(
                 "ONNX Runtime could not use the GPU and fell back to the CPU; install the CUDA and cuDNN "

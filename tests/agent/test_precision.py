@@ -12,7 +12,7 @@ from fake_board import write_layer
 from onnx import TensorProto, helper, numpy_helper
 
 import edgesynth
-from edgesynth.agent.onnx_types import read_precision
+from edgesynth.agent.onnx_types import computes_in_half, read_precision
 from edgesynth.devices.half import to_half
 from edgesynth.errors import InputError
 from edgesynth.graph import Prototype
@@ -130,6 +130,25 @@ def test_casts_alone_make_no_precision(tmp_path, name):
     precision, nodes, weights = GRAPHS[name]
 
     assert read_precision(str(save(tmp_path / "net.onnx", nodes, weights))) == precision
+
+
+def test_half_precision_is_found_beside_pairs_and_in_bytes(tmp_path):
+    nodes = [
+        helper.make_node("QuantizeLinear", ["input", "scale"], ["whole"]),
+        helper.make_node("DequantizeLinear", ["whole", "small"], ["half"]),
+        matmul("half", "weight", "made"),
+        cast("made", "output", TensorProto.FLOAT),
+    ]
+    scales = [helper.make_tensor("scale", TensorProto.FLOAT, [], [0.1])]
+    scales += [helper.make_tensor("small", TensorProto.FLOAT16, [], np.float16([0.1]))]
+    path = save(tmp_path / "net.onnx", nodes, [square("weight", TensorProto.FLOAT16), *scales])
+    single = save(tmp_path / "single.onnx", [matmul("input", "input", "output")], [])
+
+    assert read_precision(str(path)) == "int8"
+    assert computes_in_half(str(path))
+    assert computes_in_half(path.read_bytes())
+    assert not computes_in_half(single.read_bytes())
+    assert not computes_in_half(b"")
 
 
 def test_a_branch_is_looked_into(tmp_path):

@@ -95,6 +95,20 @@ def test_a_generated_network_is_compared_with_pytorch_too(
     assert shown["kept"] is True
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_file_is_compared_with_the_module_it_was_written_from(
+    edgesynth: Callable[..., Any], folder: Path, net: Path, seed: int
+) -> None:
+    (folder / f"own{seed}.py").write_text(
+        "import torch\nfrom edgesynth.zoo import build\n"
+        f"def trained():\n    torch.manual_seed({seed})\n    return build('resnet8')\n"
+    )
+    outcome = edgesynth("export", "net.onnx", "--device", "jetson-tx2", "--model", f"own{seed}:trained")
+    assert outcome.code == seed  # other weights are another network
+    assert ("off by" in outcome.err) == bool(seed)
+    assert "torch" in outcome.out
+
+
 def test_int8_is_calibrated_on_the_users_data(edgesynth: Callable[..., Any], folder: Path, net: Path) -> None:
     generator = np.random.default_rng(0)
     np.savez(
@@ -219,7 +233,10 @@ BAD: dict[str, tuple[list[str], str]] = {
         "does not fit the input",
     ),
     "an unknown data set": (["net.onnx", "--device", "jetson-tx2", "--data", "fashion"], "unknown data set"),
-    "a model beside a file": (["net.onnx", "--device", "jetson-tx2", "--model", "resnet8"], "--model is for"),
+    "a model without the file's weights": (
+        ["net.onnx", "--device", "jetson-tx2", "--model", "resnet8"],
+        "name a callable that returns the module",
+    ),
     "no builder": (["net.onnx", "--device", "jetson-tx2", "--check"], "edgesynth[rtx]"),
 }
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgesynth.deploy import mixed
@@ -128,6 +131,23 @@ def test_what_int8_leaves_to_half_precision_and_leaves_its_range_is_kept_in_sing
     assert {kept.node for kept in found.kept} == {"relu1", *(("dense1", "dense2") if typed else ())}
     outputs = OnnxRunner(found.model, optimise=False)(DATA)
     assert output_error(OnnxRunner(chain({2: np.full(WIDTH, 1e6)}))(DATA), outputs) < 0.15
+
+
+@pytest.mark.parametrize("finer", [False, True])
+def test_the_rest_stays_in_single_where_int8_and_half_together_lose_what_is_scored(finer: bool) -> None:
+    model = chain({}, layers=2)
+    (made,) = model.graph.output
+    model.graph.node.append(onnx.helper.make_node("Sigmoid", [made.name], ["share"], name="last"))
+    made.name = "share"
+
+    def score(outputs: Mapping[str, NDArray[Any]]) -> float:
+        values = outputs["share"]
+        return float(not finer or np.any(values != values.astype(np.float16)))
+
+    found = lower(model, "int8", typed=True, data=DATA, methods=["min-max"], metric=score)
+
+    assert score(OnnxRunner(found.model, optimise=False)(DATA)) == 1
+    assert any(node.op_type == "Cast" for node in found.model.graph.node) is not finer
 
 
 @pytest.mark.parametrize("typed", [False, True])

@@ -167,7 +167,7 @@ def test_a_missing_file_is_named(small: Small, tmp_path: Path) -> None:
 
 
 class Branching(nn.Module):
-    """Decides by a value, by a size, or by a value that changes nothing."""
+    """Decides by a value, by a size, or by a value that changes nothing, or computes with one in Python."""
 
     def __init__(self, by: str) -> None:
         super().__init__()
@@ -176,6 +176,12 @@ class Branching(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.by == "size":
             return x * 2 if x.shape[1] > 1 else x
+        if self.by == "number":
+            return x * float(x.max())
+        if self.by == "turns":
+            while x.abs().max() > 1:
+                x = x / 2
+            return x
         return x * 2 if x.sum() > 0 else x + x if self.by == "value alike" else x * 3
 
 
@@ -183,7 +189,13 @@ def test_a_decision_by_values_is_refused_since_a_file_would_hold_one_outcome(tmp
     for alike in ("size", "value alike"):
         export_onnx(Branching(alike), torch.ones(2, 3), tmp_path / "alike.onnx")
 
-    with pytest.raises(InputError, match="Branching decides by the values of its input"):
-        export_onnx(Branching("value"), torch.ones(2, 3), tmp_path / "net.onnx")
+    for by, example in (
+        ("value", torch.ones(2, 3)),
+        ("value", torch.zeros(2, 3)),  # whose signs cannot be turned
+        ("number", torch.ones(2, 3)),
+        ("turns", 3 * torch.ones(2, 3)),
+    ):
+        with pytest.raises(InputError, match="Branching decides or computes in Python by the values of its"):
+            export_onnx(Branching(by), example, tmp_path / "net.onnx")
 
     assert not (tmp_path / "net.onnx").exists()

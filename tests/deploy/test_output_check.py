@@ -59,6 +59,16 @@ def test_whole_numbers_may_be_indices_or_quantities() -> None:
     assert judged(places, far, "fp16").problem
 
 
+def test_what_is_infinite_in_both_agrees_and_nothing_else_does() -> None:
+    want = np.float32([[-np.inf, 1], [-np.inf, 2]])
+
+    with np.errstate(all="raise"):
+        assert judged(want, want.copy(), "fp32").problem == ""
+        for other in (-65504.0, np.inf, np.nan):
+            have = np.where(want == -np.inf, np.float32(other), want)
+            assert "NaN or Inf in the reference is something else" in judged(want, have, "fp32").problem
+
+
 def test_a_reference_without_a_finite_value_proves_nothing() -> None:
     want = np.full((2, 3), np.nan, np.float32)
 

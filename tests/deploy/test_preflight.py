@@ -401,6 +401,10 @@ def on_seven(graph: onnx.ModelProto, version: str = "7.1.3") -> Preflight:
             "it pads other axes than the last two",
         ),
         (
+            lambda: model([node("Pad", "x", pads=[0, 0, 1, 1] * 2, value=1.0)], opset=10),
+            "or not with zeros",
+        ),
+        (
             lambda: model(
                 [node("QuantizeLinear", "x", "s", "z")],
                 opset=11,
@@ -421,6 +425,9 @@ def test_what_tensorrt_7_reads_and_what_nobody_says_of_7_1_are_told_apart() -> N
     assert on_seven(model([node("Relu"), node("Erf")], opset=11), "7.2.3").verdict == "read"
     assert on_seven(model([node("Relu")], opset=11)).verdict == "read"
     assert on_seven(model([node("Erf")], opset=11)).verdict == "unknown"  # it came between 5.1 and 7.2
+    twice = {"s": np.float32([1, 1, 2, 2])}
+    assert on_seven(model([node("Resize", "x", "s")], opset=10, constants=twice), "7.2.3").verdict == "read"
+    assert on_seven(model([node("Pad", "x", pads=[0, 0, 1, 1] * 2)], opset=10)).verdict == "read"
     zeros = {"p": np.array([0, 0, 1, 1, 0, 0, 1, 1])}
     assert on_seven(model([node("Pad", "x", "p")], opset=11, constants=zeros)).verdict == "read"
 

@@ -112,3 +112,8 @@ def test_an_input_that_counts_no_samples_is_refused(tmp_path: Path, shape: list[
 
     with pytest.raises(InputError, match=rf"here it is not the same \('x' free, 'scale' {told}\)"):
         deliver(tmp_path / "net.onnx", load_profile("jetson-tx2"), None)
+
+
+def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"net\.onnx"):
+        deliver(tmp_path / "net.onnx", load_profile("jetson-tx2"), None)

@@ -369,3 +369,27 @@ def test_a_network_goes_down_to_opset_11_with_numbers_where_it_had_inputs() -> N
     next(entry for entry in model.graph.node[0].attribute if entry.name == "axis").i = 1
     with pytest.raises(InputError, match=r"soft \(Softmax\) .* opset 11: it takes all axes from one on"):
         convert_opset(model, 11)
+
+
+@pytest.mark.parametrize("by", ["scales", "sizes"])
+def test_what_a_resize_may_leave_out_only_later_is_empty_in_opset_11(by: str) -> None:
+    inputs = ["x", "", "to"] if by == "scales" else ["x", "", "", "to"]
+    told = np.float32([1, 1, 2, 2]) if by == "scales" else np.array([1, 2, 6, 8])
+    graph = helper.make_graph(
+        [
+            helper.make_node(
+                "Resize", inputs, ["y"], coordinate_transformation_mode="asymmetric", nearest_mode="floor"
+            )
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2, 3, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2, 6, 8])],
+        [numpy_helper.from_array(told, "to")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+    lowered = convert_opset(model, 11)
+
+    onnx.checker.check_model(lowered, full_check=True)
+    x = {"x": np.random.default_rng(0).normal(size=(1, 2, 3, 4)).astype(np.float32)}
+    np.testing.assert_array_equal(OnnxRunner(lowered)(x)["y"], OnnxRunner(model)(x)["y"])
