@@ -128,6 +128,20 @@ def test_the_installed_process_keeps_stdout_clean_and_loads_no_torch_for_help() 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
+@pytest.mark.parametrize(("set_before", "found"), [(None, "passive"), ("active", "active")])
+def test_torchs_threads_wait_without_spinning_unless_the_user_says_otherwise(
+    set_before: str | None, found: str
+) -> None:
+    code = (
+        "import os, sys; from edgesynth.cli import main; main(['--version']);"
+        "print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"  # which reads it when it is loaded
+    )
+    given = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    given |= {"OMP_WAIT_POLICY": set_before} if set_before else {}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=given)
+    assert done.stdout.splitlines()[-1] == f"{found} False"
+
+
 def test_a_real_process_exits_2_without_a_traceback(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(package.__file__).parents[1])}
     done = subprocess.run(
