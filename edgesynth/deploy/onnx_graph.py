@@ -26,6 +26,7 @@ __all__ = [
     "all_initializers",
     "batch_of",
     "default_opset",
+    "index_outputs",
     "input_shapes",
     "load_model",
     "read_model",
@@ -35,6 +36,21 @@ __all__ = [
 ]
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
+_INDEX_OF = {"ArgMax": 0, "ArgMin": 0, "NonMaxSuppression": 0, "NonZero": 0, "TopK": 1}
+"""Operators that give indices, and which of their outputs are."""
+_CARRIERS = (
+    "Cast",
+    "Concat",
+    "Flatten",
+    "Gather",
+    "Identity",
+    "Reshape",
+    "Slice",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+)
+"""Operators that hand on what is in their first input."""
 
 
 @dataclass(frozen=True)
@@ -294,3 +310,15 @@ def shape_text(shape: Sequence[int | str | None] | None) -> str:
     return (
         "?" if shape is None else "x".join("?" if size is None else str(size) for size in shape) or "scalar"
     )
+
+
+def index_outputs(model: ModelProto) -> frozenset[str]:
+    """The outputs that are indices, such as classes: what two of them differ by means nothing."""
+    carried: set[str] = set()
+    for node in model.graph.node:  # in the order in which they compute
+        place = _INDEX_OF.get(node.op_type)
+        if place is not None:
+            carried.update(node.output[place : place + 1])
+        elif node.op_type in _CARRIERS and node.input[0] in carried:
+            carried.update(node.output)
+    return frozenset(value.name for value in model.graph.output if value.name in carried)

@@ -82,6 +82,7 @@ class OnnxRunner:
         optimise: bool = True,
     ) -> None:
         runtime = load_runtime()
+        self.path = Path(model) if isinstance(model, str | os.PathLike) else None
         options = runtime.SessionOptions()
         options.log_severity_level = 4
         if not optimise:

@@ -21,7 +21,7 @@ from torch import nn
 
 from edgesynth.deploy.acceptance import Acceptance, accept
 from edgesynth.deploy.divergence import Divergence, find_divergence, first_overflow
-from edgesynth.deploy.onnx_graph import default_opset, load_model
+from edgesynth.deploy.onnx_graph import default_opset, index_outputs, load_model
 from edgesynth.deploy.output_check import TOLERANCES, OutputCheck, check_output
 from edgesynth.deploy.quantisation import Metric
 from edgesynth.deploy.runners import (
@@ -283,6 +283,8 @@ def expected_outputs(
 ) -> Mapping[str, NDArray[Any]]:
     """The reference's outputs under the names of the file's: by order for a module, by name for a file.
 
+    Those that are indices in the file come as masked arrays, which are compared as classes.
+
     Args:
         reference: The module, the FP32 file, or what else tells outputs.
         runner: The file, for its names.
@@ -291,6 +293,16 @@ def expected_outputs(
     Raises:
         InputError: There are no data for an input of the file, or the reference cannot run on them.
     """
+    outputs = _reference_outputs(reference, runner, data)
+    if runner.path is None or not any("int" in kind for kind, _ in runner.output_types.values()):
+        return outputs
+    indices = index_outputs(load_model(runner.path))
+    return {name: np.ma.asarray(value) if name in indices else value for name, value in outputs.items()}
+
+
+def _reference_outputs(
+    reference: nn.Module | str | os.PathLike[str] | ModelProto | Reference, runner: OnnxRunner, data: Arrays
+) -> Mapping[str, NDArray[Any]]:
     if not isinstance(reference, nn.Module):
         if callable(reference):
             return reference(data)

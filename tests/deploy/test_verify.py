@@ -12,7 +12,7 @@ import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from edgesynth.deploy import divergence
 from edgesynth.deploy.divergence import relative_error
@@ -296,6 +296,35 @@ def test_rounded_outputs_are_judged_so_that_the_ones_before_rounding_are_within_
     if not agrees:
         assert "9.5e-05 of that may be" in judged.failures[0]
         assert "off by up to 5e-06 of itself" in judged.to_json()["rounding_note"]
+
+
+def test_classes_in_another_order_are_a_fault_however_near_their_numbers_are(tmp_path: Path) -> None:
+    """Neighbouring classes change places: of a thousand, their numbers are off by a thousandth."""
+    classes = 1000
+    swapped = np.arange(classes, dtype=np.int64).reshape(-1, 2)[:, ::-1].reshape(-1)
+    x = np.random.default_rng(0).standard_normal((64, classes)).astype(np.float32)
+    for name, order in (("right", np.sort(swapped)), ("wrong", swapped)):
+        nodes = [
+            helper.make_node("Gather", ["x", "order"], ["scores"], axis=1),
+            helper.make_node("ArgMax", ["scores"], ["best"], axis=1, keepdims=1),
+            helper.make_node("Squeeze", ["best", "one"], ["y"]),
+        ]
+        graph = helper.make_graph(
+            nodes,
+            "classes",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", classes])],
+            [helper.make_tensor_value_info("y", TensorProto.INT64, ["n"])],
+            [numpy_helper.from_array(order, "order"), numpy_helper.from_array(np.array([1]), "one")],
+        )
+        onnx.save(
+            helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9),
+            tmp_path / f"{name}.onnx",
+        )
+
+    for precision in ("fp16", "int8"):
+        assert verify(tmp_path / "right.onnx", tmp_path / "right.onnx", {"x": x}, precision=precision)
+        report = verify(tmp_path / "wrong.onnx", tmp_path / "right.onnx", {"x": x}, precision=precision)
+        assert any("64 of 64 classes are others" in failure for failure in report.failures)
 
 
 def test_nan_of_the_reference_itself_is_no_fault(tmp_path: Path) -> None:
