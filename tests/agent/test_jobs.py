@@ -142,6 +142,7 @@ def test_the_next_benchmark_puts_it_back_before_it_looks(cut_off, asked):
     ("until", "file"), [("latency", True), ('"name":"load"', False)], ids=["more to guard", "nothing kept"]
 )
 def test_an_agent_whose_guard_was_killed_puts_the_board_back_itself(board, until, file):
+    board.use_python("3.6")
     if not file:
         board.write("home/work/jobs/alone.undo.new/in the way", "")
     asked = board.request(job="alone", load_s=1.0, set_mode=True, mode="MAXQ", clocks="fixed")
