@@ -206,7 +206,10 @@ def take(request: Dict[str, Any], name: str, kind: Any, *default: Any) -> Any:
     """One value of its kind; whole numbers serve as fractions, and what is no finite number does not."""
     value = request.get(name, *default)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            raise _impossible(name, "a number of hundreds of digits", "a number") from None
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise _impossible(name, value, "a {}".format(kind.__name__))
     if kind is float and not math.isfinite(value):

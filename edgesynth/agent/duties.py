@@ -7,19 +7,20 @@ A board may lose its power, and whoever kills the agent may kill the guard too. 
 in a file as well, until it is; whoever comes next does what is found there.
 """
 
+import fcntl
 import json
 import os
 import shutil
 import signal
 import sys
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, TextIO
 
 from edgesynth.agent.board import read_text, run
 from edgesynth.agent.ending import end_group
 from edgesynth.agent.guard import PATIENCE_S
 from edgesynth.agent.modes import current_mode, other_clocks, other_mode
 
-__all__ = ["make_up", "serve", "unfinished"]
+__all__ = ["forget", "make_up", "put_back", "serve", "unfinished"]
 
 
 def serve() -> int:
@@ -41,9 +42,9 @@ def serve() -> int:
             duties.append(duty)
             if file:
                 _keep(unfinished(file), duties)
-    complaint = "; ".join(filter(None, map(_do, reversed(duties))))
+    complaint = put_back(duties)
     if file:
-        _forget(unfinished(file))
+        forget(unfinished(file))
     try:
         print(complaint, flush=True)
     except OSError:  # the agent is not there to read it
@@ -60,27 +61,74 @@ def unfinished(file: str) -> str:
     return os.path.splitext(file)[0] + ".undo"
 
 
+def put_back(duties: List[Dict[str, Any]]) -> str:
+    """Do all of them, the newest first; returns what went wrong."""
+    return "; ".join(filter(None, map(_do, reversed(duties))))
+
+
 def make_up(path: str) -> str:
     """Do what a guard has left in its file, if it still is to be done; returns what went wrong.
 
-    Clocks are free after a restart, but a power mode stays. One that was changed since is left alone.
+    Clocks are free after a restart, but a power mode stays. One that was changed since is left alone. So is
+    the file of another user, whose commands would be run as this one, and one that somebody is at already.
     """
     try:
         with open(path) as file:
-            kept = json.load(file)
-    except (OSError, ValueError):  # there is none, or the power went away while it was written
-        _forget(path)
+            found = os.fstat(file.fileno())
+            if found.st_uid != os.geteuid():
+                return ""
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.fstat(file.fileno()).st_nlink:  # it has just been done
+                return ""
+            try:
+                kept = _read(file)
+            except (ValueError, TypeError, KeyError, RecursionError):
+                said = "what {} was to put back cannot be read; look at the power mode and the clocks".format(
+                    path
+                )
+            else:
+                said = "; ".join(
+                    filter(None, [_do_late(duty, kept["boot"]) for duty in kept["duties"][::-1]])
+                )
+            forget(path)
+            return said
+    except OSError:  # there is none, or somebody is at it
         return ""
-    problems = []
-    for duty in reversed(kept["duties"]):
-        if "mode" in duty:
-            present, _ = current_mode()
-            due = present is not None and present.id == duty["to"]
-        else:
-            due = kept["boot"] == _boot()
-        problems += [_do(duty)] if due else []
-    _forget(path)
-    return "; ".join(filter(None, problems))
+
+
+def forget(path: str) -> None:
+    """Remove what was kept of duties."""
+    for place in (path, path + ".new"):
+        try:
+            os.remove(place)
+        except OSError:
+            continue
+
+
+def _read(file: TextIO) -> Dict[str, Any]:
+    """What :func:`_keep` has written.
+
+    Raises:
+        ValueError: It is something else; so do ``TypeError`` and ``KeyError`` say.
+    """
+    kept = json.load(file)
+    for duty in kept["duties"]:
+        words = [duty["folder"]] if "folder" in duty else duty["command"]
+        if not words or not all(isinstance(word, str) for word in words):
+            raise ValueError("no command")
+        if "mode" in duty and (len(duty["mode"]) != 2 or "to" not in duty):
+            raise ValueError("no mode")
+    return {"boot": kept["boot"], "duties": kept["duties"]}
+
+
+def _do_late(duty: Dict[str, Any], boot: Optional[str]) -> str:
+    """Do a duty of before, maybe of before a restart, where it still is one; returns what went wrong."""
+    if "mode" not in duty:
+        return _do(duty) if boot == _boot() else ""
+    present, problem = current_mode()
+    if present is None:
+        return "the board may still be in the power mode of a benchmark that was cut off: {}".format(problem)
+    return _do(duty) if present.id == duty["to"] else ""
 
 
 def _keep(path: str, duties: List[Dict[str, Any]]) -> None:
@@ -89,21 +137,22 @@ def _keep(path: str, duties: List[Dict[str, Any]]) -> None:
     if not any("command" in duty for duty in changes):
         return
     try:
-        with open(path + ".new", "w") as file:
+        with open(path + ".new", "w", opener=_open_own) as file:
             json.dump({"boot": _boot(), "duties": changes}, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(path + ".new", path)
+        folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
+        try:
+            os.fsync(folder)  # or the new name may be lost with the power
+        finally:
+            os.close(folder)
     except OSError:  # a full disk keeps nothing
         return
 
 
-def _forget(path: str) -> None:
-    for place in (path, path + ".new"):
-        try:
-            os.remove(place)
-        except OSError:
-            continue
+def _open_own(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _boot() -> Optional[str]:

@@ -33,6 +33,7 @@ _CONSEQUENCES = re.compile(
     r"|Parsing model failed|Failed to create engine from model|Inference set up failed|Got invalid engine"
     r"|--- (?:Begin|End) node ---|&&&& FAILED"
 )  # what trtexec says of every failure, after the reason
+_NO_MEMORY_REMEDY = "end other programs on the board, or use a smaller batch or network"
 _SIGNALS = {number.value: number.name for number in signal.Signals}
 
 
@@ -80,13 +81,14 @@ def classify(
     tail = "; ".join(_errors(said)[-4:])[-1000:]
     memory = "" if available_mb is None else " with {} MB free at its start".format(available_mb)
     if status is not None and -status == signal.SIGKILL:
-        reason = "out of memory: the {} was killed{}, which only the kernel's memory killer does".format(
-            doing, memory
+        reason = "out of memory: the {} was killed{}, which only the kernel's memory killer does; {}".format(
+            doing, memory, _NO_MEMORY_REMEDY
         )
         return NetworkFailure("out_of_memory", reason)
     crashed = status is not None and status < 0
     if tells_no_memory(said) or (crashed and _SHORT_OF_MEMORY.search(said)):
-        return NetworkFailure("out_of_memory", "out of memory in the {}{}: {}".format(doing, memory, tail))
+        reason = "out of memory in the {}{}; {}: {}".format(doing, memory, _NO_MEMORY_REMEDY, tail)
+        return NetworkFailure("out_of_memory", reason)
     if _UNSUPPORTED.search("\n".join(_plain(said))):
         return NetworkFailure("unsupported", "TensorRT does not support this network: " + tail)
     if status is None:

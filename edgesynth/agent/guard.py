@@ -41,6 +41,7 @@ class Guard:
         self._lock = lock
         self._process: Optional[subprocess.Popen[bytes]] = None
         self._left: List[str] = []
+        self._duties: List[Dict[str, Any]] = []  # of the process, for when it is killed
         self.complaint = ""
 
     def undo(self, command: List[str], **found: Any) -> None:
@@ -52,14 +53,15 @@ class Guard:
                 id of the one that it is left for; or ``clocks``,
                 :func:`~edgesynth.agent.modes.clock_ranges`.
         """
-        self._send(dict(found, command=command))
+        self._add(dict(found, command=command))
 
     def end(self, pid: int) -> None:
         """Have a process that leads its own group ended, if it still runs at the end."""
-        self._send({"pid": pid})
+        self._add({"pid": pid})
 
     def ended(self, pid: int) -> None:
         """The process has ended: its number may soon be another's."""
+        self._duties = [duty for duty in self._duties if duty.get("pid") != pid]
         self._send({"ended": pid})
 
     def complain(self, problem: str) -> None:
@@ -68,7 +70,7 @@ class Guard:
 
     def remove(self, path: str) -> None:
         """Have a folder of our own removed at the end."""
-        self._send({"folder": path})
+        self._add({"folder": path})
 
     def close(self) -> None:
         """Have everything done now; what failed is in ``complaint`` afterwards."""
@@ -79,10 +81,12 @@ class Guard:
         try:
             out, _ = communicate(process, None, PATIENCE_S)
             said = out.decode("utf-8", "replace").strip()
-            if process.returncode < 0 and self._file:  # somebody has killed it
-                from edgesynth.agent.duties import make_up, unfinished  # which need this module
+            if process.returncode != 0:  # somebody has killed it, maybe half way
+                from edgesynth.agent import duties  # which needs this module
 
-                said = make_up(unfinished(self._file))
+                said = duties.put_back(self._duties)
+                if self._file:
+                    duties.forget(duties.unfinished(self._file))
         except subprocess.TimeoutExpired:  # it goes on without us
             said = "putting the board back takes longer than {:g} s; look at it".format(PATIENCE_S)
         self.complaint = "; ".join(filter(None, [*self._left, said]))
@@ -97,6 +101,10 @@ class Guard:
         trace: Optional[TracebackType],
     ) -> None:
         self.close()
+
+    def _add(self, duty: Dict[str, Any]) -> None:
+        self._duties.append(duty)
+        self._send(duty)
 
     def _send(self, duty: Dict[str, Any]) -> None:
         if self._process is None:

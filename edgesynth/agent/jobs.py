@@ -121,11 +121,17 @@ def make_up_left(path: str, outbox: Outbox) -> None:
         path: The file of this work; those of the others lie beside it.
         outbox: Told what could not be put back.
     """
-    for left in glob.glob(os.path.join(glob.escape(os.path.dirname(path)), "*.undo")):
+    for complaint in _made_up(os.path.dirname(path)):
+        outbox.tell("start", not_put_back=complaint)
+
+
+def _made_up(folder: str) -> Iterator[str]:
+    """Put back what work that was cut off has left in this folder; what went wrong."""
+    for left in sorted(glob.glob(unfinished(os.path.join(glob.escape(folder), "*" + _EVENTS)))):
         if not _is_locked(os.path.splitext(left)[0] + _EVENTS):
             complaint = make_up(left)
             if complaint:
-                outbox.tell("start", not_put_back=complaint)
+                yield complaint
 
 
 class _JobOutbox(Outbox):
@@ -233,9 +239,9 @@ def tidy(request: Dict[str, Any], outbox: Outbox) -> None:
                 _wait_until_ended(path, outbox)
             if not _is_locked(path):
                 complaints += _complaints(path) if unheard else []
-                complaints += filter(None, [make_up(unfinished(path))])
                 _remove(path)
                 jobs.append(os.path.basename(path)[: -len(_EVENTS)])
+        complaints += _made_up(os.path.join(folder, "jobs"))
     shutil.rmtree(os.path.join(folder, "scratch"), ignore_errors=True)
     outbox.tell("end", freed_bytes=freed, jobs=jobs, not_put_back=complaints)
 
@@ -286,7 +292,7 @@ def _followed(path: str) -> str:
 
 
 def _remove(path: str) -> None:
-    for place in (path, _followed(path)):
+    for place in (path, _followed(path), unfinished(path) + ".new"):
         try:
             os.remove(place)
         except FileNotFoundError:
@@ -299,6 +305,8 @@ def _is_locked(path: str, kind: int = fcntl.LOCK_SH) -> bool:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return False
+    except PermissionError:  # another user's
+        return True
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except OSError:

@@ -100,7 +100,7 @@ def _read_request() -> Dict[str, Any]:
         raise Refusal("request", "the request is longer than {} bytes".format(_LONGEST_REQUEST))
     try:
         request = json.loads(text.decode() or "{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Refusal("request", "the request is no JSON: {}".format(error)) from error
     if not isinstance(request, dict):
         raise Refusal("request", "the request is no JSON object")

@@ -215,8 +215,8 @@ def _circumstances(conditions: Mapping[str, Any]) -> Iterator[str]:
 
 def _warm_up(conditions: Mapping[str, Any]) -> str:
     """How long the warm-up lasted, and how it ended."""
-    ends = {True: " until the latency had settled", False: "; the latency had not settled"}
-    end = ends.get(conditions["settled"], "; too few calls to tell whether the latency had settled")
+    ends: dict[object, str] = {True: " until the latency had settled", False: "; the latency had not settled"}
+    end = ends.get(conditions.get("settled"), "; too few calls to tell whether the latency had settled")
     return f"warmed up for {conditions['warm_up_s']:.1f} s{end}"
 
 

@@ -21,7 +21,8 @@ error     ``reason``, ``kind``    the device could not do what was asked: nothin
 ========= ======================= ===================================================================
 
 ``at`` is the device's monotonic clock in seconds. Other lines, and events with impossible values, are counted
-and skipped: boards print warnings, and a damaged line must not become a figure.
+and skipped: boards print warnings, and a damaged line must not become a figure. Of a ``start`` the conditions
+that are impossible are left out; see ``facts.py``.
 
 The sensor's text is a line of ``tegrastats``, whatever it was read from: where a board is read through sysfs,
 its agent writes the same ``NAME 1234mW/1234mW`` fields, with the GPU clock before them where it is known.
@@ -67,6 +68,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self
 
+from edgesynth.devices.facts import known_facts
 from edgesynth.devices.link import Line, Link
 from edgesynth.devices.message import DAMAGED
 from edgesynth.devices.profile import Precision
@@ -183,7 +185,7 @@ class Recording:
         memory_bytes: Device memory the network took, if known.
         failure: Why the network cannot run on the device; empty when it ran.
         failure_kind: The same in one word, if it was told.
-        skipped_lines: Lines that were no event.
+        skipped_lines: Lines that were no event, or not all of one.
     """
 
     conditions: Mapping[str, Any] = field(default_factory=dict)
@@ -282,7 +284,9 @@ def read_recording(lines: Iterable[Line]) -> Recording:
             elif kind == "phase" and event["name"] in _PHASES:
                 phases[event["name"]] = _instant(event, max(phases.values(), default=0.0))
             elif kind == "start":
-                conditions.update({key: value for key, value in event.items() if key != "event"})
+                facts = known_facts(event)
+                skipped += len(facts) < len(event) - 1
+                conditions.update(facts)
             elif kind == "end":
                 memory = None if event.get("memory_bytes") is None else int(event["memory_bytes"])
                 ended = True

@@ -6,7 +6,7 @@ torch's eager mode does; what depends on shapes alone is computed once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgesynth.devices.torch_operators import OPERATORS, Unsupported
+from edgesynth.devices.torch_arguments import Inputs, Unsupported
+from edgesynth.devices.torch_operators import OPERATORS
 from edgesynth.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class TorchSession:
             if value.name not in self._weights
         ]
         self._last_use = {name: index for index, node in enumerate(self._nodes) for name in node.inputs}
+        self._wanted = {*self._last_use, *self._outputs} - {""}
         self._known: dict[str, Tensor] = {}
         self._known_of: object = None
 
@@ -114,6 +116,15 @@ class TorchSession:
             found = [values[name] if name in values else self._known[name] for name in self._outputs]
             return [np.asarray(value.cpu()) for value in found]
 
+    def _run(self, node: _Node, taken: Inputs) -> Sequence[Tensor]:
+        """The outputs of one operator, without those that nobody takes."""
+        made = OPERATORS[node.operator](taken, node.attributes)
+        given = [made] if isinstance(made, Tensor) else made
+        for name in node.outputs[len(given) :]:
+            if name in self._wanted:
+                raise Unsupported(f"its output {name!r} is asked for too")
+        return given
+
     def _compute(self, values: dict[str, Tensor]) -> None:
         known = self._known
         for index, node in enumerate(self._nodes):
@@ -121,14 +132,14 @@ class TorchSession:
                 continue
             taken = [known.get(name, values.get(name)) if name else None for name in node.inputs]
             try:
-                made = OPERATORS[node.operator](taken, node.attributes)
+                given = self._run(node, taken)
             except Unsupported as why:
                 raise DeviceError(
                     f"torch is not asked to run this {node.operator}: {why}; {_REMEDY}"
                 ) from why
             fixed = node.operator == "Shape" or all(name in known for name in node.inputs if name)
             where = known if fixed else values
-            where.update(zip(node.outputs, [made] if isinstance(made, Tensor) else made, strict=False))
+            where.update(zip(node.outputs, given, strict=False))
             for name in node.inputs:
                 if self._last_use[name] == index and name not in self._outputs:
                     values.pop(name, None)

@@ -16,7 +16,7 @@ from edgesynth.devices import Recording
 from edgesynth.devices.profile import Mode, Rails, Sensor
 from edgesynth.profiler.energy import Window, mean_power
 from edgesynth.profiler.plan import MeasurementPlan
-from edgesynth.profiler.rails import distrust, rule_for, step_mw, total_mw
+from edgesynth.profiler.rails import distrust, rule_for, step_mw, still_step_mw, total_mw
 from edgesynth.profiler.statistics import Figure, drift, mean_interval, quantile, trend
 from edgesynth.profiler.surroundings import (
     JETSON_CLOCKS,
@@ -235,13 +235,10 @@ class PowerJudge:
             return Findings({}, doubt, rounded, conditions, everywhere=True)
         if self.gpu_rests:
             conditions["throttling"] = "not judged by the GPU's clock: it rests while the DLA works"
-        series = [
-            (at, power) for at, record in records if (power := total_mw(record.rails, rails)) is not None
-        ]
-        busy = self._mean(series, window, step)
+        busy = self._total(records, rails, window)
         if busy is None or busy.low <= 0:
             return Findings({}, "mean power cannot be told from zero; check the sensor", rounded, conditions)
-        powers = [power for at, power in series if window.begin_s <= at <= window.end_s]
+        powers = [power for record in inside if (power := total_mw(record.rails, rails)) is not None]
         if doubt := self._unsettled(powers, step):
             return Findings({}, doubt, rounded, conditions)
         seconds = window.seconds / (calls * self.plan.batch)  # of load per inference
@@ -252,7 +249,7 @@ class PowerJudge:
             "energy_mj": busy.map(lambda mw: mw * seconds),
             "inferences_per_joule": busy.map(lambda mw: 1e3 / (mw * seconds)),
         }
-        idle = self._idle(series, recording.phases, step)
+        idle = self._idle(records, rails, recording.phases)
         if idle is not None:
             conditions["power_idle_mw"] = round(idle.value, 1)
             conditions["power_idle_interval_mw"] = [round(idle.low, 1), round(idle.high, 1)]
@@ -321,17 +318,30 @@ class PowerJudge:
                 found[name] = [round(value, 6) for value in (energy.value, energy.low, energy.high)]
         return found
 
-    def _mean(self, series: Sequence[tuple[float, float]], window: Window, step: float) -> Figure | None:
+    def _total(self, records: Sequence[tuple[float, Record]], rails: Rails, window: Window) -> Figure | None:
+        """Mean power of the module over a window."""
+        series = [
+            (at, power) for at, record in records if (power := total_mw(record.rails, rails)) is not None
+        ]
+        inside = [record.rails for at, record in records if window.begin_s <= at <= window.end_s]
+        still = still_step_mw(inside, rails, self.sensor)
+        return self._mean(series, window, step_mw(rails, self.sensor), still)
+
+    def _mean(
+        self, series: Sequence[tuple[float, float]], window: Window, step: float, still: float | None = None
+    ) -> Figure | None:
         times = [at for at, _ in series]
         powers = [power for _, power in series]
-        return mean_power(times, powers, window, step_mw=step, filter_s=self.sensor.filter_s)
+        return mean_power(times, powers, window, step_mw=step, filter_s=self.sensor.filter_s, still_mw=still)
 
     def _idle(
-        self, series: Sequence[tuple[float, float]], phases: Mapping[str, float], step: float
+        self, records: Sequence[tuple[float, Record]], rails: Rails, phases: Mapping[str, float]
     ) -> Figure | None:
         """Mean power at rest before and after the load; the sensor's memory of the load is left out."""
         rests = [
-            figure for rest in self._rests(phases) if (figure := self._mean(series, rest, step)) is not None
+            figure
+            for rest in self._rests(phases)
+            if (figure := self._total(records, rails, rest)) is not None
         ]
         if not rests:
             return None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from edgesynth.devices.profile import Rails, Sensor
+from edgesynth.profiler.energy import holds_still
 
-__all__ = ["distrust", "rule_for", "step_mw", "total_mw"]
+__all__ = ["distrust", "rule_for", "step_mw", "still_step_mw", "total_mw"]
 
 
 def rule_for(readings: Mapping[str, float], rails: Rails) -> Rails:
@@ -45,6 +46,23 @@ def step_mw(rails: Rails, sensor: Sensor) -> float:
     Every rail of a sum is rounded by itself, and the variances of that add up.
     """
     return math.hypot(*(sensor.step_mw[name] for name in rails.total))
+
+
+def still_step_mw(readings: Sequence[Mapping[str, float]], rails: Rails, sensor: Sensor) -> float:
+    """The step that rounds the total as much as those of its rails do that hold still, mW.
+
+    The rounding of a rail averages out where it wanders over more than half a step. One that does not is off
+    by the same all the time, however much the others wander.
+
+    Args:
+        readings: Power per rail of every sample of a window, mW.
+        rails: The rule of this module.
+        sensor: Its sensor.
+    """
+    seen = {name: [reading[name] for reading in readings if name in reading] for name in rails.total}
+    return math.hypot(
+        *(sensor.step_mw[name] for name in seen if holds_still(seen[name], sensor.step_mw[name]))
+    )
 
 
 def distrust(means: Mapping[str, float], rails: Rails, sensor: Sensor) -> str:

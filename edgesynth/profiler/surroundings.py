@@ -110,7 +110,7 @@ def shortage_doubt(available_mb: float | None, records: Sequence[Record]) -> str
     ]
     least = min([*spare, *([] if available_mb is None else [available_mb])], default=LEAST_MEMORY_MB)
     if least < LEAST_MEMORY_MB:
-        return f"the board had only {least:.0f} MB of memory to spare; {_REMEDY}"
+        return f"there were only {least:.0f} MB of memory to spare; {_REMEDY}"
     swap = [record.swap_used_mb for record in records if record.swap_used_mb is not None]
     if swap and max(swap) - swap[0] > SWAPPED_MB:
         return f"the board swapped {max(swap) - swap[0]:.0f} MB out while it ran the network; {_REMEDY}"

@@ -190,7 +190,11 @@ def test_trtexec_takes_precision_from_the_graph_where_it_can(bare_board, version
     ],
 )
 def test_what_tensorrt_says_decides_the_kind(said, status, kind):
-    assert classify("build", said, status).kind == kind
+    failure = classify("build", said, status)
+
+    assert failure.kind == kind
+    advised = "end other programs on the board, or use a smaller batch or network" in failure.reason
+    assert advised == (kind == "out_of_memory")
 
 
 def test_the_key_depends_on_all_that_an_engine_depends_on(tmp_path):

@@ -46,7 +46,7 @@ def test_the_other_commands_shown_for_boards_work(remote):
 def test_the_joules_of_a_known_power_curve_come_back(board, ssh_server, tmp_path, model, python):
     board.use_python(python)
     board.set("tegrastats", curve=CURVE)
-    board.set("tensorrt", call_ms=2.0)
+    board.set("tensorrt", call_ms=20.0)  # so long that a busy machine does not unsteady them
     remote = RemoteBoard(board, ssh_server, tmp_path)
 
     (command,) = [words for words in SHOWN if words[1] == "bench"]

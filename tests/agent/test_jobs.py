@@ -6,8 +6,11 @@ import os
 import shutil
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
+
+from edgesynth.agent.duties import make_up
 
 
 def read_until(process, text):
@@ -135,8 +138,13 @@ def test_the_next_benchmark_puts_it_back_before_it_looks(cut_off, asked):
     assert cut_off.present_clocks() == cut_off.clocks
 
 
-@pytest.mark.parametrize("until", ["latency", '"name":"load"'], ids=["more to guard", "nothing to guard"])
-def test_an_agent_whose_guard_was_killed_puts_the_board_back_itself(board, until):
+@pytest.mark.parametrize(
+    ("until", "file"), [("latency", True), ('"name":"load"', False)], ids=["more to guard", "nothing kept"]
+)
+def test_an_agent_whose_guard_was_killed_puts_the_board_back_itself(board, until, file):
+    board.use_python("3.6")
+    if not file:
+        board.write("home/work/jobs/alone.undo.new/in the way", "")
     asked = board.request(job="alone", load_s=1.0, set_mode=True, mode="MAXQ", clocks="fixed")
     with board.start("bench", asked) as process:
         read_until(process, until)
@@ -148,6 +156,7 @@ def test_an_agent_whose_guard_was_killed_puts_the_board_back_itself(board, until
     assert "not_put_back" not in last.get("reason", "")
     assert board.present_mode() == "MAXP_CORE_ARM"
     assert board.present_clocks() == board.clocks
+    assert not (board.folder / "jobs/alone.undo").exists()
 
 
 def test_after_a_restart_the_mode_is_put_back_and_clocks_are_left_alone(cut_off):
@@ -158,6 +167,40 @@ def test_after_a_restart_the_mode_is_put_back_and_clocks_are_left_alone(cut_off)
 
     assert cut_off.present_mode() == "MAXP_CORE_ARM"
     assert cut_off.present_clocks()["GPU"] != cut_off.clocks["GPU"]  # but as nvpmodel leaves them
+
+
+@pytest.mark.parametrize("text", ["{}", "[5", '{"boot": "", "duties": [{"command": [5]}]}', "[" * 10**5])
+def test_what_cannot_be_read_of_it_is_told_once_and_hinders_nobody(tmp_path, text):
+    left = tmp_path / "cut.undo"
+    left.write_text(text)
+
+    assert make_up(str(left)) == (
+        f"what {left} was to put back cannot be read; look at the power mode and the clocks"
+    )
+    assert make_up(str(left)) == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another")
+def test_what_another_user_has_left_is_not_run_as_this_one(tmp_path):
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    left, ran = tmp_path / "cut.undo", tmp_path / "ran"
+    left.write_text(json.dumps({"boot": boot, "duties": [{"command": ["touch", str(ran)]}]}))
+    os.chown(left, 12345, -1)
+
+    assert make_up(str(left)) == ""
+    assert (left.exists(), ran.exists()) == (True, False)
+    os.chown(left, 0, -1)  # of one's own it is
+    assert make_up(str(left)) == ""
+    assert (left.exists(), ran.exists()) == (False, True)
+
+
+def test_what_a_forgotten_job_has_left_is_put_back_by_clean_too(cut_off):
+    for suffix in ("jsonl", "followed"):
+        (cut_off.folder / f"jobs/cut.{suffix}").unlink()
+
+    come_next(cut_off)
+
+    assert cut_off.present_mode() == "MAXP_CORE_ARM"
 
 
 def test_a_mode_that_somebody_has_set_since_stays(cut_off):

@@ -40,7 +40,7 @@ polish_epochs = 0
 
 def test_the_figures_of_a_board_decide_in_the_cycles(remote, board, tmp_path):
     board.set("tegrastats", curve={"mean_mw": POWER_MW, "swing_mw": 0, "period_s": 0.5})
-    board.set("tensorrt", call_ms=2.0)
+    board.set("tensorrt", call_ms=4.0)
     (tmp_path / "job.toml").write_text(JOB)
 
     done = remote.run("synth", "job.toml", "--run-dir", "run", "--json", link="", timeout_s=900)

@@ -274,6 +274,15 @@ NONSENSE = [
     '{"event": "latency", "ms": [1' + "0" * 400 + "]}",
     '{"event": "latency", "ms": "12"}',
     "[" * 100_000,
+    '{"event": "start", "cooling_active": 5}',
+    '{"event": "start", "cooling_active": [5]}',
+    '{"event": "start", "throttled": null}',
+    '{"event": "start", "load_throttled": {"heat": "0.5"}}',
+    '{"event": "start", "memory_available_mb": "4096"}',
+    '{"event": "start", "waited_share": 1' + "0" * 400 + "}",
+    '{"event": "start", "settled": [], "warm_up_trend": NaN}',
+    '{"event": "start", "clocks_mhz": {"gpu_max": []}}',
+    '{"event": "start", "outputs": [{"name": "y"}]}',
 ]
 
 

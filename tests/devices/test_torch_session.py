@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from fake_nvml import FIRST, Library
-from onnx import TensorProto, helper
+from onnx import TensorProto, ValueInfoProto, helper
+from onnx.numpy_helper import from_array
 from torch import nn
 from torch.nn import functional
 
@@ -79,11 +80,53 @@ def test_operators_beyond_those_of_the_zoo_are_the_same_too(opset, tmp_path):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def one_node(operator, opset=13, **attributes):
-    node = helper.make_node(operator, ["x"], ["y"], **attributes)
-    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 8, 8]) for name in ("x", "y")]
-    graph = helper.make_graph([node], "one", value[:1], value[1:])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)]).SerializeToString()
+NONE = np.zeros(0, np.float32)
+
+
+def one_node(operator, *constants, opset=13, outputs=("y",), **attributes):
+    """A network of one operator; its input has the shape [1, 3, 8, 8]."""
+    weights = [from_array(np.asarray(value), f"w{index}") for index, value in enumerate(constants)]
+    node = helper.make_node(operator, ["x", *(weight.name for weight in weights)], outputs, **attributes)
+    taken = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])
+    given = [ValueInfoProto(name=name) for name in outputs]
+    graph = helper.make_graph([node], "one", [taken], given, weights)
+    opsets = [helper.make_opsetid("", opset)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        one_node("AveragePool", kernel_shape=[3, 2], strides=[2, 1], pads=[1, 1, 1, 1], count_include_pad=1),
+        one_node("AveragePool", kernel_shape=[3, 2], strides=[2, 1], pads=[1, 1, 1, 1]),
+        one_node("MaxPool", kernel_shape=[3, 3], strides=[3, 2], pads=[0, 2, 2, 1], dilations=[1, 2]),
+        one_node("MaxPool", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1),
+        one_node("Resize", NONE, np.float32([1, 1, 1.3, 0.7]), mode="linear"),
+        one_node(
+            *("Resize", NONE, NONE, [1, 3, 5, 16]),
+            mode="nearest",
+            nearest_mode="floor",
+            coordinate_transformation_mode="asymmetric",
+        ),
+        one_node("Clip"),
+        one_node("Flatten", axis=-1),
+        one_node("Reshape", [6, 32], opset=14, allowzero=1),
+        one_node("Slice", [-1, 2], [-(2**63), 2**62], [2, 3], [-2, 3]),
+        one_node("Pad", [0, 0, -1, 2, 0, 0, 1, -3], np.float32(0.5)),
+        one_node("Squeeze"),
+        one_node("ReduceMean", axes=[-1, 1], keepdims=0),
+        one_node("Pow", np.int64(2)),
+        one_node("Max", np.zeros((3, 1, 1), np.float32)),
+    ],
+)
+def test_one_operator_gives_what_it_gives_elsewhere(model):
+    feeds = {"x": np.random.default_rng(0).standard_normal((1, 3, 8, 8)).astype(np.float32)}
+    reference = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+
+    (expected,), (found,) = reference.run(None, feeds), TorchSession(model, "cpu").run(None, feeds)
+
+    assert found.dtype == expected.dtype
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -95,8 +138,35 @@ def one_node(operator, opset=13, **attributes):
             one_node("AveragePool", kernel_shape=[3, 3], auto_pad="SAME_UPPER"),
             "this AveragePool: auto_pad is 'SAME_UPPER'",
         ),
+        (one_node("AveragePool", kernel_shape=[3, 3], pads=[2, 2, 2, 2]), "more than half of its kernel"),
+        (one_node("MaxPool", kernel_shape=[3, 3], outputs=("y", "at")), "its output 'at' is asked for too"),
+        (one_node("Dropout", np.float32(0.5), True), "this Dropout: it is as in training"),
+        (
+            one_node("Resize", NONE, np.float32([1, 1, 2, 2]), opset=18, mode="linear", antialias=1),
+            "antialias",
+        ),
+        (
+            one_node("Resize", NONE, np.float32([1, 2, 1, 1]), mode="linear"),
+            "other axes than those of pictures",
+        ),
+        (
+            one_node(
+                *("Resize", NONE, np.float32([1, 1, 0.6, 0.6])),
+                mode="linear",
+                coordinate_transformation_mode="align_corners",
+            ),
+            "no whole number of pixels",
+        ),
+        (
+            one_node(
+                *("Resize", NONE, NONE, [1, 3, 1, 4]),
+                mode="linear",
+                coordinate_transformation_mode="pytorch_half_pixel",
+            ),
+            "a single row or column",
+        ),
+        (one_node("LayerNormalization", np.ones(1, np.float32), opset=17), "its scale is of another shape"),
     ],
-    ids=["operator", "opset", "attribute"],
 )
 def test_what_torch_does_not_run_is_refused_with_what_does(model, said):
     with pytest.raises(DeviceError, match=said):
