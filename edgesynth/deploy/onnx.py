@@ -1,8 +1,7 @@
 """Write a network as ONNX, and prove that the file computes what the network computes.
 
-The scripted exporter of torch (``dynamo=False``) is used on purpose: asked for opset 13, the newer
-one writes opset 18 without an error, which the parser of TensorRT 8.2 on a Jetson TX2 cannot read.
-The opset is therefore checked in the written file, never assumed.
+The scripted exporter of torch (``dynamo=False``) is used on purpose: asked for opset 13, the newer one writes
+opset 18 without an error, which TensorRT 8.2 cannot read. So the written file is asked for its opset.
 """
 
 from __future__ import annotations
