@@ -100,6 +100,7 @@ def test_layers_are_timed_only_when_asked_for(board):
     assert board.recording().layers == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", TRTEXECS)
 def test_trtexec_of_every_version_gives_latencies_of_single_warm_calls(bare_board, version):
     bare_board.set("trtexec", version=version, call_ms=5.0, exact=True)
@@ -120,6 +121,7 @@ def test_trtexec_of_every_version_gives_latencies_of_single_warm_calls(bare_boar
     assert all(("--noCudaGraph" in run) == (version == "11.1") for run in runs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["7.1", "8.2", "11.1"])
 def test_trtexec_counts_its_calls_in_the_time_of_the_board(bare_board, version):
     bare_board.set("trtexec", version=version, call_ms=5.0)
@@ -232,6 +234,7 @@ def test_a_network_that_crashes_tensorrt_does_not_take_the_agent(board):
     board.wait_until_quiet()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("call", "doing"), [(5, "latency"), (40, "load")])
 def test_a_network_that_hangs_is_ended_and_the_board_put_back(board, call, doing):
     board.set("tensorrt", hang_at=call, call_ms=1.0)

@@ -94,6 +94,7 @@ def test_an_interrupted_run_puts_the_board_back(from_here, model, number):
     from_here.board.wait_until_quiet()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_deployment_that_is_asked_to_end_leaves_nothing(from_here, model, monkeypatch, number):
     board = from_here.board

@@ -14,6 +14,7 @@ from edgesynth.errors import DeviceError, InputError
 pytestmark = pytest.mark.usefixtures("no_builder")
 
 
+@pytest.mark.slow
 def test_a_bundle_goes_to_a_board_again_unless_it_is_damaged_or_of_another(here, tx2, network, tmp_path):
     edgesynth.deploy(network, tx2, precision="fp16", out=tmp_path / "bundle")
     again = edgesynth.deploy(tmp_path / "bundle", tx2)
@@ -36,6 +37,7 @@ def test_a_bundle_goes_to_a_board_again_unless_it_is_damaged_or_of_another(here,
     assert [bundle.version for bundle in list_bundles(tx2.board)] == ["0002"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["cut", "weights", "exchanged"])
 def test_a_bundle_whose_engine_is_wrong_on_the_board_is_not_installed(here, tx2, network, tmp_path, fault):
     """Checksums prove that nothing changed on the way, and not that it was right when it left."""

@@ -166,6 +166,7 @@ def test_outputs_of_a_bare_plan_have_the_types_that_are_said(here, kinds, capfd)
         assert expected in line
 
 
+@pytest.mark.slow
 def test_a_type_that_the_board_tells_otherwise_is_refused(kinds, capfd):
     _, deploy, run = kinds
     deploy()

@@ -182,6 +182,7 @@ def test_an_overflow_of_half_precision_is_caught_and_located(here, tx2, tmp_path
     assert done.report.divergence.node in ("dense_1", "relu_1")
 
 
+@pytest.mark.slow
 def test_half_precision_that_overflows_is_left_for_single_when_nobody_asked_for_it(here, tx2, tmp_path):
     here.compute("half", "flagged")
     network = write_network(tmp_path / "large.onnx", scale=1e5)

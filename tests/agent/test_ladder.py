@@ -96,6 +96,7 @@ def test_int8_follows_where_labels_judge_it(here, network, tmp_path):
     assert done.gain.figures["latency_ms"][0].value < done.gain.figures["latency_ms"][1].value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["7.1.3", "8.2.1", "10.3.0"])
 def test_layers_that_leave_the_range_of_half_precision_stay_in_single_by_constraint(
     here, tx2, tmp_path, version
@@ -114,6 +115,7 @@ def test_layers_that_leave_the_range_of_half_precision_stay_in_single_by_constra
     assert key["flags"] == ["FP16", "OBEY_PRECISION_CONSTRAINTS"]
 
 
+@pytest.mark.slow
 def test_layers_that_tensorrt_calls_otherwise_are_left_to_the_verification(here, tx2, tmp_path):
     here.compute("half", "flagged")
     network = write_network(tmp_path / "large.onnx", scale=1e5)
@@ -147,6 +149,7 @@ def test_trtexec_is_told_of_such_layers_too(here, tmp_path, version):
     assert "this trtexec has no --layerOutputTypes, so it keeps no layer in FP32" in refused.failures[0]
 
 
+@pytest.mark.slow
 def test_a_precision_that_cannot_be_made_leaves_what_was_proven(here, tmp_path):
     here.be(load_profile("jetson-agx-orin"), "tegra234", dla_cores=2)
     here.set("tensorrt", version="10.3.0", build="memory", starves="fp16")

@@ -57,6 +57,7 @@ def test_bench_warns_of_a_mode_that_was_not_put_back(stuck, capfd, more):
         assert TOLD in json.loads(out)["conditions"]["not_put_back"]
 
 
+@pytest.mark.slow
 def test_a_measurement_keeps_what_was_not_put_back_and_notes_it_at_once(stuck, model):
     notes = Notes()
     with open_boards("jetson-tx2", ["local"], mode="MAXN", progress=notes) as device:

@@ -91,6 +91,7 @@ UNLIKE = {  # what is done to a board, and what is said of it and the first
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("other", "said"),
     [

@@ -68,6 +68,7 @@ def by_hand(board, samples):
     return np.load(board.root / "home/out/output-0.npy"), told
 
 
+@pytest.mark.slow
 def test_one_engine_is_deployed_and_run_on_any_number_of_samples(here, command, network, tmp_path):
     (tmp_path / "names").write_text("cat\ndog\neel\nfox\n")
 

@@ -51,6 +51,7 @@ def check_outputs(board, network):
     board.wait_until_quiet()
 
 
+@pytest.mark.slow
 def test_inputs_that_do_not_fit_are_refused_by_name(board, network):
     board.compute()
     plan = build(board, network, 2)

@@ -23,6 +23,7 @@ def trtexec_alone(here):
         yield device
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("version", "rounding"), [("8.2", 5e-6), ("10.3", 0.0)])
 def test_a_board_with_trtexec_alone_verifies_and_installs(
     here, trtexec_alone, network, data, tmp_path, version, rounding
@@ -49,6 +50,7 @@ def test_a_board_with_trtexec_alone_verifies_and_installs(
     here.wait_until_quiet()
 
 
+@pytest.mark.slow
 def test_trtexec_that_computes_something_else_is_not_believed(here, trtexec_alone, network, data):
     here.compute("weights")
 

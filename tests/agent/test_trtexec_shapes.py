@@ -66,6 +66,7 @@ def test_only_the_batch_may_be_free_and_a_file_without_shapes_says_nothing(tmp_p
     assert build_options(junk, batches_of(4), ALL) == run_options({}, ALL) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["8.2", "8.6", "10.3", "11.1"])
 def test_a_free_batch_is_measured_in_the_size_asked_for(bare_board, tmp_path, version):
     bare_board.set("trtexec", version=version, call_ms=2.0)

@@ -100,6 +100,7 @@ def test_the_run_of_another_job_is_not_gone_on_with(edgesynth: Callable[..., Any
     assert "--fresh" in outcome.err
 
 
+@pytest.mark.slow
 def test_a_prototype_that_another_job_trained_is_not_taken_unless_it_would_train_it_alike(
     edgesynth: Callable[..., Any], job: Path
 ) -> None:
@@ -123,6 +124,7 @@ def test_a_prototype_that_another_job_trained_is_not_taken_unless_it_would_train
     assert path.read_bytes() != before
 
 
+@pytest.mark.slow
 def test_an_unfinished_training_is_gone_on_with_by_the_same_job_alone(
     edgesynth: Callable[..., Any], job: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,7 @@ def test_a_machine_of_another_speed_gives_no_figure_however_steady_it_is(onnx_fi
     assert device.reference_ms == 1e-4
 
 
+@pytest.mark.slow
 def test_the_first_trusted_measurement_of_a_session_sets_its_speed(onnx_file):
     with open_device("host-cpu") as device:
         results = [profile(onnx_file, device, PLAN) for _ in range(3)]

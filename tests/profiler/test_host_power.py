@@ -78,6 +78,7 @@ def test_a_known_power_comes_back_as_its_joules(tree, onnx_file):
     assert device.provenance is Provenance.MEASURED
 
 
+@pytest.mark.slow
 def test_two_programs_on_one_processor_are_found_out(onnx_file):
     """Every processor has something else to do, so the calls must wait for one."""
     burn = [sys.executable, "-c", "while True: pass"]
@@ -103,6 +104,7 @@ def test_counters_that_have_gone_are_told_before_anything_is_timed(tree, onnx_fi
             profile(onnx_file, device, PLAN)
 
 
+@pytest.mark.slow
 def test_counters_that_go_away_under_way_give_no_figure(tree, onnx_file):
     tree.add("intel-rapl:0", "package-0")
     place = tree.root / "intel-rapl:0/energy_uj"

@@ -241,6 +241,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 def test_a_fresh_process_generates_the_same_networks(
     finished,
     fresh: Callable[[], Prototype],

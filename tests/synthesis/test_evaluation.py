@@ -105,6 +105,7 @@ def test_without_a_device_nothing_is_said_of_one(plain: Evaluator, architecture:
     assert set(metrics) == {"macs", "parameters", "bytes", "accuracy", "netscore", "information_density"}
 
 
+@pytest.mark.slow
 def test_this_machine_as_a_device_measures_and_has_no_energy(
     prototype: Prototype, task: ClassificationTask, architecture: Architecture
 ) -> None:

@@ -69,6 +69,7 @@ def test_what_was_not_begun_is_not_waited_for(prototype: Prototype, board: Devic
     assert MeasuringAhead(board, prototype.example_input).take("0") is None
 
 
+@pytest.mark.slow
 def test_this_machine_is_asked_before_anything_else_goes_on(
     prototype: Prototype, networks: dict[str, tuple[nn.Module, Cost]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

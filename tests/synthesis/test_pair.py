@@ -76,6 +76,7 @@ def test_fresh_seeds_are_feasible_and_distinct(taught):
     assert len({SPACE.key(a) for a in drawn}) > 80
 
 
+@pytest.mark.slow
 def test_one_generator_serves_a_range_of_budgets():
     pair = GeneratorInquisitor(SPACE, BOUNDS, lambda m: m["accuracy"], 0, computed, span=np.log(2))
     asked = run(pair, 40, batch=8)
