@@ -46,7 +46,7 @@ calibration_samples = 64
 """
 
 
-def run(folder: Path, *arguments: object, code: int = 0) -> str:
+def run(folder: Path, *arguments: object, codes: tuple[int, ...] = (0,)) -> str:
     environment = {
         **os.environ,
         "PYTHONPATH": str(Path(edgesynth.__file__).parents[1]),
@@ -56,7 +56,7 @@ def run(folder: Path, *arguments: object, code: int = 0) -> str:
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
     )
-    assert done.returncode == code, done.stdout + done.stderr
+    assert done.returncode in codes, done.stdout + done.stderr
     return done.stdout
 
 
@@ -107,8 +107,13 @@ def test_an_export_is_judged_by_the_tasks_own_metric(folder: Path, data: str) ->
 def test_a_real_builder_takes_it(folder: Path, precision: str) -> None:
     (network,) = folder.glob("run/networks/0-*/network.onnx")
     options = ("--device", "jetson-thor", "--precision", precision, "--batch", 1, "--data", "job.toml")
-    # Without --check a builder that is missing would be passed over.
-    found = json.loads(run(folder, "export", network, *options, "--check", "--json", "--quiet"))
+    # Without --check a builder that is missing would be passed over. Two samples more or less that INT8 gets
+    # right decide the score of so few, which is not asked here.
+    codes = (0, 1) if precision == "int8" else (0,)
+    said = run(folder, "export", network, *options, "--check", "--json", "--quiet", codes=codes)
+    found = json.loads(said)
+    assert all("the task's score" in failure for failure in found["failures"])
+    assert not any(output["problem"] for output in found["verify"]["outputs"])
     was_built(RtxBuild(**{name: value for name, value in found["build"].items() if name != "passed"}))
 
 
