@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-from edgesynth.agent import board, ina, modes
+from edgesynth.agent import board, ina, modes, switching
 from edgesynth.agent.asks import BenchAsk, read_bench
 from edgesynth.agent.build import Built, build_engine
 from edgesynth.agent.children import LineProcess, wait
@@ -56,9 +56,9 @@ def _conditions(ask: BenchAsk, guard: Guard, outbox: Outbox) -> Dict[str, Any]:
         found["root"] = board.place("")  # what follows is not told by this machine itself
     before, problem = modes.current_mode()
     present = before
-    not_kept = modes.keep_clocks(guard) if ask.set_mode or ask.clocks == "fixed" else ""
+    not_kept = switching.keep_clocks(guard) if ask.set_mode or ask.clocks == "fixed" else ""
     if ask.set_mode and ask.mode:
-        modes.set_mode(ask.mode, guard)
+        switching.set_mode(ask.mode, guard)
         present, problem = modes.current_mode()
     if present is not None and present.name is not None:
         found["mode"] = present.name
@@ -68,7 +68,7 @@ def _conditions(ask: BenchAsk, guard: Guard, outbox: Outbox) -> Dict[str, Any]:
     if before is not None and before != present:
         found["mode_before"] = before.name
     if ask.clocks == "fixed":
-        modes.fix_clocks(not_kept)
+        switching.fix_clocks(not_kept)
     clocks, problem = modes.clock_report()
     found["clocks"] = ask.clocks
     found["clocks_mhz"] = clocks or problem

@@ -17,10 +17,12 @@ from typing import Any, Dict, List, Optional, TextIO
 
 from edgesynth.agent.board import read_text, run
 from edgesynth.agent.ending import end_group
-from edgesynth.agent.guard import PATIENCE_S
 from edgesynth.agent.modes import current_mode, other_clocks, other_mode
 
-__all__ = ["forget", "make_up", "put_back", "serve", "unfinished"]
+__all__ = ["PATIENCE_S", "forget", "make_up", "put_back", "serve", "unfinished"]
+
+PATIENCE_S = 60.0
+"""How long putting everything back may take before the agent goes on without it."""
 
 
 def serve() -> int:

@@ -15,17 +15,15 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Dict, Iterator, List, Optional, Type
 
+from edgesynth.agent import duties
 from edgesynth.agent.board import communicate
 from edgesynth.agent.errors import Interrupted, LinkGone, Refusal
 from edgesynth.agent.events import Outbox
 
-__all__ = ["ENDING", "PATIENCE_S", "Guard", "guarded"]
+__all__ = ["ENDING", "Guard", "guarded"]
 
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 """What ends the work of the agent, but not the putting back."""
-
-PATIENCE_S = 60.0
-"""How long putting everything back may take before the agent goes on without it."""
 
 
 class Guard:
@@ -79,16 +77,14 @@ class Guard:
             return
         process, self._process = self._process, None
         try:
-            out, _ = communicate(process, None, PATIENCE_S)
+            out, _ = communicate(process, None, duties.PATIENCE_S)
             said = out.decode("utf-8", "replace").strip()
             if process.returncode != 0:  # somebody has killed it, maybe half way
-                from edgesynth.agent import duties  # which needs this module
-
                 said = duties.put_back(self._duties)
                 if self._file:
                     duties.forget(duties.unfinished(self._file))
         except subprocess.TimeoutExpired:  # it goes on without us
-            said = "putting the board back takes longer than {:g} s; look at it".format(PATIENCE_S)
+            said = "putting the board back takes longer than {:g} s; look at it".format(duties.PATIENCE_S)
         self.complaint = "; ".join(filter(None, [*self._left, said]))
 
     def __enter__(self) -> "Guard":

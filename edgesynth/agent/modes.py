@@ -1,33 +1,26 @@
-"""Power mode and clocks: read them, set them, and have them put back.
+"""Power mode and clocks: what they are, and whether they are what they were.
 
 Ids of power modes differ between boards and releases, so a mode is always looked up by name in
-``/etc/nvpmodel.conf``. ``nvpmodel`` refuses a mode that needs a reboot without an exit status to show for it,
-so its output is searched and the mode read again.
+``/etc/nvpmodel.conf``.
 """
 
-import os
 import re
-import tempfile
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from edgesynth.agent.board import Finished, as_root, find_program, place, read_text, run
-from edgesynth.agent.errors import Refusal
-from edgesynth.agent.guard import Guard
 
 __all__ = [
     "PowerMode",
     "clock_ranges",
     "clock_report",
     "current_mode",
-    "fix_clocks",
-    "keep_clocks",
     "mode_table",
     "other_clocks",
     "other_mode",
     "parse_clocks",
     "parse_modes",
     "parse_query",
-    "set_mode",
+    "show_clocks",
 ]
 
 PowerMode = NamedTuple("PowerMode", [("name", Optional[str]), ("id", Optional[int])])
@@ -110,45 +103,6 @@ def _complete(mode: PowerMode) -> Tuple[PowerMode, str]:
     return mode, ""
 
 
-def set_mode(name: str, guard: Guard) -> None:
-    """Change to the mode of this name; the guard changes back.
-
-    Raises:
-        Refusal: Kind ``mode``: there is no such mode, it needs a reboot, or this user may not change it.
-    """
-    before, problem = current_mode()
-    if before is not None and before.name == name:
-        return
-    table = mode_table()
-    nvpmodel = find_program("nvpmodel")
-    if name not in table or nvpmodel is None:
-        known = ", ".join(sorted(table, key=lambda key: table[key])) or "none ({})".format(problem)
-        raise Refusal("mode", "there is no power mode {!r} here; known: {}".format(name, known))
-    if before is None or before.id is None:
-        raise Refusal(
-            "mode", "the present power mode cannot be told, so it could not be put back: " + problem
-        )
-    back = _switch_command(nvpmodel, before.id)
-    guard.undo(back, mode=[before.name, before.id], to=table[name])
-    done = run(_switch_command(nvpmodel, table[name]), text="n\n", timeout_s=30.0)
-    said = done.output + done.errors
-    if "reboot required" in said.lower():
-        raise Refusal(
-            "mode",
-            "power mode {!r} needs a reboot from {!r}; run 'sudo nvpmodel -m {}' on the board, confirm the "
-            "reboot, then repeat".format(name, before.name, table[name]),
-        )
-    after, _ = current_mode()
-    if after is None or after.id != table[name]:
-        raise Refusal(
-            "mode",
-            "the board kept power mode {!r} instead of {!r}: {}; let this user run 'sudo -n nvpmodel', or "
-            "set it yourself".format(
-                before.name, name, done.problem or said.strip()[-200:] or "nvpmodel said nothing"
-            ),
-        )
-
-
 def other_mode(found: List[Any], done: Finished) -> str:
     """That the board is not in the power mode that it was found in, and what to do; empty when it is.
 
@@ -177,7 +131,7 @@ def other_clocks(found: Dict[str, List[str]], done: Finished) -> str:
         found: Their :func:`clock_ranges`; where there are none, the command's own word is taken.
         done: What was to put them back.
     """
-    present = clock_ranges(_show_clocks().output)
+    present = clock_ranges(show_clocks().output)
     wrong = [unit for unit in found if present.get(unit) != found[unit]] if present else []
     if not wrong and (present and found or not done.problem):
         return ""
@@ -186,58 +140,17 @@ def other_clocks(found: Dict[str, List[str]], done: Finished) -> str:
     )
 
 
-def _switch_command(nvpmodel: str, number: int) -> List[str]:
-    command = [nvpmodel, "-m", str(number)]
-    return as_root(command) or command
-
-
 def clock_report() -> Tuple[Dict[str, float], str]:
     """Clocks by :func:`parse_clocks` from ``jetson_clocks --show``, or why they cannot be told."""
     program = find_program("jetson_clocks")
     if program is None:
         return {}, "there is no jetson_clocks on this board"
-    done = _show_clocks()
+    done = show_clocks()
     found = parse_clocks(done.output)
     return found, "" if found else done.problem or "jetson_clocks --show printed no clocks"
 
 
-def _show_clocks() -> Finished:
+def show_clocks() -> Finished:
+    """What ``jetson_clocks --show`` says."""
     command = [find_program("jetson_clocks") or "jetson_clocks", "--show"]
     return run(as_root(command) or command)
-
-
-def keep_clocks(guard: Guard) -> str:
-    """Store the clocks as they are; the guard puts them back. Returns why it cannot be done.
-
-    To be called before :func:`set_mode`, which changes clocks too: what is done last is undone first, so the
-    clocks are put back in the mode they belong to.
-    """
-    program = find_program("jetson_clocks")
-    if program is None:
-        return "there is no jetson_clocks on this board"
-    folder = tempfile.mkdtemp(prefix="edgesynth-clocks-")
-    guard.remove(folder)
-    stored = os.path.join(folder, "stored")  # a new one: jetson_clocks asks before it overwrites a file
-    store, restore = [program, "--store", stored], [program, "--restore", stored]
-    problem = run(as_root(store) or store, timeout_s=60.0).problem
-    if not problem:
-        guard.undo(as_root(restore) or restore, clocks=clock_ranges(_show_clocks().output))
-    return problem
-
-
-def fix_clocks(problem: str) -> None:
-    """Hold every clock at the highest of the power mode.
-
-    Args:
-        problem: What :func:`keep_clocks` said: what cannot be put back is not changed.
-
-    Raises:
-        Refusal: Kind ``clocks``: there is no ``jetson_clocks``, or this user may not run it.
-    """
-    if not problem:
-        command = [find_program("jetson_clocks") or "jetson_clocks"]
-        problem = run(as_root(command) or command, timeout_s=60.0).problem
-    if problem:
-        raise Refusal(
-            "clocks", "clocks cannot be fixed: {}; let this user run 'sudo -n jetson_clocks'".format(problem)
-        )

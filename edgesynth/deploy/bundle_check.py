@@ -9,7 +9,8 @@ from edgesynth.deploy.batch_range import Batches, fitting
 from edgesynth.deploy.bundle import ENGINE, NETWORK, VERIFICATION, Bundle, read_text
 from edgesynth.deploy.engine import EngineOnBoard, board_of
 from edgesynth.deploy.engine_check import verify_engine
-from edgesynth.deploy.inside import Inside, stored_samples
+from edgesynth.deploy.inside import stored_samples
+from edgesynth.deploy.inside_record import Inside
 from edgesynth.deploy.inside_reference import FileReference
 from edgesynth.deploy.onnx_graph import default_opset, load_model
 from edgesynth.deploy.output_check import TOLERANCES

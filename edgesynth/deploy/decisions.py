@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from edgesynth.errors import InputError, MissingDependencyError, TraceError
-
-if TYPE_CHECKING:
-    from edgesynth.deploy.onnx import RuntimeComparison
 
 __all__ = ["refuse_lost_decisions"]
 
@@ -26,7 +23,7 @@ def refuse_lost_decisions(
     told: Iterable[warnings.WarningMessage],
     module: nn.Module,
     inputs: Sequence[Tensor],
-    compare: Callable[[tuple[Tensor, ...]], RuntimeComparison],
+    worst: Callable[[tuple[Tensor, ...]], float],
 ) -> None:
     """Refuse a module whose trace gives something else on other inputs; most such values are of shapes.
 
@@ -34,7 +31,7 @@ def refuse_lost_decisions(
         told: What the tracer warned of. Where no value was taken, nothing is run.
         module: What was traced.
         inputs: What it was traced on.
-        compare: The file with the module, on some inputs.
+        worst: How far the file is from the module on some inputs, relative to the largest value.
 
     Raises:
         InputError: It does.
@@ -43,7 +40,7 @@ def refuse_lost_decisions(
         return
     for probe in _probes(inputs):
         try:
-            differs = any(each.max_abs > _CLOSE * (each.scale or 1.0) for each in compare(probe).outputs)
+            differs = worst(probe) > _CLOSE
         except (TraceError, MissingDependencyError):
             continue  # the module itself does not take them, or nothing runs the file here
         except InputError:

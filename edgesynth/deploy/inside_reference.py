@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 
 from edgesynth.deploy.inside_arithmetic import answered, normalised, ranked
 from edgesynth.deploy.inside_graph import ranking_tensors
+from edgesynth.deploy.inside_record import Inside
 from edgesynth.deploy.runners import WITH_TAPS, Arrays, OnnxRunner, each_part, fixed_batch, together
 from edgesynth.deploy.source import own_batch
 
 if TYPE_CHECKING:
     from onnx import ModelProto
     from torch import nn
-
-    from edgesynth.deploy.inside import Inside
 
 __all__ = ["FileReference", "SourceReference"]
 

@@ -108,6 +108,11 @@ class RuntimeComparison:
         """The worst difference over all outputs."""
         return max(output.max_abs for output in self.outputs)
 
+    @property
+    def relative(self) -> float:
+        """The worst difference, relative to the largest value of its output."""
+        return max(output.max_abs / (output.scale or 1.0) for output in self.outputs)
+
     def __bool__(self) -> bool:
         # A NaN difference compares false, and so counts as disagreement.
         return all(output.max_abs <= self.atol for output in self.outputs)
@@ -174,7 +179,8 @@ def export_onnx(
                 ) from error
             data = _simplified(scratch.read_bytes())
             scratch.write_bytes(data)
-            refuse_lost_decisions(warned, module, inputs, partial(compare_with_runtime, module, scratch))
+            compared = partial(compare_with_runtime, module, scratch)
+            refuse_lost_decisions(warned, module, inputs, lambda probe: compared(probe).relative)
     model = _checked(data, target.name, opset)
     with disk_faults(target):
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -53,7 +53,7 @@ from edgesynth.errors import InputError
 if TYPE_CHECKING:
     from edgesynth.agent.batches import Batches
     from edgesynth.deploy.engine import EngineTensor
-    from edgesynth.deploy.inside import Inside
+    from edgesynth.deploy.inside_record import Inside
     from edgesynth.deploy.samples import Samples
     from edgesynth.deploy.target import DeviceExport
     from edgesynth.deploy.verify import VerifyReport
