@@ -137,10 +137,17 @@ class Inquisitor:
         diversity: float = 0.1,
         budgets: Budgets | None = None,
         start: Indices | None = None,
+        drawn_from: bool = True,
     ) -> Update:
         """``delta theta_G = I(G; theta_I)``; arguments as for :meth:`Teaching.delta`."""
         return self.teaching.delta(
-            policy, rng, steps=steps, diversity=diversity, budgets=budgets, start=start
+            policy,
+            rng,
+            steps=steps,
+            diversity=diversity,
+            budgets=budgets,
+            start=start,
+            drawn_from=drawn_from,
         )
 
     # --- state ---

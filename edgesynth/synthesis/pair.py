@@ -357,9 +357,9 @@ class GeneratorInquisitor:
             self.inquisitor.learn(self._memory.observations(), self._pace.fit(count))
             self._stale = False
         if teach and self.autonomous and self._pace.teach(count):
-            self._teach(LESSON)
+            self._teach(LESSON, drawn_from=False)  # before generating, the rest is learned
 
-    def _teach(self, steps: int) -> Mapping[str, Any]:
+    def _teach(self, steps: int, *, drawn_from: bool = True) -> Mapping[str, Any]:
         """``theta_G,k+1 = theta_G,k + delta theta_G,k``."""
         rng = self._rng("teach")
         update = self.inquisitor.delta(
@@ -369,6 +369,7 @@ class GeneratorInquisitor:
             diversity=self.diversity,
             budgets=self.budgets,
             start=self._memory.standing().leaders(8),
+            drawn_from=drawn_from,
         )
         self.policy.theta = self.policy.theta + update.delta
         self.cycles += 1

@@ -157,6 +157,7 @@ class Teaching:
         diversity: float = 0.1,
         budgets: Budgets | None = None,
         start: Indices | None = None,
+        drawn_from: bool = True,
     ) -> Update:
         """``delta theta_G``: teach the generator on imagined seeds.
 
@@ -171,6 +172,7 @@ class Teaching:
             budgets: The range to teach; each member lives under a budget of its own, the same in every
                 lesson. By default the taught requirements alone.
             start: Architectures ``[n, D]`` to seed the population with.
+            drawn_from: Whether seeds may be drawn after this lesson; without, it is not asked how warm.
         """
         members, caution, reserve = self.lesson.members, self.lesson.caution, self.lesson.reserve
         bounds = np.zeros((_POPULATION, policy.bounds))
@@ -221,7 +223,7 @@ class Teaching:
                 chances.clear()
                 if caution != held:
                     walk.weighed()
-        warmth = self._warmth(policy, ascent.theta)
+        warmth = self._warmth(policy, ascent.theta) if drawn_from else 1.0
         self.lesson = Lesson(walk.members, walk.temperature, caution, warmth, reserve)
         record = {
             "loss": loss,
