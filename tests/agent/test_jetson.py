@@ -9,6 +9,7 @@ from short_bench import short_bench
 
 from edgesynth.agent.tegrastats import parse_line
 from edgesynth.devices import LocalLink, open_device
+from edgesynth.devices.catalog import find_profile
 from edgesynth.devices.jetson import install_agent
 from edgesynth.errors import DeviceError, SensorError
 from edgesynth.metrics import Provenance
@@ -92,10 +93,12 @@ def test_a_board_that_misbehaves_gives_no_figure(here, model, control, message):
     assert "energy_mj" not in measurement.metrics
 
 
-def test_a_board_that_shows_no_power_is_doubted_by_what_it_says_of_itself(here, model):
+def test_a_board_that_shows_no_power_is_doubted_by_what_it_says_of_itself(here, model, tmp_path):
+    shipped = find_profile("jetson-tx2-nx").read_text()
+    (tmp_path / "bare.toml").write_text(shipped[: shipped.index("[rails]")])
     here.write("sys/class/thermal/cooling_device0/type", "gpu-throttle-alert")
     here.write("sys/class/thermal/cooling_device0/cur_state", "1")
-    with open_device("jetson-tx2-nx", link="local", mode="MAXN") as device:
+    with open_device(str(tmp_path / "bare.toml"), link="local", mode="MAXN") as device:
         hot = profile(model, device, QUICK)
         here.write("sys/class/thermal/cooling_device0/cur_state", "0")
         here.write("proc/meminfo", "MemTotal: 4047208 kB\nMemAvailable: 51200 kB\n")
