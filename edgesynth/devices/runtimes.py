@@ -160,9 +160,10 @@ class TorchRuntime:
     def layers(
         self, model: str, feeds: Mapping[str, NDArray[Any]], runs: int
     ) -> list[tuple[str, float]] | str:
-        """Nobody tells."""
-        del model, feeds, runs
-        return "times of layers are told by ONNX Runtime on a processor, and by TensorRT"
+        """Of operators, which are called one by one."""
+        from edgesynth.devices.torch_session import TorchSession
+
+        return TorchSession(model, self._device).time_layers(feeds, runs)
 
 
 def runtime_of(profile: Profile) -> str:
