@@ -24,8 +24,12 @@ _TOLERANCE = 1e-4
 _VIEWS = frozenset(
     ["view", "_unsafe_view", "reshape", "_reshape_alias", "expand", "alias", "detach", "slice"]
 )
-# Slow on the meta device, though their first result always has the shape of their input.
-_LIKE_INPUT = frozenset(["native_batch_norm", "_native_batch_norm_legit_no_training"])
+# Slow on the meta device, though their first result always has the shape of their input ...
+_NORMS = frozenset(["native_batch_norm", "_native_batch_norm_legit_no_training"])
+# ... and their only one is like their inputs, where these are alike.
+_POINTWISE = frozenset(
+    ["relu", "silu", "gelu", "sigmoid", "hardtanh", "hardswish", "leaky_relu", "add", "mul"]
+)
 _SPLITS = frozenset(["split", "split_with_sizes", "unsafe_split", "unsafe_split_with_sizes"])
 
 
@@ -47,8 +51,10 @@ class _Record(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Argument:
         stem = func._schema.name.partition("::")[2].rstrip("_")
         out: Argument
-        if stem in _LIKE_INPUT:
+        if stem in _NORMS:
             out = (torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0))
+        elif stem in _POINTWISE and _alike(args):
+            out = args[0] if func._schema.name.endswith("_") else torch.empty_like(args[0])
         else:
             out = func(*args, **(kwargs or {}))
         if stem in _VIEWS and out.shape == args[0].shape and out.dtype == args[0].dtype:
@@ -86,6 +92,16 @@ class _Record(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def outputs(self, out: object) -> list[object]:
         """Where the network's outputs come from."""
         return [self._name(leaf) for leaf in pytree.tree_leaves(out) if isinstance(leaf, Tensor)]
+
+
+def _alike(args: tuple[Argument, ...]) -> bool:
+    """Whether all arguments are floating-point tensors of one shape and type, or plain numbers."""
+    first = args[0]
+    return isinstance(first, Tensor) and all(
+        not isinstance(each, Tensor)
+        or (each.shape == first.shape and each.dtype == first.dtype and each.is_floating_point())
+        for each in args
+    )
 
 
 def agree(

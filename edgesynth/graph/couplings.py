@@ -10,6 +10,7 @@ from torch import nn
 from edgesynth.graph.blocks import ResidualBlock, find_blocks
 from edgesynth.graph.dimensions import Dimensions, find_dimensions, freeze_layers
 from edgesynth.graph.labels import Labels
+from edgesynth.graph.layers import Layers, find_layers
 from edgesynth.graph.propagation import propagate
 from edgesynth.graph.trace import Trace
 
@@ -23,6 +24,7 @@ class Couplings:
     Attributes:
         module: The full-size module.
         trace: Its graph of operators.
+        layers: The layers that these operators are.
         labels: The atoms of every axis of every value.
         dimensions: What may be narrowed.
         blocks: What may be left out.
@@ -30,6 +32,7 @@ class Couplings:
 
     module: nn.Module
     trace: Trace
+    layers: Layers
     labels: Labels
     dimensions: Dimensions
     blocks: tuple[ResidualBlock, ...]
@@ -51,4 +54,4 @@ def couple(module: nn.Module, trace: Trace, freeze: Sequence[str], align: int) -
     freeze_layers(labels, freeze)
     dimensions = find_dimensions(trace, labels, align)
     blocks = find_blocks(trace, labels, [dimension.name for dimension in dimensions.all])
-    return Couplings(module, trace, labels, dimensions, blocks)
+    return Couplings(module, trace, find_layers(trace, module), labels, dimensions, blocks)

@@ -2,121 +2,109 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from edgesynth.graph.blocks import ResidualBlock
+from edgesynth.graph.couplings import Couplings
 from edgesynth.graph.labels import bind
 from edgesynth.graph.modules import BatchNormInMode, attach, tensor_at
 from edgesynth.graph.rewrites import Kept, rewrite
 from edgesynth.graph.trace import Argument, Trace, operator_name
 
-__all__ = ["counted_by", "layer_of", "rebuild", "surviving_state"]
-
-_LAYERS: dict[str, tuple[type[nn.Module], ...]] = {
-    "aten.conv1d": (nn.Conv1d,),
-    "aten.conv2d": (nn.Conv2d,),
-    "aten.conv3d": (nn.Conv3d,),
-    "aten.conv_transpose1d": (nn.ConvTranspose1d,),
-    "aten.conv_transpose2d": (nn.ConvTranspose2d,),
-    "aten.conv_transpose3d": (nn.ConvTranspose3d,),
-    "aten.linear": (nn.Linear,),
-    "aten.batch_norm": (nn.modules.batchnorm._BatchNorm,),
-    "aten.instance_norm": (nn.modules.instancenorm._InstanceNorm,),
-    "aten.layer_norm": (nn.LayerNorm,),
-    "aten.rms_norm": (nn.RMSNorm,),
-    "aten.group_norm": (nn.GroupNorm,),
-    "aten.prelu": (nn.PReLU,),
-    "aten.embedding": (nn.Embedding,),
-    "aten.dropout": (nn.Dropout,),
-    "aten.feature_dropout": (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
-}
+__all__ = ["Draft", "Remainder", "draft"]
 
 
-def layer_of(trace: Trace, node: fx.Node, module: nn.Module) -> str:
-    """Qualified name of the layer that is exactly this operator call, or the empty string."""
-    kinds = _LAYERS.get(operator_name(node))
-    name, _ = trace.layers[node]
-    if kinds is None or not name:
-        return ""
-    layer = module.get_submodule(name)
-    if type(layer) not in kinds and not (
-        type(layer).__module__.startswith("torch.nn") and isinstance(layer, kinds)
-    ):
-        return ""
-    # A layer that does more than this one operator (circular padding) is rebuilt from its operators.
-    others = {operator_name(n) for n in trace.calls() if trace.layers[n][0] == name}
-    own = {id(t) for t in (*layer.parameters(recurse=False), *layer.buffers(recurse=False))}
-    used = {id(tensor_at(module, trace.state[s])) for s in node.all_input_nodes if s in trace.state}
-    return name if others == {operator_name(node)} and used <= own else ""
+@dataclass(frozen=True)
+class Remainder:
+    """What is left of a trace once blocks are removed.
 
-
-def counted_by(trace: Trace, node: fx.Node, module: nn.Module) -> str:
-    """Qualified name of the layer whose attributes count this call's channels, or the empty string.
-
-    It may do more than the call, as a layer norm that moves the channels last and back does.
+    Attributes:
+        nodes: Nodes that still matter.
+        replaced: What stands in for the addition of each removed block.
+        state: Names of parameters and buffers that remain. What no operator reads (step counters, spare
+            parameters) goes with its layer, else stays.
     """
-    kinds, name = _LAYERS.get(operator_name(node)), trace.layers[node][0]
-    return name if kinds and name and isinstance(module.get_submodule(name), kinds) else ""
+
+    nodes: Set[fx.Node]
+    replaced: Mapping[fx.Node, fx.Node]
+    state: Set[str]
+
+    @classmethod
+    def of(cls, trace: Trace, removed: Sequence[ResidualBlock]) -> Remainder:
+        """What is left of ``trace`` without ``removed``."""
+        replaced = {block.add: block.trunk for block in removed}
+        live: set[fx.Node] = set()
+        pending = list(trace.output.all_input_nodes)
+        while pending:
+            node = pending.pop()
+            if node in live:
+                continue
+            live.add(node)
+            pending.extend([replaced[node]] if node in replaced else node.all_input_nodes)
+        used = {name for node, name in trace.state.items() if node.users}
+        alive = {name for node, name in trace.state.items() if node in live}
+        gone = {_owner(name) for name in used - alive} - {_owner(name) for name in alive}
+        spare = {name for name in trace.state.values() if name not in used and _owner(name) not in gone}
+        return cls(live, replaced, alive | spare)
 
 
-def live_nodes(trace: Trace, removed: Sequence[ResidualBlock]) -> tuple[set[fx.Node], dict[fx.Node, fx.Node]]:
-    """Nodes that still matter once blocks are removed, and what stands in for their additions."""
-    replaced = {block.add: block.trunk for block in removed}
-    live: set[fx.Node] = set()
-    pending = list(trace.output.all_input_nodes)
-    while pending:
-        node = pending.pop()
-        if node in live:
-            continue
-        live.add(node)
-        pending.extend([replaced[node]] if node in replaced else node.all_input_nodes)
-    return live, replaced
+def _owner(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
-def surviving_state(trace: Trace, removed: Sequence[ResidualBlock]) -> set[str]:
-    """Names of parameters and buffers that remain once blocks are removed.
+class Draft(nn.Module):
+    """The traced network with adjusted constants, run node by node: no code has been written for it.
 
-    What no operator reads (step counters, spare parameters) goes with its layer, else stays.
+    Args:
+        graph: Its nodes; the layers and tensors that they name are attached to this module.
     """
-    live, _ = live_nodes(trace, removed)
-    used = {trace.state[n] for n in trace.state if n.users}
-    alive = {trace.state[n] for n in trace.state if n in live}
-    gone = {name.rpartition(".")[0] for name in used - alive} - {name.rpartition(".")[0] for name in alive}
-    names = set(trace.state.values())
-    return {n for n in names if n in alive or (n not in used and n.rpartition(".")[0] not in gone)}
+
+    def __init__(self, graph: fx.Graph) -> None:
+        super().__init__()
+        self._graph = graph
+
+    def forward(self, *inputs: Tensor) -> Argument:
+        """What the network returns."""
+        return fx.Interpreter(self, graph=self._graph).run(*inputs)
+
+    def compiled(self, skeleton: nn.Module, remainder: Remainder, name: str) -> fx.GraphModule:
+        """A module with code of its own.
+
+        Its parameters have the names they had, less those of removed blocks. Layers are real ones, so
+        ``train()`` and ``eval()`` mean what they mean in the original.
+
+        Args:
+            skeleton: What it was drafted with.
+            remainder: What it was drafted of.
+            name: Of its class.
+        """
+        module = fx.GraphModule(self, self._graph, class_name=name)
+        _complete(module, skeleton, remainder.state)
+        module.train(skeleton.training)
+        return module
 
 
-def rebuild(
-    trace: Trace, kept: Kept, original: nn.Module, skeleton: nn.Module, removed: Sequence[ResidualBlock]
-) -> fx.GraphModule:
+def draft(couplings: Couplings, kept: Kept, skeleton: nn.Module, remainder: Remainder) -> Draft:
     """Write the traced graph again with adjusted constants.
 
     Args:
-        trace: The traced network.
+        couplings: The traced network.
         kept: What remains of every axis.
-        original: The full-size module, to recognise its layers.
-        skeleton: The resized copy of it, whose layers and parameters the graph module holds.
-        removed: Blocks to leave out.
-
-    Returns:
-        A module with the same parameter names, less those of removed blocks. Layers are real ones,
-        so ``train()`` and ``eval()`` mean what they mean in the original.
+        skeleton: The resized copy of the user's module, whose layers and parameters the draft holds.
+        remainder: What remains once blocks are removed.
     """
-    builder = _Builder(trace, kept, original, skeleton)
-    live, replaced = live_nodes(trace, removed)
-    for node in trace.graph.nodes:
-        if node in live and node in replaced:
-            builder.alias(node, replaced[node])
-        elif node in live or node in trace.inputs:
+    builder = _Builder(couplings, kept, skeleton)
+    for node in couplings.trace.graph.nodes:
+        if node in remainder.nodes and node in remainder.replaced:
+            builder.alias(node, remainder.replaced[node])
+        elif node in remainder.nodes or node in couplings.trace.inputs:
             builder.add(node)
-    module = builder.finish(type(original).__name__)
-    _complete(module, skeleton, surviving_state(trace, removed))
-    module.train(skeleton.training)
-    return module
+    return builder.finish()
 
 
 def _in_mode(operator: str, arguments: Mapping[str, Argument]) -> tuple[nn.Module, tuple[str, ...]] | None:
@@ -131,12 +119,11 @@ def _in_mode(operator: str, arguments: Mapping[str, Argument]) -> tuple[nn.Modul
 
 
 class _Builder:
-    def __init__(self, trace: Trace, kept: Kept, original: nn.Module, skeleton: nn.Module) -> None:
-        self._trace, self._kept, self._original = trace, kept, original
+    def __init__(self, couplings: Couplings, kept: Kept, skeleton: nn.Module) -> None:
+        self._trace, self._layers, self._kept = couplings.trace, couplings.layers.whole, kept
         self._graph = fx.Graph()
         self._attributes: dict[str, Any] = {}
         self._skeleton = skeleton
-        self._persistent = set(skeleton.state_dict())
         self._new: dict[fx.Node, Any] = {}
 
     def alias(self, node: fx.Node, other: fx.Node) -> None:
@@ -152,21 +139,20 @@ class _Builder:
         else:
             self._new[node] = self._call(node)
 
-    def finish(self, name: str) -> fx.GraphModule:
+    def finish(self) -> Draft:
         """Write the outputs in the structure the original returns."""
         outputs = [self._argument(node) for node in self._trace.results]
         spec = self._trace.program.call_spec.out_spec
         self._graph.output(pytree.tree_unflatten(outputs, spec))
-        root = nn.Module()
+        drafted, persistent = Draft(self._graph), set(self._skeleton.state_dict())
         for path, attribute in self._attributes.items():
-            persistent = path in self._persistent
-            attach(root, path, attribute, persistent=persistent)
-        return fx.GraphModule(root, self._graph, class_name=name)
+            attach(drafted, path, attribute, persistent=path in persistent)
+        return drafted
 
     def _call(self, node: fx.Node) -> fx.Node:
         operator = operator_name(node)
-        layer = layer_of(self._trace, node, self._original)
-        if layer:
+        layer = self._layers.get(node)
+        if layer is not None:
             self._attributes[layer] = self._skeleton.get_submodule(layer)
             return self._graph.call_module(layer, (self._signal(node),))
         modal = _in_mode(operator, bind(node))
@@ -213,7 +199,7 @@ class _Builder:
         return self._graph.get_attr(name)
 
 
-def _complete(module: nn.Module, skeleton: nn.Module, names: Iterable[str]) -> None:
+def _complete(module: nn.Module, skeleton: nn.Module, names: Set[str]) -> None:
     """Attach what survives but is read by no operator, so that state dicts keep their keys."""
     persistent, present = set(skeleton.state_dict()), set(module.state_dict())
     tensors: Mapping[str, Tensor] = dict(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from torch import Tensor, nn
+
+from edgesynth.graph.modules import copied
 
 __all__ = ["resized"]
 
@@ -31,8 +32,8 @@ def resized(
     for name, buffer in module.named_buffers():
         if name in tensors:
             memo[id(buffer)] = tensors[name]
-    # deepcopy takes what the memo holds for a tensor instead of copying it, so ties survive.
-    twin = copy.deepcopy(module, memo)
+    # A copy takes what the memo holds for a tensor instead of copying it, so ties survive.
+    twin = copied(module, memo)
     for name, layer in twin.named_modules():
         for attribute, value in attributes.get(name, {}).items():
             setattr(layer, attribute, value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,7 +14,8 @@ from edgesynth.graph.agreement import agree
 from edgesynth.graph.blocks import ResidualBlock
 from edgesynth.graph.couplings import Couplings
 from edgesynth.graph.dimensions import Dimensions
-from edgesynth.graph.rebuild import counted_by, rebuild, surviving_state
+from edgesynth.graph.modules import copied
+from edgesynth.graph.rebuild import Remainder, draft
 from edgesynth.graph.resize import resized
 from edgesynth.graph.rewrites import Kept
 from edgesynth.graph.trace import Trace, operator_name
@@ -127,7 +127,7 @@ class SlicePlan:
                 memo[id(buffer)] = gathered[name].detach().clone()
         if isinstance(self._module, fx.GraphModule):
             memo[id(self._module.graph)] = self._module.graph
-        twin = copy.deepcopy(self._module, memo)
+        twin = copied(self._module, memo)
         for name, module in twin.named_modules():
             module.training = _mode(shared, name)
         return twin
@@ -163,21 +163,20 @@ def plan_slice(
     masks = _masks(dimensions, keep)
     kept = Kept(trace, couplings.labels, lambda atoms: dimensions.kept(atoms, masks))
     indices = _indices(trace, kept)
-    skeleton = resized(module, _placeholders(module, indices), _attributes(trace, kept, module))
-    surviving = surviving_state(trace, removed)
-    rebuilt = rebuild(trace, kept, module, skeleton, removed)
+    skeleton = resized(module, _placeholders(module, indices), _attributes(couplings, kept))
+    remainder = Remainder.of(trace, removed)
+    reference = draft(couplings, kept, skeleton, remainder)
     kept_units = {name: np.flatnonzero(mask).tolist() for name, mask in masks.items()}
-    named = _named(module, {name: axes for name, axes in indices.items() if name in surviving})
-    plan = SlicePlan(rebuilt, kept_units, named, rebuilt=True)
-    if removed:
-        return plan
+    named = _named(module, {name: axes for name, axes in indices.items() if name in remainder.state})
+    own = SlicePlan(skeleton, kept_units, named, rebuilt=False)
 
     def weights() -> Mapping[str, Tensor]:
-        return plan.gather(dict([*module.named_parameters(), *module.named_buffers()]))
+        return own.gather(dict([*module.named_parameters(), *module.named_buffers()]))
 
-    if agree(skeleton, rebuilt, weights, example):
-        return SlicePlan(skeleton, kept_units, named, rebuilt=False)
-    return plan
+    if not removed and agree(skeleton, reference, weights, example):
+        return own
+    rebuilt = reference.compiled(skeleton, remainder, type(module).__name__)
+    return SlicePlan(rebuilt, kept_units, named, rebuilt=True)
 
 
 def _masks(dimensions: Dimensions, keep: Mapping[str, Sequence[int]]) -> dict[str, NDArray[np.bool_]]:
@@ -248,13 +247,10 @@ def _placeholders(
     return made
 
 
-def _attributes(trace: Trace, kept: Kept, module: nn.Module) -> dict[str, dict[str, object]]:
+def _attributes(couplings: Couplings, kept: Kept) -> dict[str, dict[str, object]]:
     """Attributes of layers that count channels or groups, where they change."""
     attributes: dict[str, dict[str, object]] = {}
-    for node in trace.calls():
-        name = counted_by(trace, node, module)
-        if not name:
-            continue
+    for node, name in couplings.layers.counting.items():
         changes: dict[str, object] = {}
         operator, groups = operator_name(node), kept.groups(node)
         if operator == "aten.group_norm":

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
 
+from edgesynth.graph import Prototype
 from edgesynth.zoo.lraspp import LiteSegmenter
 from edgesynth.zoo.refinenet import RefineNet
 from tests.graph.convolutions import (
@@ -239,3 +240,10 @@ CASES: dict[str, Case] = {
         ("fine.0", "fine.2", "deep.1", "deep.2", "deep.4"),
     ),
 }  # fmt: skip
+
+
+@cache
+def traced(name: str) -> Prototype:
+    """The prototype of one test network."""
+    case = CASES[name]
+    return Prototype(case.network(), case.inputs(1))

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from architectures import CASES, Case
-from conftest import traced
+from architectures import CASES, Case, traced
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel

@@ -7,8 +7,7 @@ import time
 
 import pytest
 import torch
-from architectures import CASES
-from conftest import traced
+from architectures import CASES, traced
 from convolutions import Residual
 from torch import Tensor, nn
 from torch.func import functional_call

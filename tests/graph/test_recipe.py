@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from architectures import CASES
-from conftest import traced
+from architectures import CASES, traced
 from convolutions import Bottleneck
 
 from edgesynth.errors import InputError, RunError
