@@ -140,7 +140,7 @@ def _latency(device: Device, made: Made) -> Metric:
         if recording.failure:
             raise MeasurementError(recording.failure)
         times = recording.gpu_latencies_ms or recording.latencies_ms
-        judged = judge_latency(times, plan, unsettled=settle_doubt(recording.conditions))
+        judged = judge_latency(times, plan, unsuited=settle_doubt(recording.conditions))
         if not judged.doubt:
             figure, source = judged.figures["latency_ms"], device.source(plan.precision, plan.batch)
             interval = (figure.low, figure.high)

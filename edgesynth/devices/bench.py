@@ -10,7 +10,7 @@ start     any conditions          the program runs; what it found (mode, version
 alive                             still working, at least every 5 s; resets the host's patience
 stage     ``name``, ``done`` ...  how far the builder of an engine is; see ``stage.py``
 latency   ``ms``, ``gpu_ms``      times of single calls in order: of the caller, and of the GPU (optional)
-reference ``ms``                  times of the reference load in order, one per stretch of it (optional)
+reference ``ms``, ``medians_ms``  by block of calls: the time of the reference load, the median (optional)
 layers    ``layers``              [name, mean time in ms] of layers as they run, in order (optional)
 phase     ``name``, ``at``        idle_before, load, idle_after or end begins
 sensor    ``at``, ``line``        one line of the power sensor's text
@@ -36,7 +36,10 @@ How long the warm-up lasted is in a ``start``, ``warm_up_s``, and whether the la
 changed at the end. A program that tells none of them did not look.
 
 A program that shares its processor with others may tell how long its threads waited for it, per time passed,
-in a ``start``: ``waited_share`` of the latency pass and ``load_waited_share`` of the load.
+in a ``start``: ``waited_share`` of the latency pass and ``load_waited_share`` of the load. One that has a
+reference load tells the times of calls as of one speed of the machine, at which the load takes ``speed_ms``;
+how many ``blocks`` of calls there were, how many of them were ``blocks_at_speed``, the others being left out;
+and the median of the calls as they were timed, ``latency_as_timed_ms``. See ``speed.py``.
 
 A GPU that says why it slows its clocks does so in a ``start``: ``throttled`` names the reasons right after
 the latency pass, ``load_throttled`` has the share of the readings under load by reason.
@@ -127,6 +130,8 @@ class BenchRequest:
         cuda_graph: Whether calls are to be launched as a CUDA graph; the ``start`` says whether they were.
         warm_up_limit_s: Start timing after this long though the latency has not settled; 0 leaves it to the
             device.
+        speed_ms: Of a host: time of its reference load at the speed at which calls count, ms; 0 for the one
+            that prevails.
     """
 
     network: Mapping[str, Any]
@@ -150,6 +155,7 @@ class BenchRequest:
     cuda_graph: bool = False
     dla_core: int | None = None
     warm_up_limit_s: float = 0.0
+    speed_ms: float = 0.0
 
     def to_json(self) -> str:
         """One line."""
@@ -176,8 +182,8 @@ class Recording:
         conditions: What the program found when it started.
         latencies_ms: Times of single calls in order, as the caller sees them.
         gpu_latencies_ms: Their times on the GPU, where the program tells them.
-        references_ms: Times of one run of a fixed load, taken before, between and after the calls, where the
-            program has such a load.
+        references_ms: Times of one run of a fixed load around each block of calls, where the program has one.
+        medians_ms: The medians of these blocks.
         layers: Name and mean time in ms of every layer as the device runs it, where it tells them.
         sensor: Lines of the power sensor's text with their time stamps.
         phases: When each phase of the power pass began.
@@ -192,6 +198,7 @@ class Recording:
     latencies_ms: tuple[float, ...] = ()
     gpu_latencies_ms: tuple[float, ...] = ()
     references_ms: tuple[float, ...] = ()
+    medians_ms: tuple[float, ...] = ()
     layers: tuple[tuple[str, float], ...] = ()
     sensor: tuple[Line, ...] = ()
     phases: Mapping[str, float] = field(default_factory=dict)
@@ -257,6 +264,7 @@ def read_recording(lines: Iterable[Line]) -> Recording:
     latencies: list[float] = []
     on_gpu: list[float] = []
     references: list[float] = []
+    medians: list[float] = []
     layers: list[tuple[str, float]] = []
     sensor: list[Line] = []
     phases: dict[str, float] = {}
@@ -278,6 +286,7 @@ def read_recording(lines: Iterable[Line]) -> Recording:
                 on_gpu.extend([_positive(value) for value in event.get("gpu_ms", ())])
             elif kind in ("reference", "layers"):
                 references.extend([_positive(value) for value in event.get("ms", ())])
+                medians.extend([_positive(value) for value in event.get("medians_ms", ())])
                 layers.extend([(str(name), _duration(ms)) for name, ms in event.get("layers", ())])
             elif kind == "count":
                 counts.append((_instant(event, counts[-1][0] if counts else 0.0), int(event["calls"])))
@@ -307,6 +316,7 @@ def read_recording(lines: Iterable[Line]) -> Recording:
         latencies_ms=tuple(latencies),
         gpu_latencies_ms=tuple(on_gpu),
         references_ms=tuple(references),
+        medians_ms=tuple(medians),
         layers=tuple(layers),
         sensor=tuple(sensor),
         phases=phases,

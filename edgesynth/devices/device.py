@@ -54,8 +54,8 @@ class Device(Closing):
         provenance: ``SIMULATED`` or ``MEASURED``; goes with every figure.
         runs_files: Whether it runs ONNX files rather than workloads.
         reference_ms: How long the reference load of a host took when its first trusted measurement was made;
-            ``None`` before that, and for devices without such a load. Figures of other speeds are not
-            comparable with those since the device was opened.
+            ``None`` before that, and for devices without such a load. Later ones count calls at that speed
+            alone, for figures of different speeds cannot be compared.
     """
 
     def __init__(

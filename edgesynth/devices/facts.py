@@ -63,6 +63,8 @@ def _tensors(*keys: str) -> Check:
 
 _KINDS: Final[Mapping[str, Check]] = {
     "assumed": _names,
+    "blocks": _count,
+    "blocks_at_speed": _count,
     "clocks_mhz": _clocks,
     "cooling_active": _names,
     "cuda_graph": _truth,
@@ -72,6 +74,7 @@ _KINDS: Final[Mapping[str, Check]] = {
     "dla_fallback_count": _or_none(_count),
     "dla_full": _truth,
     "dla_layers": _or_none(_count),
+    "latency_as_timed_ms": _or_none(_number),
     "inputs": _tensors("name", "type", "shape"),
     "load_throttled": _shares,
     "load_waited_share": _or_none(_number),
@@ -79,6 +82,7 @@ _KINDS: Final[Mapping[str, Check]] = {
     "outputs": _tensors("name", "path", "type", "call_shape"),
     "sampler_cpu_share": _or_none(_number),
     "settled": _or_none(_truth),
+    "speed_ms": _number,
     "throttled": _names,
     "waited_share": _or_none(_number),
     "warm_up_s": _number,

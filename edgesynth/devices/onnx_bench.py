@@ -5,14 +5,16 @@ Runs as its own process (``python -m edgesynth.devices.onnx_bench RUNTIME``, whi
 :class:`~edgesynth.devices.bench.BenchRequest` from its input.
 On a GPU a call copies its inputs there and its outputs back.
 
-Between blocks of timed calls a fixed load of about the same length is timed on the same processor: it tells
-whether the machine itself changed its speed meanwhile.
+Between short blocks of timed calls a fixed load of about the same length is timed on the same processor. It
+tells the speed that the machine itself had, and times are told as of one speed; see
+:mod:`edgesynth.devices.speed`. Calls go on until there are enough of them, or the time is up.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import statistics
 import sys
 import threading
 import time
@@ -30,13 +32,17 @@ from edgesynth.devices.host import open_counter
 from edgesynth.devices.nvml import NvmlGpu
 from edgesynth.devices.reference import REFERENCE, ReferenceLoad
 from edgesynth.devices.runtimes import NetworkInput, Runtime, Session, open_runtime
+from edgesynth.devices.speed import Block, at_speed, prevailing_speed
 from edgesynth.errors import DeviceError, EdgesynthError
 
 __all__ = ["main", "serve"]
 
 _BLOCKS: Final = 20
-"""Parts of the latency pass; the reference load runs before, between and after them."""
-_REFERENCE_S: Final = (0.005, 0.1)  # at least and at most, each time
+"""Parts of a latency pass at least; the reference load runs before, between and after them."""
+_BLOCK_S: Final = 0.025  # longer ones span changes of speed
+_BLOCK_CALLS: Final = 4  # even where one takes longer than that, if they do not take a second
+_REFERENCE_S: Final = (0.005, 0.05)  # at least and at most, each time
+_LOOK_S: Final = 3.0  # at least, of whoever may choose the speed: some prevail for a second and no longer
 _ALIVE_S: Final = 4.0
 _RETURNS: Final = 2  # calls after the reference load that only bring the network back into the caches
 _TELLING = threading.Lock()
@@ -153,27 +159,57 @@ def _time_calls(
 ) -> None:
     reference.time(min(request.warm_up_s, _REFERENCE_S[1]))
     waiting = Waiting()
-    limit = time.perf_counter() + request.latency_limit_s
-    references = [reference.time(_REFERENCE_S[0])]
-    left = request.latency_runs
-    now = time.perf_counter()
-    while left > 0 and now <= limit:
-        for _ in range(_RETURNS):
-            session.run(None, feeds)
-        block: list[float] = []
-        first = now = time.perf_counter()
-        enough = first + request.latency_limit_s / _BLOCKS
-        while len(block) < min(left, -(-request.latency_runs // _BLOCKS)) and now <= enough:
-            begin = time.perf_counter()
-            session.run(None, feeds)
-            now = time.perf_counter()
-            block.append(1e3 * (now - begin))
-        left -= len(block)
-        _tell("latency", ms=block)
-        references.append(reference.time(min(max(now - first, _REFERENCE_S[0]), _REFERENCE_S[1])))
+    blocks: list[Block] = []
+    first = told = now = time.perf_counter()
+    look_s = 0.0 if request.speed_ms else min(_LOOK_S, 3 * request.warm_up_s)
+    kept, speed_ms = blocks, request.speed_ms
+    before_ms = reference.time(_REFERENCE_S[0])
+    while now - first <= request.latency_limit_s:
+        calls_ms, seconds = _time_block(session, feeds, -(-request.latency_runs // _BLOCKS))
+        after_ms = reference.time(min(max(seconds, _REFERENCE_S[0]), _REFERENCE_S[1]))
+        blocks.append(Block(before_ms, calls_ms, after_ms))
+        before_ms = after_ms
         now = time.perf_counter()
-    _tell("reference", ms=references)
-    _tell("start", waited_share=waiting.share(), reference=REFERENCE)
+        if now - told > _ALIVE_S:
+            _tell("alive")
+            told = now
+        speed_ms = request.speed_ms or prevailing_speed(blocks)
+        kept = at_speed(blocks, speed_ms)
+        if now - first >= look_s and sum(len(block.calls_ms) for block in kept) >= request.latency_runs:
+            break
+    for block in kept:
+        _tell("latency", ms=block.at(speed_ms).calls_ms)
+    _tell(
+        "reference",
+        ms=[block.speed_ms for block in kept],
+        medians_ms=[block.at(speed_ms).median_ms for block in kept],
+    )
+    as_timed = [ms for block in kept for ms in block.calls_ms]
+    _tell(
+        "start",
+        waited_share=waiting.share(),
+        reference=REFERENCE,
+        speed_ms=round(speed_ms, 6),
+        blocks=len(blocks),
+        blocks_at_speed=len(kept),
+        latency_as_timed_ms=round(statistics.median(as_timed), 5) if as_timed else None,
+    )
+
+
+def _time_block(
+    session: Session, feeds: dict[str, NDArray[Any]], most: int
+) -> tuple[tuple[float, ...], float]:
+    """Times of calls in a row, ms, and how many seconds they took together."""
+    for _ in range(_RETURNS):
+        session.run(None, feeds)
+    calls_ms: list[float] = []
+    first = now = time.perf_counter()
+    while len(calls_ms) < most and now - first < (_BLOCK_S if len(calls_ms) >= _BLOCK_CALLS else 1.0):
+        begin = time.perf_counter()
+        session.run(None, feeds)
+        now = time.perf_counter()
+        calls_ms.append(1e3 * (now - begin))
+    return tuple(calls_ms), now - first
 
 
 def _tell(event: str, /, **values: object) -> None:

@@ -2,8 +2,7 @@
 
 The speed of a shared or virtual machine changes without a clock that shows it, and a network that was timed
 at one speed cannot be compared with one that was timed at another. The same known work, done between the
-timed calls, shows it. It is recorded beside the figures and never used to correct them: networks do not all
-slow down alike.
+timed calls, shows it; see :mod:`edgesynth.devices.speed`.
 """
 
 from __future__ import annotations
@@ -18,17 +17,19 @@ from edgesynth.devices.runtimes import Runtime
 
 __all__ = ["REFERENCE", "ReferenceLoad"]
 
-_CHANNELS: Final = 64
-_SIZE: Final = 16
-_LAYERS: Final = 4
+_STAGES: Final = ((16, 32), (32, 16), (64, 8))  # channels and pixels on a side
+_LAYERS: Final = 6  # of a stage
 _FEWEST: Final = 5
 
-REFERENCE: Final = f"{_LAYERS} convolutions 3x3, {_CHANNELS} channels, {_SIZE}x{_SIZE}, fp32"
+REFERENCE: Final = f"{len(_STAGES) * _LAYERS} convolutions 3x3, 16 to 64 channels, 32x32 to 8x8, fp32"
 """The work of one run. Times of another work, or of another runtime, cannot be compared with its own."""
 
 
 class ReferenceLoad:
-    """A small convolutional network of fixed shape and weights, 38 M multiply-accumulates.
+    """A small convolutional network of fixed shape and weights, 40 M multiply-accumulates.
+
+    Many layers, and both few and many channels, because what slows a machine does not slow every kind of
+    work alike: fewer and larger layers follow the networks that are measured less well.
 
     Args:
         runtime: What runs the network that is timed, so that both have the same threads.
@@ -36,7 +37,8 @@ class ReferenceLoad:
 
     def __init__(self, runtime: Runtime) -> None:
         self._session = runtime.open(_model())
-        self._feeds = {"x": np.full((1, _CHANNELS, _SIZE, _SIZE), 0.5, np.float32)}
+        channels, size = _STAGES[0]
+        self._feeds = {"x": np.full((1, channels, size, size), 0.5, np.float32)}
 
     def time(self, seconds: float) -> float:
         """Run for a while, and at least a few times.
@@ -63,19 +65,27 @@ def _model() -> bytes:
     from onnx import TensorProto, helper, numpy_helper
 
     noise = np.random.default_rng(0)
-    shape = [1, _CHANNELS, _SIZE, _SIZE]
     nodes, weights = [], []
-    for layer in range(_LAYERS):
-        kernel = noise.standard_normal((_CHANNELS, _CHANNELS, 3, 3)) / np.sqrt(9 * _CHANNELS / 2)
-        weights.append(numpy_helper.from_array(kernel.astype(np.float32), f"w{layer}"))
-        source, target = f"y{layer - 1}" if layer else "x", f"y{layer}"
-        nodes.append(helper.make_node("Conv", [source, f"w{layer}"], [f"c{layer}"], pads=[1, 1, 1, 1]))
-        nodes.append(helper.make_node("Relu", [f"c{layer}"], [target]))
+    source, channels = "x", _STAGES[0][0]
+    for stage, (wider, _) in enumerate(_STAGES):
+        for layer in range(_LAYERS):
+            kernel = noise.standard_normal((wider, channels, 3, 3)) / np.sqrt(9 * channels / 2)
+            name = f"{stage}_{layer}"
+            weights.append(numpy_helper.from_array(kernel.astype(np.float32), f"w{name}"))
+            stride = 2 if wider != channels else 1
+            nodes.append(
+                helper.make_node(
+                    "Conv", [source, f"w{name}"], [f"c{name}"], pads=[1] * 4, strides=[stride] * 2
+                )
+            )
+            nodes.append(helper.make_node("Relu", [f"c{name}"], [f"y{name}"]))
+            source, channels = f"y{name}", wider
+    first, last = ([1, width, side, side] for width, side in (_STAGES[0], _STAGES[-1]))
     graph = helper.make_graph(
         nodes,
         "reference",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, first)],
+        [helper.make_tensor_value_info(source, TensorProto.FLOAT, last)],
         weights,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)

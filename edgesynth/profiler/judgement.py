@@ -6,7 +6,7 @@ A figure that cannot be trusted is left out, never printed with a warning beside
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -27,7 +27,7 @@ from edgesynth.profiler.surroundings import (
     throttle_doubt,
 )
 
-__all__ = ["Findings", "PowerJudge", "judge_latency", "other_speed"]
+__all__ = ["Findings", "PowerJudge", "judge_latency"]
 
 UNSTEADY: Final = 0.05
 """Medians of fifths of a latency pass may differ by this share."""
@@ -37,13 +37,8 @@ MISSING_SHARE: Final = 0.1
 """Share of the samples of a window that may be missing or unreadable."""
 CONTENDED: Final = 0.1
 """How long threads may wait for a processor that other programs hold, per time passed."""
-SPEED_CHANGED: Final = 0.05
-"""Medians of fifths of the reference load's times within one latency pass may differ by this share."""
-OTHER_SPEED: Final = 0.03
-"""The reference load of one measurement may differ by this share from that of the first in a session."""
 
 _FEWEST_CALLS: Final = 10
-_FEWEST_REFERENCES: Final = 5
 
 
 @dataclass(frozen=True)
@@ -69,8 +64,8 @@ def judge_latency(
     latencies_ms: Sequence[float],
     plan: MeasurementPlan,
     waited_share: float | None = None,
-    references_ms: Sequence[float] = (),
-    unsettled: str = "",
+    unsuited: str = "",
+    medians_ms: Sequence[float] = (),
 ) -> Findings:
     """Percentiles and throughput of single calls.
 
@@ -82,20 +77,18 @@ def judge_latency(
         waited_share: How long the calls waited for a processor that other programs held, per time passed;
             ``None`` when the device does not tell. Load that stays on all the while shows here alone: the
             medians within the pass agree, and the next pass has others.
-        references_ms: Times of a fixed load between the calls, in order, where the device has one: the speed
-            of the machine itself.
-        unsettled: That the latency had not settled when the calls began, in words.
+        unsuited: Why the device was in no state to be timed, in words: its speed, or that it had not settled.
+        medians_ms: Of blocks of calls, where the device has blocks: calls of one are alike, so their median
+            is known no better than those of the blocks agree.
     """
     conditions: dict[str, Any] = {"latency_runs": len(latencies_ms)}
     if len(latencies_ms) < _FEWEST_CALLS:
-        doubt = f"only {len(latencies_ms)} calls were timed in {plan.latency_limit_s:g} s; allow more time"
-        return Findings(doubt=doubt, conditions=conditions)
-    speed = _reference(references_ms)
-    conditions.update(speed)
+        few = f"only {len(latencies_ms)} calls were timed in {plan.latency_limit_s:g} s; allow more time"
+        return Findings(doubt=_contended(waited_share) or unsuited or few, conditions=conditions)
     wander = drift(latencies_ms)
     conditions["latency_drift"] = round(wander, 4)
     # The cause before the effect: what holds the processor or slows the machine unsteadies the calls.
-    if doubt := _contended(waited_share) or _speed_changed(speed) or unsettled:
+    if doubt := _contended(waited_share) or unsuited:
         return Findings(doubt=doubt, conditions=conditions)
     if wander > UNSTEADY:
         doubt = (
@@ -115,45 +108,13 @@ def judge_latency(
         for name, share in (("latency_ms", 0.5), ("latency_p90_ms", 0.9), ("latency_p99_ms", 0.99))
         if (figure := quantile(latencies_ms, share)) is not None
     }
+    if "latency_ms" in figures and (blocks := quantile(medians_ms, 0.5)) is not None:
+        known = figures["latency_ms"]
+        figures["latency_ms"] = replace(
+            known, low=min(known.low, blocks.low), high=max(known.high, blocks.high)
+        )
     figures["throughput_ips"] = mean_interval(latencies_ms).map(lambda ms: 1e3 * plan.batch / ms)
     return Findings(figures, conditions=conditions)
-
-
-def other_speed(reference_ms: float, first_ms: float) -> str:
-    """That the machine now has another speed than when a session began, in words; nothing when it has not.
-
-    Args:
-        reference_ms: Time of the reference load in this measurement.
-        first_ms: Its time in the first measurement.
-    """
-    change = reference_ms / first_ms - 1
-    if abs(change) <= OTHER_SPEED:
-        return ""
-    return (
-        f"the machine's speed is not that of the first measurement: the reference load takes "
-        f"{reference_ms:.4f} ms, {abs(change):.1%} {'more' if change > 0 else 'less'} than then; figures of "
-        "different speeds cannot be compared, so measure all of them in one session of an idle machine"
-    )
-
-
-def _reference(references_ms: Sequence[float]) -> dict[str, float]:
-    """How long the reference load took, and how much that changed meanwhile; empty where there is none."""
-    if len(references_ms) < _FEWEST_REFERENCES:
-        return {}
-    return {
-        "reference_ms": round(float(np.median(references_ms)), 5),
-        "reference_drift": round(drift(references_ms), 4),
-    }
-
-
-def _speed_changed(speed: Mapping[str, float]) -> str:
-    """That the reference load did not always take the same time, in words."""
-    if speed.get("reference_drift", 0.0) <= SPEED_CHANGED:
-        return ""
-    return (
-        f"the machine's speed changed by {100 * speed['reference_drift']:.0f} % during the measurement: so "
-        "much do times of the same reference load differ; measure on a machine that nothing else uses"
-    )
 
 
 def _contended(waited_share: float | None) -> str:

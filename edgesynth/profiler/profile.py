@@ -10,11 +10,11 @@ from typing import Any, Final
 from edgesynth.devices import BenchRequest, Device, Precision, Recording, Workload
 from edgesynth.errors import InputError, MeasurementError
 from edgesynth.metrics import Metric
-from edgesynth.profiler.judgement import Findings, PowerJudge, judge_latency, other_speed
+from edgesynth.profiler.judgement import Findings, PowerJudge, judge_latency
 from edgesynth.profiler.measurement import LayerTime, Measurement
 from edgesynth.profiler.onnx_workload import check_onnx, workload_from_onnx
 from edgesynth.profiler.plan import MeasurementPlan
-from edgesynth.profiler.surroundings import device_doubt, mode_doubt, settle_doubt
+from edgesynth.profiler.surroundings import device_doubt, mode_doubt, settle_doubt, speed_doubt
 
 __all__ = ["bench_request", "profile"]
 
@@ -111,6 +111,7 @@ def bench_request(body: dict[str, Any], device: Device, plan: MeasurementPlan) -
         mode=device.mode.name,
         layer_runs=plan.layer_runs,
         cuda_graph=plan.cuda_graph,
+        speed_ms=device.reference_ms or 0.0,
     )
 
 
@@ -130,19 +131,16 @@ def _once(
         return Measurement(name, "inconclusive", reason=doubt, conditions=conditions)
     if recording.gpu_latencies_ms:  # tells how much of the latency is the host's part
         conditions["latency_gpu_ms"] = round(statistics.median(recording.gpu_latencies_ms), 4)
-    waited_share = recording.conditions.get("waited_share")
-    unsettled = settle_doubt(recording.conditions)
-    latency = judge_latency(recording.latencies_ms, plan, waited_share, recording.references_ms, unsettled)
-    reference_ms = latency.conditions.get("reference_ms")
-    if reference_ms is not None and device.reference_ms is not None and not latency.doubt:
-        doubt = other_speed(reference_ms, device.reference_ms)
-        if doubt:
-            conditions |= {**latency.conditions, "reference_first_ms": device.reference_ms}
-            return Measurement(name, "inconclusive", reason=doubt, conditions=conditions)
+    told = recording.conditions
+    unsuited = speed_doubt(told, first=device.reference_ms is None) or settle_doubt(told)
+    waited_share = told.get("waited_share")
+    latency = judge_latency(recording.latencies_ms, plan, waited_share, unsuited, recording.medians_ms)
+    if recording.references_ms:
+        conditions["reference_ms"] = round(statistics.median(recording.references_ms), 5)
     power = _judge_power(recording, device, plan, request.rate_hz)
     figures = {**({} if power.everywhere else latency.figures), **power.figures}
-    if reference_ms is not None and device.reference_ms is None and not latency.doubt:
-        device.reference_ms = reference_ms
+    if device.reference_ms is None and not latency.doubt:
+        device.reference_ms = told.get("speed_ms")
     conditions.setdefault("cuda_graph", False)  # nothing else than a board has any
     source = device.source(runs_in, plan.batch) + (", CUDA graph" if conditions["cuda_graph"] else "")
     if "throughput_ips" in figures and "energy_mj" in figures:

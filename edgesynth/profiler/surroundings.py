@@ -13,6 +13,7 @@ import numpy as np
 
 from edgesynth.agent.tegrastats import Record
 from edgesynth.devices.profile import Mode
+from edgesynth.devices.speed import FEWEST_BLOCKS
 from edgesynth.profiler.statistics import drift
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "rest_doubt",
     "settle_doubt",
     "shortage_doubt",
+    "speed_doubt",
     "throttle_doubt",
 ]
 
@@ -78,6 +80,23 @@ def mode_doubt(conditions: Mapping[str, Any], wanted: str) -> str:
         return ""
     when = "" if found[0] == other else " at the end"
     return f"the device was in power mode {other}{when}, not {wanted}; set the mode and repeat"
+
+
+def speed_doubt(conditions: Mapping[str, Any], *, first: bool) -> str:
+    """That the machine hardly ever had one speed, in words; nothing where nobody looked.
+
+    Args:
+        conditions: What the bench program told; see :mod:`edgesynth.devices.speed`.
+        first: Whether the speed was free to choose, and is not that of an earlier measurement.
+    """
+    blocks, kept = conditions.get("blocks", 0), conditions.get("blocks_at_speed", 0)
+    if kept >= min(FEWEST_BLOCKS, blocks):
+        return ""
+    which = "one and the same speed" if first else "the speed of the first measurement"
+    return (
+        f"the machine had {which} in only {kept} of {blocks} stretches of calls (a reference load that took "
+        f"{conditions.get('speed_ms', 0.0):.4f} ms); measure on a machine that nothing else uses, or longer"
+    )
 
 
 def settle_doubt(conditions: Mapping[str, Any]) -> str:

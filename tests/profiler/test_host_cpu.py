@@ -21,27 +21,28 @@ def test_latency_of_this_machine_is_measured(onnx_file):
         result = profile(onnx_file, device, PLAN)
 
     assert result.status in {"ok", "inconclusive"}, result.reason  # other work on this machine may disturb it
-    assert result.conditions["latency_runs"] == 50
+    assert result.conditions["blocks"] >= result.conditions["blocks_at_speed"]
     assert result.conditions["memory_available_mb"] > 0
     assert not any(METRICS[name].energy for name in result.metrics)
     if result.status == "ok":
         assert result.metrics["latency_ms"].provenance is Provenance.MEASURED
         assert 0.001 < result.metrics["latency_ms"].value < 1000
-        assert (
-            f"reference load {result.conditions['reference_ms']:.4f} ms"
-            in result.metrics["latency_ms"].source
+        assert result.conditions["latency_runs"] >= 50
+        assert f"reference load {result.conditions['speed_ms']:.4f} ms" in result.metrics["latency_ms"].source
+        assert result.conditions["latency_as_timed_ms"] == pytest.approx(
+            result.metrics["latency_ms"].value, rel=0.12
         )
     else:
         reasons = (
             "not steady",
             "other programs held",
-            "machine's speed changed",
+            "the machine had one and the same speed",
             "had not settled",
             "while it was timed",
         )
         assert any(reason in result.reason for reason in reasons)
-    assert 0.001 < result.conditions["reference_ms"] < 1000
-    assert "4 convolutions" in result.conditions["reference"]
+    assert 0.001 < result.conditions["speed_ms"] < 1000
+    assert "18 convolutions" in result.conditions["reference"]
 
 
 def test_layers_of_this_machine_are_told_as_it_runs_them(onnx_file):
@@ -60,6 +61,7 @@ def test_a_machine_of_another_speed_gives_no_figure_however_steady_it_is(onnx_fi
         result = profile(onnx_file, device, PLAN)
 
     assert result.status == "inconclusive"
+    assert result.conditions["blocks_at_speed"] == 0 < result.conditions["blocks"]
     assert result.attempts == PLAN.attempts
     assert not result.metrics
     assert device.reference_ms == 1e-4
@@ -69,10 +71,10 @@ def test_a_machine_of_another_speed_gives_no_figure_however_steady_it_is(onnx_fi
 def test_the_first_trusted_measurement_of_a_session_sets_its_speed(onnx_file):
     with open_device("host-cpu") as device:
         results = [profile(onnx_file, device, PLAN) for _ in range(3)]
-        speeds = [result.conditions["reference_ms"] for result in results if result.status == "ok"]
+        speeds = [result.conditions["speed_ms"] for result in results if result.status == "ok"]
 
         assert device.reference_ms == (speeds[0] if speeds else None)
-        assert all(abs(speed / speeds[0] - 1) <= 0.03 for speed in speeds)
+        assert len(set(speeds)) <= 1
 
 
 def test_a_dynamic_batch_can_be_measured_and_a_fixed_one_is_said(onnx_file, onnx_model, tmp_path):
