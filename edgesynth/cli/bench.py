@@ -172,7 +172,7 @@ def _tell(measurement: Measurement, device: Device, *, as_json: bool) -> None:
         if measurement.conditions.get("gpu_clock_mhz") is None and device.profile.family == "jetson":
             write("GPU clock: not told by the board without root rights, so throttling would not be noticed")
     if measurement.layers:
-        write(_layers(measurement.layers, _timer(device)))
+        write(_layers(measurement.layers, _timer(device, measurement.conditions)))
     if placement := Placement.told(measurement.conditions):
         write(f"ran on {placement.says}")
     for line in _circumstances(measurement.conditions):
@@ -187,10 +187,12 @@ def _joules(rails: Mapping[str, Sequence[float]]) -> str:
     return "energy per inference: " + ", ".join(told)
 
 
-def _timer(device: Device) -> str:
+def _timer(device: Device, conditions: Mapping[str, Any]) -> str:
     """What tells the time of layers."""
     if not device.runs_files:
         return "as simulated"
+    if "torch" in conditions:
+        return "as torch runs them one by one"
     return f"under the profiler of {'ONNX Runtime' if device.profile.family == 'host' else 'TensorRT'}"
 
 
@@ -205,6 +207,8 @@ def _circumstances(conditions: Mapping[str, Any]) -> Iterator[str]:
     """How it was measured, as far as a reader of figures has to know."""
     if "warm_up_s" in conditions:
         yield _warm_up(conditions)
+    if conditions.get("latency_as_timed_ms") is not None:
+        yield _speed(conditions)
     if "sampling_slowdown" in conditions:
         yield _sampling(conditions)
     if conditions.get("cuda_graph"):
@@ -218,6 +222,15 @@ def _warm_up(conditions: Mapping[str, Any]) -> str:
     ends: dict[object, str] = {True: " until the latency had settled", False: "; the latency had not settled"}
     end = ends.get(conditions.get("settled"), "; too few calls to tell whether the latency had settled")
     return f"warmed up for {conditions['warm_up_s']:.1f} s{end}"
+
+
+def _speed(conditions: Mapping[str, Any]) -> str:
+    """At which speed of the machine times are told, and what the clock said."""
+    return (
+        f"times are as of a speed at which a reference load takes {conditions['speed_ms']:.4f} ms; the clock "
+        f"said {conditions['latency_as_timed_ms']:.4f} ms in the median of the "
+        f"{conditions['blocks_at_speed']} of {conditions['blocks']} blocks of calls that were near it"
+    )
 
 
 def _sampling(conditions: Mapping[str, Any]) -> str:

@@ -31,7 +31,7 @@ class MeasurementPlan:
         cool_down_s: Rest before a measurement is repeated.
         attempts: How often to try before the measurement stays inconclusive.
         layer_runs: Calls of a last pass that tells how long every layer takes; 0 skips it. Of a GPU of this
-            machine nobody tells.
+            machine torch tells, and ONNX Runtime does not.
         cuda_graph: Whether a board launches calls as a CUDA graph, where the engine can be recorded. Figures
             with and without one are not comparable; conditions and sources say which they are.
         warm_up_limit_s: A warm-up goes on until the latency has settled, but not for longer; 0 is three

@@ -107,3 +107,12 @@ def test_how_a_warm_up_ended_is_shown(settled: bool | None, told: str) -> None:
 
 def test_nothing_is_said_of_a_warm_up_that_nobody_told_of() -> None:
     assert list(_circumstances({"latency_runs": 400})) == []
+
+
+def test_the_speed_that_times_are_told_at_is_shown_with_what_the_clock_said() -> None:
+    conditions = {"speed_ms": 0.5, "latency_as_timed_ms": 1.25, "blocks": 40, "blocks_at_speed": 37}
+    assert list(_circumstances(conditions)) == [
+        "times are as of a speed at which a reference load takes 0.5000 ms; the clock said 1.2500 ms in the "
+        "median of the 37 of 40 blocks of calls that were near it"
+    ]
+    assert list(_circumstances({**conditions, "latency_as_timed_ms": None})) == []
