@@ -9,9 +9,7 @@ products: half of what ``torch.utils.flop_counter`` counts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +18,7 @@ from torch import fx
 from edgesynth.graph.axes import AxisTable
 from edgesynth.graph.couplings import Couplings
 from edgesynth.graph.labels import bind
+from edgesynth.graph.multiplications import multiplications
 from edgesynth.graph.trace import Trace, operator_name
 
 __all__ = ["BYTES_PER_SCALAR", "Cost", "CostModel", "LayerCost"]
@@ -172,7 +171,7 @@ class CostModel:
         learned = set(trace.program.graph_signature.inputs_to_parameters)
         rows: list[list[int]] = []
         for node, i in index.items():
-            macs.extend((i, product) for product in _mac_products(node, self._axes))
+            macs.extend((i, product) for product in multiplications(node, self._axes))
             for source in dict.fromkeys(node.all_input_nodes):
                 if source in trace.state:
                     weights.append((i, self._axes.tensor(source)))
@@ -256,6 +255,23 @@ class CostModel:
         parameters = (self._parameters.each(sizes) * used.T).sum(axis=1) + self._unused
         return macs, parameters
 
+    def layer_sizes(
+        self, kept: NDArray[np.int64], present: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Sizes of every layer that multiplies, of ``n`` architectures.
+
+        Args:
+            kept: Kept units per stratum, shape ``[n, strata]``.
+            present: Which blocks are present, shape ``[n, blocks]``.
+
+        Returns:
+            Output channels, input channels of one group, and how often such a pair is multiplied, shape
+            ``[n, L, 3]``; their product is the layer's MACs. Which layers are there, shape ``[n, L]``.
+        """
+        out, into, rest = self._macs.parts(self._axes.sizes(kept))
+        alive = np.logical_not(np.logical_not(present) @ self._removal)
+        return np.stack([out, into, rest], axis=-1), alive[:, self._macs.owner]
+
     def price_all(self) -> Cost:
         """Price the network with every unit and every block."""
         return self.price(self._axes.per_stratum, np.ones(len(self._removal), dtype=np.bool_))
@@ -265,7 +281,7 @@ class _Products:
     """Sums of products of axis sizes, grouped by owner."""
 
     def __init__(self, products: list[tuple[int, list[int]]]) -> None:
-        longest = max((len(axes) for _, axes in products), default=0)
+        longest = max(2, *(len(axes) for _, axes in products), 2)
         self.rows = len(products)
         self.owner = np.array([owner for owner, _ in products], dtype=np.int64)
         # Axis 0 of the table has size 1 and fills short rows.
@@ -277,59 +293,18 @@ class _Products:
         products: NDArray[np.int64] = sizes[..., self._axes].prod(axis=-1)
         return products
 
+    def parts(
+        self, sizes: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """The first factor of every product, the second, and that of the others: each ``[n, rows]``."""
+        first, second = sizes[:, self._axes[:, 0]], sizes[:, self._axes[:, 1]]
+        return first, second, sizes[:, self._axes[:, 2:]].prod(axis=-1)
+
     def sums(self, sizes: NDArray[np.int64], owners: int) -> NDArray[np.int64]:
         """Products summed by owner, shape ``[owners]``, for axis sizes ``[axes]``."""
         total = np.zeros(owners, dtype=np.int64)
         np.add.at(total, self.owner, self.each(sizes))
         return total
-
-
-def _mac_products(node: fx.Node, axes: AxisTable) -> list[list[int]]:
-    """Products of axes whose sum is the MACs of an operator; none for operators without."""
-    operator = operator_name(node).removeprefix("aten.")
-    kind = operator[:-2] if operator.startswith("conv") else operator
-    count = _MACS.get(kind)
-    return [] if count is None else count(node, bind(node), axes)
-
-
-_MacRule: TypeAlias = Callable[[fx.Node, dict[str, Any], AxisTable], list[list[int]]]
-
-
-def _convolution(node: fx.Node, arguments: dict[str, Any], axes: AxisTable) -> list[list[int]]:
-    return [axes.tensor(arguments["weight"]) + axes.tensor(node)[2:]]
-
-
-def _transposed_convolution(node: fx.Node, arguments: dict[str, Any], axes: AxisTable) -> list[list[int]]:
-    return [axes.tensor(arguments["weight"]) + axes.tensor(arguments["input"])[2:]]
-
-
-def _product(node: fx.Node, arguments: dict[str, Any], axes: AxisTable) -> list[list[int]]:
-    left = arguments.get("mat1") or arguments.get("batch1") or node.all_input_nodes[0]
-    return [[*axes.tensor(node), axes.tensor(left)[-1]]]
-
-
-def _attention(node: fx.Node, arguments: dict[str, Any], axes: AxisTable) -> list[list[int]]:
-    query, key = axes.tensor(arguments["query"]), axes.tensor(arguments["key"])
-    return [[*query, key[-2]], [*axes.tensor(node), key[-2]]]
-
-
-def _einsum(node: fx.Node, arguments: dict[str, Any], axes: AxisTable) -> list[list[int]]:
-    if len(arguments["tensors"]) != 2:
-        return []
-    inputs = arguments["equation"].replace(" ", "").partition("->")[0].split(",")
-    letters: dict[str, int] = {}
-    for term, operand in zip(inputs, arguments["tensors"], strict=True):
-        letters.update(zip(term, axes.tensor(operand), strict=True))
-    return [list(letters.values())]
-
-
-_MACS: dict[str, _MacRule] = {
-    "conv": _convolution,
-    "conv_transpose": _transposed_convolution,
-    **dict.fromkeys(("linear", "matmul", "mm", "bmm", "mv", "dot", "addmm", "baddbmm"), _product),
-    "scaled_dot_product_attention": _attention,
-    "einsum": _einsum,
-}
 
 
 def _layers(trace: Trace, axes: AxisTable) -> tuple[_Layer, ...]:

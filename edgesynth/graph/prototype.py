@@ -198,14 +198,29 @@ class Prototype:
         Returns:
             ``macs``, ``parameters`` and ``bytes``, each of shape ``[n]``.
         """
+        macs, parameters = self._cost_model.totals(*self._kept_of(choices))
+        return {"macs": macs, "parameters": parameters, "bytes": parameters * BYTES_PER_SCALAR}
+
+    def layer_sizes(self, choices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Sizes of the layers that multiply, of many architectures at once.
+
+        Args:
+            choices: Value indices of the space, shape ``[n, dimensions + blocks]``.
+
+        Returns:
+            Output channels, input channels of one group, and how often such a pair is multiplied, shape
+            ``[n, L, 3]``; which layers are there, shape ``[n, L]``.
+        """
+        return self._cost_model.layer_sizes(*self._kept_of(choices))
+
+    def _kept_of(self, choices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Kept units per stratum ``[n, strata]``, and which blocks are present ``[n, blocks]``."""
         kept = [
             np.stack([self._kept(dimension, int(width)) for width in axis.values])[choices[:, i]]
             for i, (dimension, axis) in enumerate(zip(self.dimensions, self.space, strict=False))
         ]
         none = np.zeros((len(choices), 0), dtype=np.int64)
-        present = choices[:, len(self.dimensions) :] > 0
-        macs, parameters = self._cost_model.totals(np.concatenate([none, *kept], axis=1), present)
-        return {"macs": macs, "parameters": parameters, "bytes": parameters * BYTES_PER_SCALAR}
+        return np.concatenate([none, *kept], axis=1), choices[:, len(self.dimensions) :] > 0
 
     def _kept(self, dimension: CoupledDimension, width: int) -> NDArray[np.int64]:
         # A ranking shares every width out among the strata in the same way, whatever its order.

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgesynth.space import Architecture, Choice, Space, Switch, Width
 from edgesynth.synthesis.encoding import Array, Encoding, Indices, first_rows, keys
+from edgesynth.synthesis.layers import LayerFeatures, LayerSizes
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.surrogate import Warp
 
@@ -45,6 +46,15 @@ class BatchedCosts(Protocol):
         ...
 
 
+@runtime_checkable
+class LayeredCosts(BatchedCosts, Protocol):
+    """Such metrics, and the layers that they are of."""
+
+    def layer_sizes(self, choices: Indices, /) -> LayerSizes:
+        """The layers of value indices ``[n, D]`` of the space."""
+        ...
+
+
 Computed: TypeAlias = Callable[[Architecture], Mapping[str, float]] | BatchedCosts
 """Exact, free metrics of an architecture; asked for thousands of imagined ones."""
 
@@ -67,15 +77,25 @@ class Costs:
         self._encoding = encoding
         self._function = function
         self._memory: dict[bytes, NDArray[np.float64]] = {}
+        self._sample = stratified(encoding, _SCALE_SAMPLES, np.random.default_rng(0))
         self.names: tuple[str, ...] = ()
         self.scales: dict[str, Warp] = {}
         if function is not None:
             smallest = function(encoding.space.smallest())
             requirements.satisfiable_by(smallest)
             self.names = tuple(smallest)
-            sample = stratified(encoding, _SCALE_SAMPLES, np.random.default_rng(0))
-            self.scales = {name: Warp.fit(values, fraction=False) for name, values in self(sample).items()}
+            self.scales = {
+                name: Warp.fit(values, fraction=False) for name, values in self(self._sample).items()
+            }
         self._bounds = [item for item in requirements if item.metric in self.names]
+
+    @property
+    def layers(self) -> LayerFeatures | None:
+        """Features of the layers, where the function knows layers."""
+        if not isinstance(self._function, LayeredCosts):
+            return None
+        even = np.random.default_rng(0).integers(self._encoding.counts, size=self._sample.shape)
+        return LayerFeatures(self._function.layer_sizes, even)
 
     @property
     def bounded(self) -> bool:

@@ -48,6 +48,10 @@ class ComputedCosts:
         cost = self._prototype.cost(architecture)
         return {name: metric.value for name, metric in computed_metrics(cost).items()}
 
+    def layer_sizes(self, choices: NDArray[np.int64], /) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """As :meth:`Prototype.layer_sizes`."""
+        return self._prototype.layer_sizes(choices)
+
     def totals(self, choices: NDArray[np.int64], /) -> dict[str, NDArray[np.int64]]:
         """MACs, parameters and bytes of value indices ``[n, D]``, each ``[n]``."""
         return self._prototype.totals(choices)

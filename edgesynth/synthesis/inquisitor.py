@@ -36,6 +36,9 @@ __all__ = ["Inquisitor"]
 _ADDED: Final = 0.5
 """Weight of exact costs beside the features of the architecture itself."""
 
+_HARDLY: Final = -4.0
+"""Logarithm of how relevant the features of layers are to a quality."""
+
 
 class Inquisitor:
     """``theta_I``: an uncertainty-aware model of every metric that is not free.
@@ -57,8 +60,13 @@ class Inquisitor:
         self.encoding = encoding
         self._requirements = requirements
         self._costs = costs
-        self._metrics = Regression(encoding.owner)
         self._interpretation = Interpretation(requirements, performance, costs.scales)
+        # Of layers alone a device knows; a task's quality is not the sum of theirs.
+        of_device = not all(map(self._interpretation.is_quality, self._interpretation.outputs))
+        self._layers = costs.layers if of_device else None
+        single = len(encoding.space) + np.arange(len(costs.names))
+        summed = np.full(0 if self._layers is None else self._layers.width, len(encoding.space) + len(single))
+        self._metrics = Regression(np.concatenate([encoding.owner, single, summed]))
         self.teaching = Teaching(encoding, self.believe)
 
     # --- theta_I: learning ---
@@ -67,7 +75,10 @@ class Inquisitor:
         """Fit ``theta_I`` to every observation; 0 steps only conditions on them."""
         targets, noise = self._interpretation.observe(seen)
         outputs = self._interpretation.outputs
-        relevance = prior_relevance(self.encoding.space, seen.responses)
+        relevance = np.zeros(len(self.encoding.space) + len(self._costs.names) + (self._layers is not None))
+        relevance[: len(self.encoding.space)] = prior_relevance(self.encoding.space, seen.responses)
+        if self._layers is not None:
+            relevance[-1] = _HARDLY
         priors = {name: relevance for name in outputs if self._interpretation.is_quality(name)}
         self._metrics.fit(outputs, self.features(seen.indices), targets, noise, steps, priors)
 
@@ -79,8 +90,9 @@ class Inquisitor:
         return self._metrics.ready
 
     def features(self, indices: Indices) -> Array:
-        """An architecture and its exact costs: ``[n, P]``."""
-        return np.hstack([self.encoding.embed(indices), _ADDED * self._costs.features(indices)])
+        """An architecture, its exact costs, and its layers where they matter: ``[n, P]``."""
+        parts = [self.encoding.embed(indices), _ADDED * self._costs.features(indices)]
+        return np.hstack(parts if self._layers is None else [*parts, self._layers(indices)])
 
     def covariance(self, x: Array, other: Array) -> Array:
         """Posterior covariance of every output between feature rows: ``[B, n, m]``."""

@@ -306,8 +306,7 @@ class Regression:
         hyper: Hyperparameters by output name.
 
     Args:
-        owner: The group of each feature of an architecture, ``[P]``. Every further feature that a fit
-            is given has a group of its own.
+        owner: The group of each feature, ``[P]``.
     """
 
     def __init__(self, owner: Indices) -> None:
@@ -341,16 +340,14 @@ class Regression:
             y: Standardised targets ``[B, N]``.
             noise: Relative noise variance ``[B, N]``.
             steps: Steps of Adam; 0 keeps the hyperparameters.
-            relevance: By name, what the logarithms of the dimensions' relevances are expected to differ by,
-                ``[D]``; nothing where a name is missing.
+            relevance: By name, what the logarithms of the groups' relevances are expected to differ by,
+                ``[G]``; nothing where a name is missing.
         """
-        groups = int(self._owner.max()) + 1
-        extra = np.arange(groups, groups + x.shape[1] - len(self._owner))
-        expected = np.zeros((len(names), groups + len(extra)))
+        expected = np.zeros((len(names), int(self._owner.max()) + 1))
         for row, name in enumerate(names):
             if relevance and name in relevance:
-                expected[row, :groups] = relevance[name]
-        process = GaussianProcess(np.concatenate([self._owner, extra]), len(names), expected)
+                expected[row] = relevance[name]
+        process = GaussianProcess(self._owner, len(names), expected)
         for row, name in enumerate(names):
             known = self.hyper.get(name)
             if known is not None and len(known) == process.hyper.shape[1]:

@@ -1,0 +1,97 @@
+"""What a device is likely to ask of an architecture: features that are sums over its layers.
+
+The latency of a network is about the sum of what its layers take, and what one takes follows from its shape
+in the same way wherever it stands: a device that dislikes channel counts that are no multiples of 8 does so
+everywhere. With features of dimensions alone, that would have to be learned of each anew. A Gaussian process
+over layers, summed::
+
+    y(N) = sum over layers l of g(l),    g ~ GP(0, k(l, l'))
+
+is one that is linear in the sum of features ``phi`` of the layers, where ``k(l, l') = phi(l) phi(l')``. Of a
+Matern kernel of 5/2 they are random cosines (A. Rahimi and B. Recht, Random Features for Large-Scale Kernel
+Machines, 2007); the second half of them is weighted by the root of the work of a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgesynth.synthesis.encoding import Array, Indices
+
+__all__ = ["LayerFeatures", "LayerSizes"]
+
+LayerSizes: TypeAlias = tuple[NDArray[np.int64], NDArray[np.bool_]]
+"""Sizes ``[n, L, 3]`` of layers that multiply, and which are there, ``[n, L]``. Sizes are output channels,
+input channels of one group, and how often such a pair is multiplied."""
+
+_WAVES: Final = 64
+_PLACE: Final = 1 << 20
+_FREEDOM: Final = 5
+_LENGTH: Final = 4.5
+_WEIGHT: Final = 5.0
+"""How long the features of networks as they come are; those of two ends of a dimension are 1 apart."""
+_OCTAVES: Final = 1.2
+"""Octaves that are one unit of distance: channel counts of a network differ by a few."""
+_LANES: Final = ((4, 1.0), (8, 0.5), (16, 0.5))
+"""Multiples of channels that devices like, and how far apart it sets layers whether they are such."""
+
+
+class LayerFeatures:
+    """Features of architectures that are sums over their layers.
+
+    Attributes:
+        width: How many there are.
+
+    Args:
+        sizes_of: The layers of value indices ``[n, D]``.
+        sample: Value indices ``[n, D]`` of networks as they come, whose features have mean 0.
+    """
+
+    width: Final = 2 * _WAVES
+
+    def __init__(self, sizes_of: Callable[[Indices], LayerSizes], sample: Indices) -> None:
+        self._sizes_of = sizes_of
+        rng = np.random.default_rng(0)
+        places = 4 + 2 * len(_LANES)
+        # The spectrum of a Matern kernel is a t distribution.
+        spread = np.sqrt(rng.chisquare(_FREEDOM, _WAVES) / _FREEDOM)
+        self._waves = rng.standard_normal((places, _WAVES)) / (_LENGTH * spread)
+        self._phases = rng.uniform(0.0, 2.0 * np.pi, _WAVES)
+        self._centre, self._scale = np.zeros(self.width), np.ones(self.width)
+        self._most = float(sizes_of(sample)[0].prod(2).max(initial=1))
+        summed = self(sample)
+        self._centre = summed.mean(0)
+        for half in (slice(0, _WAVES), slice(_WAVES, self.width)):
+            length = float(((summed[:, half] - self._centre[half]) ** 2).sum(1).mean())
+            self._scale[half] = _WEIGHT / np.sqrt(max(length, 1e-12))
+
+    def __call__(self, indices: Indices) -> Array:
+        """The features ``[n, width]`` of value indices ``[n, D]``."""
+        sizes, present = self._sizes_of(indices)
+        flat = sizes.reshape(-1, 3)
+        # Few layers are different: how many of each kind there are, times what that kind has.
+        _, first, kind = np.unique(
+            (flat[:, 0] * _PLACE + flat[:, 1]) * _PLACE + flat[:, 2], return_index=True, return_inverse=True
+        )
+        row = np.repeat(np.arange(len(sizes)) * len(first), sizes.shape[1])
+        counts = np.bincount(row + kind, present.ravel(), len(sizes) * len(first))
+        summed = counts.reshape(len(sizes), len(first)) @ self._waving(flat[first])
+        features: Array = (summed - self._centre) * self._scale
+        return features
+
+    def _waving(self, kinds: NDArray[np.int64]) -> Array:
+        """The features of single layers, ``[m, width]``, of sizes ``[m, 3]``."""
+        waves = np.cos(_describe(kinds) @ self._waves + self._phases)
+        return np.hstack([waves, waves * np.sqrt(kinds.prod(1) / self._most)[:, None]])
+
+
+def _describe(sizes: NDArray[np.int64]) -> Array:
+    """Where layers of sizes ``[m, 3]`` lie among all layers, ``[m, places]``."""
+    channels = sizes[:, :2]
+    logs = np.log2(np.column_stack([sizes, sizes.prod(1)])) / _OCTAVES
+    lanes = [weight * (channels % lane == 0) for lane, weight in _LANES]
+    return np.column_stack([logs, *lanes])
