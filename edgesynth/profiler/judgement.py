@@ -79,7 +79,7 @@ def judge_latency(
             medians within the pass agree, and the next pass has others.
         unsuited: Why the device was in no state to be timed, in words: its speed, or that it had not settled.
         medians_ms: Of blocks of calls, where the device has blocks: calls of one are alike, so their median
-            is known no better than those of the blocks agree.
+            and their mean are known no better than those of the blocks agree.
     """
     conditions: dict[str, Any] = {"latency_runs": len(latencies_ms)}
     if len(latencies_ms) < _FEWEST_CALLS:
@@ -113,7 +113,12 @@ def judge_latency(
         figures["latency_ms"] = replace(
             known, low=min(known.low, blocks.low), high=max(known.high, blocks.high)
         )
-    figures["throughput_ips"] = mean_interval(latencies_ms).map(lambda ms: 1e3 * plan.batch / ms)
+    mean = mean_interval(latencies_ms)
+    if len(medians_ms) > 1:
+        blocks = mean_interval(medians_ms)
+        half = max(mean.high - mean.value, blocks.high - blocks.value)
+        mean = replace(mean, low=mean.value - half, high=mean.value + half)
+    figures["throughput_ips"] = mean.map(lambda ms: 1e3 * plan.batch / ms)
     return Findings(figures, conditions=conditions)
 
 

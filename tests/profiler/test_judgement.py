@@ -223,6 +223,17 @@ def test_a_median_is_known_no_better_than_those_of_the_blocks_agree(plan):
     assert few == alone
 
 
+def test_throughput_is_known_no_better_than_the_blocks_agree(plan):
+    latencies = np.random.default_rng(0).normal(1.0, 0.01, 1000)
+    alone = judge_latency(latencies, plan).figures["throughput_ips"]
+    blocks = judge_latency(latencies, plan, medians_ms=np.linspace(0.98, 1.02, 12)).figures["throughput_ips"]
+    alike = judge_latency(latencies, plan, medians_ms=[1.0] * 12).figures["throughput_ips"]
+
+    assert blocks.value == alone.value
+    assert blocks.low < 0.995 * alone.low < alone.high < 0.995 * blocks.high
+    assert alike == alone
+
+
 @pytest.mark.parametrize(
     ("blocks", "kept", "first", "doubt"),
     [
