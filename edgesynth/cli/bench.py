@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["bench"]
 
 _TOP_LAYERS = 10
+_SPEED = {"speed_ms", "blocks", "blocks_at_speed"}
 
 
 class Clocks(enum.StrEnum):
@@ -207,7 +208,7 @@ def _circumstances(conditions: Mapping[str, Any]) -> Iterator[str]:
     """How it was measured, as far as a reader of figures has to know."""
     if "warm_up_s" in conditions:
         yield _warm_up(conditions)
-    if conditions.get("latency_as_timed_ms") is not None:
+    if conditions.get("latency_as_timed_ms") is not None and conditions.keys() >= _SPEED:
         yield _speed(conditions)
     if "sampling_slowdown" in conditions:
         yield _sampling(conditions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, TypeVar
 
 from torch import Tensor, nn
@@ -39,13 +39,15 @@ def copied(module: _Module, memo: Mapping[int, object]) -> _Module:
         memo: What to take instead of a copy, by the ``id`` of what it replaces.
     """
     known = dict(memo)
-    parts = [part for part in module.modules() if id(part) not in known and _has_plain_state(type(part))]
+    # A class that makes its own copy may look into those of its parts: they are whole by then.
+    ordered = _parts_first(module, set())
+    parts = [part for part in ordered if id(part) not in known and _has_plain_state(type(part))]
     for part in parts:
         known[id(part)] = object.__new__(type(part))
     for part in parts:
         # Every module has some ten empty tables of hooks, which take most of the time of its copy.
         state = {
-            name: OrderedDict()
+            name: known.setdefault(id(value), OrderedDict())
             if type(value) is OrderedDict and not value
             else value
             if type(value) in _CONSTANT
@@ -54,6 +56,15 @@ def copied(module: _Module, memo: Mapping[int, object]) -> _Module:
         }
         vars(known[id(part)]).update(state)
     return copy.deepcopy(module, known)
+
+
+def _parts_first(module: nn.Module, seen: set[int]) -> Iterator[nn.Module]:
+    """Every module inside, and the module itself: once each, and after all that are inside of it."""
+    seen.add(id(module))
+    for part in module.children():
+        if id(part) not in seen:
+            yield from _parts_first(part, seen)
+    yield module
 
 
 def _has_plain_state(kind: type[nn.Module]) -> bool:

@@ -16,7 +16,7 @@ from edgesynth.graph.modules import BatchNormInMode, attach, tensor_at
 from edgesynth.graph.rewrites import Kept, rewrite
 from edgesynth.graph.trace import Argument, Trace, operator_name
 
-__all__ = ["Draft", "Remainder", "draft"]
+__all__ = ["Draft", "Remainder", "compiled", "draft"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ def _owner(name: str) -> str:
 class Draft(nn.Module):
     """The traced network with adjusted constants, run node by node: no code has been written for it.
 
+    It has no methods of its own but ``forward``: the names of others may be names of the user's layers.
+
     Args:
         graph: Its nodes; the layers and tensors that they name are attached to this module.
     """
@@ -72,21 +74,23 @@ class Draft(nn.Module):
         """What the network returns."""
         return fx.Interpreter(self, graph=self._graph).run(*inputs)
 
-    def compiled(self, skeleton: nn.Module, remainder: Remainder, name: str) -> fx.GraphModule:
-        """A module with code of its own.
 
-        Its parameters have the names they had, less those of removed blocks. Layers are real ones, so
-        ``train()`` and ``eval()`` mean what they mean in the original.
+def compiled(drafted: Draft, skeleton: nn.Module, remainder: Remainder, name: str) -> fx.GraphModule:
+    """A module with code of its own.
 
-        Args:
-            skeleton: What it was drafted with.
-            remainder: What it was drafted of.
-            name: Of its class.
-        """
-        module = fx.GraphModule(self, self._graph, class_name=name)
-        _complete(module, skeleton, remainder.state)
-        module.train(skeleton.training)
-        return module
+    Its parameters have the names they had, less those of removed blocks. Layers are real ones, so ``train()``
+    and ``eval()`` mean what they mean in the original.
+
+    Args:
+        drafted: The network.
+        skeleton: What it was drafted with.
+        remainder: What it was drafted of.
+        name: Of its class.
+    """
+    module = fx.GraphModule(drafted, drafted._graph, class_name=name)
+    _complete(module, skeleton, remainder.state)
+    module.train(skeleton.training)
+    return module
 
 
 def draft(couplings: Couplings, kept: Kept, skeleton: nn.Module, remainder: Remainder) -> Draft:

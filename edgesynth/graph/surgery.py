@@ -15,7 +15,7 @@ from edgesynth.graph.blocks import ResidualBlock
 from edgesynth.graph.couplings import Couplings
 from edgesynth.graph.dimensions import Dimensions
 from edgesynth.graph.modules import copied
-from edgesynth.graph.rebuild import Remainder, draft
+from edgesynth.graph.rebuild import Remainder, compiled, draft
 from edgesynth.graph.resize import resized
 from edgesynth.graph.rewrites import Kept
 from edgesynth.graph.trace import Trace, operator_name
@@ -175,7 +175,7 @@ def plan_slice(
 
     if not removed and agree(skeleton, reference, weights, example):
         return own
-    rebuilt = reference.compiled(skeleton, remainder, type(module).__name__)
+    rebuilt = compiled(reference, skeleton, remainder, type(module).__name__)
     return SlicePlan(rebuilt, kept_units, named, rebuilt=True)
 
 

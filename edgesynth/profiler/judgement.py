@@ -78,8 +78,8 @@ def judge_latency(
             ``None`` when the device does not tell. Load that stays on all the while shows here alone: the
             medians within the pass agree, and the next pass has others.
         unsuited: Why the device was in no state to be timed, in words: its speed, or that it had not settled.
-        medians_ms: Of blocks of calls, where the device has blocks: calls of one are alike, so their median
-            is known no better than those of the blocks agree.
+        medians_ms: Of blocks of calls, where the device has blocks: calls of one are alike, so no figure is
+            known better than the blocks agree.
     """
     conditions: dict[str, Any] = {"latency_runs": len(latencies_ms)}
     if len(latencies_ms) < _FEWEST_CALLS:
@@ -108,13 +108,29 @@ def judge_latency(
         for name, share in (("latency_ms", 0.5), ("latency_p90_ms", 0.9), ("latency_p99_ms", 0.99))
         if (figure := quantile(latencies_ms, share)) is not None
     }
-    if "latency_ms" in figures and (blocks := quantile(medians_ms, 0.5)) is not None:
-        known = figures["latency_ms"]
-        figures["latency_ms"] = replace(
-            known, low=min(known.low, blocks.low), high=max(known.high, blocks.high)
-        )
-    figures["throughput_ips"] = mean_interval(latencies_ms).map(lambda ms: 1e3 * plan.batch / ms)
+    figures["throughput_ips"] = mean_interval(latencies_ms)
+    if medians_ms:
+        median = float(np.median(latencies_ms))
+        figures = {name: _among_blocks(figure, median, medians_ms) for name, figure in figures.items()}
+    figures["throughput_ips"] = figures["throughput_ips"].map(lambda ms: 1e3 * plan.batch / ms)
     return Findings(figures, conditions=conditions)
+
+
+def _among_blocks(figure: Figure, median_ms: float, medians_ms: Sequence[float]) -> Figure:
+    """A time that is known no better than blocks of calls agree: what moves one block moves all of its calls.
+
+    Args:
+        figure: As if every call had been timed by itself, ms.
+        median_ms: Of the calls.
+        medians_ms: Of the blocks. Where so few cannot enclose their own median, all of them count.
+    """
+    blocks = quantile(medians_ms, 0.5)
+    low, high = (min(medians_ms), max(medians_ms)) if blocks is None else (blocks.low, blocks.high)
+    return replace(
+        figure,
+        low=min(figure.low, figure.value * low / median_ms),
+        high=max(figure.high, figure.value * high / median_ms),
+    )
 
 
 def _contended(waited_share: float | None) -> str:

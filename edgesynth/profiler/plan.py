@@ -21,7 +21,8 @@ class MeasurementPlan:
         precision: Numeric precision.
         batch: Samples per call.
         warm_up_s: How long to run before timing, at least; clocks settle in it.
-        latency_runs: Single calls to time. The 99th percentile has an interval from 368 on.
+        latency_runs: Single calls to time; of a host, at least. The 99th percentile has an interval from 368
+            on.
         latency_limit_s: Stop timing after this long, with fewer calls.
         idle_s: Rest before and after the load, for the dynamic figure.
         window_s: How long power is integrated; the load runs ``settle_s`` longer. 0 leaves power out.

@@ -132,19 +132,28 @@ def _once(
     if recording.gpu_latencies_ms:  # tells how much of the latency is the host's part
         conditions["latency_gpu_ms"] = round(statistics.median(recording.gpu_latencies_ms), 4)
     told = recording.conditions
-    unsuited = speed_doubt(told, first=device.reference_ms is None) or settle_doubt(told)
+    first = device.reference_ms is None
+    other_speed = speed_doubt(told, first=first)
+    unsuited = other_speed or settle_doubt(told)
     waited_share = told.get("waited_share")
     latency = judge_latency(recording.latencies_ms, plan, waited_share, unsuited, recording.medians_ms)
     if recording.references_ms:
         conditions["reference_ms"] = round(statistics.median(recording.references_ms), 5)
     power = _judge_power(recording, device, plan, request.rate_hz)
+    if other_speed and not first:  # energy of another speed cannot be compared either
+        power = dataclasses.replace(power, figures={})
     figures = {**({} if power.everywhere else latency.figures), **power.figures}
-    if device.reference_ms is None and not latency.doubt:
+    if first and not latency.doubt:
         device.reference_ms = told.get("speed_ms")
     conditions.setdefault("cuda_graph", False)  # nothing else than a board has any
     source = device.source(runs_in, plan.batch) + (", CUDA graph" if conditions["cuda_graph"] else "")
     if "throughput_ips" in figures and "energy_mj" in figures:
-        conditions["sampling_slowdown"] = _slowdown(figures["throughput_ips"].value, power, plan.batch)
+        # The load ran at the speed that the machine had: as the clock said it, not as of another speed.
+        as_timed_ms = told.get("latency_as_timed_ms")
+        change = figures["latency_ms"].value / as_timed_ms if as_timed_ms else 1.0
+        conditions["sampling_slowdown"] = _slowdown(
+            change * figures["throughput_ips"].value, power, plan.batch
+        )
     metrics = {
         key: Metric(key, figure.value, device.provenance, figure.samples, (figure.low, figure.high), source)
         for key, figure in figures.items()

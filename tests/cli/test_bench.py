@@ -116,3 +116,5 @@ def test_the_speed_that_times_are_told_at_is_shown_with_what_the_clock_said() ->
         "median of the 37 of 40 blocks of calls that were near it"
     ]
     assert list(_circumstances({**conditions, "latency_as_timed_ms": None})) == []
+    for lost in ("speed_ms", "blocks", "blocks_at_speed"):  # of a line that was damaged
+        assert list(_circumstances({k: v for k, v in conditions.items() if k != lost})) == []

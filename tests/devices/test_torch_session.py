@@ -1,5 +1,7 @@
 """Torch runs a file as ONNX Runtime does, or says what it does not run; the same program measures it."""
 
+import time
+
 import numpy as np
 import onnx
 import pytest
@@ -11,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 import edgesynth
-from edgesynth.devices import BenchRequest, Line, load_profile
+from edgesynth.devices import BenchRequest, Line, load_profile, onnx_bench
 from edgesynth.devices.bench import read_recording
 from edgesynth.devices.nvml import NvmlGpu
 from edgesynth.devices.onnx_bench import serve
@@ -207,6 +209,34 @@ def test_the_bench_program_measures_it_by_the_same_protocol(tmp_path, capsys):
     # What one operator takes by itself is less than the call; all of them together are most of it.
     whole = np.median(found.latencies_ms)
     assert 0.2 * whole < sum(ms for _, ms in found.layers) < 5 * whole
+
+
+def test_bringing_inputs_to_the_device_is_no_part_of_the_first_operator():
+    class Far(TorchSession):
+        def _moved(self, feeds):
+            time.sleep(0.1)
+            return super()._moved(feeds)
+
+    layers = Far(one_node("Relu"), "cpu").time_layers({"x": np.zeros((1, 3, 8, 8), np.float32)}, 2)
+
+    assert [name for name, _ in layers] == ["Relu"]
+    assert layers[0][1] < 100
+
+
+def test_calls_of_seconds_are_not_made_three_times_to_time_one(monkeypatch):
+    made = []
+
+    class Slow:
+        def run(self, outputs, feeds):
+            made.append(feeds)
+            time.sleep(0.02)
+
+    monkeypatch.setattr("edgesynth.devices.onnx_bench._LONG_S", 0.01)
+    calls_ms, seconds = onnx_bench._time_block(Slow(), {}, 20)
+
+    assert len(calls_ms) == 1
+    assert len(made) == 2
+    assert 1e3 * seconds == pytest.approx(calls_ms[0], rel=0.2)
 
 
 def test_what_it_does_not_run_is_no_fault_of_the_network(tmp_path, capsys):

@@ -1,6 +1,7 @@
 """A quick copy of a module is what a deep copy is, and shares nothing with it but what it is told to."""
 
 import copy
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -86,3 +87,40 @@ def test_what_the_memo_holds_is_taken():
     module, other = nn.Linear(4, 3), nn.Parameter(torch.zeros(3, 4))
 
     assert copied(module, {id(module.weight): other}).weight is other
+
+
+class Wrapping(nn.Module):
+    """Makes its own copy, and looks into that of what it wraps."""
+
+    def __init__(self, wrapped):
+        super().__init__()
+        self.wrapped = wrapped
+        self.width = wrapped[0].out_features
+
+    def __deepcopy__(self, memo):
+        return Wrapping(copy.deepcopy(self.wrapped, memo))
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        Wrapping(nn.Sequential(nn.Linear(4, 3))),
+        torch.fx.symbolic_trace(nn.Sequential(nn.Sequential(nn.Linear(4, 3)), nn.ReLU())),
+    ],
+    ids=["own copy", "graph module"],
+)
+def test_what_makes_its_own_copy_inside_of_another_finds_its_parts_whole(inner):
+    twin = copied(nn.Sequential(inner, nn.Flatten()), {})[0]
+
+    assert list(twin.state_dict()) == list(inner.state_dict())
+    assert getattr(twin, "width", None) == getattr(inner, "width", None)
+    assert not {id(tensor) for tensor in twin.parameters()} & {id(tensor) for tensor in inner.parameters()}
+
+
+def test_an_empty_table_that_two_modules_share_stays_one():
+    module = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+    module[0].cache = module[1].cache = OrderedDict()
+    twin = copied(module, {})
+
+    assert twin[0].cache is twin[1].cache
+    assert twin[0].cache is not module[0].cache

@@ -212,15 +212,20 @@ def test_the_cause_of_unsteady_latencies_is_told_before_the_effect(plan):
     assert "only 0 calls were timed" in judge_latency([], plan).doubt
 
 
-def test_a_median_is_known_no_better_than_those_of_the_blocks_agree(plan):
+def test_no_figure_is_known_better_than_the_blocks_agree(plan):
     latencies = np.random.default_rng(0).normal(1.0, 0.01, 1000)
-    alone = judge_latency(latencies, plan).figures["latency_ms"]
-    blocks = judge_latency(latencies, plan, medians_ms=np.linspace(0.98, 1.02, 12)).figures["latency_ms"]
-    few = judge_latency(latencies, plan, medians_ms=[0.9, 1.1]).figures["latency_ms"]
+    alone = judge_latency(latencies, plan).figures
+    blocks = judge_latency(latencies, plan, medians_ms=np.linspace(0.98, 1.02, 12).tolist()).figures
+    few = judge_latency(latencies, plan, medians_ms=[0.9, 0.95, 1.1]).figures
+    alike = judge_latency(latencies, plan, medians_ms=[float(np.median(latencies))] * 12).figures
 
-    assert blocks.value == alone.value
-    assert blocks.low < 0.99 < alone.low < alone.high < 1.01 < blocks.high
-    assert few == alone
+    assert set(alone) == {"latency_ms", "latency_p90_ms", "latency_p99_ms", "throughput_ips"}
+    assert alike == alone
+    for name, figure in alone.items():
+        assert blocks[name].value == few[name].value == figure.value
+        assert blocks[name].low < 0.99 * figure.value < 1.01 * figure.value < blocks[name].high
+        # So few cannot enclose their own median, so all that they were counts.
+        assert few[name].low < 0.95 * figure.value < 1.05 * figure.value < few[name].high
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import time
 
+import numpy as np
 import pytest
 
 from edgesynth.devices import Faults, Roofline, load_profile, open_device
@@ -97,6 +98,45 @@ def test_what_sampling_costs_is_part_of_the_result(workload):
     slowdown = measured(workload).conditions["sampling_slowdown"]
 
     assert slowdown == pytest.approx(0.0, abs=0.01)  # nothing on a simulated board, but for its outliers
+
+
+def telling_speed(device, kept):
+    """A simulated board that tells of its speed as a host does: times half as much again as the clock's."""
+    bench = device.bench
+
+    def told(request):
+        found = bench(request)
+        raw_ms = float(np.median(found.latencies_ms))
+        speed = {"speed_ms": 0.5, "blocks": 40, "blocks_at_speed": kept, "latency_as_timed_ms": raw_ms}
+        return dataclasses.replace(
+            found,
+            latencies_ms=tuple(1.5 * ms for ms in found.latencies_ms) if kept else (),
+            conditions={**found.conditions, **speed},
+        )
+
+    device.bench = told
+    return device
+
+
+def test_what_sampling_costs_is_not_what_another_speed_does(workload):
+    with open_device("jetson-tx2") as device:
+        found = profile(workload, telling_speed(device, kept=40))
+
+    plain = measured(workload)
+    assert found.metrics["throughput_ips"].value == pytest.approx(plain.metrics["throughput_ips"].value / 1.5)
+    assert found.conditions["sampling_slowdown"] == pytest.approx(plain.conditions["sampling_slowdown"])
+
+
+def test_energy_of_another_speed_is_left_out_as_latency_is(workload):
+    with open_device("jetson-tx2") as device:
+        alone = profile(workload, telling_speed(device, kept=0))
+        device.reference_ms = 0.4
+        later = profile(workload, device)
+
+    assert "had one and the same speed in only 0" in alone.reason
+    assert "energy_mj" in alone.metrics
+    assert "speed of the first measurement in only 0" in later.reason
+    assert set(later.metrics) == {"memory_peak_bytes"}
 
 
 def test_json_makes_the_round_trip(workload):
