@@ -29,7 +29,6 @@ LayerSizes: TypeAlias = tuple[NDArray[np.int64], NDArray[np.bool_]]
 input channels of one group, and how often such a pair is multiplied."""
 
 _WAVES: Final = 64
-_PLACE: Final = 1 << 20
 _FREEDOM: Final = 5
 _LENGTH: Final = 4.5
 _WEIGHT: Final = 5.0
@@ -74,9 +73,9 @@ class LayerFeatures:
         sizes, present = self._sizes_of(indices)
         flat = sizes.reshape(-1, 3)
         # Few layers are different: how many of each kind there are, times what that kind has.
-        _, first, kind = np.unique(
-            (flat[:, 0] * _PLACE + flat[:, 1]) * _PLACE + flat[:, 2], return_index=True, return_inverse=True
-        )
+        _, into, often = flat.max(axis=0, initial=0) + 1
+        number = (flat[:, 0] * into + flat[:, 1]) * often + flat[:, 2]
+        _, first, kind = np.unique(number, return_index=True, return_inverse=True)
         row = np.repeat(np.arange(len(sizes)) * len(first), sizes.shape[1])
         counts = np.bincount(row + kind, present.ravel(), len(sizes) * len(first))
         summed = counts.reshape(len(sizes), len(first)) @ self._waving(flat[first])

@@ -65,6 +65,17 @@ def test_features_are_sums_over_layers_whatever_their_order(sample):
     assert features(networks[:0]).shape == (0, features.width)
 
 
+def test_layers_of_large_pictures_are_not_taken_for_one_another():
+    sizes = np.array([[[8, 1, (1 << 20) + 5]], [[8, 2, 5]], [[8, 2, 6]], [[9, 1, 1 << 22]]])
+
+    features = LayerFeatures(
+        lambda rows: (sizes[rows[:, 0]], np.ones((len(rows), 1), bool)), np.arange(4)[:, None]
+    )
+
+    found = features(np.arange(4)[:, None])
+    assert found == pytest.approx(np.vstack([features(np.array([[row]])) for row in range(4)]))
+
+
 def test_layers_matter_where_a_device_is_asked_and_not_for_a_quality_alone(prototype, sample):
     def pair(requirements):
         return GeneratorInquisitor(
