@@ -37,6 +37,8 @@ _OCTAVES: Final = 1.2
 """Octaves that are one unit of distance: channel counts of a network differ by a few."""
 _LANES: Final = ((4, 1.0), (8, 0.5), (16, 0.5))
 """Multiples of channels that devices like, and how far apart it sets layers whether they are such."""
+_TILE: Final = 16
+_PLACES: Final = 7 + 2 + 2 * len(_LANES)
 
 
 class LayerFeatures:
@@ -55,10 +57,9 @@ class LayerFeatures:
     def __init__(self, sizes_of: Callable[[Indices], LayerSizes], sample: Indices) -> None:
         self._sizes_of = sizes_of
         rng = np.random.default_rng(0)
-        places = 4 + 2 * len(_LANES)
         # The spectrum of a Matern kernel is a t distribution.
         spread = np.sqrt(rng.chisquare(_FREEDOM, _WAVES) / _FREEDOM)
-        self._waves = rng.standard_normal((places, _WAVES)) / (_LENGTH * spread)
+        self._waves = rng.standard_normal((_PLACES, _WAVES)) / (_LENGTH * spread)
         self._phases = rng.uniform(0.0, 2.0 * np.pi, _WAVES)
         self._centre, self._scale = np.zeros(self.width), np.ones(self.width)
         self._most = float(sizes_of(sample)[0].prod(2).max(initial=1))
@@ -89,8 +90,11 @@ class LayerFeatures:
 
 
 def _describe(sizes: NDArray[np.int64]) -> Array:
-    """Where layers of sizes ``[m, 3]`` lie among all layers, ``[m, places]``."""
-    channels = sizes[:, :2]
-    logs = np.log2(np.column_stack([sizes, sizes.prod(1)])) / _OCTAVES
+    """Where layers of sizes ``[m, 3]`` lie among all layers, ``[m, _PLACES]``."""
+    channels, often = sizes[:, :2], sizes[:, 2:]
+    # Kernels work on whole tiles of channels.
+    tiled = -(-channels // _TILE) * _TILE
+    work = [part.prod(1, keepdims=True) * often for part in (channels, tiled)]
+    logs = np.log2(np.hstack([sizes, tiled, *work])) / _OCTAVES
     lanes = [weight * (channels % lane == 0) for lane, weight in _LANES]
-    return np.column_stack([logs, *lanes])
+    return np.hstack([logs, channels < _TILE, *lanes])
