@@ -6,8 +6,9 @@ Runs as its own process (``python -m edgesynth.devices.onnx_bench RUNTIME``, whi
 On a GPU a call copies its inputs there and its outputs back.
 
 Between short blocks of timed calls a fixed load of about the same length is timed on the same processor. It
-tells the speed that the machine itself had, and times are told as of one speed; see
-:mod:`edgesynth.devices.speed`. Calls go on until there are enough of them, or the time is up.
+tells the speed that the machine itself had, and times of a processor are told as of one speed; see
+:mod:`edgesynth.devices.speed`. On a GPU blocks at other speeds are left out, and times are as they were.
+Calls go on until there are enough of them, or the time is up.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def serve(request: BenchRequest, runtime: Runtime, counter: PowerCounter | None)
         _tell("failed", reason=f"{runtime.name} cannot run the model: {str(error).splitlines()[0]}")
         return
     _warm_up(session, feeds, request, reference)
-    _time_calls(session, feeds, request, reference)
+    _time_calls(session, feeds, request, reference, alike=runtime.alike)
     if counter is not None:
         if (limits := counter.limits()) is not None:  # told at once: it is of the calls that were timed
             _tell("start", throttled=list(limits))
@@ -164,7 +165,12 @@ def _warm_up(
 
 
 def _time_calls(
-    session: Session, feeds: dict[str, NDArray[Any]], request: BenchRequest, reference: ReferenceLoad
+    session: Session,
+    feeds: dict[str, NDArray[Any]],
+    request: BenchRequest,
+    reference: ReferenceLoad,
+    *,
+    alike: bool,
 ) -> None:
     reference.time(min(request.warm_up_s, _REFERENCE_S[1]))
     waiting = Waiting()
@@ -186,12 +192,13 @@ def _time_calls(
         kept = at_speed(blocks, speed_ms)
         if now - first >= look_s and sum(len(block.calls_ms) for block in kept) >= request.latency_runs:
             break
-    for block in kept:
-        _tell("latency", ms=block.at(speed_ms).calls_ms)
+    shown = [block.at(speed_ms) for block in kept] if alike else kept
+    for block in shown:
+        _tell("latency", ms=block.calls_ms)
     _tell(
         "reference",
         ms=[block.speed_ms for block in kept],
-        medians_ms=[block.at(speed_ms).median_ms for block in kept],
+        medians_ms=[block.median_ms for block in shown],
     )
     as_timed = [ms for block in kept for ms in block.calls_ms]
     _tell(
@@ -201,7 +208,7 @@ def _time_calls(
         speed_ms=round(speed_ms, 6),
         blocks=len(blocks),
         blocks_at_speed=len(kept),
-        latency_as_timed_ms=round(statistics.median(as_timed), 5) if as_timed else None,
+        latency_as_timed_ms=round(statistics.median(as_timed), 5) if as_timed and alike else None,
     )
 
 

@@ -63,6 +63,15 @@ class Runtime(Protocol):
         """What a reader of figures has to know of it."""
         ...
 
+    @property
+    def alike(self) -> bool:
+        """Whether what slows the reference load slows every network about as much.
+
+        So it is on a processor. On a GPU one may be bound by launches, which the processor does, and another
+        not.
+        """
+        ...
+
     def open(self, model: str | bytes) -> Session:
         """A session of an ONNX file, given by its path or its content.
 
@@ -109,6 +118,11 @@ class OnnxRuntime:
         """Its version."""
         return {"onnxruntime": self._module.__version__}
 
+    @property
+    def alike(self) -> bool:
+        """On a processor."""
+        return self._provider == "cpu"
+
     def open(self, model: str | bytes) -> Session:
         """A session that runs where it should."""
         session = open_session(self._module, model, self._options, _PROVIDERS[self._provider])
@@ -150,6 +164,11 @@ class TorchRuntime:
     def conditions(self) -> Mapping[str, Any]:
         """Its version, and that operators are called one by one."""
         return {"torch": f"{self._version}, eager"}
+
+    @property
+    def alike(self) -> bool:
+        """On a processor."""
+        return self._device == "cpu"
 
     def open(self, model: str | bytes) -> Session:
         """A session of what torch runs."""

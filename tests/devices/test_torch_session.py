@@ -1,6 +1,7 @@
 """Torch runs a file as ONNX Runtime does, or says what it does not run; the same program measures it."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -211,6 +212,21 @@ def test_the_bench_program_measures_it_by_the_same_protocol(tmp_path, capsys):
     assert all(ms > 0 for _, ms in found.layers)
     if kept:  # all operators together are most of a call, whatever other programs make of either
         assert 0.02 < sum(ms for _, ms in found.layers) / np.median(found.latencies_ms) < 50
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_times_are_moved_to_one_speed_only_where_the_load_is_slowed_alike(tmp_path, capsys, alike):
+    class Runtime(TorchRuntime):
+        @property
+        def alike(self):
+            return alike
+
+    (tmp_path / "net.onnx").write_bytes(one_node("Relu"))
+    serve(replace(ask(tmp_path / "net.onnx", load_s=0.0), batch=1), Runtime("cpu"), None)
+    found = read_recording([Line(0.0, text) for text in capsys.readouterr().out.splitlines()])
+
+    told = found.conditions["latency_as_timed_ms"] is not None
+    assert told == (alike and found.conditions["blocks_at_speed"] > 0)
 
 
 def test_bringing_inputs_to_the_device_is_no_part_of_the_first_operator():
