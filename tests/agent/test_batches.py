@@ -151,6 +151,7 @@ def test_every_tensorrt_takes_any_number_of_the_range_and_no_other(release, netw
 
 
 @pytest.mark.parametrize("version", ["8.2.1", pytest.param("10.3.0", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_files_of_any_number_go_in_as_few_calls_as_can_be(board, network, version):
     board.use_python("3.6" if version == "8.2.1" else "3.10")
     board.have_gpu("6.2" if version == "8.2.1" else "8.7")  # which pins memory
@@ -192,6 +193,7 @@ def test_a_network_of_one_size_is_built_for_no_range(board, tmp_path):
     assert "input 'image' has a fixed batch of 4, not 1" in last["reason"]
 
 
+@pytest.mark.slow
 def test_each_range_is_an_engine_of_its_own(board, network):
     board.compute()
     ranges = [(1, 2, 4), (1, 4, 4), (4, 4, 4), (1, 2, 4)]
@@ -206,6 +208,7 @@ def test_each_range_is_an_engine_of_its_own(board, network):
 @pytest.mark.parametrize(
     "version", ["8.2", *(pytest.param(v, marks=pytest.mark.slow) for v in ("8.6", "10.3"))]
 )
+@pytest.mark.slow
 def test_trtexec_is_told_the_size_of_every_call(bare_board, network, version):
     bare_board.set("trtexec", version=version)
     bare_board.compute()

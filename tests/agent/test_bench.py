@@ -58,6 +58,7 @@ def test_pycuda_serves_where_it_is_installed(board):
     assert statistics.median(found.gpu_latencies_ms) == pytest.approx(2.0, rel=0.2)
 
 
+@pytest.mark.slow
 def test_every_tensorrt_tells_how_long_layers_take_after_all_else(release):
     events = release.bench(layer_runs=10)
     kinds = [event["event"] for event in events]

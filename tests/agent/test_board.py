@@ -127,6 +127,7 @@ def clients(scratch):
     return found
 
 
+@pytest.mark.slow
 def test_a_run_may_wait_for_another(from_here, model):
     device = open_device("jetson-tx2", from_here.url)
     threading.Timer(1.0, device.close).start()
@@ -144,6 +145,7 @@ def test_a_closed_device_frees_the_board(from_here):
     assert not (from_here.work / "lease.json").exists()
 
 
+@pytest.mark.slow
 def test_a_lost_lease_ends_the_measurement(from_here, model, monkeypatch):
     monkeypatch.setattr("edgesynth.devices.board.LEASE_S", 1.5)
     remote = from_here
@@ -206,6 +208,7 @@ def test_a_link_that_drops_twice_gives_the_same_recording(from_here, model):
         assert last != job
 
 
+@pytest.mark.slow
 def test_a_start_that_breaks_off_starts_one_job(from_here, model, monkeypatch):
     with open_device("jetson-tx2", from_here.url) as device:
         stream, broken = device.link.stream, []

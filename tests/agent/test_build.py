@@ -66,6 +66,7 @@ def test_precision_of_the_graph_is_asked_for_where_it_can_be_had(board, version)
         assert (told["flags"], told["typed"]) == ([], True)
 
 
+@pytest.mark.slow
 def test_an_engine_is_built_once_per_model_precision_and_batch(board):
     keys = [
         facts(ask_build(board, **values))["engine"]

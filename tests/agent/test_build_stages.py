@@ -40,6 +40,7 @@ class Told(NullProgress):
         self.notes.append(text)
 
 
+@pytest.mark.slow
 def test_a_deployment_shows_them(here, tmp_path):
     here.set("tensorrt", version="10.3.0")
     here.set("tensorrt", inputs=[["input", [1, 3, 32, 32]]])

@@ -87,6 +87,7 @@ def test_where_the_engine_of_a_bundle_goes_wrong_is_looked_for_with_the_layers_k
     assert json.loads(here.told("builds")[-1])["full"] == first["full"]
 
 
+@pytest.mark.slow
 def test_a_full_disk_of_the_board_leaves_the_installed_one(here, tx2, network, monkeypatch):
     edgesynth.deploy(network, tx2, precision="fp16")
 
@@ -106,6 +107,7 @@ def test_a_full_disk_of_the_board_leaves_the_installed_one(here, tx2, network, m
 @pytest.mark.parametrize(
     "given", [{"precision": "fp16"}, {"batch": "1..8"}, {"window_s": 2.0}, {"labels": ["a"]}]
 )
+@pytest.mark.slow
 def test_what_a_bundle_cannot_be_given_any_more_is_refused(tx2, network, tmp_path, given):
     edgesynth.deploy(network, tx2, precision="fp32", out=tmp_path / "bundle")
 

@@ -216,6 +216,7 @@ def test_what_became_of_a_bundle_later_is_told(board):
     assert listed(board)["net"]["problem"] == ""
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_step_leaves_the_old_one_or_the_new_one(board):
     board.use_python("3.6")
     counter = board.root / "state/kill_at"

@@ -32,6 +32,7 @@ def command(remote, tmp_path, monkeypatch, capfd):
 
 
 @pytest.mark.ssh
+@pytest.mark.slow
 def test_to_a_running_engine_and_back_again(remote, command, tmp_path):
     write_network(tmp_path / "model.onnx")
     remote.board.compute()
@@ -68,6 +69,7 @@ def test_to_a_running_engine_and_back_again(remote, command, tmp_path):
     remote.board.wait_until_quiet()
 
 
+@pytest.mark.slow
 def test_a_board_with_trtexec_alone_is_deployed_to_and_said_what_it_lacks(here, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(rtx, "_MODULE", "no_such_module_anywhere")
     monkeypatch.chdir(tmp_path)

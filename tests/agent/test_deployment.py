@@ -79,6 +79,7 @@ def test_a_network_is_built_verified_and_installed(here, tx2, network, much_data
     here.wait_until_quiet()
 
 
+@pytest.mark.slow
 def test_half_precision_that_few_samples_cannot_decide_on_is_left_for_single(
     here, tx2, network, data, tmp_path
 ):
@@ -116,6 +117,7 @@ def test_half_precision_that_was_asked_for_is_installed_with_a_warning_where_sam
     assert rows == [["", "undecided", proof["says"]]]
 
 
+@pytest.mark.slow
 def test_a_second_time_the_engine_is_there_already_and_the_first_one_can_come_back(tx2, network):
     first, second = (edgesynth.deploy(network, tx2, precision="fp16") for _ in range(2))
 
@@ -140,6 +142,7 @@ def test_a_second_time_the_engine_is_there_already_and_the_first_one_can_come_ba
         ("nan", "scores: 1 values are NaN, first in sample 1"),
     ],
 )
+@pytest.mark.slow
 def test_an_engine_that_computes_something_else_is_not_installed(here, tx2, network, data, fault, said):
     here.compute(fault)
 

@@ -60,6 +60,7 @@ def by_hand(board, file, *options):
     ("version", "kind"),
     [pytest.param("8.2.1", "float32", marks=pytest.mark.slow), ("8.5.2", "uint8")],
 )
+@pytest.mark.slow
 def test_a_program_gives_stored_pictures_and_is_told_classes(here, network, tmp_path, version, kind):
     here.set("tensorrt", version=version)
     here.compute()

@@ -37,6 +37,7 @@ def true_mj(begin_s, end_s):
     return CURVE["mean_mw"] * (end_s - begin_s) + CURVE["swing_mw"] * swing
 
 
+@pytest.mark.slow
 def test_a_known_power_curve_comes_back_as_its_joules(here, model):
     here.set("tegrastats", curve=CURVE)
     with open_device("jetson-tx2", link="local") as device:
@@ -110,6 +111,7 @@ def test_a_board_that_shows_no_power_is_doubted_by_what_it_says_of_itself(here, 
         assert "latency_ms" not in found.metrics
 
 
+@pytest.mark.slow
 def test_a_board_is_measured_in_the_mode_it_is_in(here, model):
     with open_device("jetson-tx2", link="local") as device:
         measurement = profile(model, device, QUICK)

@@ -46,6 +46,7 @@ def stuck(here, model, monkeypatch):
     "more",
     [pytest.param((), marks=pytest.mark.slow, id="table"), pytest.param(("--json", "--quiet"), id="json")],
 )
+@pytest.mark.slow
 def test_bench_warns_of_a_mode_that_was_not_put_back(stuck, capfd, more):
     main([*BENCH, "--link", "local", *more])
 

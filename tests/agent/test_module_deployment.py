@@ -65,12 +65,12 @@ def test_a_generated_network_is_held_against_what_it_was_cut_from(
     here, tmp_path, monkeypatch, capfd, onnx_of, code
 ):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / f"own{code}.py").write_text(MYNET)  # modules stay imported from one case to the next
+    (tmp_path / f"cut_from_{code}.py").write_text(MYNET)  # modules stay imported from one case to the next
     here.compute()
     write_generated(tmp_path / "7-cut", onnx_of=onnx_of)
     board = ["--device", "jetson-tx2", "--link", "local", "--quiet"]
 
-    assert main(["deploy", "7-cut", "--model", f"own{code}:build", *board]) == code
+    assert main(["deploy", "7-cut", "--model", f"cut_from_{code}:build", *board]) == code
 
     told = capfd.readouterr()
     if code:

@@ -332,6 +332,7 @@ def test_a_host_asks_for_no_engine_that_would_be_called_wrong(here, tmp_path, ho
     assert not here.told("builds")
 
 
+@pytest.mark.slow
 def test_a_board_with_flags_gets_the_file_itself(here, model):
     with edgesynth.open_device("jetson-tx2", link="local", mode="MAXN") as device:
         found = profile(model, device, MeasurementPlan("fp16", **PLAN))

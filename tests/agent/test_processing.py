@@ -117,6 +117,7 @@ def start(board, *command):
 
 
 @pytest.mark.parametrize("version", ["8.2", pytest.param("10.3", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_trtexec_alone_tells_them_too(here, deployed, version):
     shutil.rmtree(here.modules / "tensorrt")
     here.set("trtexec", version=version)

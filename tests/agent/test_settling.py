@@ -117,9 +117,9 @@ def test_a_program_that_told_nothing_is_not_doubted():
 def test_what_holds_the_processor_is_named_before_what_it_unsettles():
     plan, doubt = MeasurementPlan(), "the latency had not settled"
 
-    assert judge_latency([5.0] * 400, plan, 0.0, (), doubt).doubt == doubt
-    assert judge_latency([5.0] * 400, plan, 0.0, (), doubt).figures == {}
-    assert "other programs held" in judge_latency([5.0] * 400, plan, 0.5, (), doubt).doubt
+    assert judge_latency([5.0] * 400, plan, 0.0, doubt).doubt == doubt
+    assert judge_latency([5.0] * 400, plan, 0.0, doubt).figures == {}
+    assert "other programs held" in judge_latency([5.0] * 400, plan, 0.5, doubt).doubt
 
 
 # From here on over the real agent, or the real bench program of a host.

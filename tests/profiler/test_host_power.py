@@ -45,6 +45,7 @@ def judged_alone(recording, device):
     return judge.judge(replace(recording, conditions=conditions))
 
 
+@pytest.mark.slow
 def test_a_known_power_comes_back_as_its_joules(tree, onnx_file):
     tree.add("intel-rapl:0", "package-0", power_mw=42_000)
     tree.add("intel-rapl:0:0", "core", power_mw=30_000)

@@ -119,6 +119,7 @@ def has_more_than(folder: Path, cycles: int) -> bool:
         return len(reader.cycles()) > cycles
 
 
+@pytest.mark.slow
 def test_sigkill_between_any_two_lines_of_creation_and_two_cycles_is_harmless(processes, tmp_path):
     held = set()
     for line in range(5, 1500, 23):
