@@ -197,7 +197,7 @@ class CostModel:
         """
         sizes = self._axes.sizes(kept)
         count = len(self._layers)
-        alive: NDArray[np.bool_] = np.logical_not(self._removal[~present].any(axis=0))
+        alive = self._alive(present)
         macs = self._macs.sums(sizes, count)
         weight_bytes = self._weights.sums(sizes, count) * BYTES_PER_SCALAR
         traffic = self._traffic.sums(sizes, count) * BYTES_PER_SCALAR
@@ -248,7 +248,7 @@ class CostModel:
             present: Which blocks are present, shape ``[n, blocks]``.
         """
         sizes = self._axes.sizes(kept)
-        alive = np.logical_not(np.logical_not(present) @ self._removal)
+        alive = self._alive(present)
         macs = (self._macs.each(sizes) * alive[:, self._macs.owner]).sum(axis=1)
         used = np.zeros((self._parameters.rows, len(kept)), dtype=np.bool_)
         np.logical_or.at(used, self._uses[:, 0], alive[:, self._uses[:, 1]].T)
@@ -269,8 +269,12 @@ class CostModel:
             ``[n, L, 3]``; their product is the layer's MACs. Which layers are there, shape ``[n, L]``.
         """
         out, into, rest = self._macs.parts(self._axes.sizes(kept))
-        alive = np.logical_not(np.logical_not(present) @ self._removal)
-        return np.stack([out, into, rest], axis=-1), alive[:, self._macs.owner]
+        return np.stack([out, into, rest], axis=-1), self._alive(present)[:, self._macs.owner]
+
+    def _alive(self, present: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which layers are there, shape ``[..., layers]``, with blocks ``[..., blocks]``."""
+        alive: NDArray[np.bool_] = np.logical_not(np.logical_not(present) @ self._removal)
+        return alive
 
     def price_all(self) -> Cost:
         """Price the network with every unit and every block."""
@@ -281,7 +285,7 @@ class _Products:
     """Sums of products of axis sizes, grouped by owner."""
 
     def __init__(self, products: list[tuple[int, list[int]]]) -> None:
-        longest = max(2, *(len(axes) for _, axes in products), 2)
+        longest = max([2, *(len(axes) for _, axes in products)])
         self.rows = len(products)
         self.owner = np.array([owner for owner, _ in products], dtype=np.int64)
         # Axis 0 of the table has size 1 and fills short rows.

@@ -18,6 +18,7 @@ from edgesynth.profiler import Measurement
 from edgesynth.runs import LayerRecord, LayerTimeRecord, NetworkRecord, Role
 from edgesynth.space import Architecture
 from edgesynth.synthesis.elastic import ElasticWeights
+from edgesynth.synthesis.layers import LayerSizes
 from edgesynth.synthesis.measuring import MeasuringAhead, measure
 from edgesynth.synthesis.performance import InformationDensity, NetScore
 from edgesynth.synthesis.requirements import Requirements
@@ -48,7 +49,7 @@ class ComputedCosts:
         cost = self._prototype.cost(architecture)
         return {name: metric.value for name, metric in computed_metrics(cost).items()}
 
-    def layer_sizes(self, choices: NDArray[np.int64], /) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    def layer_sizes(self, choices: NDArray[np.int64], /) -> LayerSizes:
         """As :meth:`Prototype.layer_sizes`."""
         return self._prototype.layer_sizes(choices)
 

@@ -66,7 +66,9 @@ class Inquisitor:
         self._layers = costs.layers if of_device else None
         single = len(encoding.space) + np.arange(len(costs.names))
         summed = np.full(0 if self._layers is None else self._layers.width, len(encoding.space) + len(single))
-        self._metrics = Regression(np.concatenate([encoding.owner, single, summed]))
+        owner = np.concatenate([encoding.owner, single, summed])
+        self._groups = int(owner.max()) + 1
+        self._metrics = Regression(owner)
         self.teaching = Teaching(encoding, self.believe)
 
     # --- theta_I: learning ---
@@ -75,7 +77,7 @@ class Inquisitor:
         """Fit ``theta_I`` to every observation; 0 steps only conditions on them."""
         targets, noise = self._interpretation.observe(seen)
         outputs = self._interpretation.outputs
-        relevance = np.zeros(len(self.encoding.space) + len(self._costs.names) + (self._layers is not None))
+        relevance = np.zeros(self._groups)
         relevance[: len(self.encoding.space)] = prior_relevance(self.encoding.space, seen.responses)
         if self._layers is not None:
             relevance[-1] = _HARDLY
