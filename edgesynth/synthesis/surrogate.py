@@ -19,7 +19,7 @@ _MISSING: Final = 1e6
 _LEAST_NOISE: Final = 1e-5
 _BLOCK: Final = 2**14
 """Kernel entries predicted from at a time: they stay in the cache, and memory is reused."""
-_TRUSTED: Final = 10
+_TRUSTED: Final = 3
 """Observations that a model's own spread is worth against what leaving each one out shows."""
 _COLUMNS: Final = 64
 """Columns of a triangular matrix multiplied with at a time; what is zero below them is left out."""
