@@ -34,7 +34,9 @@ def test_half_precision_is_taken_where_it_is_measured_faster(here, tx2, network,
     assert done.passed_over == done.notes == ()
     assert (done.gain.precision, done.gain.higher, done.gain.worthwhile) == ("fp16", "fp32", True)
     assert list(done.gain.figures) == ["latency_ms"]
-    assert done.gain.says.startswith("fp16 is measured 2.0")
+    half, single = done.gain.figures["latency_ms"]
+    assert single.value / half.value == pytest.approx(2, rel=0.1)
+    assert done.gain.says.startswith(f"fp16 is measured {single.value / half.value:.2f} times as fast")
     proof = json.loads((tmp_path / "bundle/verification.json").read_text())
     assert proof["gain"] == json.loads(json.dumps(done.gain.to_json()))
 
