@@ -68,7 +68,7 @@ def _conditions(ask: BenchAsk, guard: Guard, outbox: Outbox) -> Dict[str, Any]:
     if before is not None and before != present:
         found["mode_before"] = before.name
     if ask.clocks == "fixed":
-        switching.fix_clocks(not_kept)
+        switching.fix_clocks(not_kept, guard)
     clocks, problem = modes.clock_report()
     found["clocks"] = ask.clocks
     found["clocks_mhz"] = clocks or problem

@@ -17,7 +17,7 @@ from typing import Any, Dict, List, Optional, TextIO
 
 from edgesynth.agent.board import read_text, run
 from edgesynth.agent.ending import end_group
-from edgesynth.agent.modes import current_mode, other_clocks, other_mode
+from edgesynth.agent.modes import clocks_moved, current_mode, other_clocks, other_mode
 
 __all__ = ["PATIENCE_S", "forget", "make_up", "put_back", "serve", "unfinished"]
 
@@ -38,24 +38,40 @@ def serve() -> int:
             continue
         if "file" in duty:
             file = duty["file"]
-        elif "ended" in duty:
-            duties = [other for other in duties if other.get("pid") != duty["ended"]]
-        else:
-            duties.append(duty)
-            if file:
-                _keep(unfinished(file), duties)
+            continue
+        duties = _after(duties, duty)
+        if file:
+            _keep(unfinished(file), duties)
+        if "command" in duty:
+            _say("kept")
     complaint = put_back(duties)
     if file:
         forget(unfinished(file))
+    if _say(complaint):
+        return 0
+    if complaint and file:
+        with open(file, "a") as events:
+            events.write("\n")  # the agent may have been killed within a line
+            events.write('{{"event":"start","not_put_back":{}}}\n'.format(json.dumps(complaint)))
+    return 1
+
+
+def _after(duties: List[Dict[str, Any]], told: Dict[str, Any]) -> List[Dict[str, Any]]:
+    """The duties once the agent has told of another, or of one of them."""
+    if "ended" in told:
+        return [duty for duty in duties if duty.get("pid") != told["ended"]]
+    if "fixed" in told:
+        return [dict(duty, **told) if "clocks" in duty else duty for duty in duties]
+    return [*duties, told]
+
+
+def _say(line: str) -> bool:
+    """Whether the agent is there to read a line."""
     try:
-        print(complaint, flush=True)
-    except OSError:  # the agent is not there to read it
-        if complaint and file:
-            with open(file, "a") as events:
-                events.write("\n")  # the agent may have been killed within a line
-                events.write('{{"event":"start","not_put_back":{}}}\n'.format(json.dumps(complaint)))
-        return 1
-    return 0
+        print(line, flush=True)
+    except OSError:
+        return False
+    return True
 
 
 def unfinished(file: str) -> str:
@@ -71,7 +87,7 @@ def put_back(duties: List[Dict[str, Any]]) -> str:
 def make_up(path: str) -> str:
     """Do what a guard has left in its file, if it still is to be done; returns what went wrong.
 
-    Clocks are free after a restart, but a power mode stays. One that was changed since is left alone. So is
+    Clocks are free after a restart, but a power mode stays. What was changed since is left alone. So is
     the file of another user, whose commands would be run as this one, and one that somebody is at already.
     """
     try:
@@ -89,9 +105,9 @@ def make_up(path: str) -> str:
                     path
                 )
             else:
-                said = "; ".join(
-                    filter(None, [_do_late(duty, kept["boot"]) for duty in kept["duties"][::-1]])
-                )
+                # Before anything is done: a power mode brings clocks of its own.
+                due = [duty for duty in kept["duties"] if not _undone(duty)]
+                said = "; ".join(filter(None, [_do_late(duty, kept["boot"]) for duty in due[::-1]]))
             forget(path)
             return said
     except OSError:  # there is none, or somebody is at it
@@ -120,7 +136,14 @@ def _read(file: TextIO) -> Dict[str, Any]:
             raise ValueError("no command")
         if "mode" in duty and (len(duty["mode"]) != 2 or "to" not in duty):
             raise ValueError("no mode")
+        if any(len(clocks) != 3 for name in ("clocks", "fixed") for clocks in duty.get(name, {}).values()):
+            raise ValueError("no clocks")
     return {"boot": kept["boot"], "duties": kept["duties"]}
+
+
+def _undone(duty: Dict[str, Any]) -> bool:
+    """Whether somebody has set the clocks since they were held."""
+    return bool(duty.get("fixed")) and clocks_moved(duty.get("clocks", {}), duty["fixed"])
 
 
 def _do_late(duty: Dict[str, Any], boot: Optional[str]) -> str:

@@ -26,6 +26,9 @@ ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 """What ends the work of the agent, but not the putting back."""
 
 
+_KILLED = "the process that puts the board back was killed; repeat"
+
+
 class Guard:
     """The agent's end of the pipe; the process is started by the first duty.
 
@@ -43,7 +46,7 @@ class Guard:
         self.complaint = ""
 
     def undo(self, command: List[str], **found: Any) -> None:
-        """Have a command run at the end.
+        """Have a command run at the end; on return that is written down, and the change may be made.
 
         Args:
             command: It puts something back.
@@ -52,6 +55,17 @@ class Guard:
                 :func:`~edgesynth.agent.modes.clock_ranges`.
         """
         self._add(dict(found, command=command))
+        assert self._process is not None
+        assert self._process.stdout is not None
+        if not self._process.stdout.readline():
+            raise Interrupted(_KILLED)
+
+    def fixed(self, clocks: Dict[str, List[str]]) -> None:
+        """The clocks are held there now, by :func:`~edgesynth.agent.modes.clock_ranges`.
+
+        Where nobody is left to undo that, whoever comes later can tell whether they were set since.
+        """
+        self._send({"fixed": clocks})
 
     def end(self, pid: int) -> None:
         """Have a process that leads its own group ended, if it still runs at the end."""
@@ -119,7 +133,7 @@ class Guard:
             self._process.stdin.write((json.dumps(duty) + "\n").encode())
             self._process.stdin.flush()
         except BrokenPipeError:
-            raise Interrupted("the process that puts the board back was killed; repeat") from None
+            raise Interrupted(_KILLED) from None
 
 
 @contextmanager

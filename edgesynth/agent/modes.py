@@ -13,6 +13,7 @@ __all__ = [
     "PowerMode",
     "clock_ranges",
     "clock_report",
+    "clocks_moved",
     "current_mode",
     "mode_table",
     "other_clocks",
@@ -66,6 +67,22 @@ def clock_ranges(text: str) -> Dict[str, List[str]]:
     Between lowest and highest a clock is free, so the present one is left out.
     """
     return {unit: [least, most, override] for unit, least, most, override in _RANGE.findall(text)}
+
+
+def clocks_moved(found: Dict[str, List[str]], held: Dict[str, List[str]]) -> bool:
+    """Whether none of the clocks that were held is held any more; their :func:`clock_ranges` tell.
+
+    The highest clock does not count: heat lowers it.
+
+    Args:
+        found: Before they were held.
+        held: When they were.
+    """
+    present = clock_ranges(show_clocks().output)
+    changed = [unit for unit in held if held[unit][::2] != found.get(unit, [])[::2]]
+    return bool(present and changed) and all(
+        present.get(unit, [])[::2] != held[unit][::2] for unit in changed
+    )
 
 
 def mode_table() -> Dict[str, int]:

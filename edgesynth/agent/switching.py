@@ -74,11 +74,12 @@ def keep_clocks(guard: Guard) -> str:
     return problem
 
 
-def fix_clocks(problem: str) -> None:
+def fix_clocks(problem: str, guard: Guard) -> None:
     """Hold every clock at the highest of the power mode.
 
     Args:
         problem: What :func:`keep_clocks` said: what cannot be put back is not changed.
+        guard: Is told where the clocks are held.
 
     Raises:
         Refusal: Kind ``clocks``: there is no ``jetson_clocks``, or this user may not run it.
@@ -90,6 +91,7 @@ def fix_clocks(problem: str) -> None:
         raise Refusal(
             "clocks", "clocks cannot be fixed: {}; let this user run 'sudo -n jetson_clocks'".format(problem)
         )
+    guard.fixed(clock_ranges(show_clocks().output))
 
 
 def _switch_command(nvpmodel: str, number: int) -> List[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Seen = TypeVar("Seen")
 
@@ -26,3 +27,15 @@ def wait_for(seen: Callable[[], Seen], patience_s: float = 120.0) -> Seen:
         time.sleep(0.02)
     assert found
     return found
+
+
+def read_until(process: subprocess.Popen[bytes], text: str) -> list[Any]:
+    """The JSON lines that it prints, up to the first one with this text."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(json.loads(line))
+        if text in line.decode():
+            return lines
+    raise AssertionError(process.stderr.read().decode())
