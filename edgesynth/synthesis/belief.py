@@ -19,11 +19,12 @@ from torch import Tensor
 
 from edgesynth.metrics import SHARES, metric_kind
 from edgesynth.synthesis.encoding import Array
+from edgesynth.synthesis.layers import RATES, SUMS
 from edgesynth.synthesis.normal import cdf, log_cdf
 from edgesynth.synthesis.observations import Observations
 from edgesynth.synthesis.performance import Differentiable, Performance
 from edgesynth.synthesis.requirements import Requirements
-from edgesynth.synthesis.surrogate import Warp
+from edgesynth.synthesis.warp import Warp
 
 __all__ = ["Belief", "Interpretation"]
 
@@ -72,13 +73,20 @@ class Interpretation:
         requirements: The bounds.
         performance: The performance function.
         scales: The scale of each metric that is computed.
+        layered: Whether features of layers are known, in which what layers add up to is linear.
     """
 
     def __init__(
-        self, requirements: Requirements, performance: Performance, scales: Mapping[str, Warp]
+        self,
+        requirements: Requirements,
+        performance: Performance,
+        scales: Mapping[str, Warp],
+        *,
+        layered: bool = False,
     ) -> None:
         self._requirements = requirements
         self._needs = performance.needs
+        self._layered = layered
         self._scales = scales
         self._score = _tensor_form(performance)
         needed = dict.fromkeys([*requirements.metrics, *(performance.needs if self._score else ())])
@@ -119,11 +127,7 @@ class Interpretation:
             if values is None:
                 values = np.full(len(seen.indices), np.nan)
             known = values[np.isfinite(values)]
-            if name == _FAILURE:
-                warp = Warp("raw", 0.0, 0.5)
-            else:
-                warp = Warp.fit(known, fraction=name in SHARES) if len(known) else Warp("raw")
-            self._warps[name] = warp
+            warp = self._warps[name] = self._fitted(name, known)
             targets.append(warp.forward(np.where(np.isfinite(values), values, np.nan)))
             noises.append(seen.noise.get(name, np.ones(len(values))))
         return np.stack(targets), np.stack(noises)
@@ -183,6 +187,20 @@ class Interpretation:
             success,
             self._unit,
         )
+
+    def adds_up(self, output: str) -> bool:
+        """Whether an output is a sum over layers whose features are known, or one over such a sum."""
+        return self._layered and output in SUMS | RATES
+
+    def _fitted(self, name: str, known: Array) -> Warp:
+        """The scale of an output that had these values."""
+        if name == _FAILURE:
+            return Warp("raw", 0.0, 0.5)
+        if not len(known):
+            return Warp("raw")
+        if self.adds_up(name):
+            return Warp.of_parts(known, "sum" if name in SUMS else "rate")
+        return Warp.fit(known, fraction=name in SHARES)
 
     def _warp(self, name: str) -> Warp:
         return self._scales.get(name) or self._warps.get(name, Warp("raw"))

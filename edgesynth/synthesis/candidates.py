@@ -12,7 +12,7 @@ from edgesynth.space import Architecture, Choice, Space, Switch, Width
 from edgesynth.synthesis.encoding import Array, Encoding, Indices, first_rows, keys
 from edgesynth.synthesis.layers import LayerFeatures, LayerSizes
 from edgesynth.synthesis.requirements import Requirements
-from edgesynth.synthesis.surrogate import Warp
+from edgesynth.synthesis.warp import Warp
 
 __all__ = [
     "BatchedCosts",

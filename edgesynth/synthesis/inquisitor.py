@@ -23,12 +23,13 @@ from edgesynth.synthesis.belief import Belief, Interpretation
 from edgesynth.synthesis.budgets import Budgets
 from edgesynth.synthesis.candidates import Costs
 from edgesynth.synthesis.encoding import Array, Encoding, Indices
+from edgesynth.synthesis.layers import LayerFeatures
 from edgesynth.synthesis.observations import Observations
 from edgesynth.synthesis.performance import Performance
 from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.relevance import prior_relevance
 from edgesynth.synthesis.requirements import Requirements
-from edgesynth.synthesis.surrogate import Regression
+from edgesynth.synthesis.surrogate import Prior, Regression
 from edgesynth.synthesis.teaching import Lesson, Teaching, Update
 
 __all__ = ["Inquisitor"]
@@ -36,8 +37,11 @@ __all__ = ["Inquisitor"]
 _ADDED: Final = 0.5
 """Weight of exact costs beside the features of the architecture itself."""
 
-_HARDLY: Final = -4.0
-"""Logarithm of how relevant the features of layers are to a quality."""
+_HARDLY: Final = (-4.0, -3.0)
+"""Logarithms of how relevant the features of layers are to a quality, and dimensions to a sum over layers."""
+
+_LOOSE: Final = 2.0
+"""How sure it is beforehand how well features of layers explain such a sum: very well on some devices."""
 
 
 class Inquisitor:
@@ -60,12 +64,15 @@ class Inquisitor:
         self.encoding = encoding
         self._requirements = requirements
         self._costs = costs
-        self._interpretation = Interpretation(requirements, performance, costs.scales)
+        interpretation = Interpretation(requirements, performance, costs.scales)
         # Of layers alone a device knows; a task's quality is not the sum of theirs.
-        of_device = not all(map(self._interpretation.is_quality, self._interpretation.outputs))
+        of_device = not all(map(interpretation.is_quality, interpretation.outputs))
         self._layers = costs.layers if of_device else None
+        self._interpretation = Interpretation(
+            requirements, performance, costs.scales, layered=self._layers is not None
+        )
         single = len(encoding.space) + np.arange(len(costs.names))
-        summed = np.full(0 if self._layers is None else self._layers.width, len(encoding.space) + len(single))
+        summed = len(encoding.space) + len(single) + (LayerFeatures.group if self._layers else single[:0])
         owner = np.concatenate([encoding.owner, single, summed])
         self._groups = int(owner.max()) + 1
         self._metrics = Regression(owner)
@@ -77,11 +84,13 @@ class Inquisitor:
         """Fit ``theta_I`` to every observation; 0 steps only conditions on them."""
         targets, noise = self._interpretation.observe(seen)
         outputs = self._interpretation.outputs
-        relevance = np.zeros(self._groups)
-        relevance[: len(self.encoding.space)] = prior_relevance(self.encoding.space, seen.responses)
-        if self._layers is not None:
-            relevance[-1] = _HARDLY
-        priors = {name: relevance for name in outputs if self._interpretation.is_quality(name)}
+        dimensions = len(self.encoding.space)
+        quality, summed = np.zeros(self._groups), np.zeros(self._groups)
+        quality[:dimensions] = prior_relevance(self.encoding.space, seen.responses)
+        quality[dimensions + len(self._costs.names) :], summed[:dimensions] = _HARDLY
+        priors = {name: Prior(quality) for name in outputs if self._interpretation.is_quality(name)}
+        sums = filter(self._interpretation.adds_up, outputs)
+        priors |= {name: Prior(summed, _LOOSE) for name in sums}
         self._metrics.fit(outputs, self.features(seen.indices), targets, noise, steps, priors)
 
     # --- theta_I: prediction ---

@@ -9,7 +9,8 @@ over layers, summed::
 
 is one that is linear in the sum of features ``phi`` of the layers, where ``k(l, l') = phi(l) phi(l')``. Of a
 Matern kernel of 5/2 they are random cosines (A. Rahimi and B. Recht, Random Features for Large-Scale Kernel
-Machines, 2007); the second half of them is weighted by the root of the work of a layer.
+Machines, 2007); the second half of them is weighted by the root of the work of a layer. What is linear in
+them is the metric itself, and not its logarithm.
 """
 
 from __future__ import annotations
@@ -22,16 +23,21 @@ from numpy.typing import NDArray
 
 from edgesynth.synthesis.encoding import Array, Indices
 
-__all__ = ["LayerFeatures", "LayerSizes"]
+__all__ = ["RATES", "SUMS", "LayerFeatures", "LayerSizes"]
 
 LayerSizes: TypeAlias = tuple[NDArray[np.int64], NDArray[np.bool_]]
 """Sizes ``[n, L, 3]`` of layers that multiply, and which are there, ``[n, L]``. Sizes are output channels,
 input channels of one group, and how often such a pair is multiplied."""
 
+SUMS: Final = frozenset({"latency_ms", "latency_p90_ms", "latency_p99_ms", "energy_mj"})
+"""Metrics that are about sums over layers."""
+RATES: Final = frozenset({"throughput_ips", "inferences_per_joule", "inferences_per_joule_dynamic"})
+"""Metrics that are about one over such a sum."""
+
 _WAVES: Final = 64
 _FREEDOM: Final = 5
 _LENGTH: Final = 4.5
-_WEIGHT: Final = 5.0
+_WEIGHT: Final = 10.0
 """How long the features of networks as they come are; those of two ends of a dimension are 1 apart."""
 _OCTAVES: Final = 1.2
 """Octaves that are one unit of distance: channel counts of a network differ by a few."""
@@ -46,6 +52,7 @@ class LayerFeatures:
 
     Attributes:
         width: How many there are.
+        group: Of each which half it belongs to, ``[width]``.
 
     Args:
         sizes_of: The layers of value indices ``[n, D]``.
@@ -53,6 +60,7 @@ class LayerFeatures:
     """
 
     width: Final = 2 * _WAVES
+    group: Final = np.repeat([0, 1], _WAVES)
 
     def __init__(self, sizes_of: Callable[[Indices], LayerSizes], sample: Indices) -> None:
         self._sizes_of = sizes_of

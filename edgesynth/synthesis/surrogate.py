@@ -1,81 +1,42 @@
-"""The regressions inside the inquisitor: Gaussian processes, and the scales they work on."""
+"""The regressions inside the inquisitor: Gaussian processes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgesynth.synthesis.encoding import Array, Indices
 
-__all__ = ["GaussianProcess", "Kernel", "Likeness", "Regression", "Warp"]
+__all__ = ["GaussianProcess", "Kernel", "Likeness", "Prior", "Regression"]
 
 _JITTER: Final = 1e-6
 _MISSING: Final = 1e6
 _LEAST_NOISE: Final = 1e-5
 _BLOCK: Final = 2**14
 """Kernel entries predicted from at a time: they stay in the cache, and memory is reused."""
-_TRUSTED: Final = 3
+_TRUSTED: Final = 1
 """Observations that a model's own spread is worth against what leaving each one out shows."""
 _COLUMNS: Final = 64
 """Columns of a triangular matrix multiplied with at a time; what is zero below them is left out."""
 
 
 @dataclass(frozen=True)
-class Warp:
-    """A monotone map from a metric to a scale on which a Gaussian fits it.
+class Prior:
+    """What is expected of an output's hyperparameters before anything was seen.
 
     Attributes:
-        kind: ``log`` for positive scales (latency, energy, MACs), ``logit`` for fractions, ``raw`` else.
-        shift: Subtracted after the map.
-        scale: Divided by after the shift.
-        floor: The least value the logarithm sees.
+        relevance: What the logarithms of the groups' relevances are expected to differ by, ``[G]``.
+        spread: Standard deviation of the logarithms of ``s1`` and ``s2``: how far the features may turn out
+            to explain less or more than expected.
     """
 
-    kind: Literal["log", "logit", "raw"]
-    shift: float = 0.0
-    scale: float = 1.0
-    floor: float = 1e-9
-
-    @classmethod
-    def fit(cls, values: Array, *, fraction: bool) -> Warp:
-        """Choose the map by the values' range, and standardise by their mean and deviation."""
-        kind: Literal["log", "logit", "raw"] = "raw"
-        floor = 1e-9
-        if fraction and values.min() >= 0 and values.max() <= 1:
-            kind = "logit"
-        elif not fraction and values.min() >= 0 and values.max() > 0:
-            kind, floor = "log", max(1e-3 * float(np.median(values[values > 0])), 1e-300)
-        mapped = cls(kind, floor=floor).forward(values)
-        scale = float(mapped.std()) if len(mapped) > 1 else 1.0
-        return cls(kind, float(mapped.mean()), scale if scale > 1e-9 else 1.0, floor)
-
-    def forward(self, values: Array) -> Array:
-        """Metric to model scale."""
-        if self.kind == "log":
-            values = np.log(np.maximum(values + self.floor, self.floor))
-        elif self.kind == "logit":
-            values = np.clip(values, 1e-3, 1 - 1e-4)
-            values = np.log(values / (1.0 - values))
-        return (values - self.shift) / self.scale
-
-    def inverse(self, values: Array) -> Array:
-        """Model scale to metric."""
-        values = values * self.scale + self.shift
-        if self.kind == "raw":
-            return values
-        # Clipping keeps wild extrapolations finite.
-        if self.kind == "log":
-            return np.exp(np.clip(values, -200.0, 200.0)) - self.floor
-        return 1.0 / (1.0 + np.exp(np.clip(-values, -200.0, 200.0)))
-
-    def to_json(self) -> list[Any]:
-        """The JSON form."""
-        return [self.kind, self.shift, self.scale, self.floor]
+    relevance: Array
+    spread: float = 1.0
 
 
 class GaussianProcess:
@@ -89,18 +50,18 @@ class GaussianProcess:
     Args:
         owner: The group of each feature, ``[P]``.
         outputs: How many outputs there are.
-        relevance: What the logarithms of the groups' relevances are expected to differ by, ``[outputs, G]``;
-            nothing by default.
+        priors: What is expected of single outputs, by their number; others expect all groups alike.
     """
 
-    def __init__(self, owner: Indices, outputs: int, relevance: Array | None = None) -> None:
+    def __init__(self, owner: Indices, outputs: int, priors: Mapping[int, Prior] | None = None) -> None:
         self.owner = owner
         groups = int(owner.max()) + 1
         even = np.full(groups, math.log(2.0 / groups))
         self._prior = np.tile(np.concatenate([even, [0.0, 0.0, math.log(1e-3)]]), (outputs, 1))
-        if relevance is not None:
-            self._prior[:, :groups] += relevance - np.log(np.exp(relevance).mean(1, keepdims=True))
-        self._spread = np.concatenate([np.ones(groups), [1.0, 1.0, 2.0]])
+        self._spread = np.tile(np.concatenate([np.ones(groups), [1.0, 1.0, 2.0]]), (outputs, 1))
+        for output, prior in (priors or {}).items():
+            self._prior[output, :groups] += prior.relevance - math.log(np.exp(prior.relevance).mean())
+            self._spread[output, groups : groups + 2] = prior.spread
         self.hyper = self._prior.copy()
         self._kernel = Kernel(self.hyper, owner, np.empty((0, len(owner))))
         self._alpha = np.empty((outputs, 0))
@@ -330,7 +291,7 @@ class Regression:
         y: Array,
         noise: Array,
         steps: int,
-        relevance: Mapping[str, Array] | None = None,
+        priors: Mapping[str, Prior] | None = None,
     ) -> None:
         """Fit the outputs of these names; otherwise as :meth:`GaussianProcess.fit`.
 
@@ -340,14 +301,10 @@ class Regression:
             y: Standardised targets ``[B, N]``.
             noise: Relative noise variance ``[B, N]``.
             steps: Steps of Adam; 0 keeps the hyperparameters.
-            relevance: By name, what the logarithms of the groups' relevances are expected to differ by,
-                ``[G]``; nothing where a name is missing.
+            priors: What is expected of them, by name.
         """
-        expected = np.zeros((len(names), int(self._owner.max()) + 1))
-        for row, name in enumerate(names):
-            if relevance and name in relevance:
-                expected[row] = relevance[name]
-        process = GaussianProcess(self._owner, len(names), expected)
+        given = {row: priors[name] for row, name in enumerate(names) if priors and name in priors}
+        process = GaussianProcess(self._owner, len(names), given)
         for row, name in enumerate(names):
             known = self.hyper.get(name)
             if known is not None and len(known) == process.hyper.shape[1]:
