@@ -19,8 +19,8 @@ _MISSING: Final = 1e6
 _LEAST_NOISE: Final = 1e-5
 _BLOCK: Final = 2**14
 """Kernel entries predicted from at a time: they stay in the cache, and memory is reused."""
-_TRUSTED: Final = 1
-"""Observations that a model's own spread is worth against what leaving each one out shows."""
+_FREEDOM: Final = 2
+"""Observations that the hyperparameters take up: what is left out of the rest looks the better for them."""
 _COLUMNS: Final = 64
 """Columns of a triangular matrix multiplied with at a time; what is zero below them is left out."""
 
@@ -125,11 +125,13 @@ class GaussianProcess:
 
         Errors are those in predicting each observation from all others, in standard deviations, which the
         inverse of the covariance gives at once (Rasmussen and Williams 2006, eq. 5.10 to 5.12). Their mean
-        square is drawn towards 1, for they are few, and the hyperparameters saw what was left out.
+        square is drawn towards 1 where they are few.
         """
         # Of K^-1 = W W' the diagonal is that of the rows' squares.
         errors = self._alpha**2 / (self._whitening**2).sum(2)
-        scale: Array = np.sqrt((_TRUSTED + (errors * self._seen).sum(1)) / (_TRUSTED + self._seen.sum(1)))
+        count = self._seen.sum(1)
+        own = 1.0 / np.maximum(count, 1)
+        scale: Array = np.sqrt((own + (errors * self._seen).sum(1)) / (own + np.maximum(count - _FREEDOM, 1)))
         return scale
 
     def posterior(self, x: Array) -> tuple[Array, Array]:

@@ -79,7 +79,7 @@ def test_calibration_is_the_error_in_what_each_observation_is_left_out_of():
         for row in np.flatnonzero(~np.isnan(y[:, left_out])):
             error = y[row, left_out] - mean[row, 0]
             squares[row].append(error**2 / (std[row, 0] ** 2 + own[row]))
-    want = [np.sqrt((1 + sum(each)) / (1 + len(each))) for each in squares]
+    want = [np.sqrt((1 / len(each) + sum(each)) / (1 / len(each) + len(each) - 2)) for each in squares]
     assert process.calibration() == pytest.approx(want, rel=1e-4)
     assert want[0] > 1.2 > 1 > want[1]
 
