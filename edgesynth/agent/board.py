@@ -6,10 +6,11 @@ then sought below it, and programs nowhere else. There the agent never counts as
 """
 
 import os
+import select
 import selectors
 import subprocess
 import time
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import IO, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from edgesynth.agent.ending import Terminal, end_group
 from edgesynth.agent.places import model, paths, place, read_text, soc
@@ -21,6 +22,7 @@ __all__ = [
     "communicate",
     "find_program",
     "gpu_clock_mhz",
+    "is_readable",
     "is_root",
     "memory_mb",
     "model",
@@ -125,6 +127,17 @@ def communicate(
             for tell in while_waiting:
                 tell()
     return b"".join(out), b"".join(err)
+
+
+def is_readable(stream: IO[bytes], timeout_s: float) -> bool:
+    """Whether there is something to read, or its end, in time; says meanwhile that the agent is alive."""
+    until_s = time.monotonic() + timeout_s
+    while True:
+        left_s = until_s - time.monotonic()
+        if left_s <= 0 or select.select([stream], [], [], min(left_s, _TICK_S))[0]:
+            return left_s > 0
+        for tell in while_waiting:
+            tell()
 
 
 def _wait_a_little(process: "subprocess.Popen[bytes]", seconds: float) -> None:

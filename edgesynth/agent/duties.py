@@ -43,7 +43,7 @@ def serve() -> int:
         if file:
             _keep(unfinished(file), duties)
         if "command" in duty:
-            _say("kept")
+            _say("")  # no word of a complaint, should nobody read it in time
     complaint = put_back(duties)
     if file:
         forget(unfinished(file))
@@ -100,7 +100,7 @@ def make_up(path: str) -> str:
                 return ""
             try:
                 kept = _read(file)
-            except (ValueError, TypeError, KeyError, RecursionError):
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 said = "what {} was to put back cannot be read; look at the power mode and the clocks".format(
                     path
                 )
@@ -127,7 +127,7 @@ def _read(file: TextIO) -> Dict[str, Any]:
     """What :func:`_keep` has written.
 
     Raises:
-        ValueError: It is something else; so do ``TypeError`` and ``KeyError`` say.
+        ValueError: It is something else; so do ``TypeError``, ``KeyError`` and ``AttributeError`` say.
     """
     kept = json.load(file)
     for duty in kept["duties"]:

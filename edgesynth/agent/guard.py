@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Dict, Iterator, List, Optional, Type
 
 from edgesynth.agent import duties
-from edgesynth.agent.board import communicate
+from edgesynth.agent.board import communicate, is_readable
 from edgesynth.agent.errors import Interrupted, LinkGone, Refusal
 from edgesynth.agent.events import Outbox
 
@@ -57,6 +57,8 @@ class Guard:
         self._add(dict(found, command=command))
         assert self._process is not None
         assert self._process.stdout is not None
+        if not is_readable(self._process.stdout, duties.PATIENCE_S):
+            raise Interrupted("the process that puts the board back does not answer; repeat")
         if not self._process.stdout.readline():
             raise Interrupted(_KILLED)
 

@@ -137,8 +137,7 @@ class Interpretation:
         out = {}
         for row, name in enumerate(self.outputs):
             warp = self._warp(name)
-            width = (warp.inverse(mean[row] + std[row]) - warp.inverse(mean[row] - std[row])) / 2
-            out[name] = (warp.inverse(mean[row]), width)
+            out[name] = (warp.inverse(mean[row]), warp.width(mean[row], std[row]))
         return out
 
     def read(

@@ -21,6 +21,8 @@ _BLOCK: Final = 2**14
 """Kernel entries predicted from at a time: they stay in the cache, and memory is reused."""
 _FREEDOM: Final = 2
 """Observations that the hyperparameters take up: what is left out of the rest looks the better for them."""
+_ANEW: Final = 40
+"""Steps that learn hyperparameters from nothing."""
 _COLUMNS: Final = 64
 """Columns of a triangular matrix multiplied with at a time; what is zero below them is left out."""
 
@@ -302,7 +304,7 @@ class Regression:
             x: Features ``[N, P]``.
             y: Standardised targets ``[B, N]``.
             noise: Relative noise variance ``[B, N]``.
-            steps: Steps of Adam; 0 keeps the hyperparameters.
+            steps: Steps of Adam; 0 keeps the hyperparameters, unless they are those of other features.
             priors: What is expected of them, by name.
         """
         given = {row: priors[name] for row, name in enumerate(names) if priors and name in priors}
@@ -311,6 +313,8 @@ class Regression:
             known = self.hyper.get(name)
             if known is not None and len(known) == process.hyper.shape[1]:
                 process.hyper[row] = known
+            elif known is not None:  # an earlier version's
+                steps = max(steps, _ANEW)
         process.fit(x, y, noise, steps)
         self.hyper |= dict(zip(names, process.hyper, strict=True))
         self._process = process

@@ -14,6 +14,7 @@ __all__ = ["Warp"]
 _LEAST_SUM: Final = 0.05
 """The least that a sum over parts is believed to be, of the least one seen."""
 _LEAST_RATE: Final = 1e-9
+_OF_PARTS: Final = ("sum", "rate")
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,10 @@ class Warp:
 
     def _standard(self, values: Array) -> Warp:
         mapped = self.forward(values)
-        scale = float(mapped.std()) if len(mapped) > 1 else 1.0
-        return replace(self, shift=float(mapped.mean()), scale=scale if scale > 1e-9 else 1.0)
+        shift, scale = float(mapped.mean()), float(mapped.std())
+        # Of sums, unlike logarithms, the unit is anybody's: where nothing varies, they may by their own size.
+        own = abs(shift) if self.kind in _OF_PARTS else 1.0
+        return replace(self, shift=shift, scale=scale if scale > 1e-9 * own else own)
 
     def forward(self, values: Array) -> Array:
         """Metric to model scale."""
@@ -82,6 +85,14 @@ class Warp:
         if self.kind == "log":
             return np.exp(np.clip(values, -200.0, 200.0)) - self.floor
         return 1.0 / (1.0 + np.exp(np.clip(-values, -200.0, 200.0)))
+
+    def width(self, mean: Array, std: Array) -> Array:
+        """Half of what lies within a deviation of a mean, both on the model scale, as a metric."""
+        if self.kind in _OF_PARTS:
+            # Where a mean is less than a sum may be, the interval is about what is told instead of it.
+            mean = self.forward(self.inverse(mean))
+        width: Array = (self.inverse(mean + std) - self.inverse(mean - std)) / 2
+        return width
 
     def to_json(self) -> list[Any]:
         """The JSON form."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from processes import read_until
 
 from edgesynth.agent.duties import make_up
+from edgesynth.agent.errors import Interrupted
 from edgesynth.agent.guard import Guard
 
 
@@ -104,7 +106,16 @@ def test_after_a_restart_the_mode_is_put_back_and_clocks_are_left_alone(cut_off)
     assert cut_off.present_clocks()["GPU"] != cut_off.clocks["GPU"]  # but as nvpmodel leaves them
 
 
-@pytest.mark.parametrize("text", ["{}", "[5", '{"boot": "", "duties": [{"command": [5]}]}', "[" * 10**5])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "[5",
+        '{"boot": "", "duties": [{"command": [5]}]}',
+        '{"boot": "", "duties": [{"command": ["true"], "clocks": {}, "fixed": [5]}]}',
+        "[" * 10**5,
+    ],
+)
 def test_what_cannot_be_read_of_it_is_told_once_and_hinders_nobody(tmp_path, text):
     left = tmp_path / "cut.undo"
     left.write_text(text)
@@ -156,3 +167,41 @@ def test_what_is_to_be_put_back_is_written_down_before_anything_is_changed(board
 
     assert written["duties"] == [{"command": ["true"]}]
     assert (guard.complaint, kept.exists()) == ("", False)
+
+
+@pytest.fixture
+def stopped(board, monkeypatch):
+    """A guard that answers nothing until it is let go on, as where the disk is slow."""
+    monkeypatch.setattr(sys, "argv", [str(board.agent)])
+    with Guard() as guard:
+        guard.undo(["true"])
+        (process,) = [pid for pid, command in board.processes().items() if command.endswith(" _guard")]
+        os.kill(process, signal.SIGSTOP)
+        yield guard, lambda: os.kill(process, signal.SIGCONT)
+
+
+def test_an_agent_that_is_stopped_before_the_guard_has_answered_complains_of_nothing(stopped):
+    guard, go_on = stopped
+
+    def stop(number, frame):
+        raise Interrupted("stopped")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    with pytest.raises(Interrupted, match="stopped"):
+        guard.undo(["true"])
+    signal.signal(signal.SIGALRM, before)
+    go_on()
+    guard.close()
+
+    assert guard.complaint == ""
+
+
+def test_a_guard_that_does_not_answer_is_not_waited_for_for_ever(stopped, monkeypatch):
+    guard, go_on = stopped
+    monkeypatch.setattr("edgesynth.agent.duties.PATIENCE_S", 0.1)
+
+    with pytest.raises(Interrupted, match="does not answer"):
+        guard.undo(["true"])
+    monkeypatch.undo()
+    go_on()

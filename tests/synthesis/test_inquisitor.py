@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from edgesynth.space import Choice, Space, Width
+from edgesynth.synthesis.belief import Interpretation
 from edgesynth.synthesis.candidates import Costs
 from edgesynth.synthesis.encoding import Encoding
 from edgesynth.synthesis.inquisitor import Inquisitor
@@ -113,3 +114,17 @@ def test_delta_makes_the_generator_more_feasible_and_leaves_it_unchanged():
     share.append((truth(policy.choose(range(200), [0.0])[0])["latency_ms"] <= 2).mean())
     assert share[1] > max(0.9, share[0])
     assert update.record["feasible"] == pytest.approx(share[1], abs=0.15)
+
+
+@pytest.mark.parametrize(("metric", "side"), [("latency_ms", -1.0), ("throughput_ips", 1.0)])
+def test_what_is_predicted_beyond_the_least_sum_is_not_sure(metric, side):
+    performance = as_performance(lambda m: m["accuracy"])
+    interpretation = Interpretation(Requirements({metric: ">= 0"}), performance, {}, layered=True)
+    values = {metric: np.array([1.0, 2.0, 4.0, 8.0]), "accuracy": np.full(4, 0.5)}
+    interpretation.observe(observe(draw(4, 0), values=values))
+    mean = np.tile(side * np.array([0.0, 1.0, 5.0, 50.0]), (2, 1))
+
+    predicted, width = interpretation.metrics(mean, np.full_like(mean, 0.1))[metric]
+
+    assert (predicted > 0).all()
+    assert (width > 0.01 * values[metric].min()).all()

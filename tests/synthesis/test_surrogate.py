@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edgesynth.synthesis.surrogate import GaussianProcess, Kernel
+from edgesynth.synthesis.surrogate import GaussianProcess, Kernel, Regression
 
 OWNER = np.array([0, 0, 1, 2, 3])
 
@@ -95,3 +95,17 @@ def test_calibrated_intervals_of_nine_tenths_hold_about_that_many_of_what_is_uns
         mean, std = process.posterior(x[told:])
         inside.append(np.abs(y[:, told:] - mean) <= 1.645 * std * process.calibration()[:, None])
     assert 0.85 <= np.mean(inside) <= 0.95
+
+
+def test_hyperparameters_of_other_features_are_learned_anew_even_where_known_ones_would_be_kept():
+    x = normal(0, 30, 3)
+    y = np.sin(3.0 * x[None, :, 0])
+    regression = Regression(np.arange(3))
+    regression.hyper = {"latency_ms": np.zeros(9)}
+
+    regression.fit(["latency_ms"], x, y, np.ones((1, 30)), 0)
+    learned = regression.hyper["latency_ms"]
+    regression.fit(["latency_ms"], x, y, np.ones((1, 30)), 0)
+
+    assert learned[0] > learned[1:3].max() + 1.0  # the first feature alone matters
+    assert (regression.hyper["latency_ms"] == learned).all()

@@ -55,3 +55,11 @@ def test_a_bound_of_zero_on_a_rate_is_far_below_everything():
     bound = WARPS["rate"].forward(np.array([0.0, -1.0]))
     assert np.isfinite(bound).all()
     assert (bound < WARPS["rate"].forward(VALUES["rate"]).min() - 100).all()
+
+
+@pytest.mark.parametrize("values", [[5e3], [5e3] * 4, [5e-3]])
+@pytest.mark.parametrize("kind", ["sum", "rate"])
+def test_where_nothing_varies_a_deviation_is_as_large_as_what_was_seen(kind, values):
+    warp = Warp.of_parts(np.array(values), kind)
+    assert (warp.forward(2 * np.array(values[:1])) > 0.4).all()
+    assert (warp.forward(2 * np.array(values[:1])) < 1.1).all()
