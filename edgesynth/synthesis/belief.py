@@ -10,7 +10,7 @@ is stated in (arXiv 1809.05989, eq. 1)::
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -45,6 +45,7 @@ class Belief:
         margin_std: Its standard deviation ``[R, n]``.
         success: Probability that the evaluation succeeds, ``[n]``.
         unit: The spread of performance among the better observations, in which gains are weighed.
+        summed: 1 where what is bounded is regressed as a sum over layers, else 0, ``[R]``.
     """
 
     utility: Array
@@ -53,6 +54,7 @@ class Belief:
     margin_std: Array
     success: Array
     unit: float = 1.0
+    summed: Array = field(default_factory=lambda: np.zeros(1))
 
     @property
     def log_feasible(self) -> Array:
@@ -85,6 +87,7 @@ class Interpretation:
         layered: bool = False,
     ) -> None:
         self._requirements = requirements
+        self._bounded = [item.metric for item in requirements]
         self._needs = performance.needs
         self._layered = layered
         self._scales = scales
@@ -185,6 +188,7 @@ class Interpretation:
             np.stack(margin_stds) if margins else none,
             success,
             self._unit,
+            np.array([float(name not in exact and self.adds_up(name)) for name in self._bounded]),
         )
 
     def adds_up(self, output: str) -> bool:

@@ -44,8 +44,8 @@ _LEAST_CAUTION: Final = 0.75
 _MOST_CAUTION: Final = 2.5
 _INSIDE: Final = 0.985
 _CARE: Final = 3.0
-_BLUR: Final = 0.15
-"""The least that counts as a standard deviation of what is paid for, in the spread of what was seen of it: a
+_BLUR: Final = 0.2
+"""The least that counts as a standard deviation of a sum over layers, in the spread of what was seen of it: a
 generator draws no finer, however sure the inquisitor is where a wall stands."""
 _ROOM: Final = 0.75
 _REVIEW: Final = 3
@@ -288,7 +288,7 @@ class Teaching:
 
 def _weights(belief: Belief, caution: float) -> Weights:
     """Total predicted violation with caution, and sure performance in units of its spread: each ``[n]``."""
-    spread = np.where(belief.margin_std > 0, np.maximum(belief.margin_std, _BLUR), 0.0)
+    spread = np.maximum(belief.margin_std, _BLUR * belief.summed[:, None])
     short = np.maximum(caution * spread - belief.margin, 0.0).sum(0)
     sure = belief.utility - _DOUBT * belief.utility_std
     utility = sure / belief.unit + np.log(np.maximum(belief.success, 1e-3))

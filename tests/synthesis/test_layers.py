@@ -124,3 +124,35 @@ def test_a_device_that_dislikes_odd_channels_is_predicted_better_by_its_layers(
     without = np.mean([error(seed) for seed in range(4)])
 
     assert with_layers < 0.6 * without
+
+
+@pytest.mark.slow
+def test_what_is_drawn_holds_a_bound_on_a_device_that_is_known_well(prototype):
+    """A device that works in whole tiles of eight channels; accuracy rises with what it takes."""
+    whole = prototype.layer_sizes(prototype.space.encode(prototype.space.largest())[None])
+
+    def latency_ms(sizes, present):
+        tiled = -(-sizes[..., :2] // 8) * 8
+        return ((1e-8 * tiled.prod(-1) * sizes[..., 2] + 0.01) * present).sum(1)
+
+    most = float(latency_ms(*whole)[0]) / 3
+
+    def found(architecture):
+        return float(latency_ms(*prototype.layer_sizes(prototype.space.encode(architecture)[None]))[0])
+
+    inside = []
+    for seed in range(2):
+        pair = GeneratorInquisitor(
+            prototype.space,
+            {"latency_ms": f"<= {most}"},
+            lambda metrics: metrics["accuracy"],
+            seed=seed,
+            computed=ComputedCosts(prototype),
+        )
+        for _ in range(8):
+            for architecture in pair.ask(5):
+                ms = found(architecture)
+                pair.tell(architecture, {"latency_ms": ms, "accuracy": 0.9 - 0.1 * (1 - ms / most / 3) ** 2})
+        inside += [found(pair.generate(seed)) <= most for seed in range(100)]
+
+    assert np.mean(inside) >= 0.97

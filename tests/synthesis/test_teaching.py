@@ -10,7 +10,7 @@ from edgesynth.synthesis.teaching import Lesson, Teaching
 SPACE = Space([Choice(f"op{i}", ["a", "b", "c", "d"]) for i in range(6)])
 
 
-def lesson(margin, std=1.0, steps=40, asked=None):
+def lesson(margin, std=1.0, steps=40, asked=None, summed=0.0):
     encoding = Encoding(SPACE)
 
     def believe(indices, bounds):
@@ -19,7 +19,7 @@ def lesson(margin, std=1.0, steps=40, asked=None):
             asked.append(len(indices))
         even = np.zeros(len(indices))
         wide = np.ones((1, len(indices)))
-        return Belief(even, even, margin * wide, std * wide, even + 1.0)
+        return Belief(even, even, margin * wide, std * wide, even + 1.0, summed=np.array([summed]))
 
     teaching = Teaching(encoding, believe)
     teaching.delta(Policy(encoding, 1), np.random.default_rng(0), steps=steps)
@@ -41,6 +41,12 @@ def test_as_many_deviations_are_kept_in_hand_as_the_draws_need_and_the_populatio
 ):
     least, most = caution
     assert least - 0.15 * (least < 1.5) <= lesson(margin, std).caution <= most
+
+
+@pytest.mark.parametrize(("margin", "room"), [(0.25, False), (0.35, True)])
+def test_of_a_sum_over_layers_more_is_kept_in_hand_than_it_is_unsure(margin, room):
+    assert lesson(margin, std=0.01).caution == 1.5
+    assert (lesson(margin, std=0.01, summed=1.0).caution == 1.5) == room
 
 
 def test_caution_does_not_grow_for_ever():
