@@ -47,7 +47,7 @@ def outputs(module, image):
         (Counting(), torch.randn(2, 1, 4, 4)),
         (nn.Sequential(nn.Flatten(), SaysItself(4, 3)), torch.randn(2, 4)),
         (parametrizations.weight_norm(nn.Linear(4, 3)), torch.randn(2, 4)),
-        (torch.fx.symbolic_trace(nn.Sequential(nn.Linear(4, 3), nn.ReLU())), torch.randn(2, 4)),
+        (torch.fx.symbolic_trace(nn.Sequential(nn.Linear(4, 3), nn.Tanh())), torch.randn(2, 4)),
     ],
     ids=["state", "own copy", "parametrised", "graph module"],
 )
