@@ -46,7 +46,7 @@ class Guard:
         self.complaint = ""
 
     def undo(self, command: List[str], **found: Any) -> None:
-        """Have a command run at the end; on return that is written down, and the change may be made.
+        """Have a command run at the end; on return that is on disk, unless it is full.
 
         Args:
             command: It puts something back.

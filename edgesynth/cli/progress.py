@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -80,7 +81,7 @@ class _OpenPhase:
         self._owner.ended(self._pace, failed=error is not None)
 
 
-class _Owner:
+class _Owner(ABC):
     """Keeps the open phases; measuring may run beside training, hence the lock."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -113,14 +114,14 @@ class _Owner:
         figures = [f"{name} {value:.4g}" for name, value in pace.figures.items()]
         return ", ".join([f"{pace.name}: {'stopped after' if failed else 'done in'} {spent}", *figures])
 
-    def _began(self, pace: _Pace) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _began(self, pace: _Pace) -> None: ...
 
-    def _moved(self, pace: _Pace) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _moved(self, pace: _Pace) -> None: ...
 
-    def _over(self, pace: _Pace, *, failed: bool) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _over(self, pace: _Pace, *, failed: bool) -> None: ...
 
 
 class PlainProgress(_Owner):

@@ -64,16 +64,17 @@ class Inquisitor:
         self.encoding = encoding
         self._requirements = requirements
         self._costs = costs
-        interpretation = Interpretation(requirements, performance, costs.scales)
-        # Of layers alone a device knows; a task's quality is not the sum of theirs.
-        of_device = not all(map(interpretation.is_quality, interpretation.outputs))
-        self._layers = costs.layers if of_device else None
+        layers = costs.layers
         self._interpretation = Interpretation(
-            requirements, performance, costs.scales, layered=self._layers is not None
+            requirements, performance, costs.scales, layered=layers is not None
         )
-        single = len(encoding.space) + np.arange(len(costs.names))
-        summed = len(encoding.space) + len(single) + (LayerFeatures.group if self._layers else single[:0])
-        owner = np.concatenate([encoding.owner, single, summed])
+        # Of layers alone a device knows; a task's quality is not the sum of theirs.
+        of_device = not all(map(self._interpretation.is_quality, self._interpretation.outputs))
+        self._layers = layers if of_device else None
+        parts = [encoding.owner, len(encoding.space) + np.arange(len(costs.names))]
+        if self._layers is not None:
+            parts.append(len(encoding.space) + len(costs.names) + LayerFeatures.group)
+        owner = np.concatenate(parts)
         self._groups = int(owner.max()) + 1
         self._metrics = Regression(owner)
         self.teaching = Teaching(encoding, self.believe)

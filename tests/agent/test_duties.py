@@ -26,7 +26,7 @@ def vanish(board, **asked):
 
 @pytest.fixture
 def cut_off(board):
-    """A job that was killed with all that belongs to it, as if the board had lost its power."""
+    """A job that had changed mode and clocks, and vanished."""
     board.use_python("3.6")
     vanish(board, set_mode=True, mode="MAXQ", clocks="fixed")
     assert board.present_mode() == "MAXQ"
