@@ -40,10 +40,11 @@ def serve() -> int:
             file = duty["file"]
             continue
         duties = _after(duties, duty)
-        if file:
-            _keep(unfinished(file), duties)
+        problem = _keep(unfinished(file), duties) if file else ""
         if "command" in duty:
-            _say("")  # no word of a complaint, should nobody read it in time
+            if problem:  # it is not changed, so there is nothing to put back
+                duties.remove(duty)
+            _say(problem)  # empty is no word of a complaint, should nobody read it in time
     complaint = put_back(duties)
     if file:
         forget(unfinished(file))
@@ -156,11 +157,11 @@ def _do_late(duty: Dict[str, Any], boot: Optional[str]) -> str:
     return _do(duty) if present.id == duty["to"] else ""
 
 
-def _keep(path: str, duties: List[Dict[str, Any]]) -> None:
-    """Write down what changes of the board are to be undone."""
+def _keep(path: str, duties: List[Dict[str, Any]]) -> str:
+    """Write down what changes of the board are to be undone; returns why it could not be done."""
     changes = [duty for duty in duties if "pid" not in duty]  # a number may be another's later
     if not any("command" in duty for duty in changes):
-        return
+        return ""
     try:
         with open(path + ".new", "w", opener=_open_own) as file:
             json.dump({"boot": _boot(), "duties": changes}, file)
@@ -172,8 +173,9 @@ def _keep(path: str, duties: List[Dict[str, Any]]) -> None:
             os.fsync(folder)  # or the new name may be lost with the power
         finally:
             os.close(folder)
-    except OSError:  # a full disk keeps nothing
-        return
+    except OSError as error:
+        return "{}: {}".format(path, error.strerror)
+    return ""
 
 
 def _open_own(path: str, flags: int) -> int:

@@ -27,6 +27,10 @@ ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 _KILLED = "the process that puts the board back was killed; repeat"
+_UNWRITTEN = (
+    "what is to be put back afterwards cannot be written to {}; nothing was changed; free some space (the "
+    "agent's verb clean removes kept engines), or let the agent's folder be written, and repeat"
+)
 
 
 class Guard:
@@ -46,21 +50,29 @@ class Guard:
         self.complaint = ""
 
     def undo(self, command: List[str], **found: Any) -> None:
-        """Have a command run at the end; on return that is on disk, unless it is full.
+        """Have a command run at the end; on return that is on disk.
 
         Args:
             command: It puts something back.
             found: What must then be as it was: ``mode``, the name and the id of a power mode, and ``to``, the
                 id of the one that it is left for; or ``clocks``,
                 :func:`~edgesynth.agent.modes.clock_ranges`.
+
+        Raises:
+            Refusal: Kind ``disk``: it cannot be written down, so nothing may be changed.
+            Interrupted: The process was killed, or does not answer.
         """
         self._add(dict(found, command=command))
         assert self._process is not None
         assert self._process.stdout is not None
         if not is_readable(self._process.stdout, duties.PATIENCE_S):
             raise Interrupted("the process that puts the board back does not answer; repeat")
-        if not self._process.stdout.readline():
+        answer = self._process.stdout.readline().decode("utf-8", "replace")
+        if not answer:
             raise Interrupted(_KILLED)
+        if answer.strip():
+            self._duties.pop()
+            raise Refusal("disk", _UNWRITTEN.format(answer.strip()))
 
     def fixed(self, clocks: Dict[str, List[str]]) -> None:
         """The clocks are held there now, by :func:`~edgesynth.agent.modes.clock_ranges`.

@@ -55,13 +55,9 @@ def test_the_next_benchmark_puts_it_back_before_it_looks(cut_off, asked):
     assert cut_off.present_clocks() == cut_off.clocks
 
 
-@pytest.mark.parametrize(
-    ("until", "file"), [("latency", True), ('"name":"load"', False)], ids=["more to guard", "nothing kept"]
-)
-def test_an_agent_whose_guard_was_killed_puts_the_board_back_itself(board, until, file):
+@pytest.mark.parametrize("until", ["latency", '"name":"load"'])
+def test_an_agent_whose_guard_was_killed_puts_the_board_back_itself(board, until):
     board.use_python("3.6")
-    if not file:
-        board.write("home/work/jobs/alone.undo.new/in the way", "")
     asked = board.request(job="alone", load_s=1.0, set_mode=True, mode="MAXQ", clocks="fixed")
     with board.start("bench", asked) as process:
         read_until(process, until)
@@ -74,6 +70,18 @@ def test_an_agent_whose_guard_was_killed_puts_the_board_back_itself(board, until
     assert board.present_mode() == "MAXP_CORE_ARM"
     assert board.present_clocks() == board.clocks
     assert not (board.folder / "jobs/alone.undo").exists()
+
+
+def test_what_cannot_be_written_down_is_not_changed(board):
+    board.use_python("3.6")
+    board.write("home/work/jobs/full.undo.new/in the way", "")
+
+    *_, last = board.bench(job="full", load_s=0.0, set_mode=True, mode="MAXQ", clocks="fixed")
+
+    assert (last["event"], last["kind"]) == ("error", "disk")
+    assert "full.undo: Is a directory; nothing was changed" in last["reason"]
+    assert "not as it was found" not in last["reason"]
+    assert (board.present_mode(), board.present_clocks()) == ("MAXP_CORE_ARM", board.clocks)
 
 
 def test_clocks_that_somebody_has_set_since_stay(board):
