@@ -69,7 +69,7 @@ def test_calibration_is_the_error_in_what_each_observation_is_left_out_of():
     process = GaussianProcess(OWNER, 2)
     process.condition(x, y, noise)
 
-    squares: list[list[float]] = [[], []]
+    errors: list[list[float]] = [[], []]
     for left_out in range(20):
         others = np.arange(20) != left_out
         rest = GaussianProcess(OWNER, 2)
@@ -77,9 +77,10 @@ def test_calibration_is_the_error_in_what_each_observation_is_left_out_of():
         mean, std = rest.posterior(x[[left_out]])
         own = np.exp(rest.hyper[:, -1]) + 1e-5 + 1e-6
         for row in np.flatnonzero(~np.isnan(y[:, left_out])):
-            error = y[row, left_out] - mean[row, 0]
-            squares[row].append(error**2 / (std[row, 0] ** 2 + own[row]))
-    want = [np.sqrt((1 / len(each) + sum(each)) / (1 / len(each) + len(each) - 2)) for each in squares]
+            error = abs(y[row, left_out] - mean[row, 0])
+            errors[row].append(error / np.sqrt(std[row, 0] ** 2 + own[row]))
+    usual = np.sqrt(2 / np.pi)  # of a standard normal
+    want = [1.08 * (1 / len(each) + sum(each) / usual) / (len(each) - 1) for each in errors]
     assert process.calibration() == pytest.approx(want, rel=1e-4)
     assert want[0] > 1.2 > 1 > want[1]
 
