@@ -116,7 +116,7 @@ def _network(
         return runner, fixed_batch(runner)
     import torch
 
-    from edgesynth.deploy.onnx import evaluate
+    from edgesynth.deploy.outputs import evaluate
 
     def run(data: Arrays) -> dict[str, NDArray[Any]]:
         leaves = evaluate(source, tuple(torch.tensor(value) for value in data.values()))

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from edgesynth.deploy.attention import written_out_attention
 from edgesynth.deploy.decisions import refuse_lost_decisions
 from edgesynth.deploy.folding import fold_constants
+from edgesynth.deploy.outputs import Flattened, evaluating, is_nested, leaves, outputs_of
 from edgesynth.deploy.runners import first_line, load_runtime
 from edgesynth.devices.onnx_session import open_session
 from edgesynth.errors import InputError, TraceError
@@ -41,7 +42,6 @@ __all__ = [
     "OutputError",
     "RuntimeComparison",
     "compare_with_runtime",
-    "evaluate",
     "export_onnx",
 ]
 
@@ -149,19 +149,19 @@ def export_onnx(
     """
     target = Path(path)
     inputs = (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)
-    with _evaluating(module):
-        outputs = _outputs_of(module, inputs)
-        leaves, nested = _leaves(outputs), _is_nested(outputs)
+    with evaluating(module):
+        outputs = outputs_of(module, inputs)
+        count, nested = len(leaves(outputs)), is_nested(outputs)
         names_in = _names(input_names, "input", len(inputs))
         told = output_names if output_names is not None else structure_names(outputs, names_in)
-        names_out = _names(told, "output", len(leaves))
+        names_out = _names(told, "output", count)
         axes = {name: {0: "batch"} for name in (*names_in, *names_out)} if dynamic_batch else None
         with disk_faults(target), Scratch() as folder:
             scratch = folder.path / target.name
             try:
                 with _quiet_exporter() as warned, plain_attention(), written_out_attention(opset):
                     torch.onnx.export(
-                        _Flattened(module) if nested or _takes_more(module, len(inputs)) else module,
+                        Flattened(module) if nested or _takes_more(module, len(inputs)) else module,
                         inputs,
                         str(scratch),
                         opset_version=opset,
@@ -238,8 +238,8 @@ def compare_with_runtime(
         raise InputError(
             f"ONNX Runtime cannot run {source.name} on inputs of shape {shapes}: {first_line(error)}"
         ) from error
-    with _evaluating(module):
-        expected = _leaves(_outputs_of(module, tensors))
+    with evaluating(module):
+        expected = leaves(outputs_of(module, tensors))
     if len(expected) != len(found):
         raise InputError(f"{source.name} has {len(found)} outputs, the network has {len(expected)}")
     errors = []
@@ -266,59 +266,10 @@ def compare_with_runtime(
     )
 
 
-def evaluate(module: nn.Module, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The output tensors of a module in evaluation mode, in the order an exported file has them.
-
-    Raises:
-        TraceError: It cannot run on these inputs, or returns what is no tensor.
-    """
-    with _evaluating(module):
-        return _leaves(_outputs_of(module, tuple(inputs)))
-
-
-class _Flattened(nn.Module):
-    """Returns the tensors of a nested output as one tuple, which is all ONNX knows."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        return _leaves(self.module(*inputs))
-
-
-def _leaves(outputs: object) -> tuple[Tensor, ...]:
-    if isinstance(outputs, Tensor):
-        return (outputs,)
-    if isinstance(outputs, dict):
-        return tuple(leaf for value in outputs.values() for leaf in _leaves(value))
-    if isinstance(outputs, list | tuple):
-        return tuple(leaf for value in outputs for leaf in _leaves(value))
-    raise TraceError(f"forward returned a {type(outputs).__name__}; ONNX outputs must be tensors")
-
-
-def _outputs_of(module: nn.Module, inputs: tuple[Tensor, ...]) -> object:
-    """Run once; give what it returns."""
-    try:
-        with torch.no_grad():
-            return module(*inputs)
-    except Exception as error:
-        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)
-        raise TraceError(
-            f"{type(module).__name__} fails on inputs of shape {shapes}: {first_line(error)}"
-        ) from error
-
-
 def _takes_more(module: nn.Module, count: int) -> bool:
     """Whether ``forward`` has arguments beside the inputs, whose defaults the exporter would make tensors."""
     parameters = inspect.signature(module.forward).parameters.values()
     return sum(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters) > count
-
-
-def _is_nested(outputs: object) -> bool:
-    """Whether outputs are anything else than what ONNX knows: a tensor, or a tuple of tensors."""
-    flat = type(outputs) is tuple and all(isinstance(item, Tensor) for item in outputs)
-    return not flat and not isinstance(outputs, Tensor)
 
 
 def _names(given: Sequence[str] | None, stem: str, count: int) -> tuple[str, ...]:
@@ -375,18 +326,6 @@ def _checked(data: bytes, name: str, opset: int) -> onnx_types.ModelProto:
 
 def _default_opset(model: onnx_types.ModelProto) -> int:
     return next(int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-
-
-@contextlib.contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; every submodule's own mode afterwards."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
 
 
 @contextlib.contextmanager

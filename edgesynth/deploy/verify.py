@@ -307,7 +307,7 @@ def _reference_outputs(
         if callable(reference):
             return reference(data)
         return run_in_parts(OnnxRunner(reference, optimise=False), data, fixed_batch(runner))
-    from edgesynth.deploy.onnx import evaluate
+    from edgesynth.deploy.outputs import evaluate
 
     missing = [name for name in runner.inputs if name not in data]
     if missing:
