@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
@@ -57,6 +57,9 @@ def _owner(name: str) -> str:
     return name.rpartition(".")[0]
 
 
+_NODES: Final = "the nodes"  # no user calls a layer or a parameter so
+
+
 class Draft(nn.Module):
     """The traced network with adjusted constants, run node by node: no code has been written for it.
 
@@ -68,11 +71,11 @@ class Draft(nn.Module):
 
     def __init__(self, graph: fx.Graph) -> None:
         super().__init__()
-        self._graph = graph
+        setattr(self, _NODES, graph)
 
     def forward(self, *inputs: Tensor) -> Argument:
         """What the network returns."""
-        return fx.Interpreter(self, graph=self._graph).run(*inputs)
+        return fx.Interpreter(self, graph=getattr(self, _NODES)).run(*inputs)
 
 
 def compiled(drafted: Draft, skeleton: nn.Module, remainder: Remainder, name: str) -> fx.GraphModule:
@@ -87,7 +90,7 @@ def compiled(drafted: Draft, skeleton: nn.Module, remainder: Remainder, name: st
         remainder: What it was drafted of.
         name: Of its class.
     """
-    module = fx.GraphModule(drafted, drafted._graph, class_name=name)
+    module = fx.GraphModule(drafted, getattr(drafted, _NODES), class_name=name)
     _complete(module, skeleton, remainder.state)
     module.train(skeleton.training)
     return module

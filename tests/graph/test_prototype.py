@@ -344,8 +344,9 @@ def test_gates_of_wrong_name_or_shape_are_refused() -> None:
         gated(x, {"features.0": torch.ones(7)})
 
 
-def test_a_layer_may_have_any_name_that_a_module_leaves_free() -> None:
-    layers = {"compiled": nn.Conv2d(3, 8, 1), "last": nn.Conv2d(8, 4, 1)}
+@pytest.mark.parametrize("name", ["compiled", "graph", "_graph"])
+def test_a_layer_may_have_any_name_that_a_module_leaves_free(name: str) -> None:
+    layers = {name: nn.Conv2d(3, 8, 1), "last": nn.Conv2d(8, 4, 1)}
     prototype = Prototype(nn.Sequential(OrderedDict(layers)), torch.randn(2, 3, 4, 4))
 
-    assert "compiled.weight" in prototype.slice(prototype.smallest()).state_dict()
+    assert f"{name}.weight" in prototype.slice(prototype.smallest()).state_dict()
