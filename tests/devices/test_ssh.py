@@ -104,8 +104,10 @@ def test_error_output_is_apart(board):
     assert (done.stdout, done.stderr) == ("out\nunfinished", "err\n")
 
 
-def test_what_a_login_shell_prints_is_nobodys_output(ssh_server, tmp_path):
-    (tmp_path / "noise").write_text("echo Welcome to the lab; echo watch your step >&2\n")
+@pytest.mark.parametrize("noise", ["echo Welcome", "printf 'Welcome> '"], ids=["lines", "no end of line"])
+def test_what_a_login_shell_prints_is_nobodys_output(ssh_server, tmp_path, noise):
+    once = f'[ -n "$GREETED" ] || {{ export GREETED=1; {noise}; echo watch your step >&2; }}\n'
+    (tmp_path / "noise").write_text(once)
     (tmp_path / "file").write_bytes(b"\0\1\n")
 
     with contextlib.closing(ssh_server.connect(tmp_path, BASH_ENV=tmp_path / "noise")) as link:
