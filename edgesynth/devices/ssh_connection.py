@@ -213,10 +213,10 @@ class SshConnection:
 
 
 def _short_folder() -> Path:
-    """Where a socket can be made: its path must stay short."""
+    """Where a socket can be made: its path must stay short, and hold nothing that ssh replaces."""
     usual = Path(tempfile.gettempdir())
     fits = len(os.fsencode(usual)) + len(f"/{PREFIX}12345678/c") <= _SOCKET_BYTES
-    return usual if fits else Path("/tmp")
+    return usual if fits and not {"%", "$"} & set(str(usual)) else Path("/tmp")
 
 
 def _quote(said: str) -> str:
