@@ -9,6 +9,7 @@ Work that ends with its link has such a file too, for what it could not put back
 import fcntl
 import glob
 import json
+import math
 import os
 import re
 import shutil
@@ -222,7 +223,9 @@ def tidy(request: Dict[str, Any], outbox: Outbox) -> None:
             together with their guard have left is put back now.
     """
     folder = work_folder(request)
-    eldest_s = time.time() - take(request, "older_than_s", float, 0.0)
+    spared_s = take(request, "older_than_s", float, 0.0)
+    # All of them are all of them, also what is written just now, or was under a clock that went back since.
+    eldest_s = time.time() - spared_s if spared_s else math.inf
     freed = 0
     if request.get("engines", True):
         freed += EngineCache(os.path.join(folder, "engines"), 0).clear()

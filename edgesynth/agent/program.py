@@ -121,13 +121,8 @@ def _serve(work: Callable[[Dict[str, Any], Outbox], None], request: Dict[str, An
         except LinkGone:
             return 1
         except Exception as error:
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                outbox.tell("error", kind="disk", reason=FULL_DISK)
-                return 0
-            if isinstance(error, OSError) and error.errno in _NO_ACCESS and error.filename:
-                reason = "cannot use {}: {}; check who owns it, or give this user another work folder".format(
-                    error.filename, error.strerror
-                )
+            reason = _of_the_disk(error)
+            if reason:
                 outbox.tell("error", kind="disk", reason=reason)
                 return 0
             traceback.print_exc()
@@ -136,6 +131,21 @@ def _serve(work: Callable[[Dict[str, Any], Outbox], None], request: Dict[str, An
     except LinkGone:
         return 1
     return 0
+
+
+def _of_the_disk(error: Exception) -> str:
+    """What is wrong with the board's disk; empty when it is something else."""
+    if not isinstance(error, OSError):
+        return ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return FULL_DISK
+    if isinstance(error, FileNotFoundError) and error.filename is None:  # of tempfile
+        return "{}: free some space there, or let one of them be written".format(error.strerror)
+    if error.errno in _NO_ACCESS and error.filename:
+        return "cannot use {}: {}; check who owns it, or give this user another work folder".format(
+            error.filename, error.strerror
+        )
+    return ""
 
 
 def _interrupt(number: int, frame: Any) -> None:

@@ -273,7 +273,10 @@ class Lease:
         done = self._link.run(["sh", "-c", _LOCKED, "sh", folder, _SWAP, place, version, text])
         if done.returncode:
             said = done.stderr.strip().rpartition("\n")[2]
-            raise DeviceError(f"the lease of {self._link.name} cannot be written: {said}")
+            raise DeviceError(
+                f"the lease of {self._link.name} cannot be written: {said}; free some space there, let "
+                "this user write to that folder, or set XDG_CACHE_HOME there to one that it may write to"
+            )
         return done.stdout != "other\n"
 
 

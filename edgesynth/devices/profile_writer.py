@@ -19,10 +19,10 @@ def profile_toml(
 
     Args:
         profile: What to write.
-        header: Lines of a comment at the top.
+        header: Lines of a comment at the top; what ends a line within one (of a name) becomes a blank.
         notes: Comments beside keys and above tables, by dotted path (``simulation.launch_us``).
     """
-    lines = [f"# {line}".rstrip() for line in header]
+    lines = [f"# {' '.join(line.splitlines())}".rstrip() for line in header]
     lines += ["", *_table((), profile, notes or {})]
     return "\n".join(lines).strip() + "\n"
 

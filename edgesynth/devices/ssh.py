@@ -222,7 +222,7 @@ def _extract(raw: IO[bytes], mark: str, size: int, target: Path) -> bool:
     """Write what follows the line of the mark (a login shell may talk first); whether it has that size."""
     raw.seek(0)
     for line in raw:
-        if line == f"{mark}\n".encode():
+        if line.endswith(f"{mark}\n".encode()):
             break
     with target.open("wb") as file:
         shutil.copyfileobj(raw, file, 1 << 20)

@@ -162,19 +162,20 @@ class SshConnection:
         try:
             for greeting in self._master:
                 told = greeting.text or told
-                if greeting.text.startswith(mark):
+                if f"{mark} " in greeting.text:  # a login shell may have begun the line
                     break
         except LinkError as error:
             raise LinkError(f"{self._name} did not finish its login within {timeout_s:g} s") from error
         except BaseException:
             self._master.close()
             raise
-        kind, _, value = told.removeprefix(mark).strip().partition(" ")
-        if told.startswith(mark) and kind == "home":
+        _, ours, answer = told.partition(f"{mark} ")
+        kind, _, value = answer.strip().partition(" ")
+        if ours and kind == "home":
             self.cache = value
             return
         said = self._master.close().stderr
-        if told.startswith(mark):
+        if ours:
             raise LinkError(f"{self._name} has no program {value!r}, which every command needs; install it")
         unknown = (
             f"no command could be run on {self._name}{_quote(said or told)}; try {self._address.by_hand}"
@@ -212,10 +213,10 @@ class SshConnection:
 
 
 def _short_folder() -> Path:
-    """Where a socket can be made: its path must stay short."""
+    """Where a socket can be made: its path must stay short, and hold nothing that ssh replaces."""
     usual = Path(tempfile.gettempdir())
     fits = len(os.fsencode(usual)) + len(f"/{PREFIX}12345678/c") <= _SOCKET_BYTES
-    return usual if fits else Path("/tmp")
+    return usual if fits and not {"%", "$"} & set(str(usual)) else Path("/tmp")
 
 
 def _quote(said: str) -> str:

@@ -11,8 +11,10 @@ dropped), the command and everything it started are asked to end, and ended two 
 
 from __future__ import annotations
 
+import os
 import secrets
 import shlex
+import string
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -70,10 +72,24 @@ wait "$pid" 2>/dev/null
 finish $?
 """
 
+_OCTAL: Final = {
+    byte: f"\\0{byte:03o}"
+    for byte in range(1, 256)  # a NUL stays, and is refused as in any argument
+    if chr(byte) not in string.ascii_letters + string.digits + " $./:;_-"
+}
+"""Of the bytes that are not the same between the single quotes of every shell, or look bad there."""
+
 
 def shell_line(script: str, *arguments: str) -> str:
-    """A line for a login shell of any kind: ``sh`` runs the script; the arguments arrive as given."""
-    return "exec " + shlex.join(["sh", "-c", script, "sh", *arguments])
+    """A line for a login shell of any kind: ``sh`` runs the script; the arguments arrive as given.
+
+    Shells do not agree on what quotes keep: csh takes no line end and no ``!`` between them, fish reads
+    backslashes there, zsh replaces ``=name``. So a login shell sees none of that: whatever is not plain goes
+    as octal numbers, which ``printf`` of ``sh`` turns back.
+    """
+    text = f"set -- {shlex.join(arguments)}\n{script}"
+    plain = "".join(_OCTAL.get(byte, chr(byte)) for byte in os.fsencode(text))
+    return f"exec sh -c 'eval \"$(printf %b \"$1\")\"' sh '{plain}'"
 
 
 class Supervised:
@@ -162,8 +178,8 @@ class SupervisedStream(ProcessStream):
     def _text(self, raw: bytes) -> str | None:
         mark = self._supervised.mark.encode()
         if not self._ready:  # what a login shell prints before our script runs is nobody's output
-            self._ready = raw.startswith(mark + b" ready")
-            self._absent = raw.startswith(mark + b" absent")
+            self._ready = mark + b" ready" in raw  # it may not have ended its line
+            self._absent = mark + b" absent" in raw
             if self._ready or self._absent:
                 self._answered.set()
             return None

@@ -231,7 +231,8 @@ class PowerJudge:
             conditions["power_idle_mw"] = round(idle.value, 1)
             conditions["power_idle_interval_mw"] = [round(idle.low, 1), round(idle.high, 1)]
             conditions["rails_idle_mw"] = {name: round(mean, 1) for name, mean in _mean_rails(rests).items()}
-            half = float(np.hypot(busy.high - busy.value, idle.high - idle.value))
+            off = max(idle.high - idle.value, idle.value - idle.low)  # of two rests one may be known better
+            half = float(np.hypot(busy.high - busy.value, off))
             above = busy.value - idle.value
             if above > half:
                 dynamic = Figure(above, above - half, above + half, busy.samples)

@@ -191,6 +191,18 @@ def test_clean_removes_what_has_ended_and_leaves_what_runs(board):
     board.wait_until_quiet()
 
 
+def test_clean_goes_by_no_clock_unless_it_is_told_an_age(bare_board):
+    later_s = time.time() + 3600  # written before the board's clock went back
+    for path, text in (("jobs/ahead.jsonl", '{"event":"end"}\n'), ("models/0123.onnx", "sent by a host")):
+        os.utime(bare_board.write(f"home/work/{path}", text), (later_s, later_s))
+
+    (spared,) = bare_board.ask("clean", folder=str(bare_board.folder), older_than_s=60.0)
+    (event,) = bare_board.ask("clean", folder=str(bare_board.folder))
+
+    assert (spared["jobs"], event["jobs"]) == ([], ["ahead"])
+    assert not list((bare_board.folder / "models").iterdir())
+
+
 def test_a_job_that_nobody_follows_ends_and_puts_the_board_back(board):
     board.use_python("3.6")
     request = board.request(job="orphan", load_s=600.0, clocks="fixed", abandon_s=1.0)
@@ -301,4 +313,20 @@ def test_a_full_disk_is_no_fault_of_the_network(board, small_disk, job):
 
     assert (last["event"], last["kind"]) == ("error", "disk")
     assert "no space left on the board; free some" in last["reason"]
+    board.wait_until_quiet()
+
+
+@pytest.mark.parametrize("asked", [{"job": "full"}, {"clocks": "fixed"}])
+def test_a_board_without_room_for_temporary_files_says_so(board, asked):
+    board.use_python("3.6")
+    # Every folder that it tries is one in which it cannot make a file.
+    unlucky = "import tempfile; tempfile._bin_openflags = 0"
+    board.write("usr/lib/python3/dist-packages/sitecustomize.py", unlucky)
+
+    last = board.ask("bench", **board.request(load_s=0.0, **asked))[-1]
+
+    assert (last["event"], last["kind"]) == ("error", "disk")
+    assert "/tmp" in last["reason"]
+    assert "free some space there" in last["reason"]
+    assert board.present_clocks() == board.clocks
     board.wait_until_quiet()

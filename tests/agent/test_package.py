@@ -8,6 +8,8 @@ import time
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from edgesynth import agent
 from edgesynth.devices.agent_package import agent_name, agent_package
 
@@ -89,6 +91,18 @@ def test_a_work_folder_that_cannot_be_used_is_said(board):
 
     assert (event["event"], event["kind"]) == ("error", "disk")
     assert event["reason"].startswith("cannot use /dev/null/x")
+
+
+@pytest.mark.parametrize("locale", ["C", "de_DE.ISO-8859-1"])
+def test_names_of_files_are_in_utf8_whatever_the_locale(board, locale):
+    board.use_python("3.6")
+    board.environment["LC_ALL"] = locale
+    folder = board.root / "home/w\N{LATIN SMALL LETTER O WITH DIAERESIS}rk"
+
+    *_, event = board.ask("build", **board.request(folder=str(folder)))
+
+    assert event["event"] == "end", event
+    assert list((folder / "engines").glob("*.plan"))
 
 
 def test_a_request_without_an_end_is_not_read_for_ever(bare_board):

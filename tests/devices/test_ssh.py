@@ -44,6 +44,13 @@ def severable(ssh_server, tmp_path):
         yield link, lambda: ssh_server.sever(others)
 
 
+@pytest.fixture
+def short_folder():
+    """One with a short path, in which a socket could be made."""
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as folder:
+        yield Path(folder)
+
+
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
@@ -104,8 +111,10 @@ def test_error_output_is_apart(board):
     assert (done.stdout, done.stderr) == ("out\nunfinished", "err\n")
 
 
-def test_what_a_login_shell_prints_is_nobodys_output(ssh_server, tmp_path):
-    (tmp_path / "noise").write_text("echo Welcome to the lab; echo watch your step >&2\n")
+@pytest.mark.parametrize("noise", ["echo Welcome", "printf 'Welcome> '"], ids=["lines", "no end of line"])
+def test_what_a_login_shell_prints_is_nobodys_output(ssh_server, tmp_path, noise):
+    once = f'[ -n "$GREETED" ] || {{ export GREETED=1; {noise}; echo watch your step >&2; }}\n'
+    (tmp_path / "noise").write_text(once)
     (tmp_path / "file").write_bytes(b"\0\1\n")
 
     with contextlib.closing(ssh_server.connect(tmp_path, BASH_ENV=tmp_path / "noise")) as link:
@@ -297,10 +306,13 @@ def test_one_link_serves_several_threads(board):
     assert told == {number: f"{number}\n" for number in range(6)}
 
 
-def test_the_socket_is_short_lived_and_its_path_short(ssh_server, tmp_path, monkeypatch):
-    long = tmp_path / ("x" * 80)
-    long.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(long))
+@pytest.mark.parametrize("name", ["x" * 80, "100%d", "${HOME}"])
+def test_the_socket_is_short_lived_and_its_path_short_and_plain(
+    ssh_server, tmp_path, short_folder, monkeypatch, name
+):
+    usual = short_folder / name
+    usual.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(usual))
     link = ssh_server.connect(tmp_path)
     folder = link._connection._folder.path
 

@@ -133,6 +133,6 @@ def test_too_few_networks_are_refused(base, board):
 @pytest.mark.parametrize("name", ["jetson-tx2", "jetson-agx-orin", "jetson-thor", "host-cpu", "nvidia-gpu"])
 def test_every_profile_reads_back_as_it_was_written(name, tmp_path):
     path = tmp_path / f"{name}.toml"
-    path.write_text(profile_toml(load_profile(name), header=["A header.", ""]))
+    path.write_text(profile_toml(load_profile(name), header=["From profile 'two\nlines'.", ""]))
 
     assert load_profile(path) == load_profile(name)

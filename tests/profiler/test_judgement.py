@@ -165,6 +165,21 @@ def test_power_above_rest_is_known_no_better_than_the_rests_agree(plan):
     assert wide.high - wide.low > 5 * (narrow.high - narrow.low)
 
 
+def test_power_above_rest_is_known_no_better_than_the_worst_known_rest(plan):
+    recorded = rested(IDLE.replace("1000mW", "1200mW"), IDLE)
+    restless = [
+        line if line.at_s < 22 else replace(line, text=IDLE.replace("1000mW", f"{2000 * (index % 2)}mW"))
+        for index, line in enumerate(recorded.sensor)
+    ]
+
+    found = judge("jetson-agx-orin", "MODE_15W", plan).judge(replace(recorded, sensor=tuple(restless)))
+    power, energy = found.figures["power_mean_mw"], found.figures["energy_mj"]
+    low, high = found.conditions["power_idle_interval_mw"]
+    assert found.conditions["power_idle_mw"] - low > 1.2 * (high - found.conditions["power_idle_mw"])
+    fewest = 1e3 / ((power.value - low) * energy.value / power.value)
+    assert found.figures["inferences_per_joule_dynamic"].low <= fewest
+
+
 def test_power_that_goes_on_rising_is_doubted(plan):
     rising = [
         f"VDD_GPU_SOC {1000 + 20 * i}mW/1mW VDD_CPU_CV 1000mW/1mW VIN_SYS_5V0 1000mW/1mW" for i in range(121)
