@@ -212,6 +212,8 @@ def _circumstances(conditions: Mapping[str, Any]) -> Iterator[str]:
         yield _speed(conditions)
     if "sampling_slowdown" in conditions:
         yield _sampling(conditions)
+    if reason := conditions.get("no_rest"):
+        yield str(reason)
     if conditions.get("cuda_graph"):
         yield "calls were launched as a CUDA graph: not comparable with figures of calls that were not"
     if reason := conditions.get("no_cuda_graph"):

@@ -210,6 +210,12 @@ class PowerJudge:
         )
         if doubt:
             return Findings({}, doubt, rounded, conditions, everywhere=True)
+        if not rests:
+            conditions["no_rest"] = (
+                f"rests of {self.plan.idle_s:.3g} s are too short for a sensor that averages over "
+                f"{self.sensor.filter_s:g} s: neither power above rest nor other load at rest is told; use a "
+                "longer window"
+            )
         if self.gpu_rests:
             conditions["throttling"] = "not judged by the GPU's clock: it rests while the DLA works"
         busy = self._total(records, rails, window)

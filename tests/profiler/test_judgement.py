@@ -153,6 +153,16 @@ def test_what_runs_while_the_board_should_rest_is_noticed(plan, other, doubt):
     )
 
 
+def test_rests_that_are_too_short_to_tell_anything_are_named(plan):
+    judged = judge("jetson-agx-orin", "MODE_15W", plan)
+    none, some = (judged.judge(recorded) for recorded in (recording([ORIN] * 121), rested(IDLE, IDLE)))
+
+    assert "inferences_per_joule" in none.figures
+    assert "inferences_per_joule_dynamic" not in none.figures
+    assert "use a longer window" in none.conditions["no_rest"]
+    assert "no_rest" not in some.conditions
+
+
 def test_power_above_rest_is_known_no_better_than_the_rests_agree(plan):
     alike = judge("jetson-agx-orin", "MODE_15W", plan).judge(rested(IDLE, IDLE))
     apart = judge("jetson-agx-orin", "MODE_15W", plan).judge(rested(IDLE, IDLE.replace("1000mW", "3000mW")))
