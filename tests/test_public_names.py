@@ -7,6 +7,7 @@ import graphlib
 import importlib
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -93,20 +94,16 @@ def test_importing_the_package_loads_nothing_slow() -> None:
     assert float(took) < 0.2
 
 
+@cache
 def imported(path: Path, *, at_once: bool = False) -> set[str]:
     """Modules of ours that a module imports: ``at_once`` when it is imported itself, else also later."""
-    tree = ast.parse(path.read_text())
     later = (ast.FunctionDef, ast.AsyncFunctionDef) if at_once else ()
-    left_out = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, later) or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
-        for inner in ast.walk(node)
-    }
-    found = set()
-    for node in ast.walk(tree):
-        if id(node) in left_out:
+    found, left = set(), [ast.parse(path.read_text())]
+    while left:
+        node = left.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             continue
+        left += (inner for inner in ast.iter_child_nodes(node) if not isinstance(inner, (*later, ast.expr)))
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "edgesynth":
             for alias in node.names:
                 name = f"{node.module}.{alias.name}"

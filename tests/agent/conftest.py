@@ -1,6 +1,7 @@
 """Boards that are not there, for every release; see ``tests/support/fake_board.py``."""
 
 import importlib.util
+import subprocess
 
 import pytest
 import two_layers
@@ -10,6 +11,7 @@ from remote_board import RemoteBoard
 
 from edgesynth.agent.cuda import open_cuda
 from edgesynth.agent.errors import Refusal
+from edgesynth.cli import main
 from edgesynth.deploy import rtx
 from edgesynth.devices import load_profile, open_device
 from edgesynth.devices.agent_package import agent_package
@@ -25,6 +27,8 @@ RELEASES = [  # what JetPack 4.4 to 7.2 pair: Python, TensorRT
     ("3.12", "10.16.1.11"),
     ("3.12", "11.1.0.106"),  # of no JetPack yet
 ]
+# Those whose Python and TensorRT differ most; the others are tried in the slow stage.
+QUICK = {"7.1.3", "8.2.1", "10.3.0", "11.1.0.106"}
 CUDAS = {"3.6": 10020, "3.8": 11040, "3.10": 12060, "3.12": 13000}  # of the JetPack with this Python
 
 
@@ -72,7 +76,12 @@ def python(request):
     return request.param
 
 
-@pytest.fixture(params=RELEASES, ids="-".join)
+@pytest.fixture(
+    params=[
+        pytest.param(pair, id="-".join(pair), marks=() if pair[1] in QUICK else pytest.mark.slow)
+        for pair in RELEASES
+    ]
+)
 def release(request, bare_board, cudarts):
     """A board with the Python, the CUDA and the TensorRT of one JetPack."""
     minor, version = request.param
@@ -140,6 +149,20 @@ def remote(board, ssh_server, tmp_path):
     """The board elsewhere, with the Python of JetPack 4, and the command line that reaches it."""
     board.use_python("3.6")
     return RemoteBoard(board, ssh_server, tmp_path)
+
+
+@pytest.fixture
+def call(remote, tmp_path, monkeypatch, capfd):
+    """``edgesynth`` on the host to its end, in this process: torch is loaded here once and for all."""
+    monkeypatch.setenv("PATH", remote.path)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments, link=None):
+        capfd.readouterr()
+        code = main([*map(str, arguments), "--link", link or remote.url])
+        return subprocess.CompletedProcess(arguments, code, *capfd.readouterr())
+
+    return run
 
 
 @pytest.fixture

@@ -73,7 +73,13 @@ def test_every_tensorrt_tells_how_long_layers_take_after_all_else(release):
 TRTEXECS = ["7.1", "8.2", "8.5", "8.6", "10.3", "11.1"]
 
 
-@pytest.mark.parametrize("version", TRTEXECS)
+@pytest.mark.parametrize(
+    "version",
+    [
+        pytest.param(version, marks=() if version in ("7.1", "8.2", "11.1") else pytest.mark.slow)
+        for version in TRTEXECS
+    ],
+)
 def test_trtexec_of_every_version_tells_how_long_layers_take(bare_board, version):
     bare_board.set("trtexec", version=version)
 

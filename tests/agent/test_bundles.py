@@ -68,6 +68,11 @@ def home(board):
     return board.root / "home/.local/share/edgesynth/bundles"
 
 
+@pytest.mark.parametrize(
+    "python",
+    ["3.6", *(pytest.param(minor, marks=pytest.mark.slow) for minor in ("3.8", "3.10", "3.12", "3.13"))],
+    indirect=True,
+)
 def test_what_is_installed_is_listed_rolled_back_and_removed(board, python):
     board.use_python(python)
     first, second = (install(board, content)[0]["bundles"][0] for content in ("one", "two"))

@@ -129,12 +129,12 @@ TEDIOUS = ("garbage from the agent",)  # tried twice
     "fault",
     [pytest.param(fault, marks=pytest.mark.slow if fault in TEDIOUS else ()) for fault in REFUSALS],
 )
-def test_a_board_that_cannot_measure_says_why_in_one_line(remote, model, fault):
+def test_a_board_that_cannot_measure_says_why_in_one_line(remote, call, model, fault):
     arrange, said = REFUSALS[fault]
     remote.board.set("tensorrt", call_ms=4.0)
     arrange(remote)
 
-    done = remote.run(*BENCH, "--quiet")
+    done = call(*BENCH, "--quiet")
 
     assert re.search(said, only_line(done)), done.stderr
     assert done.returncode == 3
@@ -160,12 +160,12 @@ def test_a_board_that_cannot_be_reached_says_why_in_one_line(remote, model):
         assert done.returncode == 3
 
 
-def test_bad_input_is_refused_before_the_board_is_asked(remote, model):
+def test_bad_input_is_refused_before_the_board_is_asked(call, model):
     model.with_name("junk.onnx").write_text("this is no model")
     nowhere = f"ssh://127.0.0.1:{closed_port()}"
 
-    junk = remote.run("bench", "junk.onnx", "--device", "jetson-tx2", link=nowhere)
-    profile = remote.run("bench", "model.onnx", "--device", "jetson-tx9", link=nowhere)
+    junk = call("bench", "junk.onnx", "--device", "jetson-tx2", link=nowhere)
+    profile = call("bench", "model.onnx", "--device", "jetson-tx9", link=nowhere)
 
     assert (junk.returncode, profile.returncode) == (2, 2)
     assert "junk.onnx is not" in only_line(junk)

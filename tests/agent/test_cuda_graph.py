@@ -16,7 +16,14 @@ from edgesynth.devices.likeness import Likeness
 from edgesynth.errors import DeviceError, InputError
 from edgesynth.profiler import MeasurementPlan, profile
 
-TRTEXECS = ["7.1", "8.2", "8.5", "8.6", "10.3", "11.1"]
+TRTEXECS = [
+    pytest.param("7.1", marks=pytest.mark.slow),
+    "8.2",
+    pytest.param("8.5", marks=pytest.mark.slow),
+    pytest.param("8.6", marks=pytest.mark.slow),
+    "10.3",
+    "11.1",
+]
 ALIVE = """
 import array, ctypes, json, os, sys
 import runner

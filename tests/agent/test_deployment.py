@@ -163,6 +163,7 @@ def test_where_an_engine_goes_wrong_is_found_on_the_board(here, tx2, network):
     assert done.report.divergence.error == pytest.approx(0.1, rel=0.01)
 
 
+@pytest.mark.slow
 def test_the_layer_behind_an_output_is_named_where_all_before_it_agree(here, tx2, tmp_path):
     here.compute("weights")  # of the largest layer, which is the last
 
@@ -208,7 +209,9 @@ def test_half_precision_that_overflows_is_left_for_single_when_nobody_asked_for_
     ("control", "said"),
     [
         ({"build": "memory"}, "could not be built (out_of_memory): out of memory"),
-        ({"crash_at": 1}, "it does not run: the run crashed with SIGSEGV"),
+        pytest.param(
+            {"crash_at": 1}, "it does not run: the run crashed with SIGSEGV", marks=pytest.mark.slow
+        ),
     ],
     ids=["memory", "crash when run"],
 )
@@ -255,7 +258,7 @@ def test_what_the_pre_flight_refuses_never_gets_to_the_board(here, tx2, tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", ["10.16.1.11", "11.1.0.106"])
+@pytest.mark.parametrize("version", [pytest.param("10.16.1.11", marks=pytest.mark.slow), "11.1.0.106"])
 def test_the_tensorrt_that_is_there_decides_and_not_the_one_of_the_profile(here, network, version):
     here.set("tensorrt", version=version)
     here.compute()

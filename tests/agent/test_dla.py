@@ -142,7 +142,10 @@ def test_a_network_of_which_it_takes_nothing_is_a_result(orin):
     assert not [path for path in (orin.folder / "engines").iterdir() if path.suffix != ".timings"]
 
 
-@pytest.mark.parametrize("version", ["7.1", "8.2", "8.5", "10.3"])
+@pytest.mark.parametrize(
+    "version",
+    [pytest.param("7.1", marks=pytest.mark.slow), "8.2", pytest.param("8.5", marks=pytest.mark.slow), "10.3"],
+)
 def test_trtexec_builds_and_runs_on_a_core_with_the_options_it_has(bare_board, version):
     bare_board.set("trtexec", version=version, dla_cores=2)
     events = bare_board.bench(dla_core=1, layer_runs=5)
@@ -311,7 +314,13 @@ def test_from_a_file_to_an_engine_on_the_core_and_to_the_bundle_that_runs_it_the
             2,
             "cannot run int8: int8 is in the graph here, as Q/DQ pairs",
         ),
-        (["--dla", 0, "--precision", "fp32"], {}, 2, "cannot run fp32: a DLA computes in fp16 and int8 only"),
+        pytest.param(
+            ["--dla", 0, "--precision", "fp32"],
+            {},
+            2,
+            "cannot run fp32: a DLA computes in fp16 and int8 only",
+            marks=pytest.mark.slow,
+        ),
         (["--dla", 1], {"dla_cores": 1}, 3, "finds 1 DLA core here, and no core 1; use another one"),
         (["--dla", 0], {"version": "10.16.1.11"}, 3, "uses no DLA: 10.7 was the last before 11.4.1"),
     ],

@@ -220,7 +220,7 @@ def test_a_job_that_nobody_follows_ends_and_puts_the_board_back(board):
 
 
 def test_a_job_that_is_followed_is_not_abandoned(board):
-    events = board.bench(job="followed", load_s=2.0, abandon_s=0.5)
+    events = board.bench(job="followed", load_s=1.5, abandon_s=0.5)
 
     assert events[-1]["event"] == "end"
 

@@ -130,6 +130,7 @@ def test_what_a_run_on_this_machine_left_when_it_was_killed_is_told_to_the_next(
     stuck.wait_until_quiet()
 
 
+@pytest.mark.slow
 def test_what_a_run_on_this_machine_left_when_it_was_ended_is_told_once(stuck):
     said = start_and_signal(stuck, signal.SIGTERM)
 

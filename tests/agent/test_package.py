@@ -32,8 +32,9 @@ def test_every_module_of_the_agent_is_in_it_and_nothing_else(package):
     }
 
 
-def test_it_answers_on_the_pythons_of_boards(bare_board, python):
+def test_it_answers_on_the_pythons_of_boards(bare_board, package, python):
     bare_board.use_python(python)
+    bare_board.agent.write_bytes(package)  # as hosts send it: sources alone
 
     (event,) = bare_board.ask("info", only=["python", "soc"])
 

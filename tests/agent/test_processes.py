@@ -16,6 +16,12 @@ print(json.dumps([done.output, done.errors, done.problem, time.monotonic() - beg
 """
 LATE = "import os, sys, time; print(input(), flush=True); os.close(1); time.sleep(1.5); os.write(2, b'late')"
 SILENT = "import os, sys, time; os.write(1, b'begun'); os.close(1); os.close(2); time.sleep(60)"
+# The oldest and the newest have to wait; those between them do in the slow stage.
+pytestmark = pytest.mark.parametrize(
+    "python",
+    ["3.6", *(pytest.param(minor, marks=pytest.mark.slow) for minor in ("3.8", "3.10", "3.12")), "3.13"],
+    indirect=True,
+)
 
 
 @pytest.fixture

@@ -187,7 +187,7 @@ def test_the_usual_batch_is_measured(here, network, tmp_path, runner):
         assert all("--shapes=image:4x6" in line for line in timed)
 
 
-@pytest.mark.parametrize("size", [1, pytest.param(4, marks=pytest.mark.slow), 8])
+@pytest.mark.parametrize("size", [*(pytest.param(size, marks=pytest.mark.slow) for size in (1, 4)), 8])
 def test_kernels_that_are_wrong_in_one_size_are_not_installed(here, tx2, network, size):
     here.compute(f"size:{size}")
 
@@ -262,6 +262,7 @@ def test_too_few_samples_and_what_is_no_range_are_said_to_programs_too(here, tx2
     assert here.told("builds") == []
 
 
+@pytest.mark.slow
 def test_a_range_wider_than_the_samples_that_are_generated_has_enough_of_them(tx2, network):
     done = edgesynth.deploy(network, tx2, precision="fp32", batch="1..48")
 

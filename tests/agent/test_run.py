@@ -129,7 +129,7 @@ def on_trtexec(board, version, network, *faults):
         ("8.2", 6),
         pytest.param("8.5", 6, marks=pytest.mark.slow),
         pytest.param("8.6", 0, marks=pytest.mark.slow),
-        ("10.3", 0),
+        pytest.param("10.3", 0, marks=pytest.mark.slow),
         ("11.1", 0),
     ],
 )

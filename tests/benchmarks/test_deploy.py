@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -28,10 +29,12 @@ def test_every_seeded_fault_is_caught_and_the_sound_network_installed():
     assert json.loads(done.stdout.splitlines()[-1]) == {"met": 1, "of": 1}
 
 
-def test_a_part_that_there_is_not_is_told():
-    done = run("nothing")
+def test_a_part_that_there_is_not_is_told(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), "nothing"])
+    monkeypatch.setattr(sys, "path", [*sys.path])
 
-    assert (done.returncode, done.stderr) == (
-        2,
-        "there is no part nothing; parts are time, install, faults\n",
-    )
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "there is no part nothing; parts are time, install, faults\n"

@@ -28,6 +28,8 @@ from edgesynth.devices import load_profile
 WIDTH = 24
 DATA = {"x": np.random.default_rng(7).normal(size=(48, WIDTH)).astype(np.float32)}
 
+QUICKEST = ["min-max"]  # calibration, where it is not the point: that by entropy takes seconds
+
 
 def chain(scales: dict[int, np.ndarray], layers: int = 5) -> onnx.ModelProto:
     """Dense layers; before the numbered ones channels are scaled apart, and back in their weights."""
@@ -92,8 +94,9 @@ def test_a_layer_that_int8_spoils_is_found_and_kept_and_the_rest_is_quantised(tm
     assert takes["dense1"] == takes["dense3"] == ["DequantizeLinear", "DequantizeLinear"]
     onnx.checker.check_model(found.model, full_check=True)
     onnx.save(model, tmp_path / "source.onnx")
+    orin = load_profile("jetson-orin-nano")
     export = export_for_device(
-        model, load_profile("jetson-orin-nano"), tmp_path / "mixed.onnx", precision="int8", data=DATA
+        model, orin, tmp_path / "mixed.onnx", precision="int8", data=DATA, methods=QUICKEST
     )
     report = verify(export.path, tmp_path / "source.onnx", DATA, precision="int8")
     assert report, report.failures
@@ -101,7 +104,7 @@ def test_a_layer_that_int8_spoils_is_found_and_kept_and_the_rest_is_quantised(tm
 
 
 def test_a_last_layer_that_is_kept_gives_its_output_as_it_is() -> None:
-    quantised = quantise(chain({}), DATA).model
+    quantised = quantise(chain({}), DATA, methods=QUICKEST).model
 
     free = bypassed(quantised, ["dense4"])
 
@@ -124,7 +127,7 @@ def test_what_leaves_the_range_of_half_precision_is_kept_in_single(typed: bool) 
 
 @pytest.mark.parametrize("typed", [False, True])
 def test_what_int8_leaves_to_half_precision_and_leaves_its_range_is_kept_in_single(typed: bool) -> None:
-    found = lower(chain({2: np.full(WIDTH, 1e6)}), "int8", typed=typed, data=DATA)
+    found = lower(chain({2: np.full(WIDTH, 1e6)}), "int8", typed=typed, data=DATA, methods=QUICKEST)
 
     # The products themselves are quantised, whose sums no FP16 holds.
     assert set(found.full) == (set() if typed else {"relu1"})
@@ -144,7 +147,7 @@ def test_the_rest_stays_in_single_where_int8_and_half_together_lose_what_is_scor
         values = outputs["share"]
         return float(not finer or np.any(values != values.astype(np.float16)))
 
-    found = lower(model, "int8", typed=True, data=DATA, methods=["min-max"], metric=score)
+    found = lower(model, "int8", typed=True, data=DATA, methods=QUICKEST, metric=score)
 
     assert score(OnnxRunner(found.model, optimise=False)(DATA)) == 1
     assert any(node.op_type == "Cast" for node in found.model.graph.node) is not finer
@@ -170,7 +173,7 @@ def test_of_a_large_network_neighbouring_layers_are_tried_as_one(
     model = chain({3: np.full(WIDTH, 3e-8)} if precision == "fp16" else {10: apart(3e3)}, layers=20)
     monkeypatch.setattr(mixed, "_MOST_BYTES", 1)  # so that no trial at all would be allowed
 
-    found = lower(model, precision, typed=False, data=DATA)
+    found = lower(model, precision, typed=False, data=DATA, methods=QUICKEST)
 
     told = {kept.reason.partition(" for one of ")[2] for kept in found.kept}
     assert told == {"3 layers tried as one" if precision == "int8" else "5 layers tried as one"}
@@ -261,4 +264,4 @@ def test_a_network_that_half_precision_spoils_whatever_is_kept_is_not_called_ver
 
 def test_a_network_that_a_precision_suits_keeps_nothing() -> None:
     assert lower(chain({}), "fp16", typed=False, data=DATA).full == ()
-    assert lower(chain({}), "int8", typed=False, data=DATA).kept == ()
+    assert lower(chain({}), "int8", typed=False, data=DATA, methods=QUICKEST).kept == ()

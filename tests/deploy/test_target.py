@@ -273,7 +273,7 @@ def test_a_layer_that_overflows_is_named_and_kept_in_fp32(tmp_path: Path) -> Non
 
 def test_int8_is_explicit_symmetric_and_per_channel(tmp_path: Path) -> None:
     module, path = zoo("resnet8", tmp_path)
-    data = images(64)
+    data = images(32)
     export = export_for_device(path, ORIN, tmp_path / "out.onnx", precision="int8", data=data)
     assert export.opset == 13
     assert {calibration.method for calibration in export.calibrations} == set(METHODS)

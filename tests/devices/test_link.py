@@ -180,6 +180,7 @@ def test_local_link_ends_what_a_slow_command_had_started():
     assert link.clock.monotonic() - before < 30
 
 
+@pytest.mark.slow
 def test_local_link_takes_leave_of_a_program_that_went_its_own_way():
     link = LocalLink()
     with link.stream(["sh", "-c", "setsid sleep 60 & echo $!"], silence_s=60) as stream:

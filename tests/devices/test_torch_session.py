@@ -58,10 +58,7 @@ def both(path, session, batch):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=() if name in ("shufflenetv2", "lraspp") else pytest.mark.slow)
-        for name in prototype_names()
-    ],
+    [pytest.param(name, marks=() if name == "lraspp" else pytest.mark.slow) for name in prototype_names()],
 )
 def test_the_networks_of_the_zoo_give_what_they_give_elsewhere(name, tmp_path):
     network = build(name, in_channels=3, classes=10).eval()

@@ -58,7 +58,7 @@ def test_layers_of_this_machine_are_told_as_it_runs_them(onnx_file):
 def test_a_machine_of_another_speed_gives_no_figure_however_steady_it_is(onnx_file):
     with open_device("host-cpu") as device:
         device.reference_ms = 1e-4  # no machine is so fast
-        result = profile(onnx_file, device, PLAN)
+        result = profile(onnx_file, device, replace(PLAN, latency_limit_s=0.5))
 
     assert result.status == "inconclusive"
     assert result.conditions["blocks_at_speed"] == 0 < result.conditions["blocks"]
@@ -84,7 +84,7 @@ def test_a_dynamic_batch_can_be_measured_and_a_fixed_one_is_said(onnx_file, onnx
     fixed = tmp_path / "fixed.onnx"
     node = helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=[1, 1])
     onnx.save(onnx_model([node], {"w": (8, 3, 1, 1)}, shape=(1, 3, 8, 8)), fixed)
-    plan = MeasurementPlan("fp32", batch=4, warm_up_s=0.0, latency_runs=20, cool_down_s=0.0)
+    plan = replace(PLAN, batch=4, warm_up_s=0.0, latency_runs=20, attempts=1)
     with open_device("host-cpu") as device:
         assert profile(onnx_file, device, plan).status != "failed"
         result = profile(fixed, device, plan)
@@ -107,7 +107,7 @@ def test_a_host_runs_a_file_as_it_is_and_says_in_what(tmp_path):
     write_layer(tmp_path / "half.onnx", "fp16")
 
     with open_device("host-cpu") as device:
-        result = profile(tmp_path / "half.onnx", device, PLAN)
+        result = profile(tmp_path / "half.onnx", device, replace(PLAN, attempts=1))
 
     assert result.conditions["precision"] == "fp16"
     assert all(", fp16, batch 1" in metric.source for metric in result.metrics.values())

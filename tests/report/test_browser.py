@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -59,17 +60,22 @@ def browser(tmp_path_factory) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory) -> dict[str, Path]:
-    folder, found = tmp_path_factory.mktemp("pages"), {}
-    for name, answers in PAGES.items():
+def pages(tmp_path_factory) -> Callable[[str], Path]:
+    """Writes each when it is first looked at: processes that share these tests need not all write all."""
+    folder = tmp_path_factory.mktemp("pages")
+
+    @cache
+    def write(name: str) -> Path:
+        answers = PAGES[name]
         # Figures take the longest to draw, and those of learning are the same for all.
         cycles = 2 if name in ("classification", "only cycles") else 0
         run = build(folder / name, cycles=cycles, generated=0 if answers is None else 3)
         if answers is not None:
             add_answers(run, **answers)
         with Run.open(run) as opened:
-            found[name] = write_report(opened)
-    return found
+            return write_report(opened)
+
+    return write
 
 
 @pytest.fixture(scope="module")
@@ -101,14 +107,14 @@ def test_dark_mode_turns_page_and_figures_dark(browser, page):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_the_page_is_never_wider_than_a_phone(browser, pages, name):
-    browser.open(pages[name], PHONE)
+    browser.open(pages(name), PHONE)
     assert browser.ask("[document.documentElement.scrollWidth, innerWidth]") == [PHONE, PHONE]
 
 
 @pytest.mark.parametrize("width", [PHONE, 700, DESKTOP])
 @pytest.mark.parametrize("name", THREE_TASKS)
 def test_text_is_neither_small_nor_in_figures_larger_than_that_of_the_page(browser, pages, name, width):
-    browser.open(pages[name], width)
+    browser.open(pages(name), width)
     texts = browser.ask(TEXTS)
     assert any(text["drawn"] for text in texts)
     assert [text for text in texts if text["size"] < 11] == []
@@ -118,7 +124,7 @@ def test_text_is_neither_small_nor_in_figures_larger_than_that_of_the_page(brows
 @pytest.mark.parametrize("media", ["screen", "dark", "print"])
 @pytest.mark.parametrize("name", THREE_TASKS)
 def test_text_stands_out_from_what_is_behind_it(browser, pages, name, media):
-    browser.open(pages[name], DESKTOP, dark=media == "dark", media="print" if media == "print" else "")
+    browser.open(pages(name), DESKTOP, dark=media == "dark", media="print" if media == "print" else "")
     texts = browser.ask(TEXTS)
     assert len(texts) > 100
     weak = [(text["words"], found) for text in texts if (found := contrast(text)) < 4.5]
@@ -127,7 +133,7 @@ def test_text_stands_out_from_what_is_behind_it(browser, pages, name, media):
 
 def test_a_mark_stays_on_the_line_of_the_answer_that_it_judges(browser, pages):
     for width in (PHONE, DESKTOP):
-        browser.open(pages["classification"], width)
+        browser.open(pages("classification"), width)
         lines = browser.ask(
             "[...document.querySelectorAll('.said tr')].map(row => row.getBoundingClientRect().height)"
         )
@@ -137,7 +143,7 @@ def test_a_mark_stays_on_the_line_of_the_answer_that_it_judges(browser, pages):
 
 
 def test_a_legend_shows_every_colour_with_its_class(browser, pages):
-    browser.open(pages["segmentation"], PHONE)
+    browser.open(pages("segmentation"), PHONE)
     shown = browser.ask(
         "[...document.querySelectorAll('.legend .key')].map(key => "
         "[key.textContent, getComputedStyle(key.querySelector('i')).backgroundColor])"
@@ -149,7 +155,7 @@ def test_a_legend_shows_every_colour_with_its_class(browser, pages):
 @pytest.mark.parametrize("name", THREE_TASKS)
 def test_nothing_is_cut_off_on_paper(browser, pages, name):
     paper = 688  # pixels of A4 between its margins
-    browser.open(pages[name], paper, media="print")
+    browser.open(pages(name), paper, media="print")
     assert browser.ask("document.documentElement.scrollWidth") <= paper
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from quick_agent import quick_agent
 
 import edgesynth
 from edgesynth.devices.agent_package import agent_name
@@ -48,11 +49,13 @@ class FakeBoard:
     Attributes:
         root: The folder; ``EDGESYNTH_ROOT`` of its agent.
         python: The interpreter that runs the agent there.
+        agent: Its agent, which starts as quickly as it can; see ``quick_agent.py``.
     """
 
     def __init__(self, root, package):
         self.root = root
         self.python = sys.executable
+        self._package = package
         self.agent = root / "home" / agent_name(package)
         self.folder = root / "home" / "work"
         for name, folder in PROGRAMS.items():
@@ -71,7 +74,7 @@ class FakeBoard:
         self.clocks = {"GPU": [114750000, 1300500000, 114750000], "EMC": [40800000, 1866000000, 665600000]}
         self.write("state/clocks", json.dumps(self.clocks))
         self.modules = root / "usr/lib/python3/dist-packages"
-        self.agent.write_bytes(package)
+        self.agent.write_bytes(quick_agent(package, self.python))
         self.environment = {  # what its agent and programs run in
             "EDGESYNTH_ROOT": str(root),
             "PYTHONPATH": str(self.modules),
@@ -99,6 +102,7 @@ class FakeBoard:
         if place is None:
             pytest.skip(f"no python{minor} on this machine")
         self.python = place
+        self.agent.write_bytes(quick_agent(self._package, place))
 
     def write(self, path, text):
         """A file of the board."""

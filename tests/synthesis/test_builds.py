@@ -28,7 +28,10 @@ def files(run: SmallRun) -> dict[str, Path]:
 
 
 @needs_builder
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(
+    "precision",
+    [pytest.param(name, marks=pytest.mark.slow if name == "fp32" else ()) for name in PRECISIONS],
+)
 @pytest.mark.parametrize("name", RUNS)
 def test_every_generated_network_is_built(
     name: str, precision: str, request: pytest.FixtureRequest, tmp_path: Path

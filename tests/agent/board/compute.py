@@ -1,8 +1,8 @@
 """What the GPU of a board that is not there computes: an ONNX file's own arithmetic, with faults on request.
 
 Started by the board's TensorRT under the host's Python. Reads a line of JSON (the file, the builder's flags,
-the faults) and answers with the inputs and outputs; then, for every call, a line with the shapes of the
-inputs and their bytes, and answers with a line of sizes and the bytes of the outputs.
+the faults) and answers with the inputs and outputs, and the layers if asked; then, for every call, a line
+with the shapes of the inputs and their bytes, and answers with a line of sizes and the bytes of the outputs.
 """
 
 import base64
@@ -97,7 +97,10 @@ def main():
     def answer(value):
         sink.write(json.dumps(value).encode() + b"\n")
 
-    answer({"inputs": session.inputs, "outputs": session.outputs, "layers": layers(asked["onnx"])})
+    told = {"inputs": session.inputs, "outputs": session.outputs}
+    if asked.get("layers"):  # which takes loading onnx
+        told["layers"] = layers(asked["onnx"])
+    answer(told)
     sink.flush()
     kinds = {name: TYPES[kind] for name, _, kind in session.inputs}
     calls = 0

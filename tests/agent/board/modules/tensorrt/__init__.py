@@ -489,7 +489,7 @@ class _Parser:
             return False
         if CONTROL.get("compute"):
             self._network._onnx = base64.b64encode(data).decode()
-            compute = Compute(CONTROL["compute"], self._network._onnx, [], [])
+            compute = Compute(CONTROL["compute"], self._network._onnx, [], [], layers=True)
             if "network" not in CONTROL and not fake_dla.cores(CONTROL):
                 self._network._layers = compute.described["layers"]
             self._network._inputs += compute.described["inputs"]

@@ -7,11 +7,11 @@ import subprocess
 class Compute:
     """The process that computes one network."""
 
-    def __init__(self, asked, onnx, flags, full):
+    def __init__(self, asked, onnx, flags, full, layers=False):
         self._process = subprocess.Popen(
             asked["command"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=asked["env"]
         )
-        order = {"onnx": onnx, "flags": flags, "full": full, "faults": asked["faults"]}
+        order = {"onnx": onnx, "flags": flags, "full": full, "faults": asked["faults"], "layers": layers}
         self._process.stdin.write((json.dumps(order) + "\n").encode())
         self.described = self._answer()
 
