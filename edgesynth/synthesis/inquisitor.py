@@ -139,8 +139,8 @@ class Inquisitor:
     def predict(self, indices: Indices) -> dict[str, tuple[Array, Array]]:
         """Mean and standard deviation, each ``[n]``, of every modelled metric at ``[n, D]``.
 
-        Deviations are as large as errors have been. Beliefs keep the model's own, which are mostly larger:
-        what is explored is what they are unsure of.
+        Deviations are as large as errors have been. Beliefs keep the model's own: what is explored is
+        what they are unsure of.
         """
         mean, std = self.posterior(self.features(indices))
         scale = self._metrics.calibration() if self.ready else np.ones(len(std))
