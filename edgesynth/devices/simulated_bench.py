@@ -108,6 +108,10 @@ class SimulatedBench:
         mode = self._model.mode
         l4t = self._profile.software.l4t
         yield _event("start", mode=mode.name, gpu_clock_mhz=self._model.gpu_clock_mhz, l4t=l4t)
+        if (taken := self._workload.batch) not in (None, self._request.batch):
+            reason = f"the network has a fixed batch of {taken}, not {self._request.batch}"
+            yield _event("failed", reason=f"{reason}; export it with a free one", kind="unsupported")
+            return
         usable = _USABLE_MEMORY * needed(self._profile.memory.size_mb, "memory.size_mb") * 2**20
         if self._faults.out_of_memory or self._call.memory_bytes > usable:
             wanted = f"{self._call.memory_bytes / 2**20:.0f} MB of device memory"
@@ -236,5 +240,5 @@ def _count(paces: list[_Pace], at_s: float) -> str:
     return _event("count", at=finished_s, calls=calls)
 
 
-def _event(kind: str, **values: object) -> str:
-    return json.dumps({"event": kind, **values})
+def _event(event: str, /, **values: object) -> str:
+    return json.dumps({"event": event, **values})

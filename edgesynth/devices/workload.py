@@ -50,11 +50,13 @@ class Workload:
         name: For messages and tables.
         layers: In the order they run; at least one.
         input_shape: One sample, without the batch axis.
+        batch: Samples per call, where the network takes no other number.
     """
 
     name: str
     layers: tuple[LayerWork, ...]
     input_shape: tuple[int, ...]
+    batch: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse empty workloads and fusions into layers that do not exist."""
@@ -84,17 +86,16 @@ class Workload:
 
     @cached_property
     def digest(self) -> str:
-        """A hash of the work itself, whatever the workload is called."""
-        body = json.dumps({**self.to_json(), "name": None}, sort_keys=True)
+        """A hash of the work of a sample, whatever the workload is called."""
+        body = json.dumps({"name": None, **self._of_a_sample()}, sort_keys=True)
         return hashlib.sha256(body.encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
         """The JSON form that travels over a link."""
-        return {
-            "name": self.name,
-            "input_shape": list(self.input_shape),
-            "layers": [vars(layer) for layer in self.layers],
-        }
+        return {"name": self.name, "batch": self.batch, **self._of_a_sample()}
+
+    def _of_a_sample(self) -> dict[str, Any]:
+        return {"input_shape": list(self.input_shape), "layers": [vars(layer) for layer in self.layers]}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
@@ -105,6 +106,6 @@ class Workload:
         """
         try:
             layers = tuple(LayerWork(**layer) for layer in data["layers"])
-            return cls(name=data["name"], layers=layers, input_shape=tuple(data["input_shape"]))
+            return cls(data["name"], layers, tuple(data["input_shape"]), data.get("batch"))
         except (KeyError, TypeError) as error:
             raise InputError(f"not a workload: {error}; write it with Workload.to_json") from error

@@ -25,6 +25,8 @@ _UNCOUNTED: Final = frozenset(
     {"RNN", "LSTM", "GRU", "DeformConv", "Attention", "LinearAttention", "CausalConvWithState"}
 )
 """Operators that multiply and accumulate in a way that is not counted here."""
+_STANDARD: Final = ("", "ai.onnx")
+"""The domain of the standard operators; what one of another does, nobody can tell."""
 
 
 def workload_from_onnx(path: str | Path) -> Workload:
@@ -43,7 +45,7 @@ def workload_from_onnx(path: str | Path) -> Workload:
         MissingDependencyError: The ``onnx`` package is not installed.
     """
     reader = _Reader(Path(path))
-    return Workload(name=Path(path).stem, layers=reader.layers(), input_shape=reader.input_shape)
+    return Workload(Path(path).stem, reader.layers(), reader.input_shape, reader.fixed_batch)
 
 
 def check_onnx(path: str | Path) -> None:
@@ -104,6 +106,7 @@ class _Reader:
             raise InputError(f"{path} has no input with a shape; export the model with an example input")
         self._batch, *rest = self._shapes[inputs[0]]
         self.input_shape = tuple(rest)
+        self.fixed_batch = self._fixed_batch(inputs[0])
 
     def layers(self) -> tuple[LayerWork, ...]:
         """The work of one sample, in the order of the file, fused along the edges of the graph."""
@@ -128,6 +131,16 @@ class _Reader:
             if kind.HasField("shape"):
                 shapes[value.name] = tuple(max(1, dim.dim_value) for dim in kind.shape.dim)
         return shapes
+
+    def _fixed_batch(self, name: str) -> int | None:
+        """The first axis of an input; ``None`` where it is free."""
+        axes = next(value for value in self._graph.input if value.name == name).type.tensor_type.shape.dim
+        for axis in axes:
+            if axis.HasField("dim_value") and axis.dim_value < 1:
+                raise InputError(
+                    f"{self._path}: input {name!r} has an axis of length {axis.dim_value}; export it again"
+                )
+        return axes[0].dim_value if axes[0].HasField("dim_value") else None
 
     def _known_before_running(self) -> set[str]:
         """Tensors that follow from weights and constants alone: the engine folds them when it is built."""
@@ -198,7 +211,7 @@ class _Reader:
             problem = (
                 f"{inside[0]} inside {name} runs as often as the data say, so its work cannot be counted"
             )
-        elif node.op_type in _UNCOUNTED:
+        elif node.op_type in _UNCOUNTED or node.domain not in _STANDARD:
             problem = f"the work of {name} cannot be counted"
         else:
             return

@@ -105,6 +105,18 @@ def test_a_recurrent_layer_is_refused(onnx_model, tmp_path):
         workload_from_onnx(path)
 
 
+def test_an_operator_of_another_domain_is_refused(onnx_model, tmp_path):
+    node = helper.make_node("Blur", ["x"], ["y"], domain="own", name="soft")
+    model = onnx_model([node], {}, shape=(1, 3, 4, 4))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 3, 4, 4]))
+    path = tmp_path / "m.onnx"
+    onnx.save(model, path)
+
+    with pytest.raises(InputError, match=r"the work of Blur 'soft' cannot be counted; measure this"):
+        workload_from_onnx(path)
+
+
 def _either(onnx_model, operator):
     """A network that does what an operator says, or leaves its input alone, as a constant decides."""
     from onnx import TensorProto
@@ -194,6 +206,14 @@ def test_shapes_that_do_not_fit_are_refused(onnx_model, tmp_path):
     onnx.save(onnx_model([helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": (31, 7)}), path)
 
     with pytest.raises(InputError, match="not a valid ONNX model"):
+        workload_from_onnx(path)
+
+
+def test_an_input_without_samples_is_refused(onnx_model, tmp_path):
+    path = tmp_path / "m.onnx"
+    onnx.save(onnx_model([helper.make_node("Relu", ["x"], ["y"])], {}, shape=(0, 3, 4, 4)), path)
+
+    with pytest.raises(InputError, match="input 'x' has an axis of length 0"):
         workload_from_onnx(path)
 
 
