@@ -10,7 +10,7 @@ start     any conditions          the program runs; what it found (mode, version
 alive                             still working, at least every 5 s; resets the host's patience
 stage     ``name``, ``done`` ...  how far the builder of an engine is; see ``stage.py``
 latency   ``ms``, ``gpu_ms``      times of single calls in order: of the caller, and of the GPU (optional)
-reference ``ms``, ``medians_ms``  by block of calls: the time of the reference load, the median (optional)
+reference ``ms``, ``medians_ms``  time of the reference load by block; medians of calls by stretch (optional)
 layers    ``layers``              [name, mean time in ms] of layers as they run, in order (optional)
 phase     ``name``, ``at``        idle_before, load, idle_after or end begins
 sensor    ``at``, ``line``        one line of the power sensor's text
@@ -131,7 +131,7 @@ class BenchRequest:
         warm_up_limit_s: Start timing after this long though the latency has not settled; 0 leaves it to the
             device.
         speed_ms: Of a host: time of its reference load at the speed at which calls count, ms; 0 for the one
-            that prevails.
+            it has when it is hardly disturbed.
     """
 
     network: Mapping[str, Any]
@@ -183,7 +183,7 @@ class Recording:
         latencies_ms: Times of single calls in order, as the caller sees them.
         gpu_latencies_ms: Their times on the GPU, where the program tells them.
         references_ms: Times of one run of a fixed load around each block of calls, where the program has one.
-        medians_ms: The medians of these blocks.
+        medians_ms: The medians of the calls of every stretch of such blocks.
         layers: Name and mean time in ms of every layer as the device runs it, where it tells them.
         sensor: Lines of the power sensor's text with their time stamps.
         phases: When each phase of the power pass began.

@@ -8,7 +8,7 @@ On a GPU a call copies its inputs there and its outputs back.
 Between short blocks of timed calls a fixed load of about the same length is timed on the same processor. It
 tells the speed that the machine itself had, and times of a processor are told as of one speed; see
 :mod:`edgesynth.devices.speed`. On a GPU blocks at other speeds are left out, and times are as they were.
-Calls go on until there are enough of them, or the time is up.
+Calls go on until they tell their median, :mod:`edgesynth.devices.latency_pass`, or the time is up.
 """
 
 from __future__ import annotations
@@ -30,21 +30,22 @@ from edgesynth.devices.bench import BenchRequest
 from edgesynth.devices.contention import Waiting
 from edgesynth.devices.counters import PowerCounter, tell_power
 from edgesynth.devices.host import open_counter
+from edgesynth.devices.latency_pass import LatencyPass, stretch_medians
 from edgesynth.devices.nvml import NvmlGpu
 from edgesynth.devices.reference import REFERENCE, ReferenceLoad
 from edgesynth.devices.runtimes import NetworkInput, Runtime, Session, open_runtime
-from edgesynth.devices.speed import Block, at_speed, prevailing_speed
+from edgesynth.devices.speed import Block
 from edgesynth.errors import DeviceError, EdgesynthError
 
 __all__ = ["main", "serve"]
 
 _BLOCKS: Final = 20
 """Parts of a latency pass at least; the reference load runs before, between and after them."""
-_BLOCK_S: Final = 0.025  # longer ones span changes of speed
+_BLOCK_S: Final = 0.01  # longer ones span changes of speed
 _BLOCK_CALLS: Final = 4  # even where one takes longer than that, if they do not take this long:
 _LONG_S: Final = 1.0
-_REFERENCE_S: Final = (0.005, 0.05)  # at least and at most, each time
-_LOOK_S: Final = 3.0  # at least, of whoever may choose the speed: some prevail for a second and no longer
+_REFERENCE_S: Final = (0.005, 0.01)  # at least and at most, each time
+_LOOK_S: Final = 3.0  # at least: some speeds last for a second and no longer
 _ALIVE_S: Final = 4.0
 _RETURNS: Final = 2  # calls after the reference load that only bring the network back into the caches
 _TELLING = threading.Lock()
@@ -174,40 +175,36 @@ def _time_calls(
 ) -> None:
     reference.time(min(request.warm_up_s, _REFERENCE_S[1]))
     waiting = Waiting()
-    blocks: list[Block] = []
+    calls = LatencyPass(request.latency_runs, min(_LOOK_S, 3 * request.warm_up_s), request.speed_ms)
     first = told = now = time.perf_counter()
-    look_s = 0.0 if request.speed_ms else min(_LOOK_S, 3 * request.warm_up_s)
-    kept, speed_ms = blocks, request.speed_ms
     before_ms = reference.time(_REFERENCE_S[0])
-    while now - first <= request.latency_limit_s:
+    while now - first <= request.latency_limit_s and not calls.enough(now - first):
+        at_s = time.perf_counter() - first
         calls_ms, seconds = _time_block(session, feeds, -(-request.latency_runs // _BLOCKS))
         after_ms = reference.time(min(max(seconds, _REFERENCE_S[0]), _REFERENCE_S[1]))
-        blocks.append(Block(before_ms, calls_ms, after_ms))
+        calls.blocks.append(Block(before_ms, calls_ms, after_ms, at_s))
         before_ms = after_ms
         now = time.perf_counter()
         if now - told > _ALIVE_S:
             _tell("alive")
             told = now
-        speed_ms = request.speed_ms or prevailing_speed(blocks)
-        kept = at_speed(blocks, speed_ms)
-        if now - first >= look_s and sum(len(block.calls_ms) for block in kept) >= request.latency_runs:
-            break
-    shown = [block.at(speed_ms) for block in kept] if alike else kept
+    timed = calls.timed()
+    shown = timed.as_of_speed if alike else timed.blocks
     for block in shown:
         _tell("latency", ms=block.calls_ms)
     _tell(
         "reference",
-        ms=[block.speed_ms for block in kept],
-        medians_ms=[block.median_ms for block in shown],
+        ms=[block.speed_ms for block in timed.blocks],
+        medians_ms=stretch_medians(shown, calls.stretch_s),
     )
-    as_timed = [ms for block in kept for ms in block.calls_ms]
+    as_timed = [ms for block in timed.blocks for ms in block.calls_ms]
     _tell(
         "start",
         waited_share=waiting.share(),
         reference=REFERENCE,
-        speed_ms=round(speed_ms, 6),
-        blocks=len(blocks),
-        blocks_at_speed=len(kept),
+        speed_ms=round(timed.speed_ms, 6),
+        blocks=len(calls.blocks),
+        blocks_at_speed=len(timed.blocks),
         latency_as_timed_ms=round(statistics.median(as_timed), 5) if as_timed and alike else None,
     )
 

@@ -10,16 +10,17 @@ times of the load, never by those of the calls.
 
 from __future__ import annotations
 
-import statistics
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
-__all__ = ["FEWEST_BLOCKS", "Block", "at_speed", "prevailing_speed"]
+__all__ = ["FEWEST_BLOCKS", "Block", "at_speed", "clear_speed"]
 
-_NEAR: Final = 0.1
+_NEAR: Final = 0.2
 """By this share the load around a block may take more or less time than it does at the wanted speed."""
-_CHANGE: Final = 0.05
+_CHANGE: Final = 0.1
 """By this share it may take more or less time after a block than before."""
 FEWEST_BLOCKS: Final = 6
 """The medians of so many enclose their own median with 95 %."""
@@ -33,11 +34,13 @@ class Block:
         before_ms: Time of one run of the load.
         calls_ms: Times of the calls.
         after_ms: Time of one run of the load.
+        at_s: When they began, since the first block did.
     """
 
     before_ms: float
     calls_ms: tuple[float, ...]
     after_ms: float
+    at_s: float = 0.0
 
     @property
     def speed_ms(self) -> float:
@@ -49,17 +52,11 @@ class Block:
         """Whether the load took about as long after the calls as before."""
         return abs(self.after_ms / self.before_ms - 1) <= _CHANGE
 
-    @property
-    def median_ms(self) -> float:
-        """Of the calls."""
-        return statistics.median(self.calls_ms)
-
     def at(self, speed_ms: float) -> Block:
         """The same block at another speed."""
         factor = speed_ms / self.speed_ms
-        return Block(
-            self.before_ms * factor, tuple(ms * factor for ms in self.calls_ms), self.after_ms * factor
-        )
+        calls_ms = tuple(ms * factor for ms in self.calls_ms)
+        return Block(self.before_ms * factor, calls_ms, self.after_ms * factor, self.at_s)
 
 
 def at_speed(blocks: Iterable[Block], speed_ms: float) -> list[Block]:
@@ -72,20 +69,15 @@ def at_speed(blocks: Iterable[Block], speed_ms: float) -> list[Block]:
     return [block for block in blocks if block.steady and abs(block.speed_ms / speed_ms - 1) <= _NEAR]
 
 
-def prevailing_speed(blocks: Iterable[Block]) -> float:
-    """The speed that most calls were timed at, as the time of one run of the load, ms.
+def clear_speed(blocks: Iterable[Block]) -> float:
+    """The speed of the fastest quarter of the calls, as the time of one run of the load, ms.
+
+    That is the machine hardly disturbed: many things slow it, each in its own way, and nothing speeds it up.
 
     Args:
         blocks: Of one latency pass, at least one.
     """
     known = sorted(blocks, key=lambda block: block.speed_ms)
     steady = [block for block in known if block.steady] or known
-    first, calls, most, best = 0, 0, 0, steady
-    for last, block in enumerate(steady, 1):
-        calls += len(block.calls_ms)
-        while block.speed_ms / steady[first].speed_ms > (1 + _NEAR) / (1 - _NEAR):
-            calls -= len(steady[first].calls_ms)
-            first += 1
-        if calls > most:
-            most, best = calls, steady[first:last]
-    return (best[0].speed_ms + best[-1].speed_ms) / 2
+    calls = list(accumulate(len(block.calls_ms) for block in steady))
+    return steady[bisect_left(calls, calls[-1] / 4)].speed_ms

@@ -30,7 +30,8 @@ from edgesynth.profiler.surroundings import (
 __all__ = ["Findings", "PowerJudge", "judge_latency"]
 
 UNSTEADY: Final = 0.05
-"""Medians of fifths of a latency pass may differ by this share."""
+"""Medians of fifths of a latency pass may differ by this share; of stretches, the median may be known to this
+share on either side and no better."""
 TREND: Final = 0.02
 """By this share the latency may rise or fall all through a pass."""
 MISSING_SHARE: Final = 0.1
@@ -78,8 +79,8 @@ def judge_latency(
             ``None`` when the device does not tell. Load that stays on all the while shows here alone: the
             medians within the pass agree, and the next pass has others.
         unsuited: Why the device was in no state to be timed, in words: its speed, or that it had not settled.
-        medians_ms: Of blocks of calls, where the device has blocks: calls of one are alike, so no figure is
-            known better than the blocks agree.
+        medians_ms: Of stretches of calls, where the device has them: calls of one are alike, so no figure is
+            known better than the stretches agree.
     """
     conditions: dict[str, Any] = {"latency_runs": len(latencies_ms)}
     if len(latencies_ms) < _FEWEST_CALLS:
@@ -90,11 +91,7 @@ def judge_latency(
     # The cause before the effect: what holds the processor or slows the machine unsteadies the calls.
     if doubt := _contended(waited_share) or unsuited:
         return Findings(doubt=doubt, conditions=conditions)
-    if wander > UNSTEADY:
-        doubt = (
-            f"latency was not steady: medians within the pass differ by {100 * wander:.1f} %; "
-            "look for other load, throttling, or clocks that still ramp"
-        )
+    if doubt := _unsteady(wander, medians_ms):
         return Findings(doubt=doubt, conditions=conditions)
     change = trend(latencies_ms)
     if abs(change) > TREND:
@@ -111,21 +108,43 @@ def judge_latency(
     figures["throughput_ips"] = mean_interval(latencies_ms)
     if medians_ms:
         median = float(np.median(latencies_ms))
-        figures = {name: _among_blocks(figure, median, medians_ms) for name, figure in figures.items()}
+        figures = {name: _among_stretches(figure, median, medians_ms) for name, figure in figures.items()}
     figures["throughput_ips"] = figures["throughput_ips"].map(lambda ms: 1e3 * plan.batch / ms)
     return Findings(figures, conditions=conditions)
 
 
-def _among_blocks(figure: Figure, median_ms: float, medians_ms: Sequence[float]) -> Figure:
-    """A time that is known no better than blocks of calls agree: what moves one block moves all of its calls.
+def _unsteady(wander: float, medians_ms: Sequence[float]) -> str:
+    """That a latency pass does not tell what its median is, in words; nothing when it does.
+
+    Args:
+        wander: By which share fifths of the pass differ.
+        medians_ms: Of stretches of calls, if there are any: that they differ is no harm if they are many.
+    """
+    known = f"medians within the pass differ by {wander:.1%}"
+    if medians_ms:
+        low, high = _median_interval(medians_ms)
+        wander = (high - low) / (high + low)
+        known = f"the median is known to {wander:.1%} on either side"
+    if wander <= UNSTEADY:
+        return ""
+    return f"latency was not steady: {known}; look for other load, throttling, or clocks that still ramp"
+
+
+def _median_interval(medians_ms: Sequence[float]) -> tuple[float, float]:
+    """What encloses the median of stretches. Where they are too few for that, all of them count."""
+    enclosed = quantile(medians_ms, 0.5)
+    return (min(medians_ms), max(medians_ms)) if enclosed is None else (enclosed.low, enclosed.high)
+
+
+def _among_stretches(figure: Figure, median_ms: float, medians_ms: Sequence[float]) -> Figure:
+    """A time that is known no better than stretches of calls agree: what moves one moves all of its calls.
 
     Args:
         figure: As if every call had been timed by itself, ms.
         median_ms: Of the calls.
-        medians_ms: Of the blocks. Where so few cannot enclose their own median, all of them count.
+        medians_ms: Of the stretches.
     """
-    blocks = quantile(medians_ms, 0.5)
-    low, high = (min(medians_ms), max(medians_ms)) if blocks is None else (blocks.low, blocks.high)
+    low, high = _median_interval(medians_ms)
     return replace(
         figure,
         low=min(figure.low, figure.value * low / median_ms),

@@ -30,7 +30,7 @@ def test_latency_of_this_machine_is_measured(onnx_file):
         assert result.conditions["latency_runs"] >= 50
         assert f"reference load {result.conditions['speed_ms']:.4f} ms" in result.metrics["latency_ms"].source
         assert result.conditions["latency_as_timed_ms"] == pytest.approx(
-            result.metrics["latency_ms"].value, rel=0.12
+            result.metrics["latency_ms"].value, rel=0.25
         )
     else:
         reasons = (
@@ -77,7 +77,8 @@ def test_the_first_trusted_measurement_of_a_session_sets_its_speed(onnx_file):
         assert len(set(speeds)) <= 1
 
 
-def test_a_dynamic_batch_can_be_measured_and_a_fixed_one_is_said(onnx_file, onnx_model, tmp_path):
+@pytest.mark.parametrize("name", ["host-cpu", "jetson-tx2"])
+def test_a_dynamic_batch_can_be_measured_and_a_fixed_one_is_said(onnx_file, onnx_model, tmp_path, name):
     import onnx
     from onnx import helper
 
@@ -85,7 +86,7 @@ def test_a_dynamic_batch_can_be_measured_and_a_fixed_one_is_said(onnx_file, onnx
     node = helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=[1, 1])
     onnx.save(onnx_model([node], {"w": (8, 3, 1, 1)}, shape=(1, 3, 8, 8)), fixed)
     plan = replace(PLAN, batch=4, warm_up_s=0.0, latency_runs=20, attempts=1)
-    with open_device("host-cpu") as device:
+    with open_device(name) as device:
         assert profile(onnx_file, device, plan).status != "failed"
         result = profile(fixed, device, plan)
 

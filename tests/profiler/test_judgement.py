@@ -237,20 +237,30 @@ def test_the_cause_of_unsteady_latencies_is_told_before_the_effect(plan):
     assert "only 0 calls were timed" in judge_latency([], plan).doubt
 
 
-def test_no_figure_is_known_better_than_the_blocks_agree(plan):
+def test_no_figure_is_known_better_than_the_stretches_agree(plan):
     latencies = np.random.default_rng(0).normal(1.0, 0.01, 1000)
     alone = judge_latency(latencies, plan).figures
-    blocks = judge_latency(latencies, plan, medians_ms=np.linspace(0.98, 1.02, 12).tolist()).figures
-    few = judge_latency(latencies, plan, medians_ms=[0.9, 0.95, 1.1]).figures
+    many = judge_latency(latencies, plan, medians_ms=np.linspace(0.98, 1.02, 12).tolist()).figures
+    few = judge_latency(latencies, plan, medians_ms=[0.96, 0.97, 1.04]).figures
     alike = judge_latency(latencies, plan, medians_ms=[float(np.median(latencies))] * 12).figures
 
     assert set(alone) == {"latency_ms", "latency_p90_ms", "latency_p99_ms", "throughput_ips"}
     assert alike == alone
     for name, figure in alone.items():
-        assert blocks[name].value == few[name].value == figure.value
-        assert blocks[name].low < 0.99 * figure.value < 1.01 * figure.value < blocks[name].high
+        assert many[name].value == few[name].value == figure.value
+        assert many[name].low < 0.99 * figure.value < 1.01 * figure.value < many[name].high
         # So few cannot enclose their own median, so all that they were counts.
-        assert few[name].low < 0.95 * figure.value < 1.05 * figure.value < few[name].high
+        assert few[name].low < 0.97 * figure.value < 1.03 * figure.value < few[name].high
+
+
+def test_stretches_may_differ_where_they_are_enough_to_tell_their_median(plan):
+    latencies = np.random.default_rng(0).normal(1.0, 0.01, 1000)
+    stretches = np.random.default_rng(0).normal(1.0, 0.08, 60).tolist()
+
+    few = judge_latency(latencies, plan, medians_ms=stretches[:7])
+    assert "latency was not steady: the median is known to" in few.doubt
+    assert not few.figures
+    assert not judge_latency(latencies, plan, medians_ms=stretches).doubt
 
 
 @pytest.mark.parametrize(
