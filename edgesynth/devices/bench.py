@@ -112,7 +112,7 @@ class BenchRequest:
         precision: Numeric precision.
         batch: Samples per call.
         warm_up_s: How long to run before timing, at least.
-        latency_runs: Single calls to time.
+        latency_runs: Single calls to time; of a host, at least.
         latency_limit_s: Stop timing after this long, with fewer calls.
         idle_s: Rest before and after the load; 0 together with ``load_s`` 0 skips the power pass.
         load_s: How long to run back to back while power is read.
@@ -130,8 +130,8 @@ class BenchRequest:
         cuda_graph: Whether calls are to be launched as a CUDA graph; the ``start`` says whether they were.
         warm_up_limit_s: Start timing after this long though the latency has not settled; 0 leaves it to the
             device.
-        speed_ms: Of a host: time of its reference load at the speed at which calls count, ms; 0 for the one
-            it has when it is hardly disturbed.
+        speed_ms: Of a host: time of its reference load at the speed at which calls count, ms; 0 to choose it,
+            see ``speed.clear_speed``.
     """
 
     network: Mapping[str, Any]

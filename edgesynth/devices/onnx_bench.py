@@ -8,7 +8,7 @@ On a GPU a call copies its inputs there and its outputs back.
 Between short blocks of timed calls a fixed load of about the same length is timed on the same processor. It
 tells the speed that the machine itself had, and times of a processor are told as of one speed; see
 :mod:`edgesynth.devices.speed`. On a GPU blocks at other speeds are left out, and times are as they were.
-Calls go on until they tell their median, :mod:`edgesynth.devices.latency_pass`, or the time is up.
+Calls go on until they agree, :mod:`edgesynth.devices.latency_pass`, or the time is up.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from edgesynth.devices.bench import BenchRequest
 from edgesynth.devices.contention import Waiting
 from edgesynth.devices.counters import PowerCounter, tell_power
 from edgesynth.devices.host import open_counter
-from edgesynth.devices.latency_pass import LatencyPass, stretch_medians
+from edgesynth.devices.latency_pass import LatencyPass
 from edgesynth.devices.nvml import NvmlGpu
 from edgesynth.devices.reference import REFERENCE, ReferenceLoad
 from edgesynth.devices.runtimes import NetworkInput, Runtime, Session, open_runtime
@@ -44,8 +44,8 @@ _BLOCKS: Final = 20
 _BLOCK_S: Final = 0.01  # longer ones span changes of speed
 _BLOCK_CALLS: Final = 4  # even where one takes longer than that, if they do not take this long:
 _LONG_S: Final = 1.0
-_REFERENCE_S: Final = (0.005, 0.01)  # at least and at most, each time
-_LOOK_S: Final = 3.0  # at least: some speeds last for a second and no longer
+_REFERENCE_S: Final = (0.005, 0.05)  # at least and at most, each time
+_LOOK_S: Final = 3.0  # a pass lasts at least, or three warm-ups: some speeds stay for a second and no longer
 _ALIVE_S: Final = 4.0
 _RETURNS: Final = 2  # calls after the reference load that only bring the network back into the caches
 _TELLING = threading.Lock()
@@ -175,7 +175,8 @@ def _time_calls(
 ) -> None:
     reference.time(min(request.warm_up_s, _REFERENCE_S[1]))
     waiting = Waiting()
-    calls = LatencyPass(request.latency_runs, min(_LOOK_S, 3 * request.warm_up_s), request.speed_ms)
+    look_s = min(_LOOK_S, 3 * request.warm_up_s, request.latency_limit_s)
+    calls = LatencyPass(request.latency_runs, look_s, request.speed_ms, alike=alike)
     first = told = now = time.perf_counter()
     before_ms = reference.time(_REFERENCE_S[0])
     while now - first <= request.latency_limit_s and not calls.enough(now - first):
@@ -189,14 +190,9 @@ def _time_calls(
             _tell("alive")
             told = now
     timed = calls.timed()
-    shown = timed.as_of_speed if alike else timed.blocks
-    for block in shown:
+    for block in timed.shown:
         _tell("latency", ms=block.calls_ms)
-    _tell(
-        "reference",
-        ms=[block.speed_ms for block in timed.blocks],
-        medians_ms=stretch_medians(shown, calls.stretch_s),
-    )
+    _tell("reference", ms=[block.speed_ms for block in timed.blocks], medians_ms=timed.medians_ms)
     as_timed = [ms for block in timed.blocks for ms in block.calls_ms]
     _tell(
         "start",

@@ -59,7 +59,9 @@ class Workload:
     batch: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse empty workloads and fusions into layers that do not exist."""
+        """Refuse empty workloads, batches of nothing and fusions into layers that do not exist."""
+        if self.batch is not None and not (isinstance(self.batch, int) and self.batch > 0):
+            raise InputError(f"workload {self.name!r} has a batch of {self.batch!r}; it is a number above 0")
         if not self.layers:
             raise InputError(f"workload {self.name!r} has no layer; there is nothing to run")
         names = {layer.name for layer in self.layers}

@@ -13,6 +13,7 @@ import numpy as np
 
 from edgesynth.agent.tegrastats import Record, parse_line
 from edgesynth.devices import Recording
+from edgesynth.devices.latency_pass import FEWEST_STRETCHES
 from edgesynth.devices.profile import Mode, Rails, Sensor
 from edgesynth.profiler.energy import Window, mean_power
 from edgesynth.profiler.plan import MeasurementPlan
@@ -30,8 +31,8 @@ from edgesynth.profiler.surroundings import (
 __all__ = ["Findings", "PowerJudge", "judge_latency"]
 
 UNSTEADY: Final = 0.05
-"""Medians of fifths of a latency pass may differ by this share; of stretches, the median may be known to this
-share on either side and no better."""
+"""Medians of fifths of a latency pass may differ by this share. Of enough stretches, the interval of their
+median and mean may reach as far to either side instead."""
 TREND: Final = 0.02
 """By this share the latency may rise or fall all through a pass."""
 MISSING_SHARE: Final = 0.1
@@ -121,8 +122,8 @@ def _unsteady(wander: float, medians_ms: Sequence[float]) -> str:
         medians_ms: Of stretches of calls, if there are any: that they differ is no harm if they are many.
     """
     known = f"medians within the pass differ by {wander:.1%}"
-    if medians_ms:
-        low, high = _median_interval(medians_ms)
+    if len(medians_ms) >= FEWEST_STRETCHES:
+        low, high = _enclosing(medians_ms)
         wander = (high - low) / (high + low)
         known = f"the median is known to {wander:.1%} on either side"
     if wander <= UNSTEADY:
@@ -130,10 +131,13 @@ def _unsteady(wander: float, medians_ms: Sequence[float]) -> str:
     return f"latency was not steady: {known}; look for other load, throttling, or clocks that still ramp"
 
 
-def _median_interval(medians_ms: Sequence[float]) -> tuple[float, float]:
-    """What encloses the median of stretches. Where they are too few for that, all of them count."""
-    enclosed = quantile(medians_ms, 0.5)
-    return (min(medians_ms), max(medians_ms)) if enclosed is None else (enclosed.low, enclosed.high)
+def _enclosing(medians_ms: Sequence[float]) -> tuple[float, float]:
+    """What encloses both the median and the mean of stretches, each with 95 %; of too few, all of them."""
+    median = quantile(medians_ms, 0.5)
+    if median is None:
+        return min(medians_ms), max(medians_ms)
+    mean = mean_interval(medians_ms)
+    return min(median.low, mean.low), max(median.high, mean.high)
 
 
 def _among_stretches(figure: Figure, median_ms: float, medians_ms: Sequence[float]) -> Figure:
@@ -144,7 +148,7 @@ def _among_stretches(figure: Figure, median_ms: float, medians_ms: Sequence[floa
         median_ms: Of the calls.
         medians_ms: Of the stretches.
     """
-    low, high = _median_interval(medians_ms)
+    low, high = _enclosing(medians_ms)
     return replace(
         figure,
         low=min(figure.low, figure.value * low / median_ms),

@@ -39,9 +39,10 @@ def workload_from_onnx(path: str | Path) -> Workload:
         path: An ONNX file. Unknown dimensions (a dynamic batch) count as 1.
 
     Raises:
-        InputError: The file is missing, is no ONNX model, its shapes cannot be inferred, or it has work that
-            cannot be counted: an operator of another kind that multiplies, or products inside ``If``,
-            ``Loop`` or ``Scan``, which run as often as the data say.
+        InputError: The file is missing, is no ONNX model, its shapes cannot be inferred, an input is of
+            nothing, or it has work that cannot be counted: an operator of another kind that multiplies, one
+            of another domain, or products inside ``If``, ``Loop`` or ``Scan``, which run as often as the data
+            say.
         MissingDependencyError: The ``onnx`` package is not installed.
     """
     reader = _Reader(Path(path))
@@ -106,7 +107,7 @@ class _Reader:
             raise InputError(f"{path} has no input with a shape; export the model with an example input")
         self._batch, *rest = self._shapes[inputs[0]]
         self.input_shape = tuple(rest)
-        self.fixed_batch = self._fixed_batch(inputs[0])
+        self.fixed_batch = self._fixed_batch(inputs)
 
     def layers(self) -> tuple[LayerWork, ...]:
         """The work of one sample, in the order of the file, fused along the edges of the graph."""
@@ -114,7 +115,10 @@ class _Reader:
         producer: dict[str, str] = {}
         inputs: dict[str, list[str]] = {}
         for index, node in enumerate(self._graph.node):
-            if node.op_type in _NO_WORK or self._folded.issuperset(node.output):
+            if self._folded.issuperset(node.output):
+                continue
+            self._refuse_uncounted(node)
+            if node.op_type in _NO_WORK:
                 continue
             layer = self._layer(node, index)
             found.append(layer)
@@ -132,15 +136,15 @@ class _Reader:
                 shapes[value.name] = tuple(max(1, dim.dim_value) for dim in kind.shape.dim)
         return shapes
 
-    def _fixed_batch(self, name: str) -> int | None:
-        """The first axis of an input; ``None`` where it is free."""
-        axes = next(value for value in self._graph.input if value.name == name).type.tensor_type.shape.dim
-        for axis in axes:
-            if axis.HasField("dim_value") and axis.dim_value < 1:
-                raise InputError(
-                    f"{self._path}: input {name!r} has an axis of length {axis.dim_value}; export it again"
-                )
-        return axes[0].dim_value if axes[0].HasField("dim_value") else None
+    def _fixed_batch(self, names: list[str]) -> int | None:
+        """The first axis of the inputs, which all share it; ``None`` where it is free."""
+        first = []
+        for value in self._graph.input:
+            axes = value.type.tensor_type.shape.dim if value.name in names else ()
+            if any(axis.HasField("dim_value") and axis.dim_value == 0 for axis in axes):
+                raise InputError(f"{self._path}: an axis of {value.name!r} has the length 0; export it again")
+            first += [axis.dim_value for axis in axes[:1] if axis.dim_value > 0]
+        return first[0] if first else None
 
     def _known_before_running(self) -> set[str]:
         """Tensors that follow from weights and constants alone: the engine folds them when it is built."""
@@ -175,7 +179,6 @@ class _Reader:
         )
 
     def _macs(self, node: onnx.NodeProto) -> int:
-        self._refuse_uncounted(node)
         if node.op_type not in _COUNTED:
             return 0
         shape = [self._shapes.get(name, ()) for name in node.input]
@@ -206,17 +209,21 @@ class _Reader:
 
     def _refuse_uncounted(self, node: onnx.NodeProto) -> None:
         name = f"{node.op_type} {node.name!r}"
-        inside = sorted({each.op_type for each in _within(node)} & (_COUNTED | _UNCOUNTED))
-        if inside:
+        inner = list(_within(node))
+        inside = sorted({each.op_type for each in inner} & (_COUNTED | _UNCOUNTED))
+        foreign = next((each for each in (node, *inner) if each.domain not in _STANDARD), None)
+        if foreign is not None:
+            problem = f"nobody can tell what {foreign.op_type} of the domain {foreign.domain!r} does"
+        elif inside:
             problem = (
                 f"{inside[0]} inside {name} runs as often as the data say, so its work cannot be counted"
             )
-        elif node.op_type in _UNCOUNTED or node.domain not in _STANDARD:
+        elif node.op_type in _UNCOUNTED:
             problem = f"the work of {name} cannot be counted"
         else:
             return
         raise InputError(
-            f"{self._path}: {problem}; measure this network on a board, or export it without that"
+            f"{self._path}: {problem}; measure this network on a device that runs it, or do without that"
         )
 
 

@@ -20,7 +20,8 @@ class MeasurementPlan:
     Attributes:
         precision: Numeric precision.
         batch: Samples per call.
-        warm_up_s: How long to run before timing, at least; clocks settle in it.
+        warm_up_s: How long to run before timing, at least; clocks settle in it. A host then times calls for
+            three times as long at least, but no more than 3 s of them: see ``devices/latency_pass.py``.
         latency_runs: Single calls to time; of a host, at least. The 99th percentile has an interval from 368
             on.
         latency_limit_s: Stop timing after this long, with fewer calls.

@@ -63,7 +63,9 @@ def profile(
     for attempt in range(plan.attempts):
         if attempt:
             device.clock.sleep(plan.cool_down_s)
-        measurement = _once(name, device, plan, dataclasses.replace(request, attempt=attempt), runs_in)
+        # The first attempt may have set the speed, and then given no figure of power.
+        asked = dataclasses.replace(request, attempt=attempt, speed_ms=device.reference_ms or 0.0)
+        measurement = _once(name, device, plan, asked, runs_in)
         if measurement.status != "inconclusive":
             break
     return dataclasses.replace(measurement, attempts=attempt + 1)

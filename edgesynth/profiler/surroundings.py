@@ -94,7 +94,7 @@ def speed_doubt(conditions: Mapping[str, Any], *, first: bool) -> str:
         return ""
     which = "one and the same speed" if first else "the speed of the first measurement"
     return (
-        f"the machine had {which} in only {kept} of {blocks} stretches of calls (a reference load that took "
+        f"the machine had {which} in only {kept} of {blocks} blocks of calls (a reference load that took "
         f"{conditions.get('speed_ms', 0.0):.4f} ms); measure on a machine that nothing else uses, or longer"
     )
 

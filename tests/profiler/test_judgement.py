@@ -263,13 +263,27 @@ def test_stretches_may_differ_where_they_are_enough_to_tell_their_median(plan):
     assert not judge_latency(latencies, plan, medians_ms=stretches).doubt
 
 
+def test_so_few_stretches_that_they_tell_nothing_leave_the_calls_to_tell_it(plan):
+    latencies = [1.0] * 250 + [1.3] * 250
+
+    assert "medians within the pass differ by 26.1%" in judge_latency(latencies, plan, medians_ms=[1.1]).doubt
+
+
+def test_a_disturbance_at_the_end_moves_the_mean_if_not_the_median(plan):
+    latencies = [1.0] * 750 + [1.3] * 250
+
+    assert "known to" in judge_latency(latencies, plan, medians_ms=[1.0] * 18 + [1.3] * 6).doubt
+    figures = judge_latency(latencies, plan, medians_ms=[1.0] * 18 + [1.1] * 6).figures
+    assert figures["throughput_ips"].high / figures["throughput_ips"].low > 1.03
+
+
 @pytest.mark.parametrize(
     ("blocks", "kept", "first", "doubt"),
     [
         (40, 6, False, ""),
         (3, 3, True, ""),
-        (40, 5, False, "had the speed of the first measurement in only 5 of 40 stretches"),
-        (40, 0, True, "had one and the same speed in only 0 of 40 stretches"),
+        (40, 5, False, "had the speed of the first measurement in only 5 of 40 blocks"),
+        (40, 0, True, "had one and the same speed in only 0 of 40 blocks"),
     ],
 )
 def test_a_machine_that_hardly_has_a_speed_is_doubted(blocks, kept, first, doubt):
