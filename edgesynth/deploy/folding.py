@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesynth.deploy.onnx_graph import DEFAULT_DOMAINS
+from edgesynth.devices.onnx_file import DEFAULT_DOMAINS
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto

@@ -26,6 +26,7 @@ from edgesynth.deploy.decisions import refuse_lost_decisions
 from edgesynth.deploy.folding import fold_constants
 from edgesynth.deploy.outputs import Flattened, evaluating, is_nested, leaves, outputs_of
 from edgesynth.deploy.runners import first_line, load_runtime
+from edgesynth.devices.onnx_file import DEFAULT_DOMAINS
 from edgesynth.devices.onnx_session import open_session
 from edgesynth.errors import InputError, TraceError
 from edgesynth.graph.trace import plain_attention
@@ -325,7 +326,7 @@ def _checked(data: bytes, name: str, opset: int) -> onnx_types.ModelProto:
 
 
 def _default_opset(model: onnx_types.ModelProto) -> int:
-    return next(int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    return next(int(entry.version) for entry in model.opset_import if entry.domain in DEFAULT_DOMAINS)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgesynth.deploy.runners import first_line
 from edgesynth.devices.half import node_name
+from edgesynth.devices.onnx_file import DEFAULT_DOMAINS
 from edgesynth.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ __all__ = [
     "with_types",
 ]
 
-DEFAULT_DOMAINS = ("", "ai.onnx")
 _INDEX_OF = {"ArgMax": 0, "ArgMin": 0, "NonMaxSuppression": 0, "NonZero": 0, "TopK": 1}
 """Operators that give indices, and which of their outputs are."""
 _CARRIERS = (

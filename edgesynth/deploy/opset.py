@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from edgesynth.deploy.onnx_graph import DEFAULT_DOMAINS, FreeNames, default_opset
+from edgesynth.deploy.onnx_graph import FreeNames, default_opset
 from edgesynth.deploy.runners import first_line
 from edgesynth.devices.half import node_name
+from edgesynth.devices.onnx_file import DEFAULT_DOMAINS
 from edgesynth.errors import InputError
 
 if TYPE_CHECKING:

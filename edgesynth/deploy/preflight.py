@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 from edgesynth.deploy.element_types import operator_types, tensor_types
 from edgesynth.deploy.finding import Finding, Verdict
 from edgesynth.deploy.onnx_graph import (
-    DEFAULT_DOMAINS,
     Site,
     all_initializers,
     default_opset,
@@ -35,6 +34,7 @@ from edgesynth.deploy.parser_facts import (
 )
 from edgesynth.deploy.restrictions import objections
 from edgesynth.deploy.restrictions_of_seven import objections_of_seven
+from edgesynth.devices.onnx_file import DEFAULT_DOMAINS
 from edgesynth.devices.release import Release, parse_release
 from edgesynth.errors import InputError
 

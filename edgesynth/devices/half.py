@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from edgesynth.devices.onnx_file import DEFAULT_DOMAINS
 from edgesynth.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def to_half(model: ModelProto, overflowing: Sequence[Kept] = ()) -> tuple[ModelP
     """
     half = _with_types(model)
     kept = {kept.node: kept for kept in overflowing}
-    opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+    opset = max((entry.version for entry in model.opset_import if entry.domain in DEFAULT_DOMAINS), default=0)
     _Caster(half.graph, kept, pairs=opset >= _PAIR_OPSET).rewrite()
     return half, tuple(kept.values())
 

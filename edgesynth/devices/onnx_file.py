@@ -1,12 +1,16 @@
-"""An ONNX file that holds everything, to be sent somewhere else."""
+"""ONNX files: what every reader of one has to know, and one that holds everything, to be sent elsewhere."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from edgesynth.errors import InputError, MissingDependencyError
 
-__all__ = ["in_one_file"]
+__all__ = ["DEFAULT_DOMAINS", "in_one_file"]
+
+DEFAULT_DOMAINS: Final = ("", "ai.onnx")
+"""The names of the domain of the standard operators."""
 
 
 def in_one_file(model: Path, folder: Path) -> Path:

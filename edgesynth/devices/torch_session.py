@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edgesynth.devices.onnx_file import DEFAULT_DOMAINS
 from edgesynth.devices.torch_arguments import Inputs, Unsupported
 from edgesynth.devices.torch_operators import OPERATORS
 from edgesynth.errors import DeviceError
@@ -215,7 +216,7 @@ def _check(model: ModelProto) -> None:
     unknown = {
         node.op_type
         for node in model.graph.node
-        if node.op_type not in (*OPERATORS, "Constant") or node.domain not in ("", "ai.onnx")
+        if node.op_type not in (*OPERATORS, "Constant") or node.domain not in DEFAULT_DOMAINS
     }
     if unknown:
         raise DeviceError(f"torch is not asked to run {', '.join(sorted(unknown))}; {_REMEDY}")

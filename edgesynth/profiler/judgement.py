@@ -92,7 +92,8 @@ def judge_latency(
     # The cause before the effect: what holds the processor or slows the machine unsteadies the calls.
     if doubt := _contended(waited_share) or unsuited:
         return Findings(doubt=doubt, conditions=conditions)
-    if doubt := _unsteady(wander, medians_ms):
+    enclosed = _enclosing(medians_ms) if medians_ms else None
+    if doubt := _unsteady(wander, enclosed if len(medians_ms) >= FEWEST_STRETCHES else None):
         return Findings(doubt=doubt, conditions=conditions)
     change = trend(latencies_ms)
     if abs(change) > TREND:
@@ -107,23 +108,23 @@ def judge_latency(
         if (figure := quantile(latencies_ms, share)) is not None
     }
     figures["throughput_ips"] = mean_interval(latencies_ms)
-    if medians_ms:
-        median = float(np.median(latencies_ms))
-        figures = {name: _among_stretches(figure, median, medians_ms) for name, figure in figures.items()}
+    if enclosed is not None:
+        low, high = np.array(enclosed) / np.median(latencies_ms)
+        figures = {name: _widened(figure, float(low), float(high)) for name, figure in figures.items()}
     figures["throughput_ips"] = figures["throughput_ips"].map(lambda ms: 1e3 * plan.batch / ms)
     return Findings(figures, conditions=conditions)
 
 
-def _unsteady(wander: float, medians_ms: Sequence[float]) -> str:
+def _unsteady(wander: float, enclosed: tuple[float, float] | None) -> str:
     """That a latency pass does not tell what its median is, in words; nothing when it does.
 
     Args:
         wander: By which share fifths of the pass differ.
-        medians_ms: Of stretches of calls, if there are any: that they differ is no harm if they are many.
+        enclosed: See :func:`_enclosing`; of enough stretches, that they differ is no harm.
     """
     known = f"medians within the pass differ by {wander:.1%}"
-    if len(medians_ms) >= FEWEST_STRETCHES:
-        low, high = _enclosing(medians_ms)
+    if enclosed is not None:
+        low, high = enclosed
         wander = (high - low) / (high + low)
         known = f"the median is known to {wander:.1%} on either side"
     if wander <= UNSTEADY:
@@ -140,19 +141,16 @@ def _enclosing(medians_ms: Sequence[float]) -> tuple[float, float]:
     return min(median.low, mean.low), max(median.high, mean.high)
 
 
-def _among_stretches(figure: Figure, median_ms: float, medians_ms: Sequence[float]) -> Figure:
+def _widened(figure: Figure, low: float, high: float) -> Figure:
     """A time that is known no better than stretches of calls agree: what moves one moves all of its calls.
 
     Args:
         figure: As if every call had been timed by itself, ms.
-        median_ms: Of the calls.
-        medians_ms: Of the stretches.
+        low: The lower end of what encloses the stretches, as a share of the median of the calls.
+        high: The upper end.
     """
-    low, high = _enclosing(medians_ms)
     return replace(
-        figure,
-        low=min(figure.low, figure.value * low / median_ms),
-        high=max(figure.high, figure.value * high / median_ms),
+        figure, low=min(figure.low, figure.value * low), high=max(figure.high, figure.value * high)
     )
 
 

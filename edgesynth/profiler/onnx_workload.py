@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edgesynth.devices import LayerWork, Workload, fuse
+from edgesynth.devices.onnx_file import DEFAULT_DOMAINS
 from edgesynth.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ _UNCOUNTED: Final = frozenset(
     {"RNN", "LSTM", "GRU", "DeformConv", "Attention", "LinearAttention", "CausalConvWithState"}
 )
 """Operators that multiply and accumulate in a way that is not counted here."""
-_STANDARD: Final = ("", "ai.onnx")
-"""The domain of the standard operators; what one of another does, nobody can tell."""
 
 
 def workload_from_onnx(path: str | Path) -> Workload:
@@ -211,7 +210,7 @@ class _Reader:
         name = f"{node.op_type} {node.name!r}"
         inner = list(_within(node))
         inside = sorted({each.op_type for each in inner} & (_COUNTED | _UNCOUNTED))
-        foreign = next((each for each in (node, *inner) if each.domain not in _STANDARD), None)
+        foreign = next((each for each in (node, *inner) if each.domain not in DEFAULT_DOMAINS), None)
         if foreign is not None:
             problem = f"nobody can tell what {foreign.op_type} of the domain {foreign.domain!r} does"
         elif inside:

@@ -56,16 +56,15 @@ def profile(
             "measure without"
         )
     name, body = _prepare(network, device, plan.precision, engine)
-    request = bench_request(body, device, plan)
     runs_in: str = plan.precision
     if not engine and not isinstance(network, Workload) and device.runs_files:
         runs_in = device.precision_of(Path(network), plan.precision)
     for attempt in range(plan.attempts):
         if attempt:
             device.clock.sleep(plan.cool_down_s)
-        # The first attempt may have set the speed, and then given no figure of power.
-        asked = dataclasses.replace(request, attempt=attempt, speed_ms=device.reference_ms or 0.0)
-        measurement = _once(name, device, plan, asked, runs_in)
+        # Anew each time: a first attempt may have set the device's speed, and then given no figure of power.
+        request = dataclasses.replace(bench_request(body, device, plan), attempt=attempt)
+        measurement = _once(name, device, plan, request, runs_in)
         if measurement.status != "inconclusive":
             break
     return dataclasses.replace(measurement, attempts=attempt + 1)
