@@ -25,6 +25,7 @@ _TAKEN_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "size": FOLDERS,
     "colour": FOLDERS,
     "mirror": FOLDERS,
+    "turn": FOLDERS,
     "skip_corrupt": FOLDERS,
     "classes": (MASK_FOLDER, BOXES),
     "ignore_label": (MASK_FOLDER,),
@@ -96,6 +97,7 @@ def _open_folder(table: TaskTable, path: Path, prototype: str) -> Task:
             size=table.size,
             colour=table.colour,
             mirror=table.mirror,
+            turn=table.turn,
             skip_corrupt=table.skip_corrupt,
         )
     if table.data == MASK_FOLDER:
@@ -107,6 +109,7 @@ def _open_folder(table: TaskTable, path: Path, prototype: str) -> Task:
             class_weights=table.class_weights,
             colour=table.colour,
             mirror=table.mirror,
+            turn=table.turn,
             skip_corrupt=table.skip_corrupt,
         )
     return load_boxes(
@@ -118,6 +121,7 @@ def _open_folder(table: TaskTable, path: Path, prototype: str) -> Task:
         metric=table.metric or "map50",
         colour=table.colour,
         mirror=table.mirror,
+        turn=table.turn,
         skip_corrupt=table.skip_corrupt,
     )
 

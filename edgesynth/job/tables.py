@@ -70,6 +70,8 @@ class TaskTable(Table):
             about their middle, or for ``boxes`` with grey beside them.
         colour: For a folder of your own, how images are read.
         mirror: For a folder of your own, whether a mirror image means the same and may be trained on.
+        turn: For a folder of your own, whether a picture turned by quarters does too, as one from straight
+            above.
         skip_corrupt: For a folder of your own, leave out files that cannot be read.
         format: For ``boxes``, how they are written down; by default what the folder looks like.
         classes: For ``mask-folder`` and ``boxes``, the names of the classes; by default what the folder says.
@@ -88,6 +90,7 @@ class TaskTable(Table):
     size: Annotated[int, Field(ge=8)] | None = None
     colour: Literal["rgb", "grey"] = "rgb"
     mirror: bool = True
+    turn: bool = False
     skip_corrupt: bool = False
     format: Literal["coco", "voc", "yolo"] | None = None
     classes: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None

@@ -69,17 +69,19 @@ BOXES = 'data = "boxes"\npath = "own"\nsize = 32\n'
 
 
 def test_a_folder_of_masks_is_a_task(masks: Path) -> None:
-    task = job(masks, f'{MASKS}classes = ["dark", "bright"]\nmirror = false\n').build_task()
+    task = job(masks, f'{MASKS}classes = ["dark", "bright"]\nmirror = false\nturn = true\n').build_task()
     assert task.metric == "miou"
     assert task.classes == ("dark", "bright")
     assert task.input_shape == (3, 16, 16)
     assert sum(task.size(split) for split in ("train", "validation", "test")) == 20  # type: ignore[arg-type]
     assert task.augmentation.flip is False  # type: ignore[attr-defined]
+    assert task.augmentation.turn is True  # type: ignore[attr-defined]
 
 
 def test_a_folder_of_boxes_is_a_task(boxes: Path) -> None:
-    task = job(boxes, f'{BOXES}format = "coco"\nmetric = "map"\n', "centrenet").build_task()
+    task = job(boxes, f'{BOXES}format = "coco"\nmetric = "map"\nturn = true\n', "centrenet").build_task()
     assert task.metric == "map"
+    assert task.augmentation.turn is True  # type: ignore[attr-defined]
     assert task.classes == ("square",)
     assert task.input_shape == (3, 32, 32)
 

@@ -161,9 +161,10 @@ def test_unreadable_pictures_are_left_out_and_mirror_images_avoided_on_request(f
     table = f'{RESNET8}[task]\ndata = "image-folder"\npath = "photos"\nsize = 16\n'
     with pytest.raises(DataError, match=r"skip_corrupt = true"):
         job(table, folder).build_task()
-    task = job(f"{table}mirror = false\nskip_corrupt = true\n", folder).build_task()
+    task = job(f"{table}mirror = false\nturn = true\nskip_corrupt = true\n", folder).build_task()
     assert sum(task.size(split) for split in ("train", "validation", "test")) == 23
     assert task.augmentation.flip is False
+    assert task.augmentation.turn is True
 
 
 @pytest.mark.parametrize(("classes", "each"), [(0, 0), (1, 12)])

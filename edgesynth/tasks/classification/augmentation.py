@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgesynth.errors import InputError
+from edgesynth.tasks.images import quarter_turns, turned
 
 __all__ = ["Augmentation"]
 
@@ -24,12 +25,15 @@ class Augmentation:
         flip: Whether a mirrored image is an image of the same class.
         cutout: Side of a square set to zero at a random place, in pixels; 0 for none
             (T. DeVries, G. W. Taylor, arXiv 1708.04552).
+        turn: Whether an image turned by quarters is one of the same class, as seen from above (by halves,
+            where it is not square).
     """
 
     shift: int = 0
     border: Literal["zero", "reflect"] = "zero"
     flip: bool = False
     cutout: int = 0
+    turn: bool = False
 
     def __post_init__(self) -> None:
         """Refuse negative sizes."""
@@ -43,6 +47,8 @@ class Augmentation:
         if self.flip:
             mirrored = torch.rand(len(images), generator=generator) < 0.5
             images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+        if self.turn:
+            images = turned(images, quarter_turns(images, generator))
         if self.cutout:
             images = self._cut(images, generator)
         return images

@@ -75,6 +75,7 @@ def load_image_folder(
     colour: Literal["rgb", "grey"] = "rgb",
     fit: Literal["crop", "stretch"] = "crop",
     mirror: bool = True,
+    turn: bool = False,
     augmentation: Augmentation | None = None,
     label_smoothing: float = 0.1,
     skip_corrupt: bool = False,
@@ -94,8 +95,9 @@ def load_image_folder(
         colour: ``rgb`` or ``grey``.
         fit: ``crop`` or ``stretch``, see :class:`ImageFormat`.
         mirror: Whether a mirrored picture means the same, and may be trained on.
+        turn: Whether a picture turned by quarters does too, as one taken from straight above.
         augmentation: Random variation of training pictures; by default shifts by an eighth of the size and
-            what ``mirror`` says.
+            what ``mirror`` and ``turn`` say.
         label_smoothing: Share of the target spread over all classes.
         skip_corrupt: Leave out files that cannot be read, instead of refusing the folder.
         memory_limit_bytes: Decode once and keep everything up to this size; decode when needed beyond it.
@@ -124,7 +126,7 @@ def load_image_folder(
     sizes: dict[str, int] = {split: len(part.labels) for split, part in parts.items()}
     if augmentation is None:
         shift = max(1, min(form.height, form.width) // 8)
-        augmentation = Augmentation(shift, border="reflect", flip=mirror)
+        augmentation = Augmentation(shift, border="reflect", flip=mirror, turn=turn)
     return ClassificationTask(
         title,
         train=parts["train"],

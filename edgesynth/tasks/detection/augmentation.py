@@ -11,7 +11,7 @@ from torch import Tensor
 from edgesynth.errors import InputError
 from edgesynth.tasks.detection.boxes import area, clipped
 from edgesynth.tasks.detection.targets import NOTHING
-from edgesynth.tasks.images import LETTERBOX
+from edgesynth.tasks.images import LETTERBOX, quarter_turns, turned
 
 __all__ = ["BoxAugmentation"]
 
@@ -27,6 +27,8 @@ class BoxAugmentation:
         colour: Largest relative change of brightness, contrast and of every channel.
         least_share: Objects of which less than this share of their area stays in view are dropped. Crowds
             stay as long as any of them is in view.
+        turn: Whether a picture turned by quarters shows the same classes, as seen from above
+            (by halves, where it is not square).
     """
 
     flip: bool = True
@@ -34,6 +36,7 @@ class BoxAugmentation:
     scale: tuple[float, float] = (0.8, 1.25)
     colour: float = 0.2
     least_share: float = 0.3
+    turn: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
@@ -78,6 +81,9 @@ class BoxAugmentation:
         if self.colour:
             pixels = self._coloured(pixels, generator)
         boxes, labels = self._followed(boxes, labels, torch.stack([sign * factor, factor], 1), moved, size)
+        if self.turn:
+            quarters = quarter_turns(pixels, generator)
+            pixels, boxes = turned(pixels, quarters), _turned_boxes(boxes, quarters, size)
         return pixels.round_().clamp_(0, 255).to(torch.uint8), boxes, labels
 
     def _followed(
@@ -102,6 +108,17 @@ class BoxAugmentation:
             # Channels drift apart by half as much: a class may be told by its colour.
             pixels = pixels * (1 + (draws[:, 2:] - 1) / 2)[:, :, None, None]
         return pixels
+
+
+def _turned_boxes(boxes: Tensor, quarters: Tensor, size: Tensor) -> Tensor:
+    """Boxes ``[batch, rows, 4]`` of pictures turned counter-clockwise; padding stays zero."""
+    empty = (boxes == 0).all(-1, keepdim=True)
+    corners = boxes.view(*boxes.shape[:2], 2, 2) - size / 2
+    for turn in range(1, 4):
+        again = (quarters >= turn)[:, None, None, None]
+        corners = torch.where(again, torch.stack([corners[..., 1], -corners[..., 0]], -1), corners)
+    corners = corners + size / 2
+    return torch.cat([corners.amin(2), corners.amax(2)], -1).masked_fill(empty, 0)
 
 
 def _resampled(pixels: Tensor, across: Tensor, down: Tensor, moved: Tensor) -> Tensor:

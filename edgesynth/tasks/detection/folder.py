@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -84,6 +84,7 @@ def load_boxes(
     head: HeadName = "centre",
     metric: Literal["map50", "map"] = "map50",
     mirror: bool = True,
+    turn: bool = False,
     augmentation: BoxAugmentation | None = None,
     skip_corrupt: bool = False,
     memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
@@ -113,8 +114,9 @@ def load_boxes(
         head: ``centre`` or ``grid``, see :class:`DetectionTask`.
         metric: ``map50`` or ``map``, see :class:`DetectionTask`.
         mirror: Whether a mirrored picture shows the same classes, and may be trained on.
+        turn: Whether a picture turned by quarters does too, as one taken from straight above.
         augmentation: Random variation of training pictures; by default that of :class:`BoxAugmentation` and
-            what ``mirror`` says.
+            what ``mirror`` and ``turn`` say.
         skip_corrupt: Leave out pictures and single annotations that cannot be read, instead of refusing them.
         memory_limit_bytes: Decode once and keep everything up to this size; decode when needed beyond it.
         name: What reports call it; the folder's name when not given.
@@ -155,7 +157,7 @@ def load_boxes(
         classes=names,
         head=head,
         metric=metric,
-        augmentation=augmentation or replace(BoxAugmentation(), flip=mirror),
+        augmentation=augmentation or BoxAugmentation(flip=mirror, turn=turn),
         description=DataDescription(title, "user", source, "", sizes, division, form.to_json()),
     )
 

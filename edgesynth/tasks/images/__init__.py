@@ -34,6 +34,7 @@ from edgesynth.tasks.images.folders import (
 from edgesynth.tasks.images.palette import class_colours
 from edgesynth.tasks.images.reading import PictureFiles, corrupt_names, left_out, picked, read_splits
 from edgesynth.tasks.images.text import check_named, listed_names, read_text
+from edgesynth.tasks.images.turning import quarter_turns, turned
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -59,10 +60,12 @@ __all__ = [
     "picked",
     "pictures",
     "pictures_in",
+    "quarter_turns",
     "read_image",
     "read_images",
     "read_measured",
     "read_splits",
     "read_text",
     "split_directories",
+    "turned",
 ]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from edgesynth.errors import InputError
+from edgesynth.tasks.images import quarter_turns, turned
 
 __all__ = ["PairedAugmentation"]
 
@@ -26,6 +27,8 @@ class PairedAugmentation:
         colour: Largest relative change of brightness, contrast and saturation, 0 to 1; 0 for none.
         border: What appears in a picture where the shifted or shrunk original ends: zeros, or its edge
             repeated. The mask is ignored there in any case.
+        turn: Whether a picture turned by quarters is as good, as seen from above (by halves, where it is not
+            square).
     """
 
     shift: int = 0
@@ -33,6 +36,7 @@ class PairedAugmentation:
     flip: bool = False
     colour: float = 0.0
     border: Literal["zero", "edge"] = "edge"
+    turn: bool = False
 
     def __post_init__(self) -> None:
         """Refuse sizes and shares outside their range."""
@@ -56,6 +60,9 @@ class PairedAugmentation:
         """
         if self.shift or self.flip or self.scale != (1.0, 1.0):
             images, masks = self._moved(images, masks, generator, ignore_label)
+        if self.turn:
+            quarters = quarter_turns(images, generator)
+            images, masks = turned(images, quarters), turned(masks, quarters)
         if self.colour:
             images = self._tinted(images, generator)
         return images, masks

@@ -79,6 +79,7 @@ def load_mask_folder(
     colour: Literal["rgb", "grey"] = "rgb",
     fit: Literal["crop", "stretch"] = "crop",
     mirror: bool = True,
+    turn: bool = False,
     augmentation: PairedAugmentation | None = None,
     class_weights: ClassWeights = None,
     skip_corrupt: bool = False,
@@ -108,8 +109,9 @@ def load_mask_folder(
         colour: ``rgb`` or ``grey``, of pictures.
         fit: ``crop`` or ``stretch``, see :class:`ImageFormat`.
         mirror: Whether a mirrored picture is as good as the picture, and may be trained on.
+        turn: Whether a picture turned by quarters is too, as one taken from straight above.
         augmentation: Random variation in training; by default shifts by an eighth of the size, magnification
-            by 0.75 to 1.33, colours by a fifth, and what ``mirror`` says.
+            by 0.75 to 1.33, colours by a fifth, and what ``mirror`` and ``turn`` say.
         class_weights: See :class:`SegmentationTask`.
         skip_corrupt: Leave out pictures that cannot be read, or whose mask cannot, instead of refusing.
         memory_limit_bytes: Decode once and keep everything up to this size; decode when needed beyond it.
@@ -143,7 +145,7 @@ def load_mask_folder(
     parts = {split: _samples(part, form, legend) for split, part in found.items()}
     if augmentation is None:
         shift = max(1, min(form.height, form.width) // 8)
-        augmentation = PairedAugmentation(shift, (0.75, 4 / 3), flip=mirror, colour=0.2)
+        augmentation = PairedAugmentation(shift, (0.75, 4 / 3), flip=mirror, colour=0.2, turn=turn)
     title = name or folder.resolve().name
     sizes: dict[str, int] = {split: len(part.counts) for split, part in parts.items()}
     return SegmentationTask(

@@ -31,6 +31,8 @@ def bright_box(image):
         BoxAugmentation(flip=False, shift=0.3, scale=(1, 1), colour=0),
         BoxAugmentation(flip=False, shift=0, scale=(0.6, 1.6), colour=0),
         BoxAugmentation(flip=True, shift=0.2, scale=(0.7, 1.4), colour=0),
+        BoxAugmentation(flip=False, shift=0, scale=(1, 1), colour=0, turn=True),
+        BoxAugmentation(flip=True, shift=0.2, scale=(0.7, 1.4), colour=0, turn=True),
     ],
 )
 def test_boxes_follow_their_objects(augmentation):

@@ -19,7 +19,12 @@ def vary(augmentation, seed=0):
 
 @pytest.mark.parametrize(
     "augmentation",
-    [PairedAugmentation(shift=6), PairedAugmentation(flip=True), PairedAugmentation(5, flip=True)],
+    [
+        PairedAugmentation(shift=6),
+        PairedAugmentation(flip=True),
+        PairedAugmentation(5, flip=True),
+        PairedAugmentation(5, flip=True, turn=True),
+    ],
 )
 def test_every_pixel_keeps_its_own_class(augmentation):
     images, masks = vary(augmentation)
