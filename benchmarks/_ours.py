@@ -16,8 +16,8 @@ import edgesynth as es
 from edgesynth.errors import EdgesynthError
 from edgesynth.runs import NetworkRecord
 from edgesynth.synthesis import generator
-from edgesynth.synthesis.cycle import INCUMBENTS, PROBING, SURER
-from edgesynth.synthesis.evaluation import EVALUATING, FEWEST_SAMPLES
+from edgesynth.synthesis.cycle import PROBING
+from edgesynth.synthesis.scrutiny import EVALUATING, FEWEST_SAMPLES, Scrutiny
 from edgesynth.tasks import TeacherCache
 
 RESERVE = 0.02
@@ -89,11 +89,13 @@ class Sizes:
         calibration = look.calibration / 8
         most = (min(look.validation, self.validation) + calibration) * self.bound
         least = min(most, (FEWEST_SAMPLES + calibration) * self.bound)
+        wanted = es.SynthesisSettings(seeds_per_cycle=look.networks, asked_per_cycle=look.networks)
         probes = self.PROBES * self.PROBE * (self.stimuli + 1) * self.full
         spent = 0.0
         for cycle in range(look.cycles):
-            judged = 2 * look.networks + (min(INCUMBENTS, 2 * look.networks) if cycle else 0) + SURER - 1
             trained = math.inf if epochs is None else self._trained(look, cycle, epochs)
+            looked = Scrutiny.affordable(wanted, trained / (3 * self.bound), int(least / self.bound))
+            judged = looked.evaluations - (0 if cycle else looked.incumbents)
             spent += min(judged * most, max(judged * least, EVALUATING * trained))
             spent += min(probes, PROBING * trained) + self.PROBES * look.calibration * self.bound
         once = 3 * min(self.RANKING, self.train) * self.full + self.validation * self.full

@@ -135,8 +135,9 @@ class SynthesisTable(Table):
         warmup: Share of those epochs that trains a wide family before the generator's first update.
         networks: How many networks from unseen seeds are reported at the end.
         polish_epochs: Passes over the training data spent on each reported network alone.
-        seeds_per_cycle: Fresh seeds whose networks are evaluated in every cycle.
-        asked_per_cycle: Architectures the pair asks to have evaluated besides.
+        seeds_per_cycle: The most fresh seeds whose networks are evaluated in a cycle; fewer where training is
+            brief.
+        asked_per_cycle: The most architectures the pair asks to have evaluated besides.
         probes_per_cycle: Networks per cycle whose vertices are stimulated.
         batch_size: Samples per training step.
         learning_rate: Peak learning rate of the shared weights; by default one that suits the prototype.

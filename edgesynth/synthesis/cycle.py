@@ -55,12 +55,6 @@ FRESH_SEEDS = 1 << 62
 TAUGHT_SEEDS = 1 << 63
 """Seeds from here on name the networks that a cycle trains."""
 
-INCUMBENTS = 6
-"""Networks of the standing generator that every cycle evaluates again, on that cycle's weights."""
-
-SURER = 4
-"""How many times as many samples judge one network of a cycle, to tell how hard those of the others are."""
-
 PROBING = 0.25
 """MACs that probing may take, over those of training: about a tenth of the time."""
 
@@ -166,6 +160,9 @@ class Synthesizer:
         # so neither moves it.
         moves = cycle > 0 and (cycle + 1 < self.settings.cycles or cycle == 1)
         count, first = self.settings.seeds_per_cycle, 2 * cycle * self.settings.seeds_per_cycle
+        steps = self._last_step(cycle) - self.trainer.step
+        scrutiny = self.evaluator.scrutiny(self.settings, steps * self.settings.batch_size)
+        self._incumbents = self._incumbents[: scrutiny.incumbents]
         seconds: dict[str, float] = {}
         with self._timed(seconds, "generate"):
             taught = self._taught(TAUGHT_SEEDS + first, count)
@@ -174,21 +171,21 @@ class Synthesizer:
             update = self.pair.update() if moves else {}
         with self._timed(seconds, "generate"):
             taught += self._taught(TAUGHT_SEEDS + first + count, count)
-            asked = self.pair.ask(self.settings.asked_per_cycle) if moves else []
-            fresh = self._drawn(FRESH_SEEDS + first, count if moves else 2 * count)
+            asked = self.pair.ask(scrutiny.asked) if moves else []
+            fresh = self._drawn(FRESH_SEEDS + first, scrutiny.fresh * (1 if moves else 2))
         with self._timed(seconds, "profile"):
             self.evaluator.measure_ahead([*asked, *fresh])
         with self._timed(seconds, "train"):
-            loss, trained_macs = self._train(cycle, [*asked, *taught])
+            loss, trained_macs = self._train(cycle, steps, [*asked, *taught])
         with self._timed(seconds, "evaluate"):
             standing = [member.architecture for member in self._incumbents]
-            one_surely = (SURER - 1) * fresh[:1]
+            one_surely = (scrutiny.surer - 1) * fresh[:1]
             macs = sum(self.prototype.cost(each).macs for each in (*asked, *fresh, *standing, *one_surely))
             limit = self.evaluator.affordable(macs, trained_macs, self.settings.validation_limit)
             candidates = self._evaluate(cycle, "what was asked for", asked, limit)
             judged = self._evaluate(cycle, "fresh seeds", fresh, limit)
             again = [self.evaluator.again(m.architecture, m.metrics, limit) for m in self._incumbents]
-            harder = self._harder(judged[0], limit)
+            harder = self._harder(judged[0], limit, scrutiny.surer)
         with self._timed(seconds, "probe"):
             responses = self._probe(cycle, judged, trained_macs)
         with self._timed(seconds, "learn"):
@@ -229,9 +226,9 @@ class Synthesizer:
             f"{'' if stands else '; the generator before was better and goes on'}"
         )
 
-    def _harder(self, evaluation: Evaluation, limit: int) -> float:
+    def _harder(self, evaluation: Evaluation, limit: int, surer: int) -> float:
         """By how much quality on so many samples is below that on more of them, going by one network."""
-        most = min(SURER * limit, self.settings.validation_limit or SURER * limit)
+        most = min(surer * limit, self.settings.validation_limit or surer * limit)
         if min(most, self.task.size("validation")) <= limit:
             return 0.0
         again = self.evaluator.again(evaluation.architecture, evaluation.metrics, most)
@@ -256,7 +253,7 @@ class Synthesizer:
         stands = better is None or better >= EVEN
         if not stands:
             self.pair.revert()
-        self._incumbents = list(challengers[:INCUMBENTS] if stands else incumbents)
+        self._incumbents = list(challengers if stands else incumbents)
         return better, stands
 
     def _drawn(self, first: int, count: int) -> list[Architecture]:
@@ -279,15 +276,17 @@ class Synthesizer:
     def _quality(self, evaluation: Evaluation) -> Metric:
         return evaluation.metrics[self.task.metric]
 
-    def _train(self, cycle: int, architectures: Sequence[Architecture]) -> tuple[float, float]:
-        """Train the shared weights; the mean loss, and about how many MACs that took."""
+    def _last_step(self, cycle: int) -> int:
+        """The training step that a cycle ends with."""
         # The last cycle trains as long as three others: at low rates, and for one generator alone.
         done = cycle + 1 + 2 * (cycle + 1 == self.settings.cycles)
         share = self.settings.warmup + (1 - self.settings.warmup) * done / (self.settings.cycles + 2)
-        until = round(self.trainer.total_steps * share)
-        steps = until - self.trainer.step
+        return round(self.trainer.total_steps * share)
+
+    def _train(self, cycle: int, steps: int, architectures: Sequence[Architecture]) -> tuple[float, float]:
+        """Train the shared weights; the mean loss, and about how many MACs that took."""
         with self.progress.phase(f"cycle {cycle + 1}/{self.settings.cycles}: train", steps) as phase:
-            loss = self.trainer.train(architectures, until, phase)
+            loss = self.trainer.train(architectures, self.trainer.step + steps, phase)
         macs = np.mean([self.prototype.cost(architecture).macs for architecture in architectures])
         # A backward pass takes about twice what the forward pass does.
         return loss, 3.0 * float(macs) * steps * self.settings.batch_size

@@ -22,6 +22,8 @@ from edgesynth.synthesis.layers import LayerSizes
 from edgesynth.synthesis.measuring import MeasuringAhead, measure
 from edgesynth.synthesis.performance import InformationDensity, NetScore
 from edgesynth.synthesis.requirements import Requirements
+from edgesynth.synthesis.scrutiny import EVALUATING, FEWEST_SAMPLES, Scrutiny
+from edgesynth.synthesis.settings import SynthesisSettings
 from edgesynth.tasks import Batch, Task, recalibrate_
 from edgesynth.tasks.scoring import judged
 
@@ -57,12 +59,6 @@ class ComputedCosts:
         """MACs, parameters and bytes of value indices ``[n, D]``, each ``[n]``."""
         return self._prototype.totals(choices)
 
-
-EVALUATING: Final = 0.2
-"""MACs that a cycle's evaluations may take, over those of its training: about an eighth of the time."""
-
-FEWEST_SAMPLES: Final = 250
-"""Validation samples that an evaluation reads, however little training there was before it."""
 
 DERIVED: Final = ("netscore", "information_density")
 """Metrics that follow from any task's quality and the cost."""
@@ -169,6 +165,7 @@ class Evaluator:
         self.device = device
         self.calibration = calibration
         self._brief = calibration[: -(-len(calibration) // 8)]
+        self._calibrated = sum(len(batch.inputs) for batch in self._brief)
         self._ahead = MeasuringAhead(device, prototype.example_input) if device is not None else None
 
     def measure_ahead(self, architectures: Iterable[Architecture]) -> None:
@@ -196,9 +193,13 @@ class Evaluator:
             trained_macs: That the training took.
             most: The most samples; ``None`` for all there are.
         """
-        calibrated = sum(len(batch.inputs) for batch in self._brief)
-        samples = int(max(FEWEST_SAMPLES, EVALUATING * trained_macs / max(1.0, macs) - calibrated))
+        samples = int(max(FEWEST_SAMPLES, EVALUATING * trained_macs / max(1.0, macs) - self._calibrated))
         return min(samples, self.task.size("validation"), most or samples)
+
+    def scrutiny(self, settings: SynthesisSettings, trained_samples: float) -> Scrutiny:
+        """How many networks a cycle evaluates whose training reads so many samples."""
+        least = self.affordable(1.0, 0.0, settings.validation_limit) + self._calibrated
+        return Scrutiny.affordable(settings, trained_samples, least)
 
     def extract(self, architecture: Architecture, *, brief: bool = False) -> nn.Module:
         """The slice as a module of its own, with batch-norm statistics of its own.

@@ -21,13 +21,14 @@ class SynthesisSettings:
         warmup: Share of those epochs that trains a wide family, before the first update of the generator.
         networks: How many networks from unseen seeds are reported at the end.
         polish_epochs: Passes over the training data spent on each reported network alone.
-        seeds_per_cycle: Fresh seeds whose networks are evaluated in every cycle.
-        asked_per_cycle: Architectures the pair asks to have trained and evaluated besides.
+        seeds_per_cycle: The most fresh seeds whose networks are evaluated in a cycle.
+        asked_per_cycle: The most architectures the pair asks to have trained and evaluated besides.
         probes_per_cycle: Networks per cycle whose vertices are stimulated.
         batch_size: Samples a training step.
         learning_rate: Peak learning rate of the shared weights; by default one that suits the prototype.
         validation_limit: The most validation samples of an evaluation inside cycles, ``None`` for all.
-            Fewer are read where evaluating would take more than about an eighth of a cycle.
+            Fewer are read, and then fewer networks evaluated, where evaluating would take more than about an
+            eighth of a cycle.
         calibration_samples: Training samples that re-estimate batch-norm statistics of a network that is
             handed over; inside cycles an eighth of them do.
         diversity: Strength of the term that keeps the generator's networks different.
