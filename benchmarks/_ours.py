@@ -16,7 +16,7 @@ import edgesynth as es
 from edgesynth.errors import EdgesynthError
 from edgesynth.runs import NetworkRecord
 from edgesynth.synthesis import generator
-from edgesynth.synthesis.cycle import PROBING
+from edgesynth.synthesis.probing import PROBING
 from edgesynth.synthesis.scrutiny import EVALUATING, FEWEST_SAMPLES, Scrutiny
 from edgesynth.tasks import TeacherCache
 

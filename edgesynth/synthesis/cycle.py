@@ -40,7 +40,7 @@ from edgesynth.synthesis.evaluation import (
 from edgesynth.synthesis.outlook import Outlook
 from edgesynth.synthesis.pair import GeneratorInquisitor, PairState
 from edgesynth.synthesis.performance import performance_by_name
-from edgesynth.synthesis.probing import Prober, affordable, rank_channels
+from edgesynth.synthesis.probing import PROBING, Prober, affordable, rank_channels
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.settings import SynthesisSettings
 from edgesynth.synthesis.succession import Member, gains, superiority
@@ -54,9 +54,6 @@ FRESH_SEEDS = 1 << 62
 
 TAUGHT_SEEDS = 1 << 63
 """Seeds from here on name the networks that a cycle trains."""
-
-PROBING = 0.25
-"""MACs that probing may take, over those of training: about a tenth of the time."""
 
 EVEN = 0.5
 """A generator stands whose networks are better than those of the one before with at least this chance."""
@@ -161,7 +158,8 @@ class Synthesizer:
         moves = cycle > 0 and (cycle + 1 < self.settings.cycles or cycle == 1)
         count, first = self.settings.seeds_per_cycle, 2 * cycle * self.settings.seeds_per_cycle
         steps = self._last_step(cycle) - self.trainer.step
-        scrutiny = self.evaluator.scrutiny(self.settings, steps * self.settings.batch_size)
+        samples = steps * self.settings.batch_size
+        scrutiny = self.evaluator.scrutiny(self.settings, samples, asks=moves)
         self._incumbents = self._incumbents[: scrutiny.incumbents]
         seconds: dict[str, float] = {}
         with self._timed(seconds, "generate"):
@@ -172,7 +170,7 @@ class Synthesizer:
         with self._timed(seconds, "generate"):
             taught += self._taught(TAUGHT_SEEDS + first + count, count)
             asked = self.pair.ask(scrutiny.asked) if moves else []
-            fresh = self._drawn(FRESH_SEEDS + first, scrutiny.fresh * (1 if moves else 2))
+            fresh = self._drawn(FRESH_SEEDS + first, scrutiny.fresh)
         with self._timed(seconds, "profile"):
             self.evaluator.measure_ahead([*asked, *fresh])
         with self._timed(seconds, "train"):
@@ -198,33 +196,38 @@ class Synthesizer:
             better, stands = self._settle(told[len(candidates) :], incumbents, contested=moves)
         probed = [(e.architecture, responses[self._key(e)]) for e in judged if self._key(e) in responses]
         notes = {"loss": loss, "lift": lift, "update": dict(update), "responses": responses}
-        record = summarise(
-            cycle,
-            judged,
-            self.prototype.space,
-            self.requirements,
-            self.pair.performance,
-            quality=self.task.metric,
-            better=better,
-            stands=stands,
-            efficiency=information_efficiency(self.prototype, probed),
-            seconds=seconds,
-            epochs=self.trainer.epochs,
-            notes=notes,
-        )
         with self.run.transaction():
-            for evaluation in (*candidates, *judged):
-                found = evaluation.record(self._key(evaluation), "candidate", self.requirements, cycle=cycle)
-                self.run.record_network(found)
+            with self._timed(seconds, "record"):
+                self._record(cycle, [*candidates, *judged])
+            record = summarise(
+                cycle,
+                judged,
+                self.prototype.space,
+                self.requirements,
+                self.pair.performance,
+                quality=self.task.metric,
+                better=better,
+                stands=stands,
+                efficiency=information_efficiency(self.prototype, probed),
+                seconds=seconds,
+                epochs=self.trainer.epochs,
+                notes=notes,
+            )
             self.run.record_cycle(record)
-            self.run.checkpoint(cycle, *self._policy(), keep=True)
-            self.run.checkpoint(cycle, *self._state())
         self.progress.note(
             f"cycle {cycle + 1}/{self.settings.cycles}: {self.task.metric} {record.quality:.3f}, "
             f"{record.macs / 1e6:.2f} M MACs, feasible {record.feasible_fraction:.0%}, "
             f"distinct {record.distinct_fraction:.0%}"
             f"{'' if stands else '; the generator before was better and goes on'}"
         )
+
+    def _record(self, cycle: int, evaluations: Sequence[Evaluation]) -> None:
+        """Keep the networks of a cycle, and the checkpoints that it ends on."""
+        for evaluation in evaluations:
+            found = evaluation.record(self._key(evaluation), "candidate", self.requirements, cycle=cycle)
+            self.run.record_network(found)
+        self.run.checkpoint(cycle, *self._policy(), keep=True)
+        self.run.checkpoint(cycle, *self._state())
 
     def _harder(self, evaluation: Evaluation, limit: int, surer: int) -> float:
         """By how much quality on so many samples is below that on more of them, going by one network."""

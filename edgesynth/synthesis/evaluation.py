@@ -196,10 +196,10 @@ class Evaluator:
         samples = int(max(FEWEST_SAMPLES, EVALUATING * trained_macs / max(1.0, macs) - self._calibrated))
         return min(samples, self.task.size("validation"), most or samples)
 
-    def scrutiny(self, settings: SynthesisSettings, trained_samples: float) -> Scrutiny:
+    def scrutiny(self, settings: SynthesisSettings, trained_samples: float, *, asks: bool) -> Scrutiny:
         """How many networks a cycle evaluates whose training reads so many samples."""
         least = self.affordable(1.0, 0.0, settings.validation_limit) + self._calibrated
-        return Scrutiny.affordable(settings, trained_samples, least)
+        return Scrutiny.affordable(settings, trained_samples, least, asks=asks)
 
     def extract(self, architecture: Architecture, *, brief: bool = False) -> nn.Module:
         """The slice as a module of its own, with batch-norm statistics of its own.

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -25,11 +26,14 @@ from edgesynth.space import Architecture
 from edgesynth.tasks import Batch, Task
 from edgesynth.tasks.trees import leaves
 
-__all__ = ["STIMULI", "Prober", "Response", "affordable", "channel_impact", "rank_channels"]
+__all__ = ["PROBING", "STIMULI", "Prober", "Response", "affordable", "channel_impact", "rank_channels"]
 
 STIMULI = ("drop", "scale", "noise", "swap")
 """Stimuli a prober injects: zero half the units, halve the signal, multiply by 1 + 0.5 N(0, 1), or take the
 signal of another sample."""
+
+PROBING: Final = 0.2
+"""MACs that probing may take, over those of training: less than a tenth of a cycle's time."""
 
 _FEWEST_SAMPLES, _MOST_SAMPLES = 2, 8
 

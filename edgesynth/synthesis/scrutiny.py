@@ -35,8 +35,8 @@ class Scrutiny:
     """The networks that a cycle evaluates, by kind.
 
     Attributes:
-        asked: That the pair asks for.
-        fresh: From fresh seeds.
+        asked: That the pair asks for; none where it learns nothing new.
+        fresh: From fresh seeds; twice as many then.
         incumbents: Of the standing generator, again.
         surer: How many times as many samples one of them is judged on.
     """
@@ -52,7 +52,9 @@ class Scrutiny:
         return self.asked + self.fresh + self.incumbents + self.surer - 1
 
     @classmethod
-    def affordable(cls, settings: SynthesisSettings, trained_samples: float, read_samples: int) -> Self:
+    def affordable(
+        cls, settings: SynthesisSettings, trained_samples: float, read_samples: int, *, asks: bool = True
+    ) -> Self:
         """What a cycle can bear, of what the settings want.
 
         Args:
@@ -60,8 +62,10 @@ class Scrutiny:
             trained_samples: That the cycle's training reads. What is trained is about as large as what is
                 evaluated, and a sample takes three times as much there.
             read_samples: The fewest that an evaluation reads, with those for its batch-norm statistics.
+            asks: Whether the pair asks for networks in this cycle.
         """
-        wanted = cls(settings.asked_per_cycle, settings.seeds_per_cycle)
+        asked, fresh = settings.asked_per_cycle, settings.seeds_per_cycle
+        wanted = cls(asked, fresh) if asks else cls(0, 2 * fresh)
         bearable = EVALUATING * 3 * trained_samples / max(1, read_samples)
         share = min(1.0, bearable / wanted.evaluations)
 

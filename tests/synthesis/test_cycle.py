@@ -55,7 +55,7 @@ def test_there_is_a_record_of_every_cycle(finished, prototype: Prototype) -> Non
         assert record.binding in {requirement.text for requirement in REQUIREMENTS}
         assert set(record.efficiency) <= {d.name for d in prototype.dimensions}
         assert all(value > 0 for value in record.efficiency.values())
-        assert {"generate", "train", "evaluate", "probe", "learn"} <= set(record.seconds)
+        assert {"generate", "train", "evaluate", "probe", "learn", "record"} <= set(record.seconds)
         assert all(seconds >= 0 for seconds in record.seconds.values())
     # The others train too little to pay for a probe.
     assert cycles[0].efficiency

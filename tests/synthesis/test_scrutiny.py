@@ -36,3 +36,10 @@ def test_nobody_who_wants_one_network_is_given_two():
     one = SynthesisSettings(asked_per_cycle=1, seeds_per_cycle=1)
     scrutiny = Scrutiny.affordable(one, 0, 0)
     assert (scrutiny.asked, scrutiny.fresh) == (1, 1)
+
+
+def test_a_cycle_that_asks_for_nothing_counts_its_fresh_seeds_twice():
+    wanted = SynthesisSettings(asked_per_cycle=1, seeds_per_cycle=16)
+    assert Scrutiny.affordable(wanted, 1e6, READ, asks=False) == Scrutiny(0, 32)
+    brief = Scrutiny.affordable(wanted, 26 * READ / (3 * EVALUATING), READ, asks=False)
+    assert abs(brief.evaluations - 26) <= 2
