@@ -217,11 +217,14 @@ def _records(
 
 
 def _told_of(records: Sequence[BoxRecord]) -> str:
-    """What a description should tell of crowds and difficult objects."""
+    """What a description should tell of crowds, difficult objects and pictures without annotation."""
     marks = Counter(mark for record in records for mark in record.marks)
     crowds, difficult = marks[BoxMark.CROWD], marks[BoxMark.DIFFICULT]
-    return (f"; {crowds} regions marked as crowds, in which nothing is judged" if crowds else "") + (
-        f"; {difficult} objects marked as difficult, which are not judged" if difficult else ""
+    bare = sum(record.source == record.path for record in records)
+    return (
+        (f"; {crowds} regions marked as crowds, in which nothing is judged" if crowds else "")
+        + (f"; {difficult} objects marked as difficult, which are not judged" if difficult else "")
+        + (f"; {bare} pictures without an annotation file, taken to show no object" if bare else "")
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from edgesynth.errors import DataError
+from edgesynth.tasks.detection.annotations.files import entries
 from edgesynth.tasks.detection.annotations.record import BoxRecord
 from edgesynth.tasks.detection.samples import BoxMark
 from edgesynth.tasks.images import SPLIT_NAMES, read_text
@@ -24,15 +25,8 @@ def coco_files(root: Path) -> list[Path]:
     """The annotation files of a folder, or of the one file given; empty where there is none."""
     if root.is_file():
         return [root] if root.suffix.lower() == ".json" else []
-    for folder, pattern in (
-        (root / "annotations", "instances_*.json"),
-        (root / "annotations", "*.json"),
-        (root, "*.json"),
-    ):
-        files = sorted(folder.glob(pattern)) if folder.is_dir() else []
-        if files:
-            return files
-    return []
+    own = root / "annotations"
+    return entries(own, "instances_*.json") or entries(own, "*.json") or entries(root, "*.json")
 
 
 def read_coco(root: Path) -> tuple[list[BoxRecord], tuple[str, ...]]:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 from edgesynth.errors import DataError
+from edgesynth.tasks.detection.annotations.files import entries
 from edgesynth.tasks.detection.annotations.record import BoxRecord
 from edgesynth.tasks.detection.samples import BoxMark
 from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, by_name, pictures_in, read_text
@@ -30,11 +31,12 @@ def read_voc(root: Path) -> tuple[list[BoxRecord], list[Corrupt]]:
         The records, and what is wrong with annotations that cannot be read.
 
     Raises:
-        DataError: An annotation or a list names a picture that is not there, or two pictures have one name.
+        DataError: An annotation or a list names a picture that is not there, or two pictures
+            or two annotations have one name.
     """
     folder = next((root / name for name in _FOLDERS if pictures_in(root / name)), root / _FOLDERS[0])
     images = by_name(folder, pictures_in(folder))
-    annotations = {path.stem: path for path in sorted((root / "Annotations").glob("*.xml"))}
+    annotations = by_name(root / "Annotations", entries(root / "Annotations", "*.xml"))
     listed = _listed(root / "ImageSets" / "Main", images.keys())
     chosen = listed or dict.fromkeys(sorted(images.keys() | annotations.keys()))
     records: list[BoxRecord] = []
@@ -56,7 +58,7 @@ def read_voc(root: Path) -> tuple[list[BoxRecord], list[Corrupt]]:
 def _listed(folder: Path, known: Container[str]) -> dict[str, Split | None]:
     """The split of each picture; lines may have more words after the name, which may have several."""
     listed: dict[str, Split | None] = {}
-    for file in sorted(folder.glob("*.txt")) if folder.is_dir() else ():
+    for file in entries(folder, "*.txt"):
         if file.stem.lower() in SPLIT_NAMES:
             for line in read_text(file).splitlines():
                 if line.strip():

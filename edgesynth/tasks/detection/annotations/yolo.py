@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 from edgesynth.errors import DataError
+from edgesynth.tasks.detection.annotations.files import entries, entries_below, pictures_below
 from edgesynth.tasks.detection.annotations.record import BoxRecord
-from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, by_name, listed_names, pictures_in, read_text
+from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, by_name, listed_names, read_text
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["read_yolo", "yolo_folders"]
@@ -40,7 +41,7 @@ def read_yolo(
     """Read a folder.
 
     A line is ``class x y width height``: a class index, the centre and the size in shares of the sides.
-    Folders inside those of pictures and labels are read as well.
+    Folders inside those of pictures and labels, and those that links lead to, are read as well.
 
     Returns:
         The records, the classes in the order of their indices, and what is wrong with files that cannot
@@ -56,9 +57,9 @@ def read_yolo(
     records: list[BoxRecord] = []
     corrupt: list[Corrupt] = []
     for images, labels, split in folders:
-        pictures = by_name(images, pictures_in(images, "**/*"))
-        files = [path for path in sorted(labels.glob("**/*.txt")) if path.name != "classes.txt"]
-        texts = by_name(labels, files)
+        pictures = by_name(images, pictures_below(images))
+        written = [path for path in entries_below(labels, ".txt") if path.name.lower() != "classes.txt"]
+        texts = by_name(labels, written)
         orphans = texts.keys() - pictures.keys()
         if orphans:
             first = min(orphans)
@@ -79,7 +80,7 @@ def _check_labelled(root: Path, known: list[Path]) -> None:
     for word in SPLIT_NAMES:
         for images in (root / "images" / word, root / word / "images"):
             inside = any(images.is_relative_to(folder) for folder in known)
-            if not inside and pictures_in(images, "**/*"):
+            if not inside and pictures_below(images):
                 raise DataError(
                     f"{images} holds pictures, and no folder of labels is there for them; add one, empty "
                     "where no picture shows an object, or call the folder otherwise"
@@ -112,8 +113,8 @@ def _record(file: Path, image: Path, split: Split | None, names: tuple[str, ...]
 
 
 def _names(root: Path) -> tuple[str, ...]:
-    for file in (root / "classes.txt", root / "labels" / "classes.txt"):
-        if file.is_file():
+    for folder in (root, root / "labels"):
+        for file in entries(folder, "classes.txt"):
             return listed_names(file)
     for file in (root / "data.yaml", root / "data.yml", root / "dataset.yaml"):
         if file.is_file():
