@@ -9,7 +9,7 @@ from pathlib import Path
 from edgesynth.errors import DataError
 from edgesynth.tasks.images import IMAGE_SUFFIXES
 
-__all__ = ["entries", "entries_below", "pictures_below"]
+__all__ = ["check_class_name", "entries", "entries_below", "pictures_below"]
 
 
 def entries(folder: Path, pattern: str) -> list[Path]:
@@ -40,6 +40,20 @@ def pictures_below(folder: Path) -> list[Path]:
     """
     found = (path for path in _below(folder, ()) if path.suffix.lower() in IMAGE_SUFFIXES)
     return sorted(path for path in found if path.is_file())
+
+
+def check_class_name(file: Path, name: str) -> None:
+    """Refuse what no report could write down.
+
+    Raises:
+        DataError: The name of a class is empty, or no text.
+    """
+    if not name.strip():
+        raise DataError(f"{file} has a class whose name is empty; name it")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{file} names a class {name!r}, which holds half a character; correct it") from None
 
 
 def _visible(folder: Path) -> list[Path]:

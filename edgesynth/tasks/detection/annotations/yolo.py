@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from edgesynth.errors import DataError
 from edgesynth.tasks.detection.annotations.files import entries, entries_below, pictures_below
+from edgesynth.tasks.detection.annotations.names import yaml_entries, yaml_names
 from edgesynth.tasks.detection.annotations.record import BoxRecord
 from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, by_name, listed_names, read_text
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["read_yolo", "yolo_folders"]
-
-_ENTRY = r"""\s*(?:\d+\s*:\s*)?(?:'[^']*'|"[^"]*")\s*(?=,|$)|[^,]+"""
-"""What stands between commas; those inside quotes do not part."""
 
 
 def yolo_folders(root: Path) -> list[tuple[Path, Path, Split | None]]:
@@ -118,44 +115,5 @@ def _names(root: Path) -> tuple[str, ...]:
             return listed_names(file)
     for file in (root / "data.yaml", root / "data.yml", root / "dataset.yaml"):
         if file.is_file():
-            try:
-                names = yaml_names(read_text(file))
-            except ValueError as error:
-                raise DataError(f"{file}: {error}; number them from 0 on, leaving none out") from None
-            if names:
-                return names
-            raise DataError(f"{file} has no names; list them under names:, one per class")
+            return yaml_names(file, yaml_entries(file))
     raise DataError(f"{root} has neither data.yaml nor classes.txt; add one, or give classes")
-
-
-def yaml_names(text: str) -> tuple[str, ...]:
-    """The entry ``names`` of such a file: ``[a, b]``, lines ``- a``, or lines ``0: a``; empty without one.
-
-    Raises:
-        ValueError: Their indices are not 0, 1, 2 and so on.
-    """
-    lines = [re.sub(r"\s+#.*|^#.*", "", line) for line in text.splitlines()]
-    start = next((i for i, line in enumerate(lines) if re.match(r"names\s*:", line)), None)
-    if start is None:
-        return ()
-    rest = lines[start].split(":", 1)[1].strip()
-    if rest:
-        while "]" not in rest and "}" not in rest and start + 1 < len(lines):
-            start += 1
-            rest += " " + lines[start].strip()
-        parts = [part for part in re.findall(_ENTRY, rest.strip("[]{} ")) if part.strip()]
-    else:
-        parts = []
-        for line in lines[start + 1 :]:
-            if line.strip() and not re.match(r"\s+\S|-", line):
-                break
-            if line.strip():
-                parts.append(line.strip().removeprefix("-"))
-    keyed = [re.fullmatch(r"\s*(\d+)\s*:\s*(.+)", part) for part in parts]
-    pairs = [(int(match[1]), match[2]) for match in keyed if match]
-    if pairs and len(pairs) == len(parts):
-        parts = [name for _, name in sorted(pairs)]
-        indices = sorted(index for index, _ in pairs)
-        if indices != list(range(len(pairs))):
-            raise ValueError(f"its names have the indices {indices}")
-    return tuple(part.strip().strip("'\"") for part in parts)
