@@ -14,8 +14,11 @@ from torch import Tensor
 from edgesynth.errors import DataError
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.detection.annotations import (
+    BadEntry,
     BoxRecord,
+    PlacedBoxes,
     coco_files,
+    placed_boxes,
     read_coco,
     read_voc,
     read_yolo,
@@ -123,9 +126,9 @@ def load_boxes(
 
     Raises:
         InputError: The size is impossible, or there are classes, but none.
-        DataError: The folder or the format is missing, an annotation is damaged, is about a picture or class
-            that is not there, or has a box without area or wholly outside its picture; a split is empty; or
-            files cannot be read (counted and named).
+        DataError: The folder or the format is missing; a file that is about many pictures is damaged; a split
+            is empty; or, counted and the first of them named, files cannot be read, annotations are about a
+            picture or class that is not there, or have a box without area or wholly outside its picture.
     """
     folder = Path(root)
     form = ImageFormat.of(size, colour, fit)
@@ -137,14 +140,17 @@ def load_boxes(
     divided, division = _divided(folder, records)
     keep = len(records) * form.size_bytes <= memory_limit_bytes
 
-    def read(record: BoxRecord) -> tuple[Tensor | None, Tensor]:
+    def read(record: BoxRecord) -> tuple[Tensor | None, PlacedBoxes]:
         picture, measured = read_measured(record.path, form)
-        return picture if keep else None, _placed(record, measured, form)
+        return picture if keep else None, placed_boxes(record, measured, form)
 
-    found, unread = read_splits(divided, read)
-    corrupt = [*corrupt, *unread]
-    complaint = f"files in {folder} cannot be used: {_reasons(corrupt)}"
-    division += _told_of(records) + left_out(corrupt, complaint, skip_corrupt=skip_corrupt)
+    measured, unread = read_splits(divided, read)
+    found = {split: [read for _, read in part] for split, part in measured.items()}
+    placed = [each for part in found.values() for _, each in part]
+    corrupt = [*corrupt, *unread, *(bad for each in placed for bad in each.bad)]
+    division += _told_of([each.record for each in placed])
+    division += _left_out(folder, corrupt, skip_corrupt=skip_corrupt)
+    check_filled(folder, found)
     parts = {split: _samples(part, names, form) for split, part in found.items()}
     title = name or folder.resolve().stem
     sizes: dict[str, int] = {split: len(part.labels) for split, part in parts.items()}
@@ -185,7 +191,7 @@ def _records(
     if kind == "coco":
         if not coco_files(folder):
             raise DataError(f"{folder} has no COCO annotations; expected annotations/*.json")
-        records, known = read_coco(folder)
+        records, known, corrupt = read_coco(folder)
     elif kind == "voc":
         if not (folder / "Annotations").is_dir():
             raise DataError(f"{folder} has no Pascal VOC annotations; expected Annotations/*.xml")
@@ -207,13 +213,25 @@ def _records(
                 "list a picture once, with all of its objects"
             )
         sources[record.path] = record.source
-        unknown = next((label for label in record.labels if label not in (classes or known)), None)
-        if unknown is not None:
-            raise DataError(
-                f"{record.source} has an object of class {unknown!r}; "
-                f"the classes are {', '.join(classes or known)}"
+    records, unknown = _known(records, classes or known)
+    return records, known, [*corrupt, *unknown]
+
+
+def _known(records: Sequence[BoxRecord], classes: tuple[str, ...]) -> tuple[list[BoxRecord], list[BadEntry]]:
+    """The records with the objects of these classes, and what is to be said of others."""
+    found: list[BoxRecord] = []
+    unknown: list[BadEntry] = []
+    for record in records:
+        found.append(record.only([i for i, label in enumerate(record.labels) if label in classes]))
+        unknown += [
+            BadEntry(
+                record.source,
+                f"{record.source} has an object of class {label!r}; the classes are {', '.join(classes)}",
             )
-    return records, known, corrupt
+            for label in record.labels
+            if label not in classes
+        ]
+    return found, unknown
 
 
 def _told_of(records: Sequence[BoxRecord]) -> str:
@@ -228,6 +246,17 @@ def _told_of(records: Sequence[BoxRecord]) -> str:
     )
 
 
+def _left_out(folder: Path, corrupt: Sequence[Corrupt], *, skip_corrupt: bool) -> str:
+    """Refuse files and single annotations that cannot be used, or say how many are left out."""
+    files = [each for each in corrupt if not isinstance(each, BadEntry)]
+    bad = len(corrupt) - len(files)
+    if skip_corrupt:
+        told = left_out(files, "", skip_corrupt=True)
+        return told + (f"; {bad} annotations that cannot be used left out" if bad else "")
+    what = "files" if not bad else "files and annotations" if files else "annotations"
+    return left_out(corrupt, f"{what} in {folder} cannot be used: {_reasons(corrupt)}", skip_corrupt=False)
+
+
 def _divided(folder: Path, records: Sequence[BoxRecord]) -> tuple[dict[Split, list[BoxRecord]], str]:
     """The records of each split, and how they came there."""
     told = {record.split for record in records if record.split is not None}
@@ -236,9 +265,7 @@ def _divided(folder: Path, records: Sequence[BoxRecord]) -> tuple[dict[Split, li
     given: dict[Split, list[BoxRecord]] = {"train": []}
     for record in records:
         given.setdefault(record.split or "train", []).append(record)
-    divided, division = held_out(given, lambda record: draw(record.path.name))
-    check_filled(folder, divided)
-    return divided, division
+    return held_out(given, lambda record: draw(record.path.name))
 
 
 def _reasons(corrupt: Sequence[Corrupt]) -> str:
@@ -248,60 +275,23 @@ def _reasons(corrupt: Sequence[Corrupt]) -> str:
 
 
 def _samples(
-    part: Sequence[tuple[BoxRecord, tuple[Tensor | None, Tensor]]],
+    part: Sequence[tuple[Tensor | None, PlacedBoxes]],
     classes: Sequence[str],
     form: ImageFormat,
 ) -> BoxedSamples:
     """In memory where pictures were kept, else in their files."""
     index = {label: position for position, label in enumerate(classes)}
+    records = [each.record for _, each in part]
     labels = [
-        torch.tensor([index[label] for label in record.labels], dtype=torch.int64) for record, _ in part
+        torch.tensor([index[label] for label in record.labels], dtype=torch.int64) for record in records
     ]
-    boxes = [placed for _, (_, placed) in part]
+    boxes = [each.boxes for _, each in part]
     marks = [
         torch.tensor(record.marks or [BoxMark.OBJECT] * len(record.boxes), dtype=torch.int64)
-        for record, _ in part
+        for record in records
     ]
-    kept = [picture for _, (picture, _) in part if picture is not None]
+    kept = [picture for picture, _ in part if picture is not None]
     if kept:
         return BoxedTensorSamples(torch.stack(kept), boxes, labels, marks)
-    paths = tuple(record.path for record, _ in part)
+    paths = tuple(record.path for record in records)
     return BoxedFileSamples(paths, tuple(boxes), tuple(labels), form, tuple(marks))
-
-
-def _placed(record: BoxRecord, size: tuple[int, int], form: ImageFormat) -> Tensor:
-    """The boxes of a picture where they come to lie once it is brought to ``form``, ``[objects, 4]``."""
-    height, width = size
-    if record.size is not None and record.size != size:
-        raise DataError(
-            f"{record.source} says {record.path.name} is {record.size[1]}x{record.size[0]}, the picture is "
-            f"{width}x{height}; correct the one or the other"
-        )
-    if not record.boxes:
-        return torch.zeros(0, 4)
-    boxes = torch.tensor(record.boxes, dtype=torch.float64)
-    if record.relative:
-        boxes = boxes * torch.tensor([width, height, width, height])
-    for box in boxes.tolist():
-        where = _told(record, box)
-        if box[2] <= box[0] or box[3] <= box[1]:
-            raise DataError(f"{where} has no area; correct or remove it")
-        if box[2] <= 0 or box[3] <= 0 or box[0] >= width or box[1] >= height:
-            raise DataError(f"{where} lies outside the picture of {width}x{height}; correct or remove it")
-    limit = torch.tensor([width, height, width, height], dtype=torch.float64)
-    left, top, across, down = form.placed(height, width)
-    scale = torch.tensor([across / width, down / height] * 2, dtype=torch.float64)
-    placed = torch.minimum(boxes.clamp_min(0), limit) * scale + torch.tensor([left, top] * 2)
-    placed = torch.minimum(placed, torch.tensor([form.width, form.height] * 2)).float()
-    for box, there in zip(boxes.tolist(), (placed[:, 2:] > placed[:, :2]).all(1).tolist(), strict=True):
-        if not there:
-            raise DataError(
-                f"{_told(record, box)} has no area once the picture is {form.width}x{form.height}; remove it"
-            )
-    return placed
-
-
-def _told(record: BoxRecord, box: Sequence[float]) -> str:
-    """Which box it is, for messages."""
-    sides = ", ".join(f"{value:g}" for value in box)
-    return f"{record.source}: a box of {record.path.name} (left, top, right, bottom: {sides})"

@@ -201,3 +201,88 @@ def test_what_cannot_be_read_is_left_out_when_asked(case, tmp_path):
     task = load_boxes(BAD[case][0](tmp_path), size=32, skip_corrupt=True)
     assert sum(task.size(split) for split in SPLITS) == 39
     assert "1 unreadable files left out" in str(task.description)
+
+
+MANY = {
+    # What is done to three annotations, what is said of them, and how many pictures and objects are left.
+    "coco, no area": (coco, "annotations", "has no area", 40, 29),
+    "coco, outside": (coco, "annotations", "lies outside the picture", 40, 29),
+    "coco, unknown class": (coco, "annotations", "class id 99", 40, 29),
+    "coco, unknown image": (coco, "annotations", "image 999", 40, 29),
+    "coco, no box": (coco, "annotations", "has the box", 40, 29),
+    "coco, missing picture": (coco, "files", "lists the picture", 37, 29),
+    "coco, wrong size": (coco, "files", "is 800x40, the picture is 80x40", 37, 29),
+    "voc, no area": (voc, "annotations", "has no area", 40, 29),
+    "voc, wrong size": (voc, "files", "is 800x40, the picture is 80x40", 37, 29),
+    "voc, missing picture": (voc, "files", "is about the picture", 37, 29),
+    "yolo, no area": (yolo, "annotations", "has no area", 40, 29),
+    "yolo, outside": (yolo, "annotations", "lies outside the picture", 40, 29),
+    "yolo, unknown class": (yolo, "annotations", "class index 5", 40, 29),
+    "yolo, missing picture": (yolo, "files", "is about the picture", 37, 29),
+}
+
+
+def spoilt(root, case):
+    """A folder of which pictures 1, 2 and 3 have such a fault."""
+    kind, fault = case.split(", ")
+    MANY[case][0](root)
+    changes = {
+        "no area": ({"bbox": [5, 5, 0, 9]}, (9, 9, 9, 12), "0 .5 .5 0 .1"),
+        "outside": ({"bbox": [90, 5, 9, 9]}, None, "0 1.5 .5 .1 .1"),
+        "unknown class": ({"category_id": 99}, None, "5 .5 .5 .1 .1"),
+        "unknown image": ({"image_id": 999}, None, None),
+        "no box": ({"bbox": None}, None, None),
+    }.get(fault)
+    for index in (1, 2, 3):
+        stem = f"{index:03}"
+        if fault == "missing picture":
+            (root / ("JPEGImages" if kind == "voc" else "images") / f"{stem}.png").unlink()
+        elif fault == "wrong size" and kind == "coco":
+            edited(root, lambda d, index=index: d["images"][index].update(width=800))
+        elif fault == "wrong size":
+            file = root / "Annotations" / f"{stem}.xml"
+            file.write_text(file.read_text().replace("<width>80<", "<width>800<"))
+        elif kind == "coco":
+            edited(root, lambda d, index=index: d["annotations"][index - 1].update(changes[0]))
+        elif kind == "voc":
+            (root / "Annotations" / f"{stem}.xml").write_text(xml(index, changes[1], "odd"))
+        else:
+            (root / "labels" / f"{stem}.txt").write_text(changes[2])
+    return root
+
+
+@pytest.mark.parametrize("case", MANY)
+def test_all_faults_are_told_at_once_and_left_out_when_asked(case, tmp_path):
+    _, what, message, pictures, objects = MANY[case]
+    root = spoilt(tmp_path, case)
+    with pytest.raises(DataError, match=f"3 of the {what} in .* cannot be used: ") as caught:
+        load_boxes(root, size=32)
+    assert str(caught.value).count(message) == 3
+    task = load_boxes(root, size=32, skip_corrupt=True)
+    said = {
+        "files": "3 unreadable files left out",
+        "annotations": "3 annotations that cannot be used left out",
+    }
+    assert said[what] in str(task.description)
+    assert sum(task.size(split) for split in SPLITS) == pictures
+    batches = [batch for split in SPLITS for batch in task.batches(split, batch_size=64)]
+    assert sum(int((batch.targets["labels"] >= 0).sum()) for batch in batches) == objects
+
+
+def test_five_of_many_faults_are_named_and_all_kinds_of_them_counted(tmp_path):
+    root = yolo(tmp_path)
+    for index in (1, 2, 3, 4, 6, 7):
+        (root / "labels" / f"{index:03}.txt").write_text("0 .5 .5 0 .1\n9 .5 .5 .1 .1\n1 .5 .5 .1 .1")
+    (root / "images" / "008.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"13 of the files and annotations in .*; and 8 more; repair or"):
+        load_boxes(root, size=32)
+    described = str(load_boxes(root, size=32, skip_corrupt=True).description)
+    assert "1 unreadable files left out; 12 annotations that cannot be used left out" in described
+
+
+def test_a_split_of_which_nothing_is_left_is_refused(tmp_path):
+    root = yolo(tmp_path, splits=("train", "val", "test"))
+    for file in (root / "images" / "val").iterdir():
+        file.write_bytes(b"")
+    with pytest.raises(DataError, match="leaves no picture for validation"):
+        load_boxes(root, size=32, skip_corrupt=True)

@@ -1,24 +1,35 @@
-"""Boxes from the JSON of the COCO benchmark: ``annotations/instances_*.json``, or one file."""
+"""Boxes from the JSON of the COCO benchmark: ``annotations/instances_*.json``, one a split, or one file."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.detection.annotations.files import entries
-from edgesynth.tasks.detection.annotations.record import BoxRecord
+from edgesynth.tasks.detection.annotations.files import check_class_name, entries
+from edgesynth.tasks.detection.annotations.record import BadEntry, BoxRecord
 from edgesynth.tasks.detection.samples import BoxMark
-from edgesynth.tasks.images import SPLIT_NAMES, read_text
+from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, read_text
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["coco_files", "read_coco"]
 
-_Sides: TypeAlias = tuple[float, float, float, float]
+_SHOWN = 80
+"""Characters of a value that a message shows."""
+
+
+class _Object(NamedTuple):
+    """One annotation: left, top, right, bottom, its class by name, and what it means."""
+
+    box: tuple[float, float, float, float]
+    label: str
+    mark: BoxMark
 
 
 def coco_files(root: Path) -> list[Path]:
@@ -29,27 +40,29 @@ def coco_files(root: Path) -> list[Path]:
     return entries(own, "instances_*.json") or entries(own, "*.json") or entries(root, "*.json")
 
 
-def read_coco(root: Path) -> tuple[list[BoxRecord], tuple[str, ...]]:
+def read_coco(root: Path) -> tuple[list[BoxRecord], tuple[str, ...], list[Corrupt]]:
     """Read every annotation file.
 
     Boxes are left, top, width, height. Regions whose ``iscrowd`` is 1 are marked as crowds.
 
     Returns:
-        The records, and the classes in the order of their ids.
+        The records, the classes in the order of their ids, and what is wrong with annotations that cannot be
+        used and pictures that are not there.
 
     Raises:
-        DataError: A file is no such JSON, names a picture, picture id or class id that is not there, or lists
-            one of them twice.
+        DataError: A file is no such JSON, or lists the id of a picture or a class twice.
     """
     files = coco_files(root)
     folder = root if root.is_dir() else root.parent
     named: dict[int, str] = {}
     records: list[BoxRecord] = []
+    corrupt: list[Corrupt] = []
     for file in files:
         data = _loaded(file)
         try:
             categories = _categories(file, data)
-            found = _records(file, data, categories, folder, _split(file, len(files)))
+            objects, bad = _objects(file, data, categories)
+            found, unusable = _records(file, data, objects, folder, _split(file, len(files)))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
                 f"{file} is not in the COCO format: {type(error).__name__} {error}; it needs images (id, "
@@ -61,7 +74,8 @@ def read_coco(root: Path) -> tuple[list[BoxRecord], tuple[str, ...]]:
                     f"{file} calls class {identity} {name!r}, another file calls it {named[identity]!r}"
                 )
         records += found
-    return records, tuple(named[identity] for identity in sorted(named))
+        corrupt += [*unusable, *bad]
+    return records, tuple(named[identity] for identity in sorted(named)), corrupt
 
 
 def _loaded(file: Path) -> dict[str, Any]:
@@ -69,6 +83,8 @@ def _loaded(file: Path) -> dict[str, Any]:
         data = json.loads(read_text(file))
     except ValueError as error:
         raise DataError(f"cannot read {file} as JSON: {error}") from error
+    except RecursionError:
+        raise DataError(f"{file} is nested too deeply to be read as JSON") from None
     if not isinstance(data, dict):
         raise DataError(f"{file} holds a {type(data).__name__}, the COCO format an object")
     return data
@@ -82,47 +98,12 @@ def _split(file: Path, files: int) -> Split | None:
     return named if files > 1 else None
 
 
-def _records(
-    file: Path, data: dict[str, Any], categories: dict[int, str], folder: Path, split: Split | None
-) -> list[BoxRecord]:
-    boxes: dict[int, list[tuple[_Sides, str, BoxMark]]] = {}
-    for each in data["images"]:
-        if int(each["id"]) in boxes:
-            raise DataError(f"{file} lists two images with the id {each['id']}; give each its own")
-        boxes[int(each["id"])] = []
-    for each in data["annotations"]:
-        image, category = int(each["image_id"]), int(each["category_id"])
-        where = f"{file}: annotation {each.get('id')}"
-        if image not in boxes:
-            raise DataError(f"{where} is of image {image}, which is not listed among the images")
-        if category not in categories:
-            raise DataError(f"{where} has class id {category}; known are {sorted(categories)}")
-        mark = BoxMark.CROWD if each.get("iscrowd") else BoxMark.OBJECT
-        x, y, width, height = _box(where, each["bbox"])
-        boxes[image].append(((x, y, x + width, y + height), categories[category], mark))
-    records = []
-    for each in data["images"]:
-        mine = boxes[int(each["id"])]
-        size = (int(each["height"]), int(each["width"])) if "height" in each and "width" in each else None
-        records.append(
-            BoxRecord(
-                _picture(folder, file, str(each["file_name"])),
-                file,
-                tuple(box for box, _, _ in mine),
-                tuple(label for _, label, _ in mine),
-                split,
-                size,
-                marks=tuple(mark for _, _, mark in mine),
-            )
-        )
-    return records
-
-
 def _categories(file: Path, data: dict[str, Any]) -> dict[int, str]:
     """The names of the classes by id; both are used once."""
     found: dict[int, str] = {}
     for each in data["categories"]:
-        identity, name = int(each["id"]), str(each["name"])
+        identity, name = _whole(file, "a class", "id", each["id"]), str(each["name"])
+        check_class_name(file, name)
         if identity in found or name in found.values():
             raise DataError(
                 f"{file} lists class {identity} {name!r} after one of that id or name; remove one"
@@ -131,25 +112,112 @@ def _categories(file: Path, data: dict[str, Any]) -> dict[int, str]:
     return found
 
 
-def _box(where: str, given: Any) -> _Sides:  # noqa: ANN401 - whatever the file holds
-    """Left, top, width and height."""
+def _objects(
+    file: Path, data: dict[str, Any], categories: dict[int, str]
+) -> tuple[dict[int, list[_Object]], list[BadEntry]]:
+    """The objects of each image by its id, and what is wrong with others."""
+    found: dict[int, list[_Object]] = {}
+    for each in data["images"]:
+        identity = _whole(file, "an image", "id", each["id"])
+        if identity in found:
+            raise DataError(f"{file} lists two images with the id {identity}; give each its own")
+        found[identity] = []
+    bad: list[BadEntry] = []
+    for each in data["annotations"]:
+        try:
+            image, thing = _object(file, each, found, categories)
+        except BadEntry as error:
+            bad.append(error)
+        else:
+            found[image].append(thing)
+    return found, bad
+
+
+def _object(
+    file: Path, given: dict[str, Any], images: Container[int], categories: dict[int, str]
+) -> tuple[int, _Object]:
+    """The id of its image, and what an annotation says."""
+    which = f"annotation {_shown(given.get('id'))}"
+    where = f"{file}: {which}"
+    image = _whole(file, which, "image_id", given.get("image_id"))
+    category = _whole(file, which, "category_id", given.get("category_id"))
+    if image not in images:
+        raise BadEntry(file, f"{where} is of image {image}, which is not listed among the images")
+    if category not in categories:
+        raise BadEntry(file, f"{where} has class id {category}; known are {sorted(categories)}")
+    crowd = given.get("iscrowd")
+    if crowd not in (None, 0, 1):
+        raise BadEntry(file, f"{where} has iscrowd {_shown(crowd)}; give 0 or 1")
     try:
-        left, top, width, height = (float(value) for value in given)
-    except (TypeError, ValueError):
+        left, top, width, height = (float(value) for value in given["bbox"])
+    except (KeyError, TypeError, ValueError, OverflowError):
         left = top = width = height = math.nan
     if not all(map(math.isfinite, (left, top, width, height))):
-        raise DataError(f"{where} has the box {given}; give left, top, width and height as finite numbers")
-    return left, top, width, height
+        raise BadEntry(
+            file,
+            f"{where} has the box {_shown(given.get('bbox'))}; give left, top, width and height as finite "
+            "numbers",
+        )
+    mark = BoxMark.CROWD if crowd else BoxMark.OBJECT
+    return image, _Object((left, top, left + width, top + height), categories[category], mark)
+
+
+def _records(
+    file: Path, data: dict[str, Any], objects: dict[int, list[_Object]], folder: Path, split: Split | None
+) -> tuple[list[BoxRecord], list[Corrupt]]:
+    """What is said of the pictures, and what is wrong with those that cannot be used."""
+    records: list[BoxRecord] = []
+    unusable: list[Corrupt] = []
+    for each in data["images"]:
+        identity = _whole(file, "an image", "id", each["id"])
+        mine = objects[identity]
+        try:
+            path = _picture(folder, file, str(each["file_name"]))
+            size = _size(file, identity, each)
+        except Corrupt as error:
+            # Whatever it is, it is wrong with the picture, not with one object.
+            unusable.append(Corrupt(file, str(error)))
+            continue
+        boxes, labels = tuple(thing.box for thing in mine), tuple(thing.label for thing in mine)
+        marks = tuple(thing.mark for thing in mine)
+        records.append(BoxRecord(path, file, boxes, labels, split, size, marks=marks))
+    return records, unusable
+
+
+def _size(file: Path, identity: int, given: dict[str, Any]) -> tuple[int, int] | None:
+    """Height and width of an image; ``None`` where they are not told."""
+    if "height" not in given or "width" not in given:
+        return None
+    height, width = (_whole(file, f"image {identity}", key, given[key]) for key in ("height", "width"))
+    return height, width
+
+
+def _whole(file: Path, which: str, key: str, value: Any) -> int:  # noqa: ANN401 - whatever the file holds
+    """A whole number, which some programs write as ``1.0``."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise BadEntry(file, f"{file}: {which} has the {key} {_shown(value)}; give a whole number")
+    return value
+
+
+def _shown(value: Any) -> str:  # noqa: ANN401 - whatever the file holds
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _picture(folder: Path, file: Path, name: str) -> Path:
+    """The picture of a name, which leads out of the folder by links only."""
     words: Sequence[str] = file.stem.split("_")
     places = [folder, folder / "images", folder / words[-1], folder / "images" / words[-1]]
+    base = Path(os.path.normpath(folder.absolute()))
     for place in places:
-        path = place / name
-        if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
-            return path
-    raise DataError(
-        f"{file} lists the picture {name!r}, which is not in {folder}; looked in "
-        f"{', '.join(str(place.relative_to(folder)) for place in places)}"
+        path = Path(os.path.normpath(place.absolute() / name))
+        with contextlib.suppress(OSError):
+            if path.is_relative_to(base) and path.is_file():
+                return folder / path.relative_to(base)
+    raise Corrupt(
+        file,
+        f"{file} lists the picture {_shown(name)}, which is not in {folder}; looked in "
+        f"{', '.join(str(place.relative_to(folder)) for place in places)}",
     )

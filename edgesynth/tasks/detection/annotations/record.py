@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgesynth.tasks.detection.samples import BoxMark
+from edgesynth.tasks.images import Corrupt
 from edgesynth.tasks.protocol import Split
 
-__all__ = ["BoxRecord"]
+__all__ = ["BadEntry", "BoxRecord"]
+
+
+class BadEntry(Corrupt):
+    """One object of an annotation that cannot be used; the others of its picture can."""
 
 
 @dataclass(frozen=True)
@@ -34,3 +40,12 @@ class BoxRecord:
     size: tuple[int, int] | None = None
     relative: bool = False
     marks: tuple[BoxMark, ...] = ()
+
+    def only(self, indices: Sequence[int]) -> BoxRecord:
+        """The same picture with the objects at ``indices``."""
+        return replace(
+            self,
+            boxes=tuple(self.boxes[index] for index in indices),
+            labels=tuple(self.labels[index] for index in indices),
+            marks=tuple(self.marks[index] for index in indices) if self.marks else (),
+        )

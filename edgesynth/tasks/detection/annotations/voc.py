@@ -28,11 +28,10 @@ def read_voc(root: Path) -> tuple[list[BoxRecord], list[Corrupt]]:
     are used, and where; without them all are used.
 
     Returns:
-        The records, and what is wrong with annotations that cannot be read.
+        The records, and what is wrong with annotations that cannot be read, or whose picture is not there.
 
     Raises:
-        DataError: An annotation or a list names a picture that is not there, or two pictures
-            or two annotations have one name.
+        DataError: Two pictures or two annotations have one name, or a picture is in two lists.
     """
     folder = next((root / name for name in _FOLDERS if pictures_in(root / name)), root / _FOLDERS[0])
     images = by_name(folder, pictures_in(folder))
@@ -44,7 +43,10 @@ def read_voc(root: Path) -> tuple[list[BoxRecord], list[Corrupt]]:
     for stem, split in chosen.items():
         if stem not in images:
             source = annotations.get(stem, root / "ImageSets" / "Main")
-            raise DataError(f"{source} is about the picture {stem!r}, which is not in {folder}")
+            corrupt.append(
+                Corrupt(source, f"{source} is about the picture {stem!r}, which is not in {folder}")
+            )
+            continue
         if stem not in annotations:
             records.append(BoxRecord(images[stem], images[stem], (), (), split))
             continue
@@ -98,7 +100,6 @@ def _record(file: Path, image: Path, split: Split | None) -> BoxRecord:
 
 def _parsed(file: Path) -> ElementTree.Element:
     """Parse without document types: entities are how a small file becomes a large one, or reads another."""
-    data = file.read_bytes()
 
     def refuse(*_: object) -> NoReturn:
         raise Corrupt(file, f"{file} declares a document type, which annotations do not need; remove it")
@@ -106,9 +107,13 @@ def _parsed(file: Path) -> ElementTree.Element:
     guard = expat.ParserCreate()
     guard.StartDoctypeDeclHandler = refuse
     try:
+        data = file.read_bytes()
         guard.Parse(data, True)
         return ElementTree.fromstring(data)
-    except (expat.ExpatError, ElementTree.ParseError, ValueError) as error:
+    except OSError as error:
+        raise Corrupt(file, f"cannot read {file}: {error.strerror}") from error
+    # Of an encoding that it does not know, Python says that it cannot be looked up.
+    except (expat.ExpatError, ElementTree.ParseError, ValueError, LookupError) as error:
         raise Corrupt(file, f"cannot read {file} as XML: {error}") from error
 
 

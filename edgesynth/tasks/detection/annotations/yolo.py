@@ -7,7 +7,7 @@ from pathlib import Path
 from edgesynth.errors import DataError
 from edgesynth.tasks.detection.annotations.files import entries, entries_below, pictures_below
 from edgesynth.tasks.detection.annotations.names import yaml_entries, yaml_names
-from edgesynth.tasks.detection.annotations.record import BoxRecord
+from edgesynth.tasks.detection.annotations.record import BadEntry, BoxRecord
 from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, by_name, listed_names, read_text
 from edgesynth.tasks.protocol import Split
 
@@ -41,12 +41,11 @@ def read_yolo(
     Folders inside those of pictures and labels, and those that links lead to, are read as well.
 
     Returns:
-        The records, the classes in the order of their indices, and what is wrong with files that cannot
-        be read.
+        The records, the classes in the order of their indices, and what cannot be read or used.
 
     Raises:
-        DataError: The classes have no names, a class index has none, a file of labels has no picture, two
-            pictures have one name, or a split has pictures and no folder of labels.
+        DataError: The classes have no names, two pictures have one name, or a split has pictures and no
+            folder of labels.
     """
     names = classes or _names(root)
     folders = yolo_folders(root)
@@ -57,18 +56,21 @@ def read_yolo(
         pictures = by_name(images, pictures_below(images))
         written = [path for path in entries_below(labels, ".txt") if path.name.lower() != "classes.txt"]
         texts = by_name(labels, written)
-        orphans = texts.keys() - pictures.keys()
-        if orphans:
-            first = min(orphans)
-            raise DataError(f"{texts[first]} is about the picture {first!r}, which is not in {images}")
+        for stem in sorted(texts.keys() - pictures.keys()):
+            corrupt.append(
+                Corrupt(texts[stem], f"{texts[stem]} is about the picture {stem!r}, which is not in {images}")
+            )
         for stem, path in pictures.items():
             if stem not in texts:
                 records.append(BoxRecord(path, path, (), (), split))
                 continue
             try:
-                records.append(_record(texts[stem], path, split, names))
+                record, bad = _record(texts[stem], path, split, names)
             except Corrupt as error:
                 corrupt.append(error)
+            else:
+                records.append(record)
+                corrupt += bad
     return records, names, corrupt
 
 
@@ -84,9 +86,12 @@ def _check_labelled(root: Path, known: list[Path]) -> None:
                 )
 
 
-def _record(file: Path, image: Path, split: Split | None, names: tuple[str, ...]) -> BoxRecord:
+def _record(
+    file: Path, image: Path, split: Split | None, names: tuple[str, ...]
+) -> tuple[BoxRecord, list[BadEntry]]:
     boxes: list[tuple[float, float, float, float]] = []
     labels: list[str] = []
+    bad: list[BadEntry] = []
     for number, line in enumerate(read_text(file).splitlines(), start=1):
         if not line.strip():
             continue
@@ -99,14 +104,18 @@ def _record(file: Path, image: Path, split: Split | None, names: tuple[str, ...]
             raise Corrupt(
                 file, f"{file}, line {number}: {line.strip()[:60]!r} is not 'class x y width height'"
             ) from None
-        if not 0 <= index < len(names):
-            raise DataError(
-                f"{file}, line {number}: class index {index}, but there are {len(names)} classes "
-                f"(0 to {len(names) - 1})"
+        if 0 <= index < len(names):
+            boxes.append((x - width / 2, y - height / 2, x + width / 2, y + height / 2))
+            labels.append(names[index])
+        else:
+            bad.append(
+                BadEntry(
+                    file,
+                    f"{file}, line {number}: class index {index}, but there are {len(names)} classes "
+                    f"(0 to {len(names) - 1})",
+                )
             )
-        boxes.append((x - width / 2, y - height / 2, x + width / 2, y + height / 2))
-        labels.append(names[index])
-    return BoxRecord(image, file, tuple(boxes), tuple(labels), split, relative=True)
+    return BoxRecord(image, file, tuple(boxes), tuple(labels), split, relative=True), bad
 
 
 def _names(root: Path) -> tuple[str, ...]:

@@ -1,6 +1,20 @@
-from box_folders import SPLITS, coco
+import json
 
+import numpy as np
+import pytest
+from box_folders import SPLITS, coco
+from PIL import Image
+
+from edgesynth.errors import DataError
 from edgesynth.tasks import load_boxes
+
+
+def edited(root, change):
+    file = root / "annotations" / "instances_all.json"
+    data = json.loads(file.read_text())
+    change(data)
+    file.write_text(json.dumps(data))
+    return root
 
 
 def sizes(task):
@@ -11,3 +25,74 @@ def test_the_case_of_the_ending_does_not_matter(tmp_path):
     root = coco(tmp_path)
     (root / "annotations" / "instances_all.json").rename(root / "annotations" / "Instances_All.JSON")
     assert sum(sizes(load_boxes(root, size=32))) == 40
+
+
+def test_pictures_may_be_links(tmp_path):
+    root = coco(tmp_path / "set")
+    (root / "images").rename(tmp_path / "elsewhere")
+    (root / "images").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "003.png").rename(tmp_path / "003.png")
+    (tmp_path / "elsewhere" / "003.png").symlink_to(tmp_path / "003.png")
+    assert sum(sizes(load_boxes(root, size=32))) == 40
+
+
+def test_names_may_lead_back_into_the_folder(tmp_path):
+    root = edited(coco(tmp_path), lambda d: d["images"][0].update(file_name="../images/000.png"))
+    assert sum(sizes(load_boxes(root, size=32))) == 40
+
+
+@pytest.mark.parametrize("crowd", [0, 1, False, True, None])
+def test_a_crowd_is_said_by_a_truth_value(crowd, tmp_path):
+    root = edited(coco(tmp_path), lambda d: d["annotations"][0].update(iscrowd=crowd))
+    assert ("1 regions marked as crowds" in str(load_boxes(root, size=32).description)) == bool(crowd)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda d: d["annotations"][0].update(iscrowd="0"),
+            "annotation 2 has iscrowd '0'; give 0 or 1",
+        ),
+        (
+            lambda d: d["annotations"][0].update(category_id=7.5),
+            r"annotation 2 has the category_id 7\.5; give a whole number",
+        ),
+        (
+            lambda d: d["annotations"][0].update(image_id=float("inf")),
+            "annotation 2 has the image_id inf; give a whole number",
+        ),
+        (lambda d: d["annotations"][0].update(bbox=[10**400, 1, 2, 3]), "annotation 2 has the box"),
+        (lambda d: d["annotations"][0].pop("bbox"), "annotation 2 has the box None"),
+        (lambda d: d["images"][0].update(id=float("nan")), "an image has the id nan; give a whole number"),
+        (lambda d: d["images"][0].update(width=float("inf")), "image 0 has the width inf"),
+        (lambda d: d["images"][0].update(file_name="x" * 5000), "lists the picture 'x{79}[.]{3}, which is"),
+        (lambda d: d["images"][0].update(file_name="/etc/passwd"), "lists the picture '/etc/passwd', which"),
+        (lambda d: d["categories"][0].update(id="7"), "a class has the id '7'; give a whole number"),
+        (lambda d: d["categories"][0].update(name="\ud800"), r"names a class '\\ud800', which holds half"),
+        (lambda d: d["categories"][0].update(name=" "), "has a class whose name is empty"),
+    ],
+)
+def test_values_that_are_none_are_one_clear_line(change, message, tmp_path):
+    with pytest.raises(DataError, match=f"instances_all.json:? .*{message}|instances_all.json:? {message}"):
+        load_boxes(edited(coco(tmp_path), change), size=32)
+
+
+def test_json_that_is_nested_too_deeply_is_refused(tmp_path):
+    (coco(tmp_path) / "annotations" / "instances_all.json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match=r"instances_all\.json is nested too deeply"):
+        load_boxes(tmp_path, size=32)
+
+
+def test_sizes_of_the_picture_before_exif_turned_it_are_explained(tmp_path):
+    root = coco(tmp_path)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.full((40, 80), 9, np.uint8)).save(root / "images" / "003.png", exif=exif)
+    Image.fromarray(np.full((80, 40), 9, np.uint8)).save(root / "images" / "004.png")
+    with pytest.raises(DataError) as caught:
+        load_boxes(root, size=32)
+    said = str(caught.value)
+    assert "2 of the files" in said
+    assert "003.png is 80x40, the picture is 40x80 as its EXIF orientation turns it" in said
+    assert "004.png is 80x40, the picture is 40x80;" in said
