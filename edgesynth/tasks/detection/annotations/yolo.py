@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from edgesynth.errors import DataError
 from edgesynth.tasks.detection.annotations.files import entries, entries_below, pictures_below
@@ -37,8 +38,10 @@ def read_yolo(
 ) -> tuple[list[BoxRecord], tuple[str, ...], list[Corrupt]]:
     """Read a folder.
 
-    A line is ``class x y width height``: a class index, the centre and the size in shares of the sides.
-    Folders inside those of pictures and labels, and those that links lead to, are read as well.
+    A line is ``class x y width height``: a class index, the centre and the size in shares of the sides. Of
+    an outline, ``class x y x y x y`` and so on, the box around it is taken, except where ``data.yaml`` has
+    ``kpt_shape``, with which such numbers are key points. Folders inside those of pictures and labels, and
+    those that links lead to, are read as well.
 
     Returns:
         The records, the classes in the order of their indices, and what cannot be read or used.
@@ -47,7 +50,10 @@ def read_yolo(
         DataError: The classes have no names, two pictures have one name, or a split has pictures and no
             folder of labels.
     """
-    names = classes or _names(root)
+    files = (root / "data.yaml", root / "data.yml", root / "dataset.yaml")
+    described = next((file for file in files if file.is_file()), None)
+    told = yaml_entries(described) if described else {}
+    names = classes or _names(root, described, told)
     folders = yolo_folders(root)
     _check_labelled(root, [images for images, _, _ in folders])
     records: list[BoxRecord] = []
@@ -65,7 +71,7 @@ def read_yolo(
                 records.append(BoxRecord(path, path, (), (), split))
                 continue
             try:
-                record, bad = _record(texts[stem], path, split, names)
+                record, bad = _record(texts[stem], path, split, names, outlines="kpt_shape" not in told)
             except Corrupt as error:
                 corrupt.append(error)
             else:
@@ -87,7 +93,7 @@ def _check_labelled(root: Path, known: list[Path]) -> None:
 
 
 def _record(
-    file: Path, image: Path, split: Split | None, names: tuple[str, ...]
+    file: Path, image: Path, split: Split | None, names: tuple[str, ...], *, outlines: bool
 ) -> tuple[BoxRecord, list[BadEntry]]:
     boxes: list[tuple[float, float, float, float]] = []
     labels: list[str] = []
@@ -96,16 +102,17 @@ def _record(
         if not line.strip():
             continue
         try:
-            label, x, y, width, height = (float(word) for word in line.split())
+            label, *numbers = (float(word) for word in line.split())
             index = int(label)
-            if index != label or not all(abs(value) < 1e6 for value in (x, y, width, height)):
+            if index != label or not all(abs(value) < 1e6 for value in numbers):
                 raise ValueError(line)  # noqa: TRY301 - told like the others
+            box = _box(numbers, outlines=outlines)
         except (ValueError, OverflowError):
             raise Corrupt(
                 file, f"{file}, line {number}: {line.strip()[:60]!r} is not 'class x y width height'"
             ) from None
         if 0 <= index < len(names):
-            boxes.append((x - width / 2, y - height / 2, x + width / 2, y + height / 2))
+            boxes.append(box)
             labels.append(names[index])
         else:
             bad.append(
@@ -118,11 +125,19 @@ def _record(
     return BoxRecord(image, file, tuple(boxes), tuple(labels), split, relative=True), bad
 
 
-def _names(root: Path) -> tuple[str, ...]:
+def _box(numbers: list[float], *, outlines: bool) -> tuple[float, float, float, float]:
+    """Of a centre and a size, or around the three or more points of an outline."""
+    if outlines and len(numbers) >= 6 and len(numbers) % 2 == 0:
+        across, down = numbers[::2], numbers[1::2]
+        return min(across), min(down), max(across), max(down)
+    x, y, width, height = numbers
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+
+def _names(root: Path, described: Path | None, told: dict[str, Any]) -> tuple[str, ...]:
     for folder in (root, root / "labels"):
         for file in entries(folder, "classes.txt"):
             return listed_names(file)
-    for file in (root / "data.yaml", root / "data.yml", root / "dataset.yaml"):
-        if file.is_file():
-            return yaml_names(file, yaml_entries(file))
-    raise DataError(f"{root} has neither data.yaml nor classes.txt; add one, or give classes")
+    if described is None:
+        raise DataError(f"{root} has neither data.yaml nor classes.txt; add one, or give classes")
+    return yaml_names(described, told)
