@@ -15,10 +15,13 @@ from edgesynth.errors import DataError
 from edgesynth.tasks.detection.annotations.files import check_class_name, entries
 from edgesynth.tasks.detection.annotations.record import BadEntry, BoxRecord
 from edgesynth.tasks.detection.samples import BoxMark
-from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, read_text
+from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, read_text, split_directories
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["coco_files", "read_coco"]
+
+_BESIDE = "_annotations.coco.json"
+"""What Roboflow calls the annotations of a split, in the folder of its pictures."""
 
 _SHOWN = 80
 """Characters of a value that a message shows."""
@@ -36,14 +39,18 @@ def coco_files(root: Path) -> list[Path]:
     """The annotation files of a folder, or of the one file given; empty where there is none."""
     if root.is_file():
         return [root] if root.suffix.lower() == ".json" else []
+    if not root.is_dir():
+        return []
     own = root / "annotations"
-    return entries(own, "instances_*.json") or entries(own, "*.json") or entries(root, "*.json")
+    beside = [file for _, folder in split_directories(root) for file in entries(folder, _BESIDE)]
+    return entries(own, "instances_*.json") or entries(own, "*.json") or beside or entries(root, "*.json")
 
 
 def read_coco(root: Path) -> tuple[list[BoxRecord], tuple[str, ...], list[Corrupt]]:
     """Read every annotation file.
 
-    Boxes are left, top, width, height. Regions whose ``iscrowd`` is 1 are marked as crowds.
+    Boxes are left, top, width, height. Regions whose ``iscrowd`` is 1 are marked as crowds. The files of
+    several splits have its name, ``instances_train.json``, or the folder they lie in has.
 
     Returns:
         The records, the classes in the order of their ids, and what is wrong with annotations that cannot be
@@ -62,7 +69,7 @@ def read_coco(root: Path) -> tuple[list[BoxRecord], tuple[str, ...], list[Corrup
         try:
             categories = _categories(file, data)
             objects, bad = _objects(file, data, categories)
-            found, unusable = _records(file, data, objects, folder, _split(file, len(files)))
+            found, unusable = _records(file, data, objects, folder, _split(file, folder, len(files)))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
                 f"{file} is not in the COCO format: {type(error).__name__} {error}; it needs images (id, "
@@ -90,7 +97,9 @@ def _loaded(file: Path) -> dict[str, Any]:
     return data
 
 
-def _split(file: Path, files: int) -> Split | None:
+def _split(file: Path, folder: Path, files: int) -> Split | None:
+    if file.parent != folder and file.parent.name.lower() in SPLIT_NAMES:
+        return SPLIT_NAMES[file.parent.name.lower()]
     words = re.findall(r"[a-z]+", file.stem.lower())
     named = next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), None)
     if named is None and files > 1:
@@ -210,6 +219,8 @@ def _picture(folder: Path, file: Path, name: str) -> Path:
     """The picture of a name, which leads out of the folder by links only."""
     words: Sequence[str] = file.stem.split("_")
     places = [folder, folder / "images", folder / words[-1], folder / "images" / words[-1]]
+    if file.parent not in (folder, folder / "annotations"):
+        places.insert(0, file.parent)
     base = Path(os.path.normpath(folder.absolute()))
     for place in places:
         path = Path(os.path.normpath(place.absolute() / name))

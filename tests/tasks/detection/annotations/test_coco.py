@@ -27,6 +27,28 @@ def test_the_case_of_the_ending_does_not_matter(tmp_path):
     assert sum(sizes(load_boxes(root, size=32))) == 40
 
 
+@pytest.mark.parametrize("parts", [("train", "valid", "test"), ("train",)])
+def test_annotations_may_lie_beside_the_pictures_of_each_split(parts, tmp_path):
+    root = coco(tmp_path, files=parts)
+    for part in parts:
+        file = root / "annotations" / f"instances_{part}.json"
+        (root / part).mkdir()
+        for image in json.loads(file.read_text())["images"]:
+            (root / "images" / image["file_name"]).rename(root / part / image["file_name"])
+        file.rename(root / part / "_annotations.coco.json")
+    (root / "annotations").rmdir()
+    task = load_boxes(root, size=32)
+    assert sum(sizes(task)) == 40
+    assert sizes(task) == [14, 13, 13] or parts == ("train",)
+
+
+def test_one_file_beside_its_pictures_may_be_given(tmp_path):
+    root = coco(tmp_path)
+    (root / "images").rename(root / "valid")
+    file = (root / "annotations" / "instances_all.json").rename(root / "valid" / "_annotations.coco.json")
+    assert sum(sizes(load_boxes(file, size=32))) == 40
+
+
 def test_pictures_may_be_links(tmp_path):
     root = coco(tmp_path / "set")
     (root / "images").rename(tmp_path / "elsewhere")
