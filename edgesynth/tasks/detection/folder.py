@@ -95,16 +95,18 @@ def load_boxes(
 ) -> DetectionTask:
     """Make a task of a folder of pictures with boxes.
 
-    ``coco``: ``annotations/instances_<split>.json``, any one JSON file beside the pictures, or that file
-    itself. ``voc``: ``Annotations/*.xml``, ``JPEGImages/`` and, where there are lists,
-    ``ImageSets/Main/<split>.txt``. ``yolo``: ``images/<split>`` and ``labels/<split>``, ``<split>/images``
-    and ``<split>/labels``, or undivided, with the names of the classes in ``data.yaml`` or ``classes.txt``.
+    ``coco``: ``annotations/instances_<split>.json``, ``<split>/_annotations.coco.json``, any one JSON file
+    beside the pictures, or that file itself. ``voc``: ``Annotations/*.xml``, ``JPEGImages/`` and, where there
+    are lists, ``ImageSets/Main/<split>.txt``. ``yolo``: ``images/<split>`` and ``labels/<split>``,
+    ``<split>/images`` and ``<split>/labels``, or undivided, with boxes or outlines, and with the names of the
+    classes in ``data.yaml`` or ``classes.txt``.
 
     Test or validation pictures that are not given are held out of ``train`` by a hash of the file names,
-    about 15 % each; a file added later moves no other. Pictures without annotation are pictures without
-    objects. Boxes that leave their picture are clipped. Boxes are of the picture as its EXIF orientation
-    shows it. Crowds (``iscrowd`` of COCO) are no objects, and what is found in them counts as neither right
-    nor wrong; objects that are ``difficult`` (VOC) are learnt, and not judged.
+    about 15 % each; a file added later moves no other. Of files that share a name their paths decide, so that
+    they do not all come into one split. Pictures without annotation are pictures without objects. Boxes that
+    leave their picture are clipped. Boxes are of the picture as its EXIF orientation shows it. Crowds
+    (``iscrowd`` of COCO) are no objects, and what is found in them counts as neither right nor wrong; objects
+    that are ``difficult`` (VOC) are learnt, and not judged.
 
     Args:
         root: The folder.
@@ -265,7 +267,14 @@ def _divided(folder: Path, records: Sequence[BoxRecord]) -> tuple[dict[Split, li
     given: dict[Split, list[BoxRecord]] = {"train": []}
     for record in records:
         given.setdefault(record.split or "train", []).append(record)
-    return held_out(given, lambda record: draw(record.path.name))
+    times = Counter(record.path.name for record in given["train"])
+    base = folder if folder.is_dir() else folder.parent
+
+    def drawn(record: BoxRecord) -> float:
+        path = record.path
+        return draw(path.name if times[path.name] == 1 else path.relative_to(base).as_posix())
+
+    return held_out(given, drawn)
 
 
 def _reasons(corrupt: Sequence[Corrupt]) -> str:

@@ -149,3 +149,31 @@ def test_lists_of_voc_may_name_pictures_of_several_words(tmp_path):
     # Lists of one class have a number after the name.
     (root / "ImageSets" / "Main" / "train.txt").write_text("my photo\n006  1\n009 -1\n")
     assert load_boxes(root, size=32).size("train") == 3
+
+
+def test_files_that_share_a_name_are_divided_by_their_paths(tmp_path):
+    root = yolo(tmp_path / "one")
+    names = [file.stem for file in (root / "images").iterdir()]
+    for part, suffix in (("images", "png"), ("labels", "txt")):
+        for stem in names:
+            file = root / part / f"{stem}.{suffix}"
+            if file.is_file():
+                (root / part / stem).mkdir()
+                file.rename(root / part / stem / f"frame.{suffix}")
+    task = load_boxes(root, size=32)
+    assert all(task.size(split) >= 2 for split in SPLITS)
+    other = load_boxes(root.rename(tmp_path / "other"), size=32)
+    assert [task.size(split) for split in SPLITS] == [other.size(split) for split in SPLITS]
+
+
+def test_a_file_of_a_name_of_its_own_stays_where_it_is_whatever_is_added(tmp_path):
+    def divided(root):
+        task = load_boxes(root, size=32, memory_limit_bytes=0)
+        return {path.name: split for split in SPLITS for path in task._samples[split].paths}
+
+    before = divided(yolo(tmp_path))
+    for folder in ("a", "b"):
+        (tmp_path / "images" / folder).mkdir()
+        (tmp_path / "images" / folder / "x.png").write_bytes((tmp_path / "images" / "000.png").read_bytes())
+    after = divided(tmp_path)
+    assert {name: split for name, split in after.items() if name != "x.png"} == before
