@@ -152,9 +152,12 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
 def _synthesize(job: Job, folder: Path, progress: Progress) -> Result:
     from edgesynth.cli.output import warned
     from edgesynth.synthesis.api import synthesize
+    from edgesynth.synthesis.data import check_begun
 
     with ExitStack() as stack:
         task = job.build_task()
+        # Before the prototype is scored: bounds may be relative to it, and would seem to be at fault.
+        check_begun(folder, task)
         device = job.open_device(progress)
         if device is not None:
             stack.enter_context(device)

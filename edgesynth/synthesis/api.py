@@ -18,6 +18,7 @@ from edgesynth.runs import NetworkRecord, Run
 from edgesynth.runs.details import write_details
 from edgesynth.runs.run import PROTOTYPE
 from edgesynth.synthesis.cycle import Synthesizer
+from edgesynth.synthesis.data import check_data, described
 from edgesynth.synthesis.evaluation import DERIVED, computed_metrics, quality_metrics
 from edgesynth.synthesis.generator import Generator, Polish
 from edgesynth.synthesis.illustration import NETWORKS, details_of, illustrate
@@ -84,7 +85,7 @@ def synthesize(
     Raises:
         RequirementError: A requirement needs a device or a counter there is none of, or not even
             the smallest network can meet it.
-        RunError: The folder holds another job or had data of other sizes, or cannot be written.
+        RunError: The folder holds another job or a run of other data, or cannot be written.
         TrainingError: Training diverged.
         DeviceError: The device failed.
     """
@@ -99,7 +100,7 @@ def synthesize(
         "settings": settings.to_json(),
         **(manifest or {}),
     }
-    with _open_or_create(Path(run_dir), job, _circumstances(prototype, task, device)) as run:
+    with _open_or_create(Path(run_dir), job, prototype, task, device) as run:
         weights = Path(run_dir) / PROTOTYPE
         if not weights.exists():
             save_weights(prototype.module, weights)
@@ -138,7 +139,7 @@ def load_generator(
         cycle: Which cycle's policy to use; the last one by default.
 
     Raises:
-        RunError: The folder is no run, is damaged, or has no finished cycle, or the data have other sizes.
+        RunError: The folder is no run, is damaged, has no finished cycle, or is of other data.
     """
     run_dir = Path(run_dir)
     with Run.open(run_dir) as run:
@@ -149,7 +150,7 @@ def load_generator(
             raise RunError(
                 f"the run in {run_dir} was learned for another prototype; give the one it was started with"
             )
-        _check_data(run_dir, manifest, _data(task))
+        check_data(run_dir, manifest, task)
         load_weights(prototype.module, run_dir / PROTOTYPE)
         synthesizer = Synthesizer(prototype, task, requirements, device, run, settings, NullProgress())
         if not synthesizer.resume():
@@ -207,50 +208,35 @@ def _circumstances(prototype: Prototype, task: Task, device: Device | None) -> d
     """What a reader of the report wants to know, and what may differ when a run goes on."""
     return {
         "prototype": {"name": prototype.name, "structure": prototype.structure_hash},
-        "data": _data(task),
+        "data": described(task),
         "device": {"name": device.profile.name, "link": device.link.name} if device else {},
         "metrics": [kind.to_json() for kind in own_metrics()],
         "versions": versions(),
     }
 
 
-def _data(task: Task) -> dict[str, Any]:
-    description = getattr(task, "description", None)
-    return description.to_json() if description is not None else {"name": task.name}
-
-
-def _open_or_create(run_dir: Path, job: Mapping[str, Any], circumstances: Mapping[str, Any]) -> Run:
+def _open_or_create(
+    run_dir: Path, job: Mapping[str, Any], prototype: Prototype, task: Task, device: Device | None
+) -> Run:
     if not Run.exists(run_dir):
-        return Run.create(run_dir, {**circumstances, **job})
+        return Run.create(run_dir, {**_circumstances(prototype, task, device), **job})
     run = Run.open(run_dir, write=True)
-    differing = sorted(key for key in job if run.manifest.get(key) != job[key])
-    if differing:
-        run.close()
-        raise RunError(
-            f"{run_dir} holds another job (different {', '.join(differing)}); "
-            "give --run-dir a new folder, or continue with the job it was started with"
-        )
     try:
-        _check_data(run_dir, run.manifest, circumstances["data"])
-    except RunError:
+        _check_job(run_dir, run.manifest, job)
+        check_data(run_dir, run.manifest, task)
+    except BaseException:
         run.close()
         raise
     return run
 
 
-def _check_data(run_dir: Path, manifest: Mapping[str, Any], data: Mapping[str, Any]) -> None:
-    """Refuse data of other sizes than a run began with: its figures could not be compared with new ones.
-
-    Raises:
-        RunError: Names the split and both sizes.
-    """
-    before, now = (found.get("sizes", {}) for found in (manifest.get("data", {}), data))
-    for split in before:
-        if split in now and now[split] != before[split]:
-            raise RunError(
-                f"the data of the run in {run_dir} have changed: {split} had {before[split]} samples and has "
-                f"{now[split]}; restore them, or begin a new run in another folder"
-            )
+def _check_job(run_dir: Path, manifest: Mapping[str, Any], job: Mapping[str, Any]) -> None:
+    differing = sorted(key for key in job if manifest.get(key) != job[key])
+    if differing:
+        raise RunError(
+            f"{run_dir} holds another job (different {', '.join(differing)}); "
+            "give --run-dir a new folder, or continue with the job it was started with"
+        )
 
 
 def _generator(synthesizer: Synthesizer) -> Generator:
