@@ -22,7 +22,7 @@ from edgesynth.runs import Run
 from edgesynth.tasks import Split, Task
 from edgesynth.tasks.trees import leaves
 
-__all__ = ["Digest", "check_begun", "check_data", "described", "digests"]
+__all__ = ["Digest", "check_begun", "check_data", "described", "differing", "digests", "lasting_digests"]
 
 _SAMPLES: Final = 64
 _BYTES: Final = 16 << 20
@@ -111,16 +111,31 @@ def digests(task: Task) -> dict[str, Digest]:
     return found
 
 
-def described(task: Task) -> dict[str, Any]:
-    """What a run's manifest says of its data: their description, their sizes, and digests to know them by.
+def lasting_digests(task: Task) -> dict[str, Any]:
+    """What to know a task's data by, as JSON.
 
     What a user's task gives otherwise each time it is asked, as noise or random crops, has no digest.
     """
     # One stream of random numbers for both, or noise drawn from it would look the same twice.
     with torch.random.fork_rng(devices=[]):
         first, second = digests(task), digests(task)
-    kept = {part: digest.to_json() for part, digest in first.items() if digest.alike(second[part])}
-    return {**_about(task), "digests": kept}
+    return {part: digest.to_json() for part, digest in first.items() if digest.alike(second[part])}
+
+
+def differing(before: Mapping[str, Any], task: Task) -> list[str]:
+    """The splits of which a task gives something else than when :func:`lasting_digests` were taken."""
+    if not before:
+        return []
+    with torch.random.fork_rng(devices=[]):
+        now = digests(task)
+    kept = {part: Digest.from_json(digest) for part, digest in before.items()}
+    parts = [part for part, digest in kept.items() if part not in now or not digest.alike(now[part])]
+    return list(dict.fromkeys(part.split()[0] for part in parts))
+
+
+def described(task: Task) -> dict[str, Any]:
+    """What a run's manifest says of its data: their description, their sizes, and what to know them by."""
+    return {**_about(task), "digests": lasting_digests(task)}
 
 
 def check_data(run_dir: Path, manifest: Mapping[str, Any], task: Task) -> None:
@@ -142,11 +157,11 @@ def check_data(run_dir: Path, manifest: Mapping[str, Any], task: Task) -> None:
                 f"the data of the run in {run_dir} have changed: {split} had {had} samples and has "
                 f"{sizes[split]}; restore them, or begin a new run in another folder"
             )
-    differing = _differing(before.get("digests", {}), task)
-    if differing:
+    splits = differing(before.get("digests", {}), task)
+    if splits:
         raise RunError(
             f"the data of the run in {run_dir} are others than it began with: as many samples, but "
-            f"others, or with other targets, in {', '.join(differing)}; restore them, and how they are "
+            f"others, or with other targets, in {', '.join(splits)}; restore them, and how they are "
             "read, or begin a new run in another folder"
         )
 
@@ -160,18 +175,6 @@ def check_begun(run_dir: Path, task: Task) -> None:
     if Run.exists(run_dir):
         with Run.open(run_dir) as run:
             check_data(run_dir, run.manifest, task)
-
-
-def _differing(before: Mapping[str, Any], task: Task) -> list[str]:
-    """The splits of which a task gives something else than it gave when digests were taken."""
-    if not before:
-        return []
-    with torch.random.fork_rng(devices=[]):
-        now = digests(task)
-    parts = [
-        part for part in before if part not in now or not Digest.from_json(before[part]).alike(now[part])
-    ]
-    return list(dict.fromkeys(part.split()[0] for part in parts))
 
 
 def _about(task: Task) -> dict[str, Any]:

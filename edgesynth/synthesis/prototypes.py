@@ -7,6 +7,8 @@ interrupted goes on after the last whole epoch, to the weights that it would hav
 from __future__ import annotations
 
 import contextlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -19,6 +21,7 @@ from edgesynth.runs import write_atomic
 from edgesynth.runs.faults import disk_faults
 from edgesynth.runs.lock import LOCK, WriterLock
 from edgesynth.runs.run import PROTOTYPE, UNFINISHED
+from edgesynth.synthesis.data import differing, lasting_digests
 from edgesynth.tasks import Task, TrainingPlan, TrainingState, fit
 
 __all__ = ["load_weights", "save_weights", "train_prototype"]
@@ -48,12 +51,13 @@ def train_prototype(
     Raises:
         TrainingError: Training diverged.
         InputError: The interrupted training was of another network, plan or number of samples.
-        RunError: The folder cannot be written, another process is writing it, or what an interrupted training
-            left there is damaged or was trained for something else.
+        RunError: The folder cannot be written, another process is writing it, or what an earlier call left
+            there is damaged, or was trained for something else or on other data.
     """
     path, unfinished = run_dir / PROTOTYPE, run_dir / UNFINISHED
     if path.exists():
         load_weights(module, path)
+        _check_data(path, task)
         # A power cut may have come between the one file and the end of the other.
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
@@ -65,14 +69,17 @@ def train_prototype(
     try:
         state = _read_state(unfinished, origin)
         if state is not None:
+            _check_data(unfinished, task)
             progress.note(f"the training of the prototype goes on after epoch {len(state.epochs)}")
 
+        data = json.dumps(lasting_digests(task))
+
         def keep(now: TrainingState) -> None:
-            about = {"training": now.to_json(), "origin": origin}
+            about = {"training": now.to_json(), "origin": origin, "data": data}
             write_atomic(unfinished, save(dict(now.tensors), metadata=about))
 
         fit(module, task, plan, keep=keep, state=state, progress=progress)
-        save_weights(module, path, origin=origin)
+        save_weights(module, path, about={"origin": origin, "data": data})
         with disk_faults(unfinished):
             unfinished.unlink(missing_ok=True)
     finally:
@@ -97,6 +104,18 @@ def _read_state(path: Path, origin: str) -> TrainingState | None:
     return state
 
 
+def _check_data(path: Path, task: Task) -> None:
+    """Refuse what was trained on other data; what an earlier version left does not say on which."""
+    with safe_open(path, "pt") as file:
+        before = json.loads((file.metadata() or {}).get("data", "{}"))
+    splits = differing(before, task)
+    if splits:
+        raise RunError(
+            f"the weights in {path} were trained on other data than those now given in {', '.join(splits)}; "
+            "restore them, and how they are read, or remove the file to begin anew"
+        )
+
+
 def load_weights(module: nn.Module, path: Path) -> None:
     """Load a module's state from safetensors.
 
@@ -109,17 +128,18 @@ def load_weights(module: nn.Module, path: Path) -> None:
         raise RunError(f"the weights in {path} cannot be loaded into this prototype: {error}") from error
 
 
-def save_weights(module: nn.Module, path: Path, *, origin: str = "") -> None:
+def save_weights(module: nn.Module, path: Path, *, about: Mapping[str, str] | None = None) -> None:
     """Write a module's state as safetensors; the file is there whole, or not at all.
 
     Args:
         module: Any.
         path: Of the file.
-        origin: What the weights were trained for; kept in the file where it is not empty.
+        about: What else the file should say; what is empty is left out.
 
     Raises:
         RunError: The disk is full or the folder cannot be written.
     """
     # Safetensors wants every tensor in memory of its own.
     state = {name: tensor.detach().clone().contiguous() for name, tensor in module.state_dict().items()}
-    write_atomic(path, save(state, metadata={"origin": origin} if origin else None))
+    told = {key: value for key, value in (about or {}).items() if value}
+    write_atomic(path, save(state, metadata=told or None))
