@@ -13,7 +13,7 @@ from edgesynth.job.tables import TaskTable
 if TYPE_CHECKING:
     from edgesynth.tasks import Task
 
-__all__ = ["FOLDERS", "open_data"]
+__all__ = ["FOLDERS", "check_own", "open_data"]
 
 IMAGE_FOLDER: Final = "image-folder"
 MASK_FOLDER: Final = "mask-folder"
@@ -23,6 +23,7 @@ FOLDERS: Final = (IMAGE_FOLDER, MASK_FOLDER, BOXES)
 
 _TAKEN_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "size": FOLDERS,
+    "fit": FOLDERS,
     "colour": FOLDERS,
     "mirror": FOLDERS,
     "turn": FOLDERS,
@@ -35,6 +36,13 @@ _TAKEN_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "metric": (BOXES,),
 }
 """Which of :data:`FOLDERS` a key is for; named detection sets take the last two besides."""
+
+_FITS: Final[Mapping[str, tuple[str, ...]]] = {
+    IMAGE_FOLDER: ("crop", "stretch"),
+    MASK_FOLDER: ("crop", "stretch"),
+    BOXES: ("letterbox", "stretch"),
+}
+"""What ``fit`` may say for each of :data:`FOLDERS`, its default first."""
 
 _HEADS: Final[Mapping[str, str]] = {"detectnet": "grid"}
 """What the outputs of the zoo's detectors mean, where it is not ``centre``."""
@@ -76,6 +84,22 @@ def open_data(table: TaskTable, folder: Path, prototype: str) -> Task:
     return load_task(table.data, root=path, train_size=table.train_size, **options)
 
 
+def check_own(table: TaskTable) -> None:
+    """Refuse what says how data of ours or in a folder are opened, where a callable of the user's own does.
+
+    Raises:
+        JobError: Names the key, and what it is for.
+    """
+    used = {key: f"data = {_listed(takers)}" for key, takers in _TAKEN_BY.items()}
+    used |= {"path": "named data sets and folders", "train_size": "named data sets"}
+    for key, takers in used.items():
+        if _given(table, key):
+            raise JobError(
+                f"[task] {key} is for {takers}, not for {table.data!r}; remove it (what your own callable "
+                "takes is given in arguments)"
+            )
+
+
 def _check_folder(table: TaskTable) -> None:
     for key in ("path", "size"):
         if getattr(table, key) is None:
@@ -85,16 +109,26 @@ def _check_folder(table: TaskTable) -> None:
     for key, takers in _TAKEN_BY.items():
         if _given(table, key) and table.data not in takers:
             raise JobError(f'[task] {key} is for data = {_listed(takers)}, not for "{table.data}"; remove it')
+    if table.fit not in (None, *_FITS[table.data]):
+        raise JobError(
+            f'[task] fit = "{table.fit}" is not for "{table.data}"; choose {_listed(_FITS[table.data])}'
+        )
+    if table.data == BOXES and isinstance(table.classes, dict):
+        raise JobError(
+            f'[task] colours of classes are for data = "{MASK_FOLDER}"; give "{BOXES}" their names'
+        )
 
 
 def _open_folder(table: TaskTable, path: Path, prototype: str) -> Task:
     from edgesynth.tasks import load_boxes, load_image_folder, load_mask_folder
 
     assert table.size is not None
+    fit: Any = table.fit or _FITS[table.data][0]
     if table.data == IMAGE_FOLDER:
         return load_image_folder(
             path,
             size=table.size,
+            fit=fit,
             colour=table.colour,
             mirror=table.mirror,
             turn=table.turn,
@@ -104,6 +138,7 @@ def _open_folder(table: TaskTable, path: Path, prototype: str) -> Task:
         return load_mask_folder(
             path,
             size=table.size,
+            fit=fit,
             classes=table.classes,
             ignore_label=255 if table.ignore_label is None else table.ignore_label,
             class_weights=table.class_weights,
@@ -115,8 +150,9 @@ def _open_folder(table: TaskTable, path: Path, prototype: str) -> Task:
     return load_boxes(
         path,
         size=table.size,
+        fit=fit,
         format=table.format,
-        classes=table.classes,
+        classes=None if table.classes is None else tuple(table.classes),
         head=_head(table, prototype),
         metric=table.metric or "map50",
         colour=table.colour,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgesynth.errors import InputError, JobError
 from edgesynth.job import relative
-from edgesynth.job.data import open_data
+from edgesynth.job.data import check_own, open_data
 from edgesynth.job.reference import call, is_reference, load_reference
 from edgesynth.job.tables import DeviceTable, JobTables, PrototypeTable, SynthesisTable, TaskTable
 from edgesynth.job.validation import validate
@@ -103,7 +103,8 @@ class Job:
         """Open the data.
 
         Raises:
-            JobError: The data set is unknown, or the user's callable fails.
+            JobError: The data set is unknown, a key is missing or of no use to it, or the user's callable
+                fails.
             DataError: The data are missing, empty or unusable.
         """
         from edgesynth.tasks import Task
@@ -111,6 +112,7 @@ class Job:
         table = self.task
         if not is_reference(table.data):
             return open_data(table, self.folder, self.prototype.name)
+        check_own(table)
         task = call(load_reference(table.data, self.folder), table.data, table.arguments, {})
         if not isinstance(task, Task):
             raise JobError(

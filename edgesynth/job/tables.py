@@ -17,6 +17,9 @@ Count: TypeAlias = Annotated[int, Field(ge=1)]
 Amount: TypeAlias = Annotated[float, Field(ge=0)]
 Rate: TypeAlias = Annotated[float, Field(gt=0)]
 Name: TypeAlias = Annotated[str, Field(min_length=1)]
+Side: TypeAlias = Annotated[int, Field(ge=8, le=8192)]
+Level: TypeAlias = Annotated[int, Field(ge=0, le=255)]
+Colour: TypeAlias = tuple[Level, Level, Level]
 
 
 class Table(BaseModel):
@@ -66,8 +69,11 @@ class TaskTable(Table):
         path: Where the data are, relative to the job file: for ``image-folder`` a folder with one
             folder of images per class, for ``mask-folder`` one with images and masks, for ``boxes`` one with
             images and their annotations.
-        size: For a folder of your own, the side of the square that images are brought to, in pixels: cropped
-            about their middle, or for ``boxes`` with grey beside them.
+        size: For a folder of your own, what images are brought to, in pixels from 8 to 8192: the side of a
+            square, or height and width.
+        fit: For a folder of your own, how: ``crop`` about their middle, the default of ``image-folder`` and
+            ``mask-folder``; ``letterbox`` with grey beside them, the default of ``boxes``; or, for all,
+            ``stretch``.
         colour: For a folder of your own, how images are read.
         mirror: For a folder of your own, whether a mirror image means the same and may be trained on.
         turn: For a folder of your own, whether a picture turned by quarters does too, as one from straight
@@ -75,9 +81,11 @@ class TaskTable(Table):
         skip_corrupt: For a folder of your own, leave out files that cannot be read.
         format: For ``boxes``, how they are written down; by default what the folder looks like.
         classes: For ``mask-folder`` and ``boxes``, the names of the classes; by default what the folder says.
+            For ``mask-folder`` also a colour by name, red, green and blue of 0 to 255.
         ignore_label: For ``mask-folder``, the value of pixels that do not count. Where ``classes`` name that
             value too, its name must be ``void``.
-        class_weights: For ``mask-folder``, ``balanced`` where rare classes weigh more in the loss.
+        class_weights: For ``mask-folder``, ``balanced`` where rare classes weigh more in the loss, or one
+            number for every class in their order; alike by default.
         head: For detection, what a network's outputs mean; by default what the zoo's prototype says, or
             ``centre``.
         metric: For detection, what quality is; by default ``map50``, mean average precision at half overlap.
@@ -87,15 +95,20 @@ class TaskTable(Table):
     data: Name
     arguments: Arguments = {}
     path: Name | None = None
-    size: Annotated[int, Field(ge=8)] | None = None
+    size: Side | tuple[Side, Side] | None = None
+    fit: Literal["crop", "letterbox", "stretch"] | None = None
     colour: Literal["rgb", "grey"] = "rgb"
     mirror: bool = True
     turn: bool = False
     skip_corrupt: bool = False
     format: Literal["coco", "voc", "yolo"] | None = None
-    classes: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
-    ignore_label: Annotated[int, Field(ge=0, le=255)] | None = None
-    class_weights: Literal["balanced"] | None = None
+    classes: (
+        Annotated[tuple[Name, ...], Field(min_length=1)]
+        | Annotated[dict[Name, Colour], Field(min_length=1)]
+        | None
+    ) = None
+    ignore_label: Level | None = None
+    class_weights: Literal["balanced"] | Annotated[tuple[Amount, ...], Field(min_length=1)] | None = None
     head: Literal["centre", "grid"] | None = None
     metric: Literal["map50", "map"] | None = None
     train_size: Count | None = None

@@ -26,15 +26,25 @@ _WANTED: Final = {
     "float_type": "a number",
     "bool_type": "true or false",
     "finite_number": "a finite number",
-    "tuple_type": 'a list, e.g. ["head.*"]',
+    "tuple_type": "a list",
     "list_type": "a list",
     "dict_type": "a table",
     "model_type": "a table",
     "model_attributes_type": "a table",
     "string_too_short": "text that is not empty",
-    "too_short": "a list that is not empty; leave the key out for the default",
 }
 
+_WANTED_OF: Final = {
+    ("prototype", "freeze"): 'a list of patterns, e.g. ["head.*"]',
+    ("task", "size"): "a whole number of pixels from 8 to 8192, or a height and a width, e.g. [240, 320]",
+    ("task", "classes"): (
+        'a list of names that is not empty, e.g. ["road", "car"], or for "mask-folder" a colour by name, '
+        "e.g. { road = [128, 64, 128], car = [0, 0, 142] }; leave the key out for the default"
+    ),
+    ("task", "class_weights"): '"balanced", or one number not below 0 for every class, e.g. [1, 2.5]',
+    ("device", "link"): 'text in quotes, or a list with one link per board, e.g. ["ssh://a", "ssh://b"]',
+}
+"""What keys take that are lists, or of several kinds."""
 
 _NEAR: Final = 0.5
 """How alike two names must be for one to be suggested for the other."""
@@ -92,6 +102,10 @@ def _told(fault: ErrorDetails, data: Mapping[str, Any]) -> str:
             f'[requirements] {wrong} should be bounds in quotes, e.g. macs = "<= 4M" or "<= prototype / 10"'
         )
     where = f"[{tables[0]}] " if tables else ""
+    for table, several in _WANTED_OF:
+        if [table, several] == [*tables, key][:2] and fault["type"] != "extra_forbidden":
+            whole = _shown(data[table][several])
+            return f"{where}{several} = {whole} should be {_WANTED_OF[table, several]}"
     # What follows the key is an index into a list, or a key of the user's own.
     inner = "".join(f".{part}" for part in [*tables, key][2:])
     name = f"{[*tables, key][1]}{inner}" if tables else key

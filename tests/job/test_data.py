@@ -86,6 +86,61 @@ def test_a_folder_of_boxes_is_a_task(boxes: Path) -> None:
     assert task.input_shape == (3, 32, 32)
 
 
+def test_a_folder_is_opened_as_its_loader_can(masks: Path) -> None:
+    table = f"{MASKS}class_weights = [1, 2.5]\n".replace("size = 16", "size = [16, 24]")
+    asked = job(masks, f'{table}fit = "stretch"\n')
+    task = Job.from_json(json.loads(json.dumps(asked.to_json())), masks).build_task()
+    assert task.input_shape == (3, 16, 24)
+    assert task.class_weights.tolist() == [1, 2.5]  # type: ignore[attr-defined]
+    assert task.description.pictures["fit"] == "stretch"  # type: ignore[attr-defined]
+    cropped = job(masks, table).build_task()
+    assert cropped.description.pictures["fit"] == "crop"  # type: ignore[attr-defined]
+
+
+def test_masks_in_colours_are_told_by_their_colours(masks: Path) -> None:
+    for path in (masks / "own" / "masks").iterdir():
+        mask = np.array(Image.open(path))
+        colours = np.array([[0, 0, 142], [128, 64, 128]], dtype=np.uint8)
+        Image.fromarray(colours[(mask == 1).astype(int)]).save(path)
+    colours_by_name = "classes = { road = [128, 64, 128], car = [0, 0, 142] }\n"
+    asked = job(masks, f'data = "mask-folder"\npath = "own"\nsize = 16\n{colours_by_name}')
+    task = Job.from_json(json.loads(json.dumps(asked.to_json())), masks).build_task()
+    assert task.classes == ("road", "car")
+    # The left of every mask is not the class that is named first.
+    assert next(iter(task.batches("train", batch_size=1))).targets[0, 0].tolist() == [1] * 8 + [0] * 8
+
+
+@pytest.mark.parametrize("fit", ["letterbox", "stretch"])
+def test_boxes_are_letterboxed_or_stretched(boxes: Path, fit: str) -> None:
+    table = f'{BOXES}fit = "{fit}"\n'.replace("size = 32", "size = [32, 64]")
+    task = job(boxes, table, "centrenet").build_task()
+    assert task.input_shape == (3, 32, 64)
+    assert task.description.pictures["fit"] == fit  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("mirror = false\n", 'mirror is for data = "image-folder" or "mask-folder" or "boxes", '),
+        ("turn = true\n", "turn is for"),
+        ("skip_corrupt = true\n", "skip_corrupt is for"),
+        ('metric = "map"\n', 'metric is for data = "boxes", '),
+        ('head = "grid"\n', "head is for"),
+        ('class_weights = "balanced"\n', "class_weights is for"),
+        ("size = 32\n", "size is for"),
+        ('fit = "crop"\n', "fit is for"),
+        ('classes = ["a"]\n', "classes is for"),
+        ('path = "own"\n', "path is for named data sets and folders, not for"),
+        ("train_size = 5\n", "train_size is for named data sets, not for"),
+    ],
+)
+def test_keys_that_a_callable_of_ones_own_would_not_hear_of_are_refused(
+    tmp_path: Path, table: str, said: str
+) -> None:
+    with pytest.raises(JobError, match=rf"{said}.*'unheard:task'; remove it .*arguments"):
+        job(tmp_path, f'data = "unheard:task"\narguments = {{ size = 8 }}\n{table}').build_task()
+
+
 def test_the_prototype_decides_what_a_detector_says_unless_the_table_does(boxes: Path) -> None:
     heads = [
         job(boxes, table, prototype).build_task().head.name  # type: ignore[attr-defined]
@@ -117,6 +172,12 @@ def test_the_prototype_decides_what_a_detector_says_unless_the_table_does(boxes:
             "head is for data = \"boxes\"; 'shapes-masks' has its own",
         ),
         ('data = "shapes-boxes"\nclasses = ["a"]\n', "'shapes-boxes' has its own"),
+        (
+            f'{MASKS}fit = "letterbox"\n',
+            'fit = "letterbox" is not for "mask-folder"; choose "crop" or "stretch"',
+        ),
+        (f'{BOXES}fit = "crop"\n', 'fit = "crop" is not for "boxes"; choose "letterbox" or "stretch"'),
+        (f"{BOXES}classes = {{ a = [1, 2, 3] }}\n", 'colours of classes are for data = "mask-folder"; give'),
         ('data = "mask-folders"\n', "did you mean 'mask-folder'"),
         ('data = "scene-masks"\n', "did you mean 'scenes-masks'"),
     ],
@@ -135,7 +196,26 @@ def test_keys_of_no_use_and_missing_ones_are_refused(tmp_path: Path, table: str,
         ('data = "mask-folder"\nclasses = "road"\n', 'classes = "road" should be a list'),
         (
             'data = "mask-folder"\nclasses = []\n',
-            r"classes = \[\] should be a list that is not empty; leave the key out for the default",
+            r"classes = \[\] should be a list of names that is not empty, .*; leave the key out",
+        ),
+        (
+            'data = "mask-folder"\nclasses = { road = [128, 64] }\n',
+            r'classes = \{"road": \[128, 64\]\} should be .* a colour by name, e.g. \{ road',
+        ),
+        (
+            'data = "boxes"\nsize = 60000\n',
+            "size = 60000 should be a whole number of pixels from 8 to 8192, or",
+        ),
+        ('data = "boxes"\nsize = 4\n', "size = 4 should be a whole number of pixels from 8 to 8192, or"),
+        (
+            'data = "boxes"\nsize = [64]\n',
+            r"size = \[64\] should be .* a height and a width, e.g. \[240, 320\]",
+        ),
+        ('data = "boxes"\nsize = "64"\n', 'size = "64" should be a whole number of pixels'),
+        ('data = "boxes"\nfit = "pad"\n', 'fit = "pad" should be one of "crop", "letterbox" or "stretch"'),
+        (
+            'data = "mask-folder"\nclass_weights = [1, -2]\n',
+            r'class_weights = \[1, -2\] should be "balanced", or one number not below 0 for every class',
         ),
     ],
 )

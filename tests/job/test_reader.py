@@ -100,6 +100,14 @@ def test_the_command_line_may_change_budgets_and_is_checked_too(tmp_path: Path) 
         (SMALLEST + "[synthesis]\nseed = 1.5\n", ["seed = 1.5 should be a whole number"]),
         (SMALLEST + "[synthesis]\nseed = true\n", ["seed = true should be a whole number"]),
         (
+            SMALLEST.replace("[task]", 'freeze = "head"\n[task]'),
+            ['[prototype] freeze = "head" should be a list of patterns, e.g. ["head.*"]'],
+        ),
+        (
+            SMALLEST + '[device]\nname = "jetson-tx2"\nlink = ["a", 3]\n',
+            ['[device] link = ["a", 3] should be text in quotes, or a list with one link per board'],
+        ),
+        (
             SMALLEST + '[synthesis]\nperformance = "netscor"\n',
             ['performance = "netscor" should be one of "netscore"', 'did you mean "netscore"'],
         ),
