@@ -50,8 +50,13 @@ def write_json_atomic(path: Path | str, data: object) -> Path:
 
 
 def dump_json(data: object, *, indent: int | None = None) -> str:
-    """Serialise to JSON; numpy and torch scalars become plain numbers, tuples become lists."""
-    return json.dumps(data, indent=indent, ensure_ascii=False, default=_plain)
+    """Serialise to JSON; numpy and torch scalars become plain numbers, tuples become lists.
+
+    Lone surrogates, which stand for the bytes of a file name that is no UTF-8, become JSON's own escapes: the
+    text can be encoded, and read again as it was.
+    """
+    text = json.dumps(data, indent=indent, ensure_ascii=False, default=_plain)
+    return text.encode(errors="backslashreplace").decode()
 
 
 def write_synced(path: Path, data: bytes) -> None:

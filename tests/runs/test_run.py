@@ -30,6 +30,7 @@ from edgesynth.runs import (
     write_atomic,
     write_json_atomic,
 )
+from edgesynth.runs.details import DETAILS, Confusion, Details, read_details, write_details
 
 MANIFEST = {"job": {"prototype": "resnet20"}, "seeds": [0], "versions": {"edgesynth": "0.1.0"}}
 
@@ -157,6 +158,26 @@ def test_a_network_is_replaced_by_key_role_and_seed(run):
 def test_numpy_figures_are_kept_as_plain_numbers(run):
     run.record_cycle(cycle(0, macs=np.float32(2.5), notes={"widths": np.arange(3), "best": np.int64(7)}))
     assert run.cycles()[0].notes == {"widths": [0, 1, 2], "best": 7}
+
+
+def test_names_of_files_that_are_no_utf_8_are_kept_as_they_are(tmp_path):
+    folder = os.fsdecode(b"caf\xe9")
+    with Run.create(tmp_path / "new", {"data": folder}) as run:
+        run.record_network(network(architecture={"made": folder}))
+    with Run.open(tmp_path / "new") as again:
+        assert again.manifest == {"data": folder}
+        assert again.networks()[0].architecture == {"made": folder}
+
+
+def test_details_keep_the_names_of_classes_that_are_no_utf_8(tmp_path):
+    names = ("car", os.fsdecode(b"caf\xe9"))
+    details = Details(
+        Metric("accuracy", 0.9, Provenance.MEASURED, 10),
+        per_class={names[1]: 0.5},
+        confusion=Confusion(names, ((1, 2), (3, 4)), ((*names, 2),), (3, 7)),
+    )
+    write_details(tmp_path, details)
+    assert read_details(tmp_path / DETAILS) == details
 
 
 def test_a_checkpoint_returns_tensors_and_state_exactly(run):
