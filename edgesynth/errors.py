@@ -37,7 +37,15 @@ __all__ = [
     "SensorError",
     "TraceError",
     "TrainingError",
+    "printable",
 ]
+
+
+def printable(text: object) -> str:
+    """A text, or the name of a file, on one line: what would break it or a terminal is escaped."""
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in str(text)
+    )
 
 
 class EdgesynthError(Exception):
@@ -60,6 +68,10 @@ class JobError(InputError):
 
 class DataError(InputError):
     """A data set is missing, empty, has one class, or holds a file that cannot be read."""
+
+    def __str__(self) -> str:
+        """The message on one line; it names files, and those may be called anything."""
+        return printable(super().__str__())
 
 
 class TraceError(InputError):

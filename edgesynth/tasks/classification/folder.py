@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from edgesynth.errors import DataError
+from edgesynth.errors import DataError, printable
 from edgesynth.tasks.classification.augmentation import Augmentation
 from edgesynth.tasks.classification.samples import LabelledSamples, TensorSamples
 from edgesynth.tasks.classification.task import ClassificationTask
@@ -25,6 +25,7 @@ from edgesynth.tasks.images import (
     draw,
     held_out,
     left_out,
+    not_read,
     picked,
     pictures_in,
     read_image,
@@ -120,9 +121,10 @@ def load_image_folder(
 
     found, corrupt = read_splits(divided, read)
     complaint = f"pictures in {folder} cannot be read: {corrupt_names(folder, corrupt)}"
-    division += left_out(corrupt, complaint, skip_corrupt=skip_corrupt)
+    division += not_read(folder) + left_out(corrupt, complaint, skip_corrupt=skip_corrupt)
     parts = {split: _samples(part, classes, form) for split, part in found.items()}
-    title = name or folder.resolve().name
+    title = name or printable(folder.resolve().name)
+    source = f"pictures in {printable(folder)}, {form.described}"
     sizes: dict[str, int] = {split: len(part.labels) for split, part in parts.items()}
     if augmentation is None:
         shift = max(1, min(form.height, form.width) // 8)
@@ -132,12 +134,10 @@ def load_image_folder(
         train=parts["train"],
         validation=parts["validation"],
         test=parts["test"],
-        classes=classes,
+        classes=tuple(map(printable, classes)),
         augmentation=augmentation,
         label_smoothing=label_smoothing,
-        description=DataDescription(
-            title, "user", f"pictures in {folder}, {form.described}", "", sizes, division, form.to_json()
-        ),
+        description=DataDescription(title, "user", source, "", sizes, division, form.to_json()),
     )
 
 
@@ -152,7 +152,7 @@ def _divided(folder: Path) -> tuple[dict[Split, list[_File]], str]:
         given["train"] = _files(folder)
     if not given["train"]:
         raise DataError(
-            f"{folder} holds no pictures; expected <class>/<file> ending in "
+            f"{folder} holds no pictures{not_read(folder)}; expected <class>/<file> ending in "
             f"{', '.join(sorted(IMAGE_SUFFIXES))}"
         )
     return held_out(given, lambda file: file.draw)

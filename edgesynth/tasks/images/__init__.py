@@ -28,6 +28,7 @@ from edgesynth.tasks.images.folders import (
     draw,
     first_few,
     held_out,
+    not_read,
     pictures_in,
     split_directories,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "in_parallel",
     "left_out",
     "listed_names",
+    "not_read",
     "opened",
     "picked",
     "pictures",

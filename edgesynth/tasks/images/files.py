@@ -17,10 +17,10 @@ from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from edgesynth.errors import DataError, InputError
+from edgesynth.errors import DataError, InputError, printable
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+    {".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 )
 """Which files of a folder are taken for pictures, in lower case."""
 
@@ -58,19 +58,21 @@ Result = TypeVar("Result")
 
 
 class Corrupt(DataError):
-    """A file that cannot be read; it may be left out instead.
+    """A file that cannot be used; it may be left out instead.
 
     Attributes:
         path: The file.
+        reason: What is wrong with it, where its name is told already; the message when not given.
     """
 
-    def __init__(self, path: Path, message: str) -> None:
+    def __init__(self, path: Path, message: str, reason: str | None = None) -> None:
         super().__init__(path, message)
         self.path = path
+        self.reason = printable(reason or message)
 
     def __str__(self) -> str:
-        """The message."""
-        return str(self.args[1])
+        """The message, on one line."""
+        return printable(self.args[1])
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,14 @@ def opened(path: Path) -> Iterator[Image.Image]:
         with _trusted(path) as picture:
             yield picture
     except (*_UNREADABLE, Image.DecompressionBombError) as error:
-        raise Corrupt(path, f"cannot read picture {path}: {error}") from error
+        raise Corrupt(path, f"cannot read picture {path}: {error}", _reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a picture, without its name."""
+    if isinstance(error, UnidentifiedImageError):
+        return "no picture, or damaged"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _trusted(path: Path) -> Image.Image:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 from edgesynth.errors import DataError
 from edgesynth.tasks.images.files import IMAGE_SUFFIXES
 from edgesynth.tasks.protocol import Split
 
 __all__ = [
+    "NAMED",
     "SPLIT_NAMES",
     "by_name",
     "check_filled",
@@ -20,6 +22,7 @@ __all__ = [
     "draw",
     "first_few",
     "held_out",
+    "not_read",
     "pictures_in",
     "split_directories",
 ]
@@ -30,20 +33,31 @@ SPLIT_NAMES: Final[Mapping[str, Split]] = MappingProxyType(
 """What people call the splits, in lower case."""
 
 _SHARES: Final[Mapping[Split, float]] = MappingProxyType({"test": 0.15, "validation": 0.15})
-_NAMED: Final = 5
+NAMED: Final = 5
+"""How many of many files a message names."""
+
+_OTHER_KINDS: Final = frozenset(
+    {
+        *(".apng", ".avif", ".dcm", ".dds", ".exr", ".hdr", ".heic", ".heif", ".ico", ".j2k", ".jp2", ".jpe"),
+        *(".jxl", ".mpo", ".pbm", ".pcx", ".pnm", ".psd", ".qoi", ".svg", ".tga"),
+        *(".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"),
+    }
+)
+"""Pictures too, but none that is read."""
 
 _File = TypeVar("_File")
 
 
 def draw(key: str) -> float:
     """A number in [0, 1) that depends on the key alone, wherever the folder lies."""
-    digest = hashlib.sha256(key.encode()).digest()
+    # A name that is no UTF-8 has lone surrogates in place of its bytes.
+    digest = hashlib.sha256(key.encode(errors="surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def directories(folder: Path) -> list[Path]:
     """The visible directories of a folder, in order."""
-    return sorted(part for part in folder.iterdir() if part.is_dir() and not part.name.startswith("."))
+    return [path for path in _visible(folder) if path.is_dir()]
 
 
 def split_directories(folder: Path) -> list[tuple[Split, Path]]:
@@ -55,18 +69,70 @@ def split_directories(folder: Path) -> list[tuple[Split, Path]]:
     ]
 
 
-def pictures_in(folder: Path, pattern: str = "*") -> list[Path]:
-    """The visible pictures of a folder that match a pattern, in order; none where there is no folder."""
-    return [
-        path
-        for path in sorted(folder.glob(pattern))
-        if path.suffix.lower() in IMAGE_SUFFIXES and _visible(path, folder) and path.is_file()
-    ]
+def pictures_in(folder: Path, pattern: Literal["*", "**/*"] = "*") -> list[Path]:
+    """The visible pictures of a folder, in order; none where there is no folder.
+
+    Links are followed. One that leads nowhere is listed too, as a picture that cannot be read.
+
+    Args:
+        folder: Where to look.
+        pattern: ``*`` for the folder itself, ``**/*`` for all folders inside it as well.
+
+    Raises:
+        DataError: A folder cannot be looked into.
+    """
+    if not folder.is_dir():
+        return []
+    found = _files_below(folder) if pattern == "**/*" else filter(_is_file, _visible(folder))
+    return sorted(path for path in found if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
-def _visible(path: Path, folder: Path) -> bool:
-    """Whether neither a file nor a directory that it lies in is hidden."""
-    return not any(part.startswith(".") for part in path.relative_to(folder).parts)
+def not_read(folder: Path) -> str:
+    """How many files below a folder are pictures of a kind that is not read, to add to a description."""
+    kinds = Counter(path.suffix.lower() for path in _files_below(folder))
+    found = sorted(kinds.keys() & _OTHER_KINDS)
+    count = sum(kinds[kind] for kind in found)
+    files = "file of a kind that is" if count == 1 else "files of kinds that are"
+    return f"; {count} {files} not read: {', '.join(found)}" if found else ""
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """The visible files of a folder and of all inside it, each folder once, whatever links lead to it.
+
+    What links lead to comes last: a picture keeps the name that it has without them, and none is in two
+    splits because of them.
+    """
+    real = folder.resolve()
+    seen = set(real.parents)
+    own, linked = [folder], list[Path]()
+    while own or linked:
+        place = own.pop() if own else linked.pop(0)
+        real = place.resolve()
+        if real in seen:
+            continue
+        seen.add(real)
+        for path in _visible(place):
+            if path.is_dir():
+                (linked if path.is_symlink() else own).append(path)
+            elif _is_file(path):
+                yield path
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What lies in a folder and is not hidden, in order.
+
+    Raises:
+        DataError: The folder cannot be looked into.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"cannot look into {folder}: {error.strerror}; give a folder you may read") from error
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a file, or a link that leads nowhere."""
+    return path.is_file() or (path.is_symlink() and not path.exists())
 
 
 def by_name(folder: Path, paths: Sequence[Path]) -> dict[str, Path]:
@@ -89,8 +155,8 @@ def by_name(folder: Path, paths: Sequence[Path]) -> dict[str, Path]:
 
 def first_few(names: Sequence[str]) -> str:
     """The first five of many names, and how many there are more."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{', '.join(names[:_NAMED])}{more}"
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{more}"
 
 
 def held_out(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 
 from torch import Tensor
 
-from edgesynth.errors import DataError
+from edgesynth.errors import DataError, printable
 from edgesynth.tasks.images.files import Corrupt, ImageFormat, in_parallel, read_images
-from edgesynth.tasks.images.folders import first_few
+from edgesynth.tasks.images.folders import NAMED
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["PictureFiles", "corrupt_names", "left_out", "picked", "read_splits"]
@@ -80,13 +81,16 @@ def read_splits(
     return parts, corrupt
 
 
-def left_out(corrupt: Sequence[Corrupt], complaint: str, *, skip_corrupt: bool) -> str:
-    """Refuse what cannot be read, unless it may be left out.
+def left_out(
+    corrupt: Sequence[Corrupt], complaint: str, *, skip_corrupt: bool, called: str = "unreadable files"
+) -> str:
+    """Refuse what cannot be used, unless it may be left out.
 
     Args:
-        corrupt: What cannot be read.
+        corrupt: What cannot be used.
         complaint: What to say of it, after its number.
         skip_corrupt: Whether it may be left out.
+        called: What it is called in the description.
 
     Returns:
         What to add to the description of the division.
@@ -97,7 +101,7 @@ def left_out(corrupt: Sequence[Corrupt], complaint: str, *, skip_corrupt: bool) 
     if not corrupt:
         return ""
     if skip_corrupt:
-        return f"; {len(corrupt)} unreadable files left out"
+        return f"; {len(corrupt)} {called} left out"
     raise DataError(
         f"{len(corrupt)} of the {complaint}; "
         "repair or remove them, or leave them out with skip_corrupt = true"
@@ -105,7 +109,11 @@ def left_out(corrupt: Sequence[Corrupt], complaint: str, *, skip_corrupt: bool) 
 
 
 def corrupt_names(folder: Path, corrupt: Iterable[Corrupt]) -> str:
-    """The first few of them, as they are called inside ``folder``, and what is wrong with the first."""
+    """The first five of them, as they are called inside ``folder``, with what is wrong with each."""
     found = sorted(corrupt, key=lambda error: error.path)
-    names = first_few([str(error.path.relative_to(folder)) for error in found])
-    return f"{names} (the first: {found[0].__cause__ or found[0]})" if found else ""
+    told = [
+        f"{', '.join(printable(error.path.relative_to(folder)) for error in alike)} ({reason})"
+        for reason, alike in groupby(found[:NAMED], lambda error: error.reason)
+    ]
+    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    return f"{', '.join(told)}{more}"

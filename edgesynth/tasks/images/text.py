@@ -48,7 +48,9 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise Corrupt(
-            path, f"{path} is no text in UTF-8 ({error.reason}, byte {error.start}); save it as such"
+            path,
+            f"{path} is no text in UTF-8 ({error.reason}, byte {error.start}); save it as such",
+            f"no text in UTF-8, byte {error.start}",
         ) from error
     except OSError as error:
-        raise Corrupt(path, f"cannot read {path}: {error}") from error
+        raise Corrupt(path, f"cannot read {path}: {error}", error.strerror) from error

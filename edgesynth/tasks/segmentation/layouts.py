@@ -43,7 +43,7 @@ _EXPECTED = (
 _MASK_FOLDERS = ("masks", "labels", "annotations")
 _ANNOTATED = ("annot", "_labels", "_masks")
 _MASK_ENDINGS = ("", "_L", "_mask")
-_LOSSY = frozenset({".jpg", ".jpeg", ".webp"})
+_LOSSY = frozenset({".jpg", ".jpeg", ".jfif", ".webp"})
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -166,3 +168,27 @@ def test_too_few_pictures_for_a_split_are_refused(tmp_path):
         draw(tmp_path / "test" / label / "0.png", 10)
     with pytest.raises(DataError, match="leaves no picture for train"):
         load_image_folder(tmp_path, size=8)
+
+
+def test_files_that_are_no_use_are_told(folder):
+    (folder / "dark" / "00.png").rename(folder / "dark" / "00.avif")
+    (folder / "dark" / "01.jpg").rename(folder / "dark" / "01.jfif")
+    task = load_image_folder(folder, size=8)
+    assert sum(task.size(split) for split in SPLITS) == 71
+    assert task.description.division.endswith("; 1 file of a kind that is not read: .avif")
+    (folder / "dark" / "99.png").symlink_to(folder / "gone.png")
+    with pytest.raises(DataError, match=r"1 of the pictures .*: dark/99\.png \(No such file or directory\)"):
+        load_image_folder(folder, size=8)
+    task = load_image_folder(folder, size=8, skip_corrupt=True)
+    assert "; 1 unreadable files left out" in task.description.division
+
+
+def test_names_that_are_no_utf_8_are_read_and_told(tmp_path):
+    root = tmp_path / os.fsdecode(b"caf\xe9")
+    for index in range(30):
+        for label, level in ((os.fsdecode(b"\xe9"), 20), ("bright", 190)):
+            draw(root / label / f"{os.fsdecode(bytes([0xE9]))}{index}.png", level)
+    task = load_image_folder(root, size=8)
+    assert task.name == r"caf\udce9"
+    assert task.classes == ("bright", r"\udce9")
+    assert str(task.description).isprintable()

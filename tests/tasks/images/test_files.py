@@ -101,9 +101,7 @@ def test_pictures_too_large_to_trust_are_counted_and_left_out_when_asked(tmp_pat
             folder.mkdir(exist_ok=True)
             Image.new("L", (side, side), 200 * (kind == "bright")).save(folder / f"{index}.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
-    with pytest.raises(
-        DataError, match=r"2 of the pictures in .*3\.png.* \(the first: it has more than 2,000 pixels"
-    ):
+    with pytest.raises(DataError, match=r"2 of the pictures in .*3\.png.* \(it has more than 2,000 pixels"):
         load_image_folder(tmp_path, size=8)
     task = load_image_folder(tmp_path, size=8, skip_corrupt=True)
     assert sum(task.size(split) for split in ("train", "validation", "test")) == 58

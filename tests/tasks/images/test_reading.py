@@ -1,3 +1,4 @@
+import os
 import pickle
 
 import numpy as np
@@ -34,7 +35,14 @@ def test_what_cannot_be_read_is_set_apart_and_the_rest_keeps_its_order(divided, 
     }
     assert [path.stem for path, _ in found["train"]] == ["0", "6"]
     assert [error.path.name for error in corrupt] == ["3.png", "8.png"]
-    assert corrupt_names(tmp_path, corrupt).startswith("3.png, 8.png (the first: cannot identify image")
+    assert corrupt_names(tmp_path, corrupt) == "3.png, 8.png (no picture, or damaged)"
+
+
+def test_many_corrupt_files_are_named_by_what_is_wrong_with_them(tmp_path):
+    why = ("odd", "odd", "odd", "worn", "odd", "worn", "worn")
+    corrupt = [Corrupt(tmp_path / name, "", reason) for name, reason in zip("abcdefg", why, strict=True)]
+    told = corrupt_names(tmp_path, corrupt[::-1])
+    assert told == "a, b, c (odd), d (worn), e (odd) and 2 more"
 
 
 def test_an_error_of_another_kind_ends_the_reading(divided):
@@ -49,6 +57,7 @@ def test_what_is_corrupt_is_refused_or_left_out_and_counted(divided):
     _, corrupt = read_splits(divided, lambda path: read_image(path, FORM))
     assert left_out([], "files", skip_corrupt=False) == ""
     assert left_out(corrupt, "files", skip_corrupt=True) == "; 2 unreadable files left out"
+    assert left_out(corrupt, "files", skip_corrupt=True, called="pairs") == "; 2 pairs left out"
     with pytest.raises(DataError, match=r"^2 of the files are odd; .* skip_corrupt = true$"):
         left_out(corrupt, "files are odd", skip_corrupt=False)
 
@@ -70,3 +79,23 @@ def test_pictures_in_files_are_decoded_in_the_order_asked_for(divided):
     taken = Samples().take(torch.tensor([2, 0, 2]))
     assert taken.shape == (3, 1, 4, 6)
     assert taken[:, 0, 0, 0].tolist() == [7, 1, 7]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a\nb.png", r"a\nb.png"),
+        ("\x1b[31mred.png", r"\x1b[31mred.png"),
+        (os.fsdecode(b"caf\xe9.png"), r"caf\udce9.png"),
+        ("straße 1.png", "straße 1.png"),
+    ],
+)
+def test_no_name_of_a_file_breaks_a_message_or_a_terminal(tmp_path, name, shown):
+    path = tmp_path / name
+    path.write_text("I am not a picture")
+    with pytest.raises(Corrupt) as caught:
+        read_image(path, FORM)
+    assert f"cannot read picture {tmp_path}/{shown}: " in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert corrupt_names(tmp_path, [caught.value]).startswith(f"{shown} (")
+    assert str(DataError(f"{path} is odd")) == f"{tmp_path}/{shown} is odd"
