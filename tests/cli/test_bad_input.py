@@ -203,7 +203,7 @@ CASES = {
     "no pictures": Case(r"photos holds no pictures", data(PHOTOS), photos=lambda folder: folder.mkdir()),
     "one class": Case(r"photos shows one class \(0\)", data(PHOTOS), photos=lambda folder: draw(folder, 1)),
     "unreadable picture": Case(
-        r"1 of the pictures in .*: 1/7\.png \(the first: .*\); .*skip_corrupt = true",
+        r"1 of the pictures in .*: 1/7\.png \(image file is truncated\); .*skip_corrupt = true",
         data(PHOTOS),
         photos=unreadable,
     ),

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -42,6 +43,13 @@ IMAGE_SUFFIXES = frozenset(
 
 LETTERBOX = 114
 """The grey around a letterboxed picture."""
+
+_LONGEST: Final = 8192
+"""The most pixels a side can have; a batch of such pictures fills a memory already."""
+
+_COLOURS: Final = ("rgb", "grey")
+
+_FITTED: Final = {"crop": "cropped", "stretch": "stretched", "letterbox": "letterboxed"}
 
 _MOST_THREADS: Final = 8
 """Decoding is what takes the time, and threads share it."""
@@ -94,9 +102,18 @@ class ImageFormat:
     fit: Literal["crop", "stretch", "letterbox"] = "crop"
 
     def __post_init__(self) -> None:
-        """Refuse sizes no picture can have."""
-        if self.height < 1 or self.width < 1:
-            raise InputError(f"image size must be at least 1x1, got {self.height}x{self.width}")
+        """Refuse sizes no picture can have, and words that mean nothing."""
+        sides = (self.height, self.width)
+        if not all(isinstance(side, Integral) for side in sides):
+            raise InputError(f"image size must be whole numbers of pixels, got {sides!r}")
+        if not 1 <= min(sides) <= max(sides) <= _LONGEST:
+            raise InputError(
+                f"image size must be at least 1x1 and at most {_LONGEST}x{_LONGEST}, got "
+                f"{self.height}x{self.width}"
+            )
+        for what, word, known in (("colour", self.colour, _COLOURS), ("fit", self.fit, _FITTED)):
+            if word not in known:
+                raise InputError(f"{what} must be {' or '.join(map(repr, known))}, got {word!r}")
 
     @classmethod
     def of(
@@ -106,7 +123,10 @@ class ImageFormat:
         fit: Literal["crop", "stretch", "letterbox"],
     ) -> ImageFormat:
         """Of a height and a width, or of one number for a square."""
-        return cls(*((size, size) if isinstance(size, int) else size), colour, fit)
+        sides = size if isinstance(size, tuple | list) else (size, size)
+        if len(sides) != 2:
+            raise InputError(f"size must be one number of pixels, or height and width, got {size!r}")
+        return cls(*sides, colour, fit)
 
     @property
     def channels(self) -> int:
@@ -126,8 +146,7 @@ class ImageFormat:
     @property
     def described(self) -> str:
         """What becomes of pictures, for descriptions: ``cropped to 48x64``."""
-        done = {"crop": "cropped", "stretch": "stretched", "letterbox": "letterboxed"}[self.fit]
-        return f"{done} to {self.height}x{self.width}"
+        return f"{_FITTED[self.fit]} to {self.height}x{self.width}"
 
     def to_json(self) -> dict[str, Any]:
         """What a program must do with a picture before it is normalised, as bundles tell it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -260,10 +261,14 @@ def _weights(name: str, given: ClassWeights, pixels: Tensor) -> Tensor | None:
         if given != "balanced":
             raise InputError(f"{name}: class weights are 'balanced' or one number per class, got {given!r}")
         return (1 / torch.log(1.02 + pixels.double() / pixels.sum())).float()
-    weights = torch.tensor([float(weight) for weight in given])
-    if len(weights) != len(pixels) or not bool((weights >= 0).all()) or not bool(weights.any()):
+    try:
+        weights = torch.tensor([float(weight) for weight in given])
+    except (TypeError, ValueError, OverflowError):
+        weights = torch.full_like(pixels, math.nan, dtype=torch.float32)
+    usable = bool(((weights >= 0) & weights.isfinite()).all()) and bool(weights.any())
+    if len(weights) != len(pixels) or not usable:
         raise InputError(
-            f"{name}: needs one class weight, not below 0 and not all 0, for each of {len(pixels)} classes, "
-            f"got {list(given)}"
+            f"{name}: needs one class weight, finite, not below 0 and not all 0, for each of {len(pixels)} "
+            f"classes, got {given!r}"
         )
     return weights

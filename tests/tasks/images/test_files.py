@@ -134,3 +134,25 @@ def test_a_program_that_does_as_the_form_says_gets_the_same_pixels(tmp_path, fit
     expected = np.atleast_3d(np.asarray(made)).transpose(2, 0, 1)
     assert np.array_equal(read_image(tmp_path / "noise.png", form).numpy(), expected)
     assert ("fill" in told) == (fit == "letterbox")
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        ("64", "whole numbers of pixels, got \\('64', '64'\\)"),
+        (64.0, "whole numbers of pixels, got \\(64.0, 64.0\\)"),
+        ((1, 2, 3), "one number of pixels, or height and width, got \\(1, 2, 3\\)"),
+        (60_000, "at least 1x1 and at most 8192x8192, got 60000x60000"),
+    ],
+)
+def test_sizes_that_are_none_are_refused(size, said):
+    with pytest.raises(InputError, match=said):
+        ImageFormat.of(size, "rgb", "crop")
+
+
+def test_words_that_mean_nothing_are_refused():
+    assert ImageFormat.of([np.int64(4), 5], "grey", "crop").shape == (1, 4, 5)
+    with pytest.raises(InputError, match="colour must be 'rgb' or 'grey', got 'gray'"):
+        ImageFormat(4, 5, "gray")
+    with pytest.raises(InputError, match="fit must be 'crop' or 'stretch' or 'letterbox', got 'fill'"):
+        ImageFormat(4, 5, fit="fill")

@@ -46,6 +46,9 @@ def test_balanced_weights_favour_rare_classes_within_bounds():
     for wrong in ([1.0, 2.0], [1.0, -1.0, 1.0], [0.0, 0.0, 0.0], [math.nan, 1.0, 1.0]):
         with pytest.raises(InputError, match="for each of 3 classes"):
             shapes_task(class_weights=wrong)
+    for strange in (["a", 1, 1], [[1], 1, 1], [math.inf, 1, 1], [math.nan, 1, 1], 5):
+        with pytest.raises(InputError, match=r"one class weight, finite, not below 0 .*, got "):
+            shapes_task(class_weights=strange)
 
 
 def test_a_batch_of_ignored_pixels_alone_has_no_loss_and_no_gradient(task):
