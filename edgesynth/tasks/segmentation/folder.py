@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
+from PIL import ExifTags
 from torch import Tensor
 
-from edgesynth.errors import DataError
+from edgesynth.errors import DataError, InputError, printable
 from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.images import (
     ImageFormat,
     PictureFiles,
     check_filled,
     corrupt_names,
+    first_few,
     held_out,
     in_parallel,
     left_out,
+    not_read,
+    opened,
     picked,
     read_measured,
     read_splits,
@@ -28,7 +33,7 @@ from edgesynth.tasks.protocol import Split
 from edgesynth.tasks.segmentation.augmentation import PairedAugmentation
 from edgesynth.tasks.segmentation.layouts import Pair, find_layout
 from edgesynth.tasks.segmentation.legend import IGNORED, Colour, Legend, find_legend
-from edgesynth.tasks.segmentation.mask_files import read_mask
+from edgesynth.tasks.segmentation.mask_files import read_mask, unfit
 from edgesynth.tasks.segmentation.samples import VALUES, MaskedSamples, MaskedTensors
 from edgesynth.tasks.segmentation.task import ClassWeights, SegmentationTask
 from edgesynth.tasks.splits import MEMORY_LIMIT_BYTES
@@ -89,20 +94,22 @@ def load_mask_folder(
     """Make a task of a folder of pictures and masks.
 
     One of: ``images/`` and ``masks/`` (or ``labels/``), perhaps inside ``train/``, ``validation/`` and
-    ``test/``, or with these inside them; ``train/`` and ``trainannot/`` and so on (CamVid); ``JPEGImages/``,
+    ``test/``, or with these inside them; ``train/`` and ``trainannot/`` and so on, or
+    ``701_StillsRaw_full/`` and ``LabeledApproved_full/`` (CamVid); ``JPEGImages/``,
     ``SegmentationClass/`` and lists in ``ImageSets/Segmentation/`` (VOC); ``leftImg8bit/`` and ``gtFine/``
     (Cityscapes). A mask has the name of its picture, perhaps with ``_L`` or ``_mask`` appended, and holds
-    class indices, a palette, or the colours of ``label_colors.txt``. Splits that the folder does not have are
-    held out of ``train`` by a hash of the picture's name, about 15 % each.
+    class indices, a palette, or the colours of ``label_colors.txt`` or ``class_dict.csv``. Splits that the
+    folder does not have are held out of ``train`` by a hash of the picture's name, about 15 % each.
 
     Args:
         root: The folder.
         size: Height and width everything is brought to; one number for a square. Masks take the nearest
             pixel.
         classes: The names of the classes in the order of the masks' values, or a colour for each name; by
-            default what the folder says (``label_colors.txt``, ``classes.txt``), what the layout says (VOC,
-            Cityscapes), or one class for every value. Where the folder has colours for names, or is
-            Cityscapes, it picks some of those classes and ignores all others.
+            default what the folder says (``label_colors.txt``, ``class_dict.csv``, ``classes.txt``), what the
+            layout says (VOC, Cityscapes), or one class for every value. Where the folder has colours for
+            names, or is Cityscapes, it picks some of those classes and ignores all others. What is called
+            ``void``, ``unlabelled`` or ``ignore`` is never a class: its pixels do not count.
         ignore_label: The value of pixels that do not count; in the task they have 255, and classes their
             indices. Where it lies among the values that names stand for, the name in its place must be
             ``void``, ``unlabelled`` or ``ignore``; the others keep their values.
@@ -113,18 +120,21 @@ def load_mask_folder(
         augmentation: Random variation in training; by default shifts by an eighth of the size, magnification
             by 0.75 to 1.33, colours by a fifth, and what ``mirror`` and ``turn`` say.
         class_weights: See :class:`SegmentationTask`.
-        skip_corrupt: Leave out pictures that cannot be read, or whose mask cannot, instead of refusing.
+        skip_corrupt: Leave out pictures that cannot be used, or whose mask cannot, instead of refusing.
         memory_limit_bytes: Decode once and keep everything up to this size; decode when needed beyond it.
         name: What reports call it; the folder's name when not given.
 
     Raises:
-        DataError: The folder is missing or has no known layout, pictures and masks do not pair or differ in
-            size, a mask holds a value or a colour that means nothing (named with the file), a split is empty,
-            there is one class only, or files cannot be read (counted and named).
-        InputError: The size or the ignore label is impossible, the ignore label is the value of a class, or
-            there are classes, but none.
+        DataError: The folder is missing or has no known layout, a split is empty, there is one class only, a
+            class is in another split and not in ``train``, or files cannot be used (counted and named): they
+            cannot be read, a picture and its mask differ in size or one of them is missing, or a mask holds a
+            value or a colour that means nothing.
+        InputError: The size, the fit or the ignore label is impossible, the ignore label is the value of a
+            class, or there are classes, but none.
     """
     folder = Path(root)
+    if fit not in ("crop", "stretch"):
+        raise InputError(f"fit is 'crop' or 'stretch' for pictures with masks, got {fit!r}")
     form = ImageFormat.of(size, colour, fit)
     layout = find_layout(folder)
     legend = find_legend(folder, layout, classes, ignore_label)
@@ -132,21 +142,30 @@ def load_mask_folder(
     sample_bytes = form.size_bytes + form.height * form.width
     keep = sum(map(len, divided.values())) * sample_bytes <= memory_limit_bytes
     found, corrupt = read_splits(divided, lambda pair: _read(pair, form, legend, keep=keep))
-    complaint = f"files in {folder} cannot be read: {corrupt_names(folder, corrupt)}"
-    division += layout.note + left_out(corrupt, complaint, skip_corrupt=skip_corrupt)
+    complaint = f"files in {folder} cannot be used: {corrupt_names(folder, corrupt)}"
+    skipped = left_out(
+        corrupt,
+        complaint,
+        # Where nothing would be left, the reason is what helps.
+        skip_corrupt=skip_corrupt and any(found.values()),
+        called="pictures or masks that cannot be used",
+    )
+    division += layout.note + not_read(folder) + skipped
     check_filled(folder, found)
-    legend = _completed(legend, found)
+    seen = {split: {value for _, read in part for value in read.seen} for split, part in found.items()}
+    legend = legend.completed(sorted(set().union(*seen.values())))
     if len(legend.classes or ()) < 2:
         raise DataError(
             f"the masks in {folder} show {'one' if legend.classes else 'no'} class beside the ignored value "
             f"{ignore_label}; segmentation needs at least two (if that value is a class, set ignore_label to "
             "another one)"
         )
+    _check_trained(folder, seen, legend)
     parts = {split: _samples(part, form, legend) for split, part in found.items()}
     if augmentation is None:
         shift = max(1, min(form.height, form.width) // 8)
         augmentation = PairedAugmentation(shift, (0.75, 4 / 3), flip=mirror, colour=0.2, turn=turn)
-    title = name or folder.resolve().name
+    title = name or printable(folder.resolve().name)
     sizes: dict[str, int] = {split: len(part.counts) for split, part in parts.items()}
     return SegmentationTask(
         title,
@@ -160,7 +179,7 @@ def load_mask_folder(
         description=DataDescription(
             title,
             "user",
-            f"pictures and masks in {folder}, {form.described}",
+            f"pictures and masks in {printable(folder)}, {form.described}",
             sizes=sizes,
             division=division,
             pictures=form.to_json(),
@@ -187,32 +206,59 @@ _Part = Sequence[tuple[Pair, _Read]]
 
 
 def _read(pair: Pair, form: ImageFormat, legend: Legend, *, keep: bool) -> _Read:
-    """Decode both; a picture and a mask of different size are refused."""
+    """Decode both.
+
+    Raises:
+        Corrupt: One of them is missing or cannot be read, they differ in size, or the mask holds values that
+            mean nothing.
+    """
+    for path, other, missed in ((pair.image, pair.mask, "mask"), (pair.mask, pair.image, "picture")):
+        if not os.path.lexists(other):
+            raise unfit(path, f"without a {missed} in {other.parent.name}")
     picture, taken = read_measured(pair.image, form)
     stored, drawn, seen = read_mask(pair.mask, form, legend)
     if taken != drawn:
-        raise DataError(
-            f"picture {pair.image} has {taken[1]}x{taken[0]} pixels and its mask {pair.mask.name} "
-            f"{drawn[1]}x{drawn[0]}; give a mask of the picture's size"
+        turned = " once its EXIF orientation turns it" if _turned(pair.image) else ""
+        raise unfit(
+            pair.image,
+            f"{taken[1]}x{taken[0]} pixels{turned}, its mask {pair.mask.name} {drawn[1]}x{drawn[0]}",
+        )
+    unknown = legend.unknown(seen)
+    if unknown:
+        raise unfit(
+            pair.mask,
+            f"holds the value {unknown[0]}, which is none of the {len(legend.classes or ())} classes; name "
+            "more classes, or set ignore_label to it",
         )
     counts = torch.bincount(stored.flatten(), minlength=VALUES)
     return _Read((picture, stored) if keep else None, counts, seen)
 
 
-def _completed(legend: Legend, parts: Mapping[Split, _Part]) -> Legend:
-    """With a class for every value, where classes have no names; values that mean nothing are refused."""
-    legend = legend.completed(
-        sorted({value for part in parts.values() for _, read in part for value in read.seen})
-    )
-    for part in parts.values():
-        for pair, read in part:
-            unknown = legend.unknown(read.seen)
-            if unknown:
-                raise DataError(
-                    f"mask {pair.mask} holds the value {unknown[0]}, which is none of the "
-                    f"{len(legend.classes or ())} classes; name more classes, or set ignore_label to it"
-                )
-    return legend
+def _turned(path: Path) -> bool:
+    """Whether its EXIF orientation exchanges height and width of a picture."""
+    with opened(path) as picture:
+        return picture.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+
+
+def _check_trained(folder: Path, seen: Mapping[Split, Collection[int]], legend: Legend) -> None:
+    """Refuse classes that are judged and never shown in training.
+
+    Args:
+        folder: Where the masks are.
+        seen: The values in the masks of each split.
+        legend: What they mean.
+    """
+    shown = {
+        split: {legend.meanings.get(value, IGNORED) for value in values} - {IGNORED}
+        for split, values in seen.items()
+    }
+    for split, classes in shown.items():
+        untrained = [repr((legend.classes or ())[index]) for index in sorted(classes - shown["train"])]
+        if untrained:
+            raise DataError(
+                f"{folder}: the masks of {split} show {first_few(untrained)} and no training mask does; add "
+                "some, or divide the pictures otherwise"
+            )
 
 
 def _samples(part: _Part, form: ImageFormat, legend: Legend) -> MaskedSamples:

@@ -1,4 +1,7 @@
-"""Where folders keep pictures and masks: plain folders, and the layouts of CamVid, VOC and Cityscapes."""
+"""Where folders keep pictures and masks: plain folders, and the layouts of CamVid, VOC and Cityscapes.
+
+Where a picture has no mask, or a mask no picture, the pair says where it should be: reading tells of it.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +41,11 @@ of ``*_labelTrainIds.png``."""
 
 _EXPECTED = (
     "expected images/ and masks/ (or labels/), the same inside train/, validation/ and test/, train/ and "
-    "trainannot/ (CamVid), JPEGImages/ and SegmentationClass/ (VOC), or leftImg8bit/ and gtFine/ (Cityscapes)"
+    "trainannot/ or 701_StillsRaw_full/ and LabeledApproved_full/ (CamVid), JPEGImages/ and "
+    "SegmentationClass/ (VOC), or leftImg8bit/ and gtFine/ (Cityscapes)"
 )
+_CAMVID = ("701_StillsRaw_full", "LabeledApproved_full")
+_FRAMES = "; neighbours of one video may be in different splits"
 _MASK_FOLDERS = ("masks", "labels", "annotations")
 _ANNOTATED = ("annot", "_labels", "_masks")
 _MASK_ENDINGS = ("", "_L", "_mask")
@@ -51,8 +57,8 @@ class Pair:
     """A picture and its mask.
 
     Attributes:
-        image: The picture.
-        mask: The mask.
+        image: The picture, or where it should be.
+        mask: The mask, or where it should be.
         name: The picture's name inside its folder of pictures, without ending.
     """
 
@@ -87,8 +93,8 @@ def find_layout(folder: Path) -> Layout:
     """Recognise a layout by its directories, and pair pictures with masks.
 
     Raises:
-        DataError: The folder is missing, has no known layout or no training pictures, a picture has no mask,
-            a mask has no picture, or a list names a picture that is not there, or is in another list too.
+        DataError: The folder is missing, has no known layout or no training pictures, or a list names a
+            picture that is not there, or is in another list too.
     """
     if not folder.is_dir():
         raise DataError(f"no folder {folder}; give a directory of pictures and masks")
@@ -96,6 +102,8 @@ def find_layout(folder: Path) -> Layout:
         layout = _voc(folder)
     elif (folder / "leftImg8bit").is_dir():
         layout = _cityscapes(folder)
+    elif all((folder / part).is_dir() for part in _CAMVID):
+        layout = Layout({"train": _paired(*(folder / part for part in _CAMVID))}, note=_FRAMES)
     else:
         layout = Layout(_plain(folder) or _divided(folder) or _annotated(folder))
     if not layout.pairs:
@@ -169,16 +177,18 @@ def _voc(folder: Path) -> Layout:
         named = [line.strip() for line in read_text(path).splitlines() if line.strip()]
         if name == "test" and not any(one in answers for one in named):
             continue
-        for what, known in (("picture", pictures), ("mask", answers)):
-            _complain(folder, [one for one in named if one not in known], f"{what} for a line of {path.name}")
+        _complain(folder, [one for one in named if one not in pictures], f"picture for a line of {path.name}")
         before = {pair.name for pairs in found.values() for pair in pairs}
         twice = [one for one in named if one in before]
         if twice:
             raise DataError(f"{path} lists {twice[0]!r}, which is in another list as well; leave it in one")
-        found[SPLIT_NAMES[name]] = [Pair(pictures[one], answers[one], one) for one in dict.fromkeys(named)]
+        found[SPLIT_NAMES[name]] = [
+            Pair(pictures[one], answers.get(one, masks / f"{one}.png"), one) for one in dict.fromkeys(named)
+        ]
     if not found:
-        _complain(folder, [one for one in answers if one not in pictures], "picture for a mask")
-        found["train"] = [Pair(pictures[one], path, one) for one, path in answers.items()]
+        found["train"] = [
+            Pair(pictures.get(one, images / f"{one}.jpg"), path, one) for one, path in answers.items()
+        ]
     return Layout(found, VOC_CLASSES)
 
 
@@ -190,7 +200,7 @@ def _cityscapes(folder: Path) -> Layout:
     ids: set[str] = set()
     # The masks of the test pictures are withheld: their files say nothing.
     for name in ("train", "val"):
-        pairs, missing = [], []
+        pairs = []
         for path in sorted((images / name).glob("*/*_leftImg8bit.png")):
             stem = path.name.removesuffix("_leftImg8bit.png")
             beside = truths / name / path.parent.name
@@ -199,12 +209,9 @@ def _cityscapes(folder: Path) -> Layout:
                 for kind in ("labelTrainIds", "labelIds")
                 if (beside / f"{stem}_gtFine_{kind}.png").is_file()
             ]
-            if not kinds:
-                missing.append(f"{name}/{path.parent.name}/{stem}")
-                continue
-            ids.add(kinds[0])
-            pairs.append(Pair(path, beside / f"{stem}_gtFine_{kinds[0]}.png", f"{path.parent.name}/{stem}"))
-        _complain(folder, missing, "mask *_gtFine_labelTrainIds.png or *_gtFine_labelIds.png for a picture")
+            ids.update(kinds[:1])
+            mask = beside / f"{stem}_gtFine_{(kinds or ['labelIds'])[0]}.png"
+            pairs.append(Pair(path, mask, f"{path.parent.name}/{stem}"))
         if pairs:
             found[SPLIT_NAMES[name]] = pairs
     if len(ids) > 1:
@@ -228,15 +235,11 @@ def _mask_folder(folder: Path) -> Path | None:
 def _paired(images: Path, masks: Path) -> list[Pair]:
     """Every picture with the mask of its name, ``_L`` or ``_mask`` appended or not."""
     pictures, answers = _files(images), _files(masks)
-    pairs, missing = [], []
+    pairs = []
     for name, path in pictures.items():
-        mask = next((f"{name}{ending}" for ending in _MASK_ENDINGS if f"{name}{ending}" in answers), None)
-        if mask is None:
-            missing.append(name)
-        else:
-            pairs.append(Pair(path, answers.pop(mask), name))
-    _complain(masks, missing, f"mask for a picture of {images.name}/")
-    _complain(images, list(answers), f"picture for a mask of {masks.name}/")
+        mask = next((f"{name}{ending}" for ending in _MASK_ENDINGS if f"{name}{ending}" in answers), name)
+        pairs.append(Pair(path, answers.pop(mask, masks / f"{name}.png"), name))
+    pairs += [Pair(images / f"{name}.png", path, name) for name, path in answers.items()]
     lossy = [pair.mask.name for pair in pairs if pair.mask.suffix.lower() in _LOSSY]
     if lossy:
         raise DataError(

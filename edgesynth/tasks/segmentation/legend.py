@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ IGNORED: Final = 255
 Colour = tuple[int, int, int]
 
 _NAMES_FILES = ("classes.txt", "class_names.txt")
-_COLOURS_FILE = "label_colors.txt"
+_COLOURS_FILES = ("label_colors.txt", "class_dict.csv")
 _VOID = frozenset({"void", "unlabelled", "unlabeled", "ignore", "ignored"})
 
 
@@ -55,8 +56,10 @@ class Legend:
         return Legend(tuple(str(value) for value in counted), meanings)
 
     def unknown(self, seen: Sequence[int]) -> list[int]:
-        """The stored values that mean nothing."""
-        return [] if self.rest_ignored else [value for value in seen if value not in self.meanings]
+        """The stored values that mean nothing; none where there is a class for every value."""
+        if self.classes is None or self.rest_ignored:
+            return []
+        return [value for value in seen if value not in self.meanings]
 
     @property
     def table(self) -> Tensor:
@@ -72,10 +75,10 @@ def find_legend(
 ) -> Legend:
     """What the masks of a folder mean.
 
-    In this order: colours given; ``label_colors.txt`` in the folder (lines of red, green, blue and a name;
-    void and unlabelled are ignored), from which names given pick; values of the layout, from which names
-    given pick; names given; ``classes.txt`` or ``class_names.txt``, one name a line; the names of the layout;
-    one class for every value.
+    In this order: colours given; ``label_colors.txt`` in the folder (lines of red, green, blue and a name) or
+    ``class_dict.csv`` (name, red, green, blue), from which names given pick; values of the layout, from which
+    names given pick; names given; ``classes.txt`` or ``class_names.txt``, one name a line; the names of the
+    layout; one class for every value. What is called void, unlabelled or ignore is ignored in all of them.
 
     Args:
         folder: Where the files are.
@@ -89,17 +92,16 @@ def find_legend(
         InputError: The ignore label is no value that a mask can hold, or is that of a class; or there are
             classes, but none.
     """
-    if not 0 <= ignore_label < VALUES:
-        raise InputError(f"ignore_label is a value of 8 bits, 0 to {VALUES - 1}, got {ignore_label}")
+    if not isinstance(ignore_label, int) or not 0 <= ignore_label < VALUES:
+        raise InputError(f"ignore_label is a value of 8 bits, 0 to {VALUES - 1}, got {ignore_label!r}")
     if classes is not None:
         check_named(classes)
     if isinstance(classes, Mapping):
-        wanted = [name for name in classes if name.lower() not in _VOID]
-        return _coloured(tuple(classes), tuple(classes.values()), wanted, ignore_label, folder)
-    path = folder / _COLOURS_FILE
-    if path.is_file():
-        names, colours = _colours(path)
-        return _coloured(names, colours, classes, ignore_label, path)
+        return _coloured(tuple(classes), tuple(classes.values()), tuple(classes), ignore_label, folder)
+    for path in (folder / name for name in _COLOURS_FILES):
+        if path.is_file():
+            names, colours = _colours(path)
+            return _coloured(names, colours, classes, ignore_label, path)
     if layout.values is not None and layout.classes is not None:
         picked = _picked(classes or layout.classes, layout.classes, folder)
         values = dict(zip(layout.classes, layout.values, strict=True))
@@ -126,7 +128,7 @@ def _coloured(
     """Colours, and where a mask holds values instead, values in the same order."""
     if wanted is None:
         ignored = names[ignore_label : ignore_label + 1]
-        wanted = [name for name in names if name.lower() not in _VOID and name not in ignored]
+        wanted = [name for name in names if name not in ignored]
     picked = _picked(wanted, names, source)
     if names[ignore_label : ignore_label + 1] and names[ignore_label] in picked:
         _refuse(ignore_label, names[ignore_label], "leave that one out of classes")
@@ -139,12 +141,18 @@ def _numbered(names: Sequence[str] | None, ignore_label: int) -> Legend:
     """Values in the order of the names; one of them is the ignored value only where its name says so."""
     if names is None:
         return Legend(None, {ignore_label: IGNORED})
-    if ignore_label < len(names) and names[ignore_label].lower() not in _VOID:
+    if ignore_label < len(names) and not _void(names[ignore_label]):
         called = f'where that value does not count, let classes have "void" in place {ignore_label}, from 0'
         _refuse(ignore_label, names[ignore_label], f"names stand for the values 0, 1, 2 and so on; {called}")
-    counted = [value for value in range(len(names)) if value != ignore_label]
-    meanings = {value: index for index, value in enumerate(counted)}
-    return Legend(tuple(names[value] for value in counted), meanings | {ignore_label: IGNORED})
+    counted = [value for value, name in enumerate(names) if not _void(name)]
+    ignored = {ignore_label, *range(len(names))}.difference(counted)
+    meanings = {value: index for index, value in enumerate(counted)} | dict.fromkeys(ignored, IGNORED)
+    return Legend(tuple(names[value] for value in counted), meanings)
+
+
+def _void(name: str) -> bool:
+    """Whether it is what people call pixels that do not count."""
+    return name.strip().lower() in _VOID
 
 
 def _refuse(ignore_label: int, name: str, otherwise: str) -> NoReturn:
@@ -155,7 +163,8 @@ def _refuse(ignore_label: int, name: str, otherwise: str) -> NoReturn:
 
 
 def _picked(wanted: Sequence[str], known: Sequence[str], source: Path) -> dict[str, int]:
-    """The index that each wanted name gets."""
+    """The index that each wanted name gets; pixels that do not count are no class."""
+    wanted = [name for name in wanted if not _void(name)]
     for name in wanted:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
@@ -178,18 +187,25 @@ def _by_colour(source: Path, names: Sequence[str], colours: Sequence[Colour]) ->
     return found
 
 
+def _csv_words(line: str) -> list[str]:
+    """Red, green, blue and the name of a line that begins with the name."""
+    cells = [cell.strip() for cell in next(csv.reader([line]), [])]
+    return [*cells[1:4], *cells[:1]]
+
+
 def _colours(path: Path) -> tuple[tuple[str, ...], tuple[Colour, ...]]:
-    """Names and colours of a file of lines such as ``64 128 64<tab>Animal``."""
+    """Names and colours of a file of lines such as ``64 128 64<tab>Animal``, or ``Animal,64,128,64``."""
+    table = path.suffix == ".csv"
     names: list[str] = []
     colours: list[Colour] = []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
-        words = line.split(None, 3)
-        if not words or words[0].startswith("#"):
+        words = _csv_words(line) if table else line.split(None, 3)
+        titles = table and number == 1 and not any(word.isdigit() for word in words[:3])
+        if not words or words[0].startswith("#") or titles:
             continue
         if len(words) < 4 or not all(word.isdigit() for word in words[:3]):
-            raise DataError(
-                f"{path} line {number}: expected red, green, blue and a name, got {line.strip()!r}"
-            )
+            expected = "a name, red, green and blue" if table else "red, green, blue and a name"
+            raise DataError(f"{path} line {number}: expected {expected}, got {line.strip()!r}")
         names.append(words[3].strip())
         colours.append((int(words[0]), int(words[1]), int(words[2])))
     if len(set(names)) < len(names) or not 2 <= len(names) < VALUES:

@@ -1,9 +1,12 @@
+import os
+
 import numpy as np
 import pytest
 import torch
-from mask_folders import SPLITS, assert_aligned, draw, everything, pair, save
+from mask_folders import SPLITS, assert_aligned, draw, everything, pair, save, values
+from PIL import Image
 
-from edgesynth.errors import DataError
+from edgesynth.errors import DataError, InputError
 from edgesynth.tasks import load_mask_folder
 
 
@@ -45,8 +48,92 @@ def test_given_splits_are_kept(tmp_path, validation):
 
 def test_pictures_and_masks_of_different_size_are_refused(folder):
     draw(folder / "images" / "05.png", 5, size=(40, 32))
-    with pytest.raises(DataError, match=r"05\.png has 40x32 pixels and its mask 05\.png 20x16"):
+    with pytest.raises(DataError, match=r"05\.png \(40x32 pixels, its mask 05\.png 20x16\)"):
         load_mask_folder(folder, size=8)
+
+
+def test_a_picture_that_its_orientation_turns_away_from_its_mask_is_told(folder):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = Image.open(folder / "images" / "05.png")
+    picture.save(folder / "images" / "05.png", exif=exif)
+    with pytest.raises(
+        DataError,
+        match=r"05\.png \(16x20 pixels once its EXIF orientation turns it, its mask 05\.png 20x16\)",
+    ):
+        load_mask_folder(folder, size=8)
+
+
+def test_pairs_nobody_can_use_are_counted_and_named_together_or_left_out(folder):
+    draw(folder / "images" / "05.png", 5, size=(40, 32))
+    for index in (3, 4, 9):
+        save(folder / "masks" / f"{index:02}.png", values(index) + 9)
+    (folder / "masks" / "07.png").unlink()
+    (folder / "images" / "08.png").unlink()
+    save(folder / "masks" / "10.png", np.full((16, 20, 3), (1, 2, 3), dtype=np.uint8))
+    names = ("a", "b", "c")
+    with pytest.raises(DataError, match=r"^7 of the files in .* cannot be used: ") as caught:
+        load_mask_folder(folder, size=8, classes=names)
+    told = str(caught.value).partition("be used: ")[2]
+    assert told == (
+        "images/05.png (40x32 pixels, its mask 05.png 20x16), images/07.png (without a mask in masks), "
+        "masks/03.png, masks/04.png (holds the value 9, which is none of the 3 classes; name more classes, "
+        "or set ignore_label to it), masks/08.png (without a picture in images) and 2 more; repair or remove "
+        "them, or leave them out with skip_corrupt = true"
+    )
+    task = load_mask_folder(folder, size=8, classes=names, skip_corrupt=True)
+    assert sum(task.size(split) for split in SPLITS) == 33
+    assert task.description.division.endswith("; 7 pictures or masks that cannot be used left out")
+
+
+def test_where_no_pair_is_left_the_reason_is_told(folder):
+    with pytest.raises(DataError, match=r"40 of the files .* value 1, which is none of the 1 classes"):
+        load_mask_folder(folder, size=8, classes=("a",), skip_corrupt=True)
+
+
+def test_a_class_that_is_never_shown_in_training_is_refused(tmp_path):
+    for split, top in (("train", 2), ("val", 3), ("test", 2)):
+        for index in range(3):
+            draw(tmp_path / split / "images" / f"{index}.png", index)
+            save(tmp_path / split / "masks" / f"{index}.png", values(index, top=top))
+    with pytest.raises(
+        DataError, match=r"masks of validation show 'c' and no training mask does; add some, or divide"
+    ):
+        load_mask_folder(tmp_path, size=8, classes=("a", "b", "c"))
+    assert load_mask_folder(tmp_path, size=8, ignore_label=2).classes == ("0", "1")
+
+
+def test_splits_behind_links_are_kept(tmp_path):
+    for split, count in (("train", 20), ("val", 6)):
+        for index in range(count):
+            pair(tmp_path / "far" / split / "x", tmp_path / "far" / split / "y", f"{split}{index}", index)
+    for part, kind in (("images", "x"), ("masks", "y")):
+        (tmp_path / "own" / part).mkdir(parents=True)
+        for split in ("train", "val"):
+            (tmp_path / "own" / part / split).symlink_to(tmp_path / "far" / split / kind)
+    assert load_mask_folder(tmp_path / "own", size=8).size("validation") == 6
+
+
+def test_files_of_kinds_that_are_not_read_are_told(folder):
+    (folder / "images" / "x.heic").touch()
+    division = load_mask_folder(folder, size=8).description.division
+    assert division.endswith("; 1 file of a kind that is not read: .heic")
+
+
+def test_names_that_are_no_utf_8_are_read_and_told(tmp_path):
+    root = tmp_path / os.fsdecode(b"caf\xe9")
+    for index in range(30):
+        pair(root / "images", root / "masks", f"{os.fsdecode(bytes([0xE9]))}{index}", index)
+    task = load_mask_folder(root, size=8)
+    assert task.name == r"caf\udce9"
+    assert str(task.description).isprintable()
+
+
+def test_words_and_sizes_nobody_can_use_are_refused(folder):
+    with pytest.raises(InputError, match="fit is 'crop' or 'stretch' for pictures with masks, got 'letterbo"):
+        load_mask_folder(folder, size=8, fit="letterbox")
+    with pytest.raises(InputError, match="colour must be 'rgb' or 'grey', got 'gray'"):
+        load_mask_folder(folder, size=8, colour="gray")
 
 
 @pytest.mark.parametrize("limit", [0, 1 << 30])
@@ -55,13 +142,13 @@ def test_corrupt_files_are_counted_and_named_unless_they_may_be_skipped(folder, 
     (folder / "images" / "11.png").write_bytes(good[: len(good) // 2])
     (folder / "masks" / "12.png").write_text("I am not a mask")
     (folder / "masks" / "13.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"3 of the files in .* cannot be read") as caught:
+    with pytest.raises(DataError, match=r"3 of the files in .* cannot be used") as caught:
         load_mask_folder(folder, size=8, memory_limit_bytes=limit)
-    for name in ("images/11.png", "masks/12.png", "masks/13.png", "truncated", "skip_corrupt = true"):
+    for name in ("images/11.png", "masks/12.png, masks/13.png", "damaged", "truncated", "skip_corrupt"):
         assert name in str(caught.value)
     task = load_mask_folder(folder, size=8, skip_corrupt=True, memory_limit_bytes=limit)
     assert sum(task.size(split) for split in SPLITS) == 37
-    assert "3 unreadable files left out" in task.description.division
+    assert "3 pictures or masks that cannot be used left out" in task.description.division
 
 
 def test_too_few_pictures_for_a_split_are_refused(tmp_path):

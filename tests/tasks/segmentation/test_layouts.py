@@ -20,6 +20,31 @@ def test_camvid_folders_of_index_masks_are_read(tmp_path):
     assert_aligned(task)
 
 
+def test_camvid_is_read_as_it_was_published(tmp_path):
+    colours = np.array([[128, 0, 0], [0, 0, 0], [64, 0, 128]], dtype=np.uint8)
+    for index in range(30):
+        draw(tmp_path / "701_StillsRaw_full" / f"0001TP_{index:06}.png", index)
+        mask = colours[values(index)]
+        save(tmp_path / "LabeledApproved_full" / f"0001TP_{index:06}_L.png", mask)
+        split = ("train", "val", "test")[index % 3]
+        draw(tmp_path / "copy" / split / f"0001TP_{index:06}.png", index)
+        save(tmp_path / "copy" / f"{split}_labels" / f"0001TP_{index:06}_L.png", mask)
+    (tmp_path / "label_colors.txt").write_text("128 0 0\tBuilding\n0 0 0\t\tVoid\n64 0 128\tCar\n")
+    (tmp_path / "copy" / "class_dict.csv").write_text(
+        'name,r,g,b\nBuilding,128,0,0\n"Void", 0, 0, 0\n\nCar,64,0,128\n'
+    )
+    published = load_mask_folder(tmp_path, size=(16, 20))
+    copy = load_mask_folder(tmp_path / "copy", size=(16, 20))
+    assert published.classes == copy.classes == ("Building", "Car")
+    assert sum(published.size(split) for split in SPLITS) == 30
+    assert "neighbours of one video may be in different splits" in published.description.division
+    assert [copy.size(split) for split in SPLITS] == [10, 10, 10]
+    for task in (published, copy):
+        pictures, masks = everything(task)
+        stored = (pictures[:, 0].int() + 25) // 50
+        assert torch.equal(masks, torch.tensor([0, 255, 1], dtype=torch.uint8)[stored])
+
+
 def test_voc_lists_decide_and_palettes_are_indices(tmp_path):
     for index in range(24):
         pair(tmp_path / "JPEGImages", tmp_path / "SegmentationClass", f"2007_{index:06}", index, "", PALETTE)
@@ -51,7 +76,7 @@ def test_voc_folders_without_lists_are_divided_by_name(tmp_path):
     task = load_mask_folder(tmp_path, size=(16, 20))
     assert sum(task.size(split) for split in SPLITS) == 30
     (tmp_path / "JPEGImages" / "04.png").unlink()
-    with pytest.raises(DataError, match="no picture for a mask: 04"):
+    with pytest.raises(DataError, match=r"SegmentationClass/04\.png \(without a picture in JPEGImages\)"):
         load_mask_folder(tmp_path, size=16)
 
 
@@ -75,7 +100,7 @@ def test_cityscapes_ids_become_its_nineteen_classes(tmp_path, kind):
     assert torch.equal(everything(picked)[1] == 0, everything(task)[1] == 18)
     path.unlink()
     (tmp_path / "gtFine" / "val" / "ulm" / f"ulm_000001_000019_gtFine_{kind}.png").unlink()
-    with pytest.raises(DataError, match=r"labelIds\.png for a picture: val/ulm/ulm_000001_000019"):
+    with pytest.raises(DataError, match=r"/ulm_000001_000019_leftImg8bit\.png \(without a mask in ulm\)"):
         load_mask_folder(tmp_path, size=16)
 
 
@@ -99,11 +124,14 @@ def test_folders_in_no_known_layout_are_refused(tmp_path):
 def test_missing_and_superfluous_masks_are_counted_and_named(folder):
     for index in range(7):
         (folder / "masks" / f"{index:02}.png").unlink()
-    with pytest.raises(DataError, match=r"no mask for a picture of images/: 00, 01, 02, 03, 04 and 2 more"):
+    named = ", ".join(f"images/0{index}.png" for index in range(5))
+    with pytest.raises(
+        DataError, match=rf"7 of the files .*: {named} \(without a mask in masks\) and 2 more; repair"
+    ):
         load_mask_folder(folder, size=8)
     for index in range(8):
         (folder / "images" / f"{index:02}.png").unlink()
-    with pytest.raises(DataError, match="no picture for a mask of masks/: 07"):
+    with pytest.raises(DataError, match=r"1 of the files .*: masks/07\.png \(without a picture in images\)"):
         load_mask_folder(folder, size=8)
 
 

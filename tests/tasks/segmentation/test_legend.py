@@ -21,9 +21,10 @@ def test_camvid_colours_are_read_and_void_is_ignored(tmp_path):
     stored = (pictures[:, 0].int() + 25) // 50
     assert torch.equal(stored == 1, masks == 255)
     assert torch.equal(stored == 2, masks == 1)
-    picked = load_mask_folder(tmp_path, size=(16, 20), classes=("Car", "Void"))
-    assert picked.classes == ("Car", "Void")
-    assert torch.equal(everything(picked)[1] == 255, stored == 0)
+    picked = load_mask_folder(tmp_path, size=(16, 20), classes=("Car", "Void", "Building"))
+    assert picked.classes == ("Car", "Building")
+    assert torch.equal(everything(picked)[1] == 255, stored == 1)
+    assert torch.equal(everything(picked)[1] == 0, stored == 2)
     with pytest.raises(DataError, match=r"knows no class 'Cars'; did you mean 'Car'"):
         load_mask_folder(tmp_path, size=16, classes=("Cars", "Void"))
 
@@ -81,6 +82,29 @@ def test_names_in_a_file_are_not_moved_either(folder):
     assert torch.equal(masks == 1, stored == 2)
 
 
+@pytest.mark.parametrize("listed", [False, True])
+def test_void_does_not_count_wherever_it_is_named(folder, listed):
+    names = ("sky", "Void", "tree")
+    if listed:
+        (folder / "classes.txt").write_text("\n".join(names))
+    task = load_mask_folder(folder, size=(16, 20), classes=None if listed else names)
+    assert task.classes == ("sky", "tree")
+    pictures, masks = everything(task)
+    stored = (pictures[:, 0].int() + 25) // 50
+    assert torch.equal(masks, torch.tensor([0, 255, 1], dtype=torch.uint8)[stored])
+
+
+def test_tables_of_colours_nobody_can_use_are_refused(folder):
+    (folder / "class_dict.csv").write_text("name,r,g,b\nsky,1,2\n")
+    with pytest.raises(DataError, match=r"csv line 2: expected a name, red, green and blue, got 'sky,1,2'"):
+        load_mask_folder(folder, size=8)
+
+
+def test_an_ignore_label_that_is_no_number_is_refused(folder):
+    with pytest.raises(InputError, match="ignore_label is a value of 8 bits, 0 to 255, got '5'"):
+        load_mask_folder(folder, size=8, ignore_label="5")
+
+
 def test_a_class_that_was_asked_for_is_not_ignored(folder):
     colours = {"a": (10, 20, 30), "b": (0, 0, 0), "void": (9, 9, 9)}
     with pytest.raises(
@@ -111,13 +135,13 @@ def test_unknown_values_are_named_with_their_file(folder):
     odd = values(3)
     odd[5, 7] = 9
     save(folder / "masks" / "03.png", odd)
-    with pytest.raises(DataError, match=r"masks/03\.png holds the value 9, .* none of the 3 classes"):
+    with pytest.raises(DataError, match=r"masks/03\.png \(holds the value 9, .* none of the 3 classes"):
         load_mask_folder(folder, size=8, classes=("a", "b", "c"))
     deep = values(3).astype(np.uint16)
     deep[5, 7] = 999
     save(folder / "masks" / "03.png", deep)
-    with pytest.raises(DataError, match=r"03\.png holds the value 999"):
-        load_mask_folder(folder, size=8, skip_corrupt=True)
+    with pytest.raises(DataError, match=r"03\.png \(holds the value 999"):
+        load_mask_folder(folder, size=8)
 
 
 @pytest.mark.parametrize(

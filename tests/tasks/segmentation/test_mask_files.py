@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from mask_folders import assert_aligned, draw, everything, save, values
+from mask_folders import PALETTE, assert_aligned, draw, everything, save, values
 from PIL import Image
 
 from edgesynth.errors import DataError
@@ -55,16 +55,36 @@ def test_masks_are_turned_as_their_exif_orientation_says_like_pictures(tmp_path,
 def test_masks_of_fractions_are_refused(folder):
     (folder / "masks" / "04.png").unlink()
     save(folder / "masks" / "04.tif", values(4).astype(np.float32))
-    with pytest.raises(DataError, match=r"04\.tif holds fractions"):
-        load_mask_folder(folder, size=8, skip_corrupt=True)
+    with pytest.raises(DataError, match=r"04\.tif \(holds fractions"):
+        load_mask_folder(folder, size=8)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "PA"])
+def test_greys_are_values_whatever_they_are_stored_as(folder, mode):
+    for index in range(40):
+        (folder / "masks" / f"{index:02}.png").unlink()
+        stored = Image.fromarray(values(index))
+        if mode == "PA":
+            stored = Image.merge("LA", (stored, Image.new("L", stored.size, 255)))
+            stored.putpalette(PALETTE)
+        stored.convert(mode).save(folder / "masks" / f"{index:02}.tif")
+    assert Image.open(folder / "masks" / "00.tif").mode == mode
+    assert_aligned(load_mask_folder(folder, size=(16, 20)))
+
+
+def test_greys_that_may_mean_more_are_no_values(folder):
+    clear = np.zeros((16, 20, 4), dtype=np.uint8)
+    save(folder / "masks" / "07.png", clear)
+    with pytest.raises(DataError, match=r"07\.png \(holds colours and nothing says"):
+        load_mask_folder(folder, size=8)
 
 
 def test_unknown_colours_are_named_with_their_file(folder):
     with_colours = np.zeros((16, 20, 3), dtype=np.uint8)
     with_colours[0, 0] = (1, 2, 3)
     save(folder / "masks" / "07.png", with_colours)
-    with pytest.raises(DataError, match=r"07\.png holds colours and nothing says .* label_colors\.txt"):
+    with pytest.raises(DataError, match=r"07\.png \(holds colours and nothing says .* label_colors\.txt"):
         load_mask_folder(folder, size=8)
     (folder / "label_colors.txt").write_text("0 0 0 sky\n9 9 9 road\n7 7 7 tree\n")
-    with pytest.raises(DataError, match=r"07\.png holds the colour \(1, 2, 3\) \(1 pixels"):
+    with pytest.raises(DataError, match=r"07\.png \(holds the colour \(1, 2, 3\) \(1 pixels"):
         load_mask_folder(folder, size=8)
