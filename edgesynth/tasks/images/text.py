@@ -15,10 +15,12 @@ def check_named(classes: Collection[str]) -> None:
     """Refuse classes that somebody gave, and that are none.
 
     Raises:
-        InputError: There is no name, or one text where there should be several.
+        InputError: There is no name, one text where there should be several, or what is no text.
     """
     if isinstance(classes, str):
         raise InputError(f"classes = {classes!r} is one text; give a list of names, e.g. [{classes!r}]")
+    if not isinstance(classes, Collection) or not all(isinstance(name, str) for name in classes):
+        raise InputError(f"classes = {classes!r} is no list of names; write each as text")
     if not classes:
         raise InputError(
             "classes is empty, so there would be nothing to learn; name them, or leave classes out to take "

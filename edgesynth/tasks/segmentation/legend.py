@@ -176,10 +176,9 @@ def _picked(wanted: Sequence[str], known: Sequence[str], source: Path) -> dict[s
 def _by_colour(source: Path, names: Sequence[str], colours: Sequence[Colour]) -> dict[int, int]:
     found: dict[int, int] = {}
     for value, (name, colour) in enumerate(zip(names, colours, strict=True)):
-        if len(colour) != 3 or not all(0 <= part <= 255 for part in colour):
-            raise DataError(
-                f"class {name!r} has the colour {tuple(colour)}; give red, green, blue of 0 to 255"
-            )
+        parts = colour if isinstance(colour, Sequence) else ()
+        if len(parts) != 3 or not all(isinstance(part, int) and 0 <= part <= 255 for part in parts):
+            raise DataError(f"class {name!r} has the colour {colour!r}; give red, green, blue of 0 to 255")
         key = int(packed(np.array(colour, dtype=np.uint8)))
         if key in found:
             raise DataError(f"{source}: classes {names[found[key]]!r} and {name!r} have one colour, {colour}")

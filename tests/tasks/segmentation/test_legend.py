@@ -126,6 +126,12 @@ def test_classes_that_are_none_are_not_taken_for_the_default(folder):
         InputError, match=r"classes = 'road' is one text; give a list of names, e\.g\. \['road'\]"
     ):
         load_mask_folder(folder, size=8, classes="road")
+    for none in (5, (1, 2, 3)):
+        with pytest.raises(InputError, match=r"classes = .* is no list of names; write each as text"):
+            load_mask_folder(folder, size=8, classes=none)
+    for colour in (5, (1, 2), ("1", 2, 3), (1, 2, 256)):
+        with pytest.raises(DataError, match=r"class 'a' has the colour .*; give red, green, blue of"):
+            load_mask_folder(folder, size=8, classes={"a": colour, "b": (1, 2, 3)})
     (folder / "classes.txt").write_text("\n")
     with pytest.raises(DataError, match=r"classes\.txt names no class; write one name a line"):
         load_mask_folder(folder, size=8)
