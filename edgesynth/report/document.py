@@ -82,7 +82,7 @@ def write_report(run: Run, path: Path | str | None = None) -> Path:
         "breakable": _breakable,
     }
     text = environment.get_template("report.html.j2").render(_content(run))
-    return write_atomic(path or run.path / "report.html", text.encode())
+    return write_atomic(path or run.path / "report.html", text.encode(errors="backslashreplace"))
 
 
 @dataclass(frozen=True)

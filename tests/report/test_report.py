@@ -355,6 +355,13 @@ def test_hostile_text_stays_text(tmp_path):
     assert page.text.count(nasty) >= 10
 
 
+def test_a_name_that_is_no_utf_8_does_not_stop_the_report(tmp_path):
+    job = MANIFEST["job"]
+    named = {**MANIFEST, "job": {**job, "task": {**job["task"], "path": os.fsdecode(b"caf\xe9")}}}
+    with Run.create(tmp_path / "run", named) as run:
+        assert r"caf\udce9" in write_report(run).read_text(encoding="utf-8")
+
+
 def test_figures_that_are_not_numbers_do_not_stop_the_report(tmp_path):
     nan = float("nan")
     metrics = {name: Metric(name, nan, Provenance.PREDICTED) for name in ("accuracy", "macs", "latency_ms")}
