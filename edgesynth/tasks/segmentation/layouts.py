@@ -45,7 +45,7 @@ _EXPECTED = (
     "SegmentationClass/ (VOC), or leftImg8bit/ and gtFine/ (Cityscapes)"
 )
 _CAMVID = ("701_StillsRaw_full", "LabeledApproved_full")
-_FRAMES = "; neighbours of one video may be in different splits"
+_FRAMES = "; frames of one video may lie in different splits"
 _MASK_FOLDERS = ("masks", "labels", "annotations")
 _ANNOTATED = ("annot", "_labels", "_masks")
 _MASK_ENDINGS = ("", "_L", "_mask")

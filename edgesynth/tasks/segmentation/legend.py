@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NoReturn
@@ -92,7 +92,7 @@ def find_legend(
         InputError: The ignore label is no value that a mask can hold, or is that of a class; or there are
             classes, but none.
     """
-    if not isinstance(ignore_label, int) or not 0 <= ignore_label < VALUES:
+    if not isinstance(ignore_label, int | np.integer) or not 0 <= ignore_label < VALUES:
         raise InputError(f"ignore_label is a value of 8 bits, 0 to {VALUES - 1}, got {ignore_label!r}")
     if classes is not None:
         check_named(classes)
@@ -176,8 +176,8 @@ def _picked(wanted: Sequence[str], known: Sequence[str], source: Path) -> dict[s
 def _by_colour(source: Path, names: Sequence[str], colours: Sequence[Colour]) -> dict[int, int]:
     found: dict[int, int] = {}
     for value, (name, colour) in enumerate(zip(names, colours, strict=True)):
-        parts = colour if isinstance(colour, Sequence) else ()
-        if len(parts) != 3 or not all(isinstance(part, int) and 0 <= part <= 255 for part in parts):
+        parts = tuple(colour) if isinstance(colour, Iterable) else ()
+        if len(parts) != 3 or not all(isinstance(part, int | np.integer) and 0 <= part <= 255 for part in parts):
             raise DataError(f"class {name!r} has the colour {colour!r}; give red, green, blue of 0 to 255")
         key = int(packed(np.array(colour, dtype=np.uint8)))
         if key in found:

@@ -62,10 +62,11 @@ def _stored(path: Path, legend: Legend) -> NDArray[np.int64]:
             raise unfit(path, "holds fractions; save classes as whole numbers of 8 bits")
         if picture.mode == "LA":
             return np.asarray(picture)[..., 0].astype(np.int64)
+        plain = picture.mode in ("RGB", "RGBA")
         coloured = np.asarray(picture.convert("RGBA"))
     if not legend.colours:
         grey = (coloured[..., :2] == coloured[..., 1:3]).all() and (coloured[..., 3] == 255).all()
-        if grey:
+        if plain and grey:
             return coloured[..., 0].astype(np.int64)
         raise unfit(
             path,

@@ -37,7 +37,7 @@ def test_camvid_is_read_as_it_was_published(tmp_path):
     copy = load_mask_folder(tmp_path / "copy", size=(16, 20))
     assert published.classes == copy.classes == ("Building", "Car")
     assert sum(published.size(split) for split in SPLITS) == 30
-    assert "neighbours of one video may be in different splits" in published.description.division
+    assert "frames of one video may lie in different splits" in published.description.division
     assert [copy.size(split) for split in SPLITS] == [10, 10, 10]
     for task in (published, copy):
         pictures, masks = everything(task)

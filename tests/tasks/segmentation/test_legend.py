@@ -129,6 +129,8 @@ def test_classes_that_are_none_are_not_taken_for_the_default(folder):
     for none in (5, (1, 2, 3)):
         with pytest.raises(InputError, match=r"classes = .* is no list of names; write each as text"):
             load_mask_folder(folder, size=8, classes=none)
+    coloured = {"a": np.array([0, 0, 0]), "b": (np.uint8(1), 1, 1)}
+    assert load_mask_folder(folder, size=8, classes={**coloured, "c": [2, 2, 2]}).classes == ("a", "b", "c")
     for colour in (5, (1, 2), ("1", 2, 3), (1, 2, 256)):
         with pytest.raises(DataError, match=r"class 'a' has the colour .*; give red, green, blue of"):
             load_mask_folder(folder, size=8, classes={"a": colour, "b": (1, 2, 3)})

@@ -73,9 +73,10 @@ def test_greys_are_values_whatever_they_are_stored_as(folder, mode):
 
 
 def test_greys_that_may_mean_more_are_no_values(folder):
-    clear = np.zeros((16, 20, 4), dtype=np.uint8)
-    save(folder / "masks" / "07.png", clear)
-    with pytest.raises(DataError, match=r"07\.png \(holds colours and nothing says"):
+    for index, mode in ((7, "RGBA"), (8, "CMYK")):
+        (folder / "masks" / f"0{index}.png").unlink()
+        Image.new(mode, (20, 16)).save(folder / "masks" / f"0{index}.tif")
+    with pytest.raises(DataError, match=r"masks/07\.tif, masks/08\.tif \(holds colours and nothing says"):
         load_mask_folder(folder, size=8)
 
 
