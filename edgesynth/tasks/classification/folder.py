@@ -121,7 +121,7 @@ def load_image_folder(
 
     found, corrupt = read_splits(divided, read)
     complaint = f"pictures in {folder} cannot be read: {corrupt_names(folder, corrupt)}"
-    division += not_read(folder) + left_out(corrupt, complaint, skip_corrupt=skip_corrupt)
+    division += left_out(corrupt, complaint, skip_corrupt=skip_corrupt)
     parts = {split: _samples(part, classes, form) for split, part in found.items()}
     title = name or printable(folder.resolve().name)
     source = f"pictures in {printable(folder)}, {form.described}"
@@ -145,21 +145,25 @@ def _divided(folder: Path) -> tuple[dict[Split, list[_File]], str]:
     """The files of each split, and how they came there."""
     if not folder.is_dir():
         raise DataError(f"no folder {folder}; give a directory that holds one directory per class")
-    given = {split: _files(part) for split, part in split_directories(folder) if directories(part)}
+    parts = {split: directories(part) for split, part in split_directories(folder) if directories(part)}
+    given = {split: _files(labels) for split, labels in parts.items()}
     if given and "train" not in given:
         raise DataError(f"{folder} holds {', '.join(given)} but no train directory; add one")
     if not given:
-        given["train"] = _files(folder)
+        parts = {"train": directories(folder)}
+        given["train"] = _files(parts["train"])
+    note = not_read(label for labels in parts.values() for label in labels)
     if not given["train"]:
         raise DataError(
-            f"{folder} holds no pictures{not_read(folder)}; expected <class>/<file> ending in "
+            f"{folder} holds no pictures{note}; expected <class>/<file> ending in "
             f"{', '.join(sorted(IMAGE_SUFFIXES))}"
         )
-    return held_out(given, lambda file: file.draw)
+    divided, division = held_out(given, lambda file: file.draw)
+    return divided, division + note
 
 
-def _files(folder: Path) -> list[_File]:
-    return [_File(path, part.name) for part in directories(folder) for path in pictures_in(part)]
+def _files(labels: Sequence[Path]) -> list[_File]:
+    return [_File(path, label.name) for label in labels for path in pictures_in(label)]
 
 
 def _check_classes(folder: Path, divided: dict[Split, list[_File]], classes: Sequence[str]) -> None:

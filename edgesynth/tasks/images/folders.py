@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal, TypeVar
@@ -87,9 +87,9 @@ def pictures_in(folder: Path, pattern: Literal["*", "**/*"] = "*") -> list[Path]
     return sorted(path for path in found if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
-def not_read(folder: Path) -> str:
-    """How many files below a folder are pictures of a kind that is not read, to add to a description."""
-    kinds = Counter(path.suffix.lower() for path in _files_below(folder))
+def not_read(folders: Iterable[Path]) -> str:
+    """How many files in folders are pictures of a kind that is not read, to add to a description."""
+    kinds = Counter(path.suffix.lower() for folder in set(folders) for path in _visible(folder))
     found = sorted(kinds.keys() & _OTHER_KINDS)
     count = sum(kinds[kind] for kind in found)
     files = "file of a kind that is" if count == 1 else "files of kinds that are"

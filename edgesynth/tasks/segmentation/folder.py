@@ -150,7 +150,9 @@ def load_mask_folder(
         skip_corrupt=skip_corrupt and any(found.values()),
         called="pictures or masks that cannot be used",
     )
-    division += layout.note + not_read(folder) + skipped
+    pairs = [pair for part in layout.pairs.values() for pair in part]
+    folders = {path.parent for pair in pairs for path in (pair.image, pair.mask) if path.parent.is_dir()}
+    division += layout.note + not_read(folders) + skipped
     check_filled(folder, found)
     seen = {split: {value for _, read in part for value in read.seen} for split, part in found.items()}
     legend = legend.completed(sorted(set().union(*seen.values())))

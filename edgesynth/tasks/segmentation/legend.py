@@ -177,7 +177,8 @@ def _by_colour(source: Path, names: Sequence[str], colours: Sequence[Colour]) ->
     found: dict[int, int] = {}
     for value, (name, colour) in enumerate(zip(names, colours, strict=True)):
         parts = tuple(colour) if isinstance(colour, Iterable) else ()
-        if len(parts) != 3 or not all(isinstance(part, int | np.integer) and 0 <= part <= 255 for part in parts):
+        whole = all(isinstance(part, int | np.integer) for part in parts)
+        if len(parts) != 3 or not whole or not all(0 <= part <= 255 for part in parts):
             raise DataError(f"class {name!r} has the colour {colour!r}; give red, green, blue of 0 to 255")
         key = int(packed(np.array(colour, dtype=np.uint8)))
         if key in found:

@@ -176,6 +176,10 @@ def test_files_that_are_no_use_are_told(folder):
     task = load_image_folder(folder, size=8)
     assert sum(task.size(split) for split in SPLITS) == 71
     assert task.description.division.endswith("; 1 file of a kind that is not read: .avif")
+    (folder / "grey").mkdir()
+    (folder / "grey" / "00.heic").touch()
+    division = load_image_folder(folder, size=8).description.division
+    assert division.endswith("; 2 files of kinds that are not read: .avif, .heic")
     (folder / "dark" / "99.png").symlink_to(folder / "gone.png")
     with pytest.raises(DataError, match=r"1 of the pictures .*: dark/99\.png \(No such file or directory\)"):
         load_image_folder(folder, size=8)

@@ -102,12 +102,14 @@ def test_names_that_are_no_utf_8_are_drawn_as_well():
 
 
 def test_pictures_of_kinds_that_are_not_read_are_counted(tmp_path):
-    (tmp_path / "inner").mkdir()
+    inner = tmp_path / "inner"
+    inner.mkdir()
     for name in ("a.png", "notes.txt", "b.AVIF"):
         (tmp_path / name).touch()
-    assert not_read(tmp_path) == "; 1 file of a kind that is not read: .avif"
-    (tmp_path / "inner" / "c.heic").touch()
-    assert not_read(tmp_path) == "; 2 files of kinds that are not read: .avif, .heic"
+    assert not_read([inner]) == ""
+    assert not_read([tmp_path, inner, tmp_path]) == "; 1 file of a kind that is not read: .avif"
+    (inner / "c.heic").touch()
+    assert not_read([tmp_path, inner]) == "; 2 files of kinds that are not read: .avif, .heic"
     (tmp_path / "a.jfif").touch()
     assert [path.name for path in pictures_in(tmp_path)] == ["a.jfif", "a.png"]
 
