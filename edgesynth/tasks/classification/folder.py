@@ -145,7 +145,10 @@ def _divided(folder: Path) -> tuple[dict[Split, list[_File]], str]:
     """The files of each split, and how they came there."""
     if not folder.is_dir():
         raise DataError(f"no folder {folder}; give a directory that holds one directory per class")
-    parts = {split: directories(part) for split, part in split_directories(folder) if directories(part)}
+    parts: dict[Split, list[Path]] = {}
+    for split, part in split_directories(folder):
+        if labels := directories(part):
+            parts.setdefault(split, []).extend(labels)
     given = {split: _files(labels) for split, labels in parts.items()}
     if given and "train" not in given:
         raise DataError(f"{folder} holds {', '.join(given)} but no train directory; add one")

@@ -134,7 +134,7 @@ def _divided(folder: Path) -> dict[Split, list[Pair]]:
     for split, part in split_directories(folder):
         pairs = _side_by_side(part)
         if pairs is not None:
-            found[split] = pairs
+            found.setdefault(split, []).extend(pairs)
     return _complete(folder, found)
 
 
@@ -145,7 +145,7 @@ def _annotated(folder: Path) -> dict[Split, list[Pair]]:
         beside = [folder / f"{part.name}{ending}" for ending in _ANNOTATED]
         masks = next((path for path in beside if path.is_dir()), None)
         if masks is not None:
-            found[split] = _paired(part, masks)
+            found.setdefault(split, []).extend(_paired(part, masks))
     return _complete(folder, found)
 
 

@@ -86,6 +86,13 @@ def test_a_given_division_is_kept(tmp_path, validation):
     assert task.description.division == "splits as given"
 
 
+def test_two_directories_of_one_split_are_both_read(tmp_path):
+    for split in ("train", "val", "valid", "test"):
+        for label, level in (("a", 20), ("b", 190)):
+            draw(tmp_path / split / label / "0.png", level)
+    assert load_image_folder(tmp_path, size=8).size("validation") == 4
+
+
 def test_what_is_missing_is_held_out_of_train(tmp_path):
     for split, count in (("train", 40), ("test", 3)):
         for label, level in (("a", 10), ("b", 200)):

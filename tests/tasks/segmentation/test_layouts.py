@@ -164,6 +164,15 @@ def test_splits_inside_images_and_masks_are_kept(tmp_path):
     assert task.description.division == "splits as given"
 
 
+def test_two_folders_of_one_split_are_both_read(tmp_path):
+    for split in ("train", "val", "valid", "test"):
+        for index in range(3):
+            pair(tmp_path / "a" / split / "images", tmp_path / "a" / split / "masks", f"{index}", index)
+            pair(tmp_path / "b" / split, tmp_path / "b" / f"{split}annot", f"{index}", index)
+    for root in (tmp_path / "a", tmp_path / "b"):
+        assert load_mask_folder(root, size=8).size("validation") == 6
+
+
 def test_a_split_whose_masks_are_missing_is_not_passed_over(tmp_path):
     for index in range(30):
         pair(tmp_path / "a" / "train" / "images", tmp_path / "a" / "train" / "masks", f"{index}", index)
