@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -257,10 +258,10 @@ def _png(image: Tensor) -> bytes:
 def _names(score: Score, classes: Sequence[str]) -> tuple[str, ...]:
     """Names of the rows of a confusion matrix, which may have one for what belongs to no class."""
     assert score.confusion is not None
-    count = len(score.confusion)
-    return (*classes, *("none" if extra == 0 else f"none {extra}" for extra in range(count - len(classes))))[
-        :count
-    ]
+    size = len(score.confusion)
+    numbered = itertools.chain(("background",), (f"background {number}" for number in itertools.count(2)))
+    free = (name for name in numbered if name not in classes)
+    return (*classes[:size], *itertools.islice(free, max(0, size - len(classes))))
 
 
 def _confusion(counts: Tensor, names: tuple[str, ...]) -> Confusion:

@@ -81,8 +81,8 @@ class Score:
             where the metric is not a share of samples.
         others: What else was measured on the same samples, e.g. pixel accuracy beside mean IoU.
         per_class: The metric of every class that has samples, by the class's name.
-        confusion: Counts, int64 ``[classes, classes]``, row the truth, column the answer; ``None`` where
-            answers are not classes.
+        confusion: Counts, int64 ``[classes, classes]``, row the truth, column the answer; one row and column
+            more where what is of no class is counted as well. ``None`` where answers are not classes.
         curves: Precision against recall by class, where answers have confidences.
         resampled: The metric for a resample of the samples, given how often each occurs in it, int64
             ``[samples]``, where it is no share of them: with it two networks can be compared on the same

@@ -268,6 +268,7 @@ def add_answers(
     classes: tuple[str, ...] = CLASSES,
     curves: bool = True,
     confusions: bool = True,
+    metric: str = "",
 ) -> Path:
     """Give a run pictures and details, as a synthesis writes them at its end.
 
@@ -277,6 +278,7 @@ def add_answers(
         classes: Names.
         curves: Whether answers have confidences.
         confusions: Whether answers are classes of something that can be counted.
+        metric: Of the details; that of the run when not given.
     """
     rng = random.Random(1)
     with Run.open(path, write=True) as run:
@@ -287,6 +289,8 @@ def add_answers(
             details = _details(record, right, classes, curves, rng)
             if not confusions:
                 details = replace(details, confusion=None)
+            if metric:
+                details = replace(details, metric=replace(details.metric, name=metric))
             file = write_details(run.path_for("network", name), details)
             files = {**record.files, "details": str(file.relative_to(path))}
             run.record_network(replace(record, files=files))

@@ -14,6 +14,7 @@ from test_report import Page, report
 from edgesynth.errors import RunError
 from edgesynth.report import write_report
 from edgesynth.runs import Run
+from edgesynth.tasks.detection.confusion import SHOWN
 
 NBSP = "\N{NARROW NO-BREAK SPACE}"
 
@@ -71,6 +72,17 @@ def test_mistakes_are_told_in_a_matrix_while_it_can_be_read(drawn) -> None:
     assert text.count('<table class="matrix">') == 2
     assert text.count('class="hit"') == 2 * len(CLASSES)
     assert "Prototype: of what is true (rows)" in page.text
+
+
+@pytest.mark.parametrize("more", [0, 40])
+def test_how_boxes_were_matched_is_told(plain: Path, tmp_path: Path, more: int) -> None:
+    classes = ("car", "dog", *(f"class {number}" for number in range(more)), "background")
+    text, page = report(copy(plain, tmp_path, alike=True, classes=classes, metric="map50", curves=False))
+    assert ('<table class="matrix">' in text) == (not more)
+    told = re.search(r"confidence of at least ([\d.]+) are matched to objects of any class", page.text)
+    assert float(told.group(1)) == SHOWN
+    assert "how many test objects are of" in page.text
+    assert "n is how many test objects are of that class" in page.text
 
 
 def test_many_classes_are_told_by_the_most_frequent_mistakes(plain: Path, tmp_path: Path) -> None:

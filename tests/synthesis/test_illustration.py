@@ -211,6 +211,19 @@ def test_a_score_of_many_classes_is_kept_by_its_greatest_parts(tmp_path: Path) -
     assert details.curves["cat"].recall[-1] == 1.0
 
 
+@pytest.mark.parametrize(
+    ("classes", "last"), [(("cat", "dog"), "background"), (("cat", "background"), "background 2")]
+)
+def test_what_is_of_no_class_has_a_name_of_its_own(classes: tuple[str, ...], last: str) -> None:
+    counts = torch.tensor([[5, 0, 1], [0, 4, 0], [2, 0, 0]])
+    score = Score(Metric("map50", 0.5, Provenance.MEASURED), 0.1, confusion=counts)
+    confusion = details_of(score, classes).confusion
+    assert confusion is not None
+    assert confusion.classes == (*classes, last)
+    assert confusion.pairs == ((last, "cat", 2), ("cat", last, 1))
+    assert confusion.totals == (6, 4, 2)
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"format": 1}', '{"format": 9}'])
 def test_damaged_files_are_told_from_missing_ones(tmp_path: Path, text: str) -> None:
     assert read_details(tmp_path / "details.json") is None

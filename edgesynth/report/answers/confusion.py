@@ -10,8 +10,21 @@ from edgesynth.runs.details import Confusion, Details
 
 __all__ = ["COUNTED", "Matrix", "Mistakes", "confused"]
 
-COUNTED: Final = {"accuracy": "test samples", "miou": "test pixels"}
+COUNTED: Final = {
+    "accuracy": "test samples",
+    "miou": "test pixels",
+    "map50": "test objects",
+    "map": "test objects",
+}
 """What the confusion of a metric counts."""
+
+_OF_BOXES: Final = (
+    "Boxes of a confidence of at least 0.3 are matched to objects of any class, each once, at an overlap of "
+    "one half or more. An object answered as background is missed; where background is true, a box means no "
+    "object, and n counts such boxes. Crowds, difficult objects and boxes on them count as neither."
+)
+_READING: Final = {"map50": _OF_BOXES, "map": _OF_BOXES}
+"""How answers came to be matched to what is true, where that is not plain."""
 
 _WHOLE: Final = 20
 """Classes up to which a confusion matrix can be read as one."""
@@ -27,12 +40,14 @@ class Matrix:
         classes: Names.
         rows: Per true class its name, the share of each answer in percent, and how often it was true.
         counted: What is counted.
+        reading: How answers were matched to what is true; empty where that is plain.
     """
 
     label: str
     classes: tuple[str, ...]
     rows: tuple[tuple[str, tuple[float, ...], int], ...]
     counted: str
+    reading: str
 
 
 @dataclass(frozen=True)
@@ -45,12 +60,14 @@ class Mistakes:
             that was true.
         classes: How many classes there are.
         counted: What is counted.
+        reading: How answers were matched to what is true; empty where that is plain.
     """
 
     labels: tuple[str, ...]
     rows: tuple[tuple[str, str, tuple[str, ...], int], ...]
     classes: int
     counted: str
+    reading: str
 
 
 def confused(known: Mapping[str, Details]) -> tuple[tuple[Matrix, ...], Mistakes | None]:
@@ -72,7 +89,7 @@ def _matrix(label: str, details: Details) -> Matrix:
         (name, tuple(100.0 * count / total if total else 0.0 for count in counts), total)
         for name, counts, total in zip(confusion.classes, confusion.counts, confusion.totals, strict=True)
     )
-    return Matrix(label, confusion.classes, rows, COUNTED.get(details.metric.name, "times"))
+    return Matrix(label, confusion.classes, rows, *_told(details))
 
 
 def _mistakes(confusions: Mapping[str, Confusion], details: Details) -> Mistakes | None:
@@ -82,8 +99,12 @@ def _mistakes(confusions: Mapping[str, Confusion], details: Details) -> Mistakes
         (truth, answer, tuple(_share(found, truth, answer) for found in confusions.values()), totals[truth])
         for truth, answer, _ in last.pairs[:_PAIRS]
     )
-    counted = COUNTED.get(details.metric.name, "times")
-    return Mistakes(tuple(confusions), rows, len(last.classes), counted) if rows else None
+    return Mistakes(tuple(confusions), rows, len(last.classes), *_told(details)) if rows else None
+
+
+def _told(details: Details) -> tuple[str, str]:
+    """What is counted, and how answers were matched to it."""
+    return COUNTED.get(details.metric.name, "times"), _READING.get(details.metric.name, "")
 
 
 def _share(confusion: Confusion, truth: str, answer: str) -> str:

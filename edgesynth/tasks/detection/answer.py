@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgesynth.tasks.detection.boxes import iou, share_within
+from edgesynth.tasks.detection.confusion import OVERLAP
 from edgesynth.tasks.detection.samples import BoxMark
 from edgesynth.tasks.images import class_colours
 from edgesynth.tasks.protocol import Answer
 
 __all__ = ["BoxesAnswer"]
 
-_OVERLAP = 0.5
 _DASH = 3
 _RIM = 0.4
 _WHITE = torch.full((3,), 255, dtype=torch.uint8)
@@ -39,7 +39,7 @@ class _LeftAlone:
     def excuses(self, box: Tensor, label: Tensor) -> bool:
         """Whether a box of a class lies on one of them."""
         overlap = torch.where(self.crowd, share_within(box, self.boxes), iou(box, self.boxes))
-        return bool(((overlap >= _OVERLAP) & (self.labels == label)).any())
+        return bool(((overlap >= OVERLAP) & (self.labels == label)).any())
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class BoxesAnswer:
         right = torch.zeros(len(self.labels), dtype=torch.bool)
         for index in range(len(self.labels)):
             overlap = iou(self.boxes[index], truth.boxes) * (truth.labels == self.labels[index]) * free
-            if len(overlap) and float(overlap.max()) >= _OVERLAP:
+            if len(overlap) and float(overlap.max()) >= OVERLAP:
                 right[index] = True
                 free[overlap.argmax()] = False
         found = replace(self, right=right, missed=truth.boxes[free], ignored=truth.ignored)

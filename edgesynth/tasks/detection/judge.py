@@ -20,6 +20,7 @@ from edgesynth.tasks.detection.average_precision import (
     matches,
 )
 from edgesynth.tasks.detection.boxes import Detections
+from edgesynth.tasks.detection.confusion import confusions
 from edgesynth.tasks.detection.samples import BoxMark
 from edgesynth.tasks.detection.targets import told
 from edgesynth.tasks.protocol import Batch, Outputs, Score
@@ -76,7 +77,8 @@ class DetectionJudge:
 
         What was found on a crowd or a difficult object is neither right nor wrong, as in
         :func:`edgesynth.tasks.detection.average_precision.matches`. A class without objects counts in no
-        mean. Where no class has objects, there is no precision to speak of.
+        mean. Where no class has objects, there is no precision to speak of. The confusion has one row and one
+        column more than there are classes, see :func:`edgesynth.tasks.detection.confusion.confusions`.
 
         Raises:
             InputError: Nothing was heard, or what was heard shows no object.
@@ -108,6 +110,7 @@ class DetectionJudge:
             sum(self._losses) / len(self._truth),
             others=tuple(metrics.values()),
             per_class={classes[index]: float(averaged[:, :, index].mean()) for index in seen},
+            confusion=confusions(self._found, self._truth, len(classes)),
             curves={classes[index]: curve(table[0, :, index]) for index in seen},
             resampled=_resampled(matched, thresholds[self._task.metric]),
         )

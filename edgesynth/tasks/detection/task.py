@@ -13,6 +13,7 @@ from edgesynth.tasks.description import DataDescription
 from edgesynth.tasks.detection.answer import BoxesAnswer
 from edgesynth.tasks.detection.augmentation import BoxAugmentation
 from edgesynth.tasks.detection.boxes import Detections, suppressed
+from edgesynth.tasks.detection.confusion import SHOWN
 from edgesynth.tasks.detection.heads import HeadName, Predictions, head_by_name
 from edgesynth.tasks.detection.judge import DetectionJudge
 from edgesynth.tasks.detection.losses import DetectionDistillation, detection_loss, teacher_loss
@@ -25,9 +26,6 @@ from edgesynth.tasks.protocol import Batch, Outputs, Split
 from edgesynth.tasks.splits import SplitTask, check_labels
 
 __all__ = ["DetectionTask"]
-
-_SHOWN = 0.3
-"""Reports show detections from this confidence on; precision is judged over all."""
 
 
 class DetectionTask(SplitTask[BoxedSamples]):
@@ -186,7 +184,7 @@ class DetectionTask(SplitTask[BoxedSamples]):
     def answers(self, outputs: Outputs) -> tuple[BoxesAnswer, ...]:
         """The objects found with a confidence of at least 0.3."""
         boxes, scores, labels = (part.cpu() for part in self.detections(outputs))
-        shown = (labels >= 0) & (scores >= _SHOWN)
+        shown = (labels >= 0) & (scores >= SHOWN)
         return tuple(
             BoxesAnswer(box[keep], label[keep], self.classes, score[keep])
             for box, score, label, keep in zip(boxes, scores, labels, shown, strict=True)
