@@ -103,7 +103,8 @@ class DetectionTask(SplitTask[BoxedSamples]):
         return len(samples.boxes)
 
     def _ranked(self, samples: BoxedSamples) -> Tensor:
-        return stratified_order(_rarest(_objects(samples), len(self.classes)), seed=0)
+        objects = _objects(samples)
+        return _led_by_classes(stratified_order(_rarest(objects, len(self.classes)), seed=0), objects)
 
     def _batch(self, samples: BoxedSamples, indices: Tensor, generator: torch.Generator | None) -> Batch:
         inputs = samples.take(indices)
@@ -238,6 +239,22 @@ def _rarest(labels: Sequence[Tensor], classes: int) -> Tensor:
     counts = torch.bincount(torch.cat(list(labels)), minlength=classes)
     kinds = [int(part[counts[part].argmin()]) if len(part) else classes for part in labels]
     return torch.tensor(kinds, dtype=torch.int64)
+
+
+def _led_by_classes(order: Tensor, objects: Sequence[Tensor]) -> Tensor:
+    """The order, led by the first image of each class.
+
+    A beginning that shows every class holds the same images as before; one that would show nothing of a rare
+    class, or no object at all, cannot be judged by.
+    """
+    seen: set[int] = set()
+    leading: list[int] = []
+    others: list[int] = []
+    for index in order.tolist():
+        fresh = set(objects[index].tolist()) - seen
+        (leading if fresh else others).append(index)
+        seen |= fresh
+    return torch.tensor(leading + others, dtype=torch.int64)
 
 
 def _check(name: str, samples: Mapping[Split, BoxedSamples], classes: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from edgesynth.tasks import (
     TrainingPlan,
     fit,
 )
+from edgesynth.tasks.division import stratified_order
 
 
 def test_it_is_a_task_with_pictures_and_postprocessing(task):
@@ -56,6 +57,40 @@ def test_a_limit_takes_a_representative_subset(task):
     labels = torch.cat(part)
     assert len(labels) == 16
     assert set(labels.flatten().tolist()) == {-1, 0, 1, 2}
+
+
+def rarely(count, shown):
+    """Images without objects, but for some: by index, the classes each shows."""
+    labels = [torch.tensor(shown.get(index, []), dtype=torch.int64) for index in range(count)]
+    boxes = [torch.tensor([[3.0, 3, 20, 20]]).expand(len(part), 4) for part in labels]
+    inputs = torch.zeros(count, 3, 32, 32, dtype=torch.uint8)
+    return BoxedTensorSamples(inputs, boxes, labels)
+
+
+@pytest.mark.parametrize("limit", [3, 50, 299])
+def test_a_limit_leaves_no_class_out_however_rare(limit):
+    common = {index: [1] for index in range(100, 160)}
+    samples = rarely(300, {7: [0], 201: [2]} | common)
+    task = DetectionTask("rare", train=samples, validation=samples, test=samples, classes=CLASSES)
+    labels = torch.cat(
+        [b.targets["labels"].flatten() for b in task.batches("validation", batch_size=64, limit=limit)]
+    )
+    assert set(labels.tolist()) >= {0, 1, 2}
+    # The rest is in proportion.
+    assert abs(int((labels == 1).sum()) - limit / 5) < 2
+
+
+def test_a_limit_that_shows_every_class_takes_the_images_it_always_took(task):
+    labels = shapes(64, seed=1).labels
+    counts = torch.bincount(torch.cat(labels))
+    rarest = torch.tensor([int(part[counts[part].argmin()]) if len(part) else 3 for part in labels])
+    order = stratified_order(rarest, seed=0)
+    for limit in (12, 20, 40):
+        first = order[:limit].sort().values
+        assert set(torch.cat([labels[i] for i in first]).tolist()) == {0, 1, 2}
+        taken = torch.cat([b.targets["labels"] for b in task.batches("train", batch_size=64, limit=limit)])
+        for row, index in zip(taken, first.tolist(), strict=True):
+            assert row[row >= 0].tolist() == labels[index].tolist()
 
 
 def test_the_loss_is_small_for_the_truth_and_large_for_its_opposite(task):
