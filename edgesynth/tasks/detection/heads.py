@@ -31,6 +31,9 @@ __all__ = ["CentreHead", "DetectionHead", "GridHead", "HeadName", "Predictions",
 
 HeadName = Literal["centre", "grid"]
 
+_PAIRS = 1 << 24
+"""Objects times cells that are compared at once."""
+
 
 class Predictions(NamedTuple):
     """The outputs of all levels side by side; ``cells`` counts over levels.
@@ -135,13 +138,35 @@ class DetectionHead:
             boxes: ``[batch, rows, 4]``.
             labels: ``[batch, rows]``, -1 where there is no object.
         """
+        cells = len(predictions.centres)
+        if boxes.shape[0] * boxes.shape[1] * cells <= _PAIRS:
+            least, row = self._least(predictions, boxes, labels)
+            return torch.where(least < torch.inf, row, -1)
+        # One image may have thousands of objects where the others have a few.
+        return torch.cat([self._of_image(predictions, *pair) for pair in zip(boxes, labels, strict=True)])
+
+    def _of_image(self, predictions: Predictions, boxes: Tensor, labels: Tensor) -> Tensor:
+        """What the cells of one image answer for, ``[1, cells]``, some of its objects at a time."""
+        rows = torch.nonzero(labels >= 0).flatten()
+        cells = len(predictions.centres)
+        best = boxes.new_full((1, cells), torch.inf)
+        owner = torch.full_like(best, -1, dtype=torch.int64)
+        most = max(1, _PAIRS // cells)
+        for start in range(0, len(rows), most):
+            part = rows[start : start + most]
+            least, row = self._least(predictions, boxes[None, part], labels[None, part])
+            smaller = least < best
+            best, owner = torch.where(smaller, least, best), torch.where(smaller, part[row], owner)
+        return owner
+
+    def _least(self, predictions: Predictions, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The area of the smallest object that claims each cell, infinite for none, and its row."""
         centre = (boxes[..., :2] + boxes[..., 2:]) / 2
         apart = (predictions.centres - centre[:, :, None]).abs()
         holds = (apart <= predictions.strides[:, None] / 2).all(-1)
         claims = self._claims(predictions, boxes, apart, holds) & (labels >= 0)[:, :, None]
-        cost = torch.where(claims, area(boxes)[:, :, None], torch.inf)
-        least, row = cost.min(1)
-        return torch.where(least < torch.inf, row, -1)
+        least, row = torch.where(claims, area(boxes)[:, :, None], torch.inf).min(1)
+        return least, row
 
     def _claims(self, predictions: Predictions, boxes: Tensor, apart: Tensor, holds: Tensor) -> Tensor:
         raise NotImplementedError

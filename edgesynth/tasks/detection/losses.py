@@ -110,6 +110,8 @@ def _spared(predictions: Predictions, boxes: Tensor, labels: Tensor) -> Tensor |
     crowd = labels < NOTHING
     if not bool(crowd.any()):
         return None
+    some = crowd.any(0)
+    boxes, labels, crowd = boxes[:, some], labels[:, some], crowd[:, some]
     classes = predictions.logits.shape[-1]
     kinds = F.one_hot(torch.where(crowd, crowd_label(labels), classes), classes + 1)[..., :classes]
     within = inside(predictions.centres, boxes)

@@ -26,16 +26,16 @@ def crowd_label(label: Tensor) -> Tensor:
 
 
 def padded(
-    boxes: Sequence[Tensor], labels: Sequence[Tensor], marks: Sequence[Tensor] | None, rows: int
+    boxes: Sequence[Tensor], labels: Sequence[Tensor], marks: Sequence[Tensor] | None
 ) -> dict[str, Tensor]:
-    """The targets of a batch.
+    """The targets of a batch, with as many rows as its fullest image has boxes, and one at least.
 
     Args:
         boxes: One tensor per image, ``[objects, 4]``.
         labels: Their classes ``[objects]``.
         marks: What each box means ``[objects]``; ``None`` where all are objects to be found.
-        rows: At least the most boxes of an image.
     """
+    rows = max([1, *map(len, labels)])
     targets = {
         "boxes": torch.zeros(len(boxes), rows, 4),
         "labels": torch.full((len(boxes), rows), NOTHING),

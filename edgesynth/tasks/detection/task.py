@@ -32,7 +32,7 @@ class DetectionTask(SplitTask[BoxedSamples]):
     """Detection of objects in images, in three disjoint splits.
 
     Targets are a dict of ``boxes``, float32 ``[batch, rows, 4]`` in pixels, and ``labels``, int64 ``[batch,
-    rows]``, -1 where an image has no more objects; ``rows`` is the most boxes an image of the task has. How
+    rows]``, -1 where an image has no more objects; ``rows`` is the most boxes an image of the batch has. How
     crowds and difficult objects stand there says :mod:`edgesynth.tasks.detection.targets`. Images without
     objects are samples like any other. What a network must return says
     :mod:`edgesynth.tasks.detection.heads`.
@@ -94,7 +94,6 @@ class DetectionTask(SplitTask[BoxedSamples]):
         self.distillation = distillation or DetectionDistillation()
         self.normalization = normalization or Normalization.of(train)
         self.score_threshold, self.nms_iou, self.max_detections = score_threshold, nms_iou, max_detections
-        self._rows = max(1, *(len(boxes) for part in self._samples.values() for boxes in part.boxes))
         self._marked = any(
             bool(marks.any()) for part in self._samples.values() for marks in marks_of(part) or ()
         )
@@ -114,7 +113,7 @@ class DetectionTask(SplitTask[BoxedSamples]):
             # In every split, so that the targets of all have one form.
             given = marks_of(samples)
             marks = [torch.zeros_like(part) for part in labels] if given is None else picked(given, indices)
-        targets = padded(boxes, labels, marks, self._rows)
+        targets = padded(boxes, labels, marks)
         if generator is not None and self.augmentation is not None:
             inputs, targets["boxes"], targets["labels"] = self.augmentation(
                 inputs, targets["boxes"], targets["labels"], generator

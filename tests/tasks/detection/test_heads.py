@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from edgesynth.tasks.detection import heads
 from edgesynth.tasks.detection.heads import CentreHead, GridHead, head_by_name
 
 
@@ -22,6 +23,27 @@ def test_the_smaller_of_two_objects_has_the_cell():
     rows = head.assigned(predictions, boxes, torch.zeros(1, 2, dtype=torch.int64)).view(8, 8)
     assert int(rows[3, 3]) == 1
     assert int(rows[2, 2]) == 0
+
+
+@pytest.mark.parametrize("head", [CentreHead(), GridHead()])
+@pytest.mark.parametrize("pairs", [1, 200, 5000])
+def test_many_objects_are_assigned_in_parts_and_alike(head, pairs, monkeypatch):
+    generator = torch.Generator().manual_seed(2)
+    corner = 50 * torch.rand(3, 40, 2, generator=generator).round(decimals=1)
+    # Few sizes, so that areas are often equal.
+    size = torch.randint(1, 4, (3, 40, 1), generator=generator) * 4.0
+    boxes = torch.cat([corner, corner + size], -1)
+    labels = torch.randint(-3, 2, (3, 40), generator=generator)
+    labels[1] = -1
+    widths = {"classes": 2, "coverage": 2, "distances": 4, "offsets": 4, "centreness": 1}
+    levels = (8, 4) if head.name == "centre" else (8,)
+    outputs = [torch.zeros(3, widths[name], n, n) for n in levels for name in head.channels]
+    predictions = head.predictions(outputs, 2, (64, 64))
+    whole = head.assigned(predictions, boxes, labels)
+    assert int((whole >= 0).sum()) > 20
+    assert bool((whole[1] == -1).all())
+    monkeypatch.setattr(heads, "_PAIRS", pairs)
+    assert torch.equal(head.assigned(predictions, boxes, labels), whole)
 
 
 def test_levels_share_objects_by_size():
