@@ -171,7 +171,7 @@ def _suppressed(candidates: List[Candidate], postprocessing: Dict[str, Any]) -> 
     """Greedy non-maximum suppression per class."""
     overlap, most = postprocessing["nms_iou"], postprocessing["max_detections"]
     # The best first; equal scores in the order of the outputs.
-    best = sorted(candidates, key=lambda one: (-one[0], one[1]))[:_CANDIDATES]
+    best = sorted(candidates, key=lambda one: (-one[0], one[1]))[: max(_CANDIDATES, 3 * most)]
     kept = []  # type: List[Found]
     for score, _, label, box in best:
         if len(kept) == most:

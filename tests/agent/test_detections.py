@@ -57,6 +57,15 @@ def test_raw_outputs_give_the_boxes_of_the_task(head, seed):
     same(detections(flat(outputs), task.postprocessing), task.detections(outputs))
 
 
+def test_as_many_candidates_are_looked_at_as_by_the_task():
+    task = shapes_task(side=256, max_detections=150, score_threshold=0.02, nms_iou=0.2)
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(channels, cells) for cells in (32, 16) for channels in (3, 4, 1)]
+    # Boxes so wide that many of the best are suppressed.
+    outputs = tuple(torch.randn(1, c, n, n, generator=generator) + (3 if c == 4 else 0) for c, n in shapes)
+    same(detections(flat(outputs), task.postprocessing), task.detections(outputs))
+
+
 def test_outputs_are_ordered_by_their_numbers():
     task = shapes_task(head="centre")
     outputs = random_outputs("centre")

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = [
     "Detections",
     "area",
+    "candidates_for",
     "clipped",
     "giou",
     "inside",
@@ -25,6 +27,8 @@ __all__ = [
 ]
 
 _CANDIDATES = 300
+_PAIRS = 1 << 24
+"""Pairs of candidates that are compared at once."""
 
 
 class Detections(NamedTuple):
@@ -105,6 +109,15 @@ class _Candidates:
     labels: Tensor
 
 
+def candidates_for(max_detections: int) -> int:
+    """How many pairs of location and class are looked at to find so many objects of an image.
+
+    Three for each, as several cells answer for an object, and 300 at least. The program on the board,
+    :mod:`edgesynth.agent.detections`, counts alike.
+    """
+    return max(_CANDIDATES, 3 * max_detections)
+
+
 def suppressed(
     boxes: Tensor,
     scores: Tensor,
@@ -112,13 +125,13 @@ def suppressed(
     score_threshold: float,
     nms_iou: float,
     max_detections: int,
-    candidates: int = _CANDIDATES,
 ) -> Detections:
     """Greedy non-maximum suppression, per class, of a whole batch at once.
 
     A box goes if a better box of its class that stays overlaps it by more than ``nms_iou``. Which boxes stay
     is the one fixed point of that sentence, and is reached by applying it until nothing changes: as often as
-    the longest chain of boxes that decide on one another, not once per box.
+    the longest chain of boxes that decide on one another, not once per box. Only the best
+    :func:`candidates_for` pairs of location and class are looked at.
 
     Args:
         boxes: ``[batch, locations, 4]``.
@@ -126,19 +139,11 @@ def suppressed(
         score_threshold: Confidences below are no detections.
         nms_iou: Overlap above which two boxes of a class mean one object.
         max_detections: At most this many of an image.
-        candidates: Only so many of the best pairs of location and class are looked at.
     """
-    found = _best(boxes, scores, score_threshold, candidates)
-    rank = torch.arange(found.scores.shape[1], device=boxes.device)
-    same = found.labels[:, :, None] == found.labels[:, None, :]
-    rivals = (pairwise_iou(found.boxes, found.boxes) > nms_iou) & same & (rank[:, None] < rank)
-    valid = found.labels >= 0
-    keep = valid
-    while True:
-        after = valid & ~(rivals & keep[:, :, None]).any(1)
-        if torch.equal(after, keep):
-            break
-        keep = after
+    found = _best(boxes, scores, score_threshold, candidates_for(max_detections))
+    each = max(1, _PAIRS // found.labels.shape[1] ** 2)
+    parts = zip(torch.split(found.boxes, each), torch.split(found.labels, each), strict=True)
+    keep = torch.cat([_staying(*part, nms_iou) for part in parts])
     rows = min(max_detections, keep.shape[1])
     order = torch.argsort((~keep).to(torch.uint8), dim=1, stable=True)[:, :rows]
     kept = keep.gather(1, order)
@@ -147,6 +152,24 @@ def suppressed(
         found.scores.gather(1, order) * kept,
         torch.where(kept, found.labels.gather(1, order), -1),
     )
+
+
+def _staying(boxes: Tensor, labels: Tensor, nms_iou: float) -> Tensor:
+    """Which of the candidates, best first, no better one excludes; bool ``[batch, candidates]``."""
+    some = torch.nonzero((labels >= 0).any(0))
+    used = int(some[-1]) + 1 if len(some) else 0
+    boxes, beyond = boxes[:, :used], labels.shape[1] - used
+    labels = labels[:, :used]
+    rank = torch.arange(used, device=boxes.device)
+    same = labels[:, :, None] == labels[:, None, :]
+    rivals = (pairwise_iou(boxes, boxes) > nms_iou) & same & (rank[:, None] < rank)
+    valid = labels >= 0
+    keep = valid
+    while True:
+        after = valid & ~(rivals & keep[:, :, None]).any(1)
+        if torch.equal(after, keep):
+            return F.pad(keep, (0, beyond))
+        keep = after
 
 
 def _best(boxes: Tensor, scores: Tensor, threshold: float, candidates: int) -> _Candidates:

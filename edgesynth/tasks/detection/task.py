@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor
@@ -26,6 +27,9 @@ from edgesynth.tasks.protocol import Batch, Outputs, Split
 from edgesynth.tasks.splits import SplitTask, check_labels
 
 __all__ = ["DetectionTask"]
+
+_LEAST_DETECTIONS: Final = 100
+_MOST_DETECTIONS: Final = 1000
 
 
 class DetectionTask(SplitTask[BoxedSamples]):
@@ -51,7 +55,9 @@ class DetectionTask(SplitTask[BoxedSamples]):
         normalization: Overrides the statistics of ``train``.
         score_threshold: Confidences below are no detections.
         nms_iou: Overlap above which two boxes of a class mean one object.
-        max_detections: At most this many of an image.
+        max_detections: At most this many of an image. When not given, as many as the fullest training or
+            validation image has objects, but no fewer than 100, the limit of COCO, and no more than 1,000.
+            Where an image has more, the description says so.
         description: Where the data come from; derived when not given.
 
     Raises:
@@ -75,12 +81,13 @@ class DetectionTask(SplitTask[BoxedSamples]):
         normalization: Normalization | None = None,
         score_threshold: float = 0.05,
         nms_iou: float = 0.5,
-        max_detections: int = 100,
+        max_detections: int | None = None,
         description: DataDescription | None = None,
     ) -> None:
         if metric not in ("map50", "map"):
             raise InputError(f"{name}: detection is judged by map50 or map, not {metric!r}")
-        if not (0 < score_threshold < 1 and 0 < nms_iou <= 1 and max_detections >= 1):
+        some = max_detections is None or max_detections >= 1
+        if not (0 < score_threshold < 1 and 0 < nms_iou <= 1 and some):
             raise InputError(
                 f"{name}: score_threshold lies in (0, 1), nms_iou in (0, 1] and max_detections is at least "
                 f"1, got {score_threshold}, {nms_iou} and {max_detections}"
@@ -93,7 +100,17 @@ class DetectionTask(SplitTask[BoxedSamples]):
         self.augmentation = augmentation
         self.distillation = distillation or DetectionDistillation()
         self.normalization = normalization or Normalization.of(train)
-        self.score_threshold, self.nms_iou, self.max_detections = score_threshold, nms_iou, max_detections
+        self.score_threshold, self.nms_iou = score_threshold, nms_iou
+        fullest = {split: _fullest(part) for split, part in self._samples.items()}
+        needed = max(_LEAST_DETECTIONS, fullest["train"], fullest["validation"])
+        self.max_detections = min(needed, _MOST_DETECTIONS) if max_detections is None else max_detections
+        if max(fullest.values()) > self.max_detections:
+            told = (
+                f"at most {self.max_detections:,} objects of an image are found, the fullest image has "
+                f"{max(fullest.values()):,}"
+            )
+            division = "; ".join(filter(None, (self.description.division, told)))
+            self.description = replace(self.description, division=division)
         self._marked = any(
             bool(marks.any()) for part in self._samples.values() for marks in marks_of(part) or ()
         )
@@ -231,6 +248,14 @@ def _objects(samples: BoxedSamples) -> list[Tensor]:
     if marks is None:
         return list(samples.labels)
     return [labels[mark == BoxMark.OBJECT] for labels, mark in zip(samples.labels, marks, strict=True)]
+
+
+def _fullest(samples: BoxedSamples) -> int:
+    """The most objects that an image has, difficult ones among them; crowds are none."""
+    marks = marks_of(samples)
+    if marks is None:
+        return max(map(len, samples.labels))
+    return max(int((mark != BoxMark.CROWD).sum()) for mark in marks)
 
 
 def _rarest(labels: Sequence[Tensor], classes: int) -> Tensor:

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from edgesynth.tasks.detection import boxes as module
 from edgesynth.tasks.detection.boxes import giou, iou, pairwise_iou, suppressed
 
 
@@ -62,6 +63,22 @@ def test_suppression_of_a_batch_is_the_greedy_one_of_every_image(seed):
         assert found.labels[image, :count].tolist() == [k for _, _, k in expected]
         assert torch.equal(found.boxes[image, :count], boxes[image][[n for _, n, _ in expected]])
         assert bool((found.labels[image, count:] == -1).all())
+
+
+def test_more_detections_are_chosen_from_more_candidates(monkeypatch):
+    # A row of boxes apart, each said by three cells.
+    left = 4.0 * torch.arange(400)
+    row = torch.stack([left, torch.zeros(400), left + 3, torch.full((400,), 3.0)], -1)
+    boxes = torch.stack([row.repeat(3, 1), row.flip(0).repeat(3, 1)])
+    scores = torch.rand(2, 1200, 1, generator=torch.Generator().manual_seed(0)) / 2 + 0.3
+    options = {"score_threshold": 0.1, "nms_iou": 0.5}
+    found = suppressed(boxes, scores, max_detections=400, **options)
+    assert bool((found.labels == 0).all())
+    assert torch.equal(found.boxes[0, :, 0].sort().values, left)
+    assert int((suppressed(boxes, scores, max_detections=100, **options).labels == 0).sum()) == 200
+    monkeypatch.setattr(module, "_PAIRS", 1)
+    for part, whole in zip(suppressed(boxes, scores, max_detections=400, **options), found, strict=True):
+        assert torch.equal(part, whole)
 
 
 def test_boxes_of_different_classes_do_not_suppress_each_other():

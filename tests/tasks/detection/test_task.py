@@ -49,6 +49,46 @@ def test_one_crowded_image_fills_no_batch_but_its_own():
     assert rows == [5000, 1, 1, 1]
 
 
+@pytest.mark.parametrize(
+    ("train", "test", "most", "told"),
+    [
+        (100, 3, 100, ""),
+        (256, 3, 256, ""),
+        (3, 130, 100, "at most 100 objects of an image are found, the fullest image has 130"),
+        (1500, 3, 1000, "at most 1,000 objects of an image are found, the fullest image has 1,500"),
+    ],
+)
+def test_as_many_objects_are_found_as_the_fullest_image_has(train, test, most, told):
+    parts = {"train": rarely(2, {1: [0] * train}), "test": rarely(2, {1: [0] * test})}
+    task = DetectionTask("full", **parts, validation=rarely(2, {1: [0]}), classes=("a",))
+    assert task.max_detections == task.postprocessing["max_detections"] == most
+    assert task.description.division == told
+    given = DetectionTask("full", **parts, validation=parts["test"], classes=("a",), max_detections=7)
+    assert given.max_detections == 7
+
+
+def test_crowds_need_no_detections():
+    samples = rarely(2, {1: [0] * 300})
+    marks = [torch.zeros(0), torch.tensor([0, 1] + [2] * 298)]
+    marked = BoxedTensorSamples(samples.inputs, samples.boxes, samples.labels, marks)
+    task = DetectionTask("full", train=marked, validation=marked, test=marked, classes=("a",))
+    assert task.max_detections == 100
+
+
+def test_a_perfect_detector_of_a_full_image_is_perfect():
+    places = torch.arange(256)
+    corner = torch.stack([places % 16, places // 16], -1) * 8.0
+    boxes = torch.cat([corner + 1, corner + 7], -1)
+    labels = torch.zeros(256, dtype=torch.int64)
+    inputs = torch.zeros(2, 3, 128, 128, dtype=torch.uint8)
+    full = BoxedTensorSamples(inputs, [boxes] * 2, [labels] * 2)
+    task = DetectionTask("full", train=full, validation=full, test=full, classes=("a",), head="grid")
+    judge = task.judge("test")
+    for batch in task.batches("test", batch_size=2):
+        judge.add(perfect(task, batch.targets), batch)
+    assert judge.score().metric.value == pytest.approx(1.0)
+
+
 def test_order_is_fixed_without_shuffle_and_drawn_from_the_seed_with_it(task):
     def first(**options):
         return next(task.batches("train", batch_size=8, **options)).inputs
@@ -215,6 +255,7 @@ def bad(**changes):
         (lambda: bad(head="corner"), InputError, "unknown detection head 'corner'; there are centre, grid"),
         (lambda: bad(metric="accuracy"), InputError, "map50 or map, not 'accuracy'"),
         (lambda: bad(nms_iou=2.0), InputError, "nms_iou in"),
+        (lambda: bad(max_detections=0), InputError, "max_detections is at least 1"),
         (lambda: DetectionDistillation(weight=2), InputError, "weight in"),
         (lambda: BoxAugmentation(scale=(2.0, 1.0)), InputError, "least and a largest"),
         (lambda: BoxAugmentation(shift=1.5), InputError, "shares in"),
