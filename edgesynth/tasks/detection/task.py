@@ -62,7 +62,8 @@ class DetectionTask(SplitTask[BoxedSamples]):
 
     Raises:
         DataError: A split is empty, shapes differ between splits, labels fall outside the classes, two
-            classes have one name, or the images of a split show no object.
+            classes have one name, the images of a split show no object, or, in the user's own data, those of
+            ``train`` show none of a class that another split has.
         InputError: The head or the metric is unknown, or a threshold lies outside its range.
     """
 
@@ -97,6 +98,9 @@ class DetectionTask(SplitTask[BoxedSamples]):
         self.head = head_by_name(head)
         super().__init__(name, {"train": train, "validation": validation, "test": test}, description)
         _check(name, self._samples, self.classes)
+        if self.description.origin == "user":
+            # Data sets that come with a name may be shortened to images that leave out a rare class.
+            _check_taught(name, self._samples, self.classes)
         self.augmentation = augmentation
         self.distillation = distillation or DetectionDistillation()
         self.normalization = normalization or Normalization.of(train)
@@ -297,4 +301,20 @@ def _check(name: str, samples: Mapping[Split, BoxedSamples], classes: Sequence[s
             raise DataError(
                 f"{name}: none of the {len(part.boxes)} {split} images shows an object{but}; give some with "
                 "boxes"
+            )
+
+
+def _check_taught(name: str, samples: Mapping[Split, BoxedSamples], classes: Sequence[str]) -> None:
+    """Refuse classes that a network is judged by and never learns; crowds teach nothing."""
+    marks, labels = marks_of(samples["train"]), samples["train"].labels
+    if marks is not None:
+        labels = [part[mark != BoxMark.CROWD] for part, mark in zip(labels, marks, strict=True)]
+    taught = set(torch.cat(list(labels)).tolist())
+    for split, part in samples.items():
+        new = sorted(set(torch.cat(_objects(part)).tolist()) - taught)
+        if new:
+            named = ", ".join(repr(classes[index]) for index in new)
+            raise DataError(
+                f"{name}: {split} images show {named}, of which no train image has an object; add some "
+                "there, or remove the boxes"
             )

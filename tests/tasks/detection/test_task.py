@@ -8,6 +8,8 @@ from edgesynth.errors import DataError, InputError
 from edgesynth.tasks import (
     BoxAugmentation,
     BoxedTensorSamples,
+    BoxMark,
+    DataDescription,
     DetectionDistillation,
     DetectionTask,
     Illustrated,
@@ -229,6 +231,23 @@ def test_outputs_of_another_kind_are_refused(head, outputs, message):
 SAMPLES = shapes(8, seed=5)
 
 
+HELD = {"test": rarely(8, {2: [1]})}
+
+
+def taught_by_crowds():
+    samples = rarely(8, {1: [0], 2: [1]})
+    marks = [torch.where(part == 1, BoxMark.CROWD, BoxMark.OBJECT) for part in samples.labels]
+    return BoxedTensorSamples(samples.inputs, samples.boxes, samples.labels, marks)
+
+
+def test_named_data_may_be_shortened_to_images_without_a_class():
+    parts = {"train": rarely(8, {1: [0]}), "validation": HELD["test"], "test": HELD["test"]}
+    named = DataDescription("named", "real", "somewhere")
+    assert DetectionTask("named", **parts, classes=CLASSES, description=named).size("train") == 8
+    with pytest.raises(DataError, match="test images show"):
+        DetectionTask("mine", **parts | {"validation": parts["train"]}, classes=CLASSES)
+
+
 def bad(**changes):
     arguments = dict.fromkeys(("train", "validation", "test"), SAMPLES) | {"classes": CLASSES} | changes
     return DetectionTask("bad", **arguments)
@@ -251,6 +270,16 @@ def bad(**changes):
             ),
             DataError,
             "none of the 8 train images shows an object",
+        ),
+        (
+            lambda: bad(train=rarely(8, {1: [1]}), validation=rarely(8, {1: [2, 1, 0]}), **HELD),
+            DataError,
+            "validation images show 'square', 'cross', of which no train image has an object",
+        ),
+        (
+            lambda: bad(train=taught_by_crowds(), **dict.fromkeys(("validation", "test"), HELD["test"])),
+            DataError,
+            "validation images show 'disc', of which no train",
         ),
         (lambda: bad(head="corner"), InputError, "unknown detection head 'corner'; there are centre, grid"),
         (lambda: bad(metric="accuracy"), InputError, "map50 or map, not 'accuracy'"),
