@@ -8,15 +8,18 @@ their batch normalisation is not, since each level has statistics of its own (M.
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgesynth.errors import InputError
 from edgesynth.zoo.initialisation import initialise_, rare_
 from edgesynth.zoo.resnet import BasicBlock
 
 __all__ = ["CentreNet", "centrenet"]
 
 _LEVELS = 2
+_STRIDE = 16
 
 
 class Tower(nn.Module):
@@ -93,7 +96,11 @@ class CentreNet(nn.Module):
         Returns:
             Class logits, distances and centreness at stride 8, then the three at stride 16: the head
             ``centre`` of :mod:`edgesynth.tasks.detection.heads`.
+
+        Raises:
+            InputError: A side is no multiple of 16.
         """
+        _check_sides(x)
         x = F.relu(self.bn(self.conv(x)))
         fine = self.stage2(self.stage1(x))
         coarse = self.lateral3(self.stage3(fine))
@@ -103,6 +110,18 @@ class CentreNet(nn.Module):
     def _head(self, x: Tensor, level: int) -> tuple[Tensor, Tensor, Tensor]:
         boxes = self.box_tower(x, level)
         return self.classes(self.class_tower(x, level)), self.distances(boxes), self.centreness(boxes)
+
+
+def _check_sides(x: Tensor) -> None:
+    if torch.onnx.is_in_onnx_export():  # where sizes are tensors, and a decision by them looks like one lost
+        return
+    height, width = x.shape[2:]
+    if height % _STRIDE or width % _STRIDE:
+        fits = (-(-side // _STRIDE) * _STRIDE for side in (height, width))
+        raise InputError(
+            f"centrenet reads images whose sides are multiples of {_STRIDE}, not {height}x{width}; "
+            f"{'x'.join(map(str, fits))} would fit"
+        )
 
 
 def centrenet(in_channels: int = 3, classes: int = 10) -> CentreNet:

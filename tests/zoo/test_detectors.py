@@ -124,6 +124,12 @@ def test_every_jetson_reads_detectors(name, tmp_path):
             assert verdict.verdict == "read", (device, verdict.findings)
 
 
+@pytest.mark.parametrize(("side", "fits"), [(33, 48), (40, 48), (8, 16)])
+def test_a_pyramid_says_which_sizes_fit(side, fits):
+    with pytest.raises(InputError, match=f"multiples of 16, not {side}x64; {fits}x64 would fit"):
+        Prototype(build("centrenet"), torch.zeros(1, 3, side, 64))
+
+
 def test_a_detector_may_look_for_one_class_and_not_for_none():
     with pytest.raises(InputError, match="1 classes, got in_channels=3, classes=0"):
         zoo.build("detectnet", in_channels=3, classes=0)
