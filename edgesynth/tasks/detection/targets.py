@@ -26,16 +26,17 @@ def crowd_label(label: Tensor) -> Tensor:
 
 
 def padded(
-    boxes: Sequence[Tensor], labels: Sequence[Tensor], marks: Sequence[Tensor] | None
+    boxes: Sequence[Tensor], labels: Sequence[Tensor], marks: Sequence[Tensor] | None, least: int
 ) -> dict[str, Tensor]:
-    """The targets of a batch, with as many rows as its fullest image has boxes, and one at least.
+    """The targets of a batch.
 
     Args:
         boxes: One tensor per image, ``[objects, 4]``.
         labels: Their classes ``[objects]``.
         marks: What each box means ``[objects]``; ``None`` where all are objects to be found.
+        least: How many rows there are, unless an image has more boxes.
     """
-    rows = max([1, *map(len, labels)])
+    rows = max([least, *map(len, labels)])
     targets = {
         "boxes": torch.zeros(len(boxes), rows, 4),
         "labels": torch.full((len(boxes), rows), NOTHING),

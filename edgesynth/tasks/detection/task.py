@@ -30,16 +30,18 @@ __all__ = ["DetectionTask"]
 
 _LEAST_DETECTIONS: Final = 100
 _MOST_DETECTIONS: Final = 1000
+_ROWS: Final = 100
+"""Boxes up to which the fullest image decides how many rows the targets of all have."""
 
 
 class DetectionTask(SplitTask[BoxedSamples]):
     """Detection of objects in images, in three disjoint splits.
 
     Targets are a dict of ``boxes``, float32 ``[batch, rows, 4]`` in pixels, and ``labels``, int64 ``[batch,
-    rows]``, -1 where an image has no more objects; ``rows`` is the most boxes an image of the batch has. How
-    crowds and difficult objects stand there says :mod:`edgesynth.tasks.detection.targets`. Images without
-    objects are samples like any other. What a network must return says
-    :mod:`edgesynth.tasks.detection.heads`.
+    rows]``, -1 where an image has no more objects; ``rows`` is the most boxes an image of the task has, or,
+    beyond 100, one of the batch. How crowds and difficult objects stand there says
+    :mod:`edgesynth.tasks.detection.targets`. Images without objects are samples like any other. What a
+    network must return says :mod:`edgesynth.tasks.detection.heads`.
 
     Args:
         name: What reports call it.
@@ -115,6 +117,8 @@ class DetectionTask(SplitTask[BoxedSamples]):
             )
             division = "; ".join(filter(None, (self.description.division, told)))
             self.description = replace(self.description, division=division)
+        boxes = max(len(boxes) for part in self._samples.values() for boxes in part.boxes)
+        self._rows = max(1, min(boxes, _ROWS))
         self._marked = any(
             bool(marks.any()) for part in self._samples.values() for marks in marks_of(part) or ()
         )
@@ -134,7 +138,7 @@ class DetectionTask(SplitTask[BoxedSamples]):
             # In every split, so that the targets of all have one form.
             given = marks_of(samples)
             marks = [torch.zeros_like(part) for part in labels] if given is None else picked(given, indices)
-        targets = padded(boxes, labels, marks)
+        targets = padded(boxes, labels, marks, self._rows)
         if generator is not None and self.augmentation is not None:
             inputs, targets["boxes"], targets["labels"] = self.augmentation(
                 inputs, targets["boxes"], targets["labels"], generator

@@ -32,23 +32,24 @@ def test_it_is_a_task_with_pictures_and_postprocessing(task):
 def test_targets_are_padded_and_images_without_objects_stay(task):
     batches = list(task.batches("train", batch_size=20))
     assert [len(batch.inputs) for batch in batches] == [16] * 4
-    labels = [row for batch in batches for row in batch.targets["labels"]]
-    boxes = [row for batch in batches for row in batch.targets["boxes"]]
-    assert any(bool((row == -1).all()) for row in labels)
+    labels = torch.cat([batch.targets["labels"] for batch in batches])
+    boxes = torch.cat([batch.targets["boxes"] for batch in batches])
+    assert labels.shape == (64, 3)
+    assert boxes.shape == (64, 3, 4)
+    assert bool((labels == -1).all(1).any())
     samples = shapes(64, seed=1)
     for index in range(64):
         count = len(samples.labels[index])
-        assert torch.equal(labels[index][:count], samples.labels[index])
-        assert torch.equal(boxes[index][:count], samples.boxes[index])
-        assert bool((labels[index][count:] == -1).all())
-        assert boxes[index].shape == (len(labels[index]), 4)
+        assert torch.equal(labels[index, :count], samples.labels[index])
+        assert torch.equal(boxes[index, :count], samples.boxes[index])
+        assert bool((labels[index, count:] == -1).all())
 
 
 def test_one_crowded_image_fills_no_batch_but_its_own():
     crowded = rarely(64, {3: [0] * 5000, 20: [1], 40: [2]})
     task = DetectionTask("crowded", train=crowded, validation=crowded, test=crowded, classes=CLASSES)
     rows = [b.targets["labels"].shape[1] for b in task.batches("train", batch_size=16)]
-    assert rows == [5000, 1, 1, 1]
+    assert rows == [5000, 100, 100, 100]
 
 
 @pytest.mark.parametrize(
