@@ -26,8 +26,8 @@ _OF_BOXES: Final = (
 _READING: Final = {"map50": _OF_BOXES, "map": _OF_BOXES}
 """How answers came to be matched to what is true, where that is not plain."""
 
-_WHOLE: Final = 20
-"""Classes up to which a confusion matrix can be read as one."""
+_WHOLE: Final = 21
+"""Classes up to which a confusion matrix can be read as one: those of VOC, and the background."""
 _PAIRS: Final = 15
 
 
