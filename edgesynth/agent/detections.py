@@ -27,7 +27,8 @@ def detections(outputs: Mapping[str, Values], postprocessing: Dict[str, Any]) ->
             sequence, the last axis fastest. Names that end in a number (``output_0``, ``output_1``, ...) are
             taken in the order of the numbers, other names in the order of the dict.
         postprocessing: What the bundle says: ``kind`` is ``detection``; ``head`` is ``centre`` or ``grid``
-            for the raw outputs of a network, ``decoded`` for boxes and scores that it decoded itself;
+            for the raw outputs of a network, ``decoded`` for boxes and scores that it decoded itself,
+            ``suppressed`` for boxes, scores and classes of which it kept one per object itself;
             ``input_size`` is height and width in pixels, the rest are thresholds.
 
     Returns:
@@ -46,6 +47,9 @@ def detections(outputs: Mapping[str, Values], postprocessing: Dict[str, Any]) ->
     found = []
     for image in range(batch):
         parts = [_of_image(shape, values, image) for shape, values in tensors]
+        if head == "suppressed":
+            found.append(_kept(parts, classes))
+            continue
         if head == "decoded":
             candidates = _decoded(parts, classes, postprocessing)
         elif head in _TENSORS:
@@ -150,6 +154,23 @@ def _decoded(parts: List[Values], classes: int, postprocessing: Dict[str, Any]) 
         for index, score in enumerate(scores)
         if score >= threshold
     ]
+
+
+def _kept(parts: List[Values], classes: int) -> List[Found]:
+    """Objects of a network that suppresses overlaps: boxes ``[n, 4]``, scores ``[n]``, classes ``[n]``."""
+    rows = parts[0][0][0] if parts else 0
+    if [shape for shape, _ in parts] != [[rows, 4], [rows], [rows]]:
+        raise ValueError(
+            "outputs without overlaps are boxes [n, 4], scores [n] and classes [n], got shapes %s"
+            % [shape for shape, _ in parts]
+        )
+    (_, boxes), (_, scores), (_, labels) = parts
+    found = []  # type: List[Found]
+    for row, score in enumerate(scores):
+        label = int(labels[row])
+        if score > 0 and 0 <= label < classes:
+            found.append((*_box(boxes, row), score, label))
+    return found
 
 
 def _box(values: Sequence[float], row: int) -> Box:

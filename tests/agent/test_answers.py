@@ -117,6 +117,22 @@ def test_boxes_are_named_and_told_as_json():
         answers_of({"output_0": numbers(boxes)}, postprocessing)
 
 
+def test_objects_that_the_engine_chose_are_not_chosen_from_again():
+    outputs = {
+        "boxes": numbers(np.array([[[1, 2, 5, 6], [1, 2, 5, 6], [0, 0, 0, 0]]], np.float32)),
+        "scores": numbers(np.array([[0.9, 0.8, 0]], np.float32)),
+        "classes": numbers(np.array([[1, 1, -1]], np.int32)),
+    }
+    postprocessing = {
+        **{"kind": "detection", "head": "suppressed", "input_size": [10, 10], "score_threshold": 0.3},
+        **{"nms_iou": 0.6, "max_detections": 3, "classes": ["car", "dog"]},
+    }
+    order = list(outputs)
+    (found,) = answers_of(dict(reversed(outputs.items())), postprocessing, ["car", "dog"], order=order)
+    assert [(box.label, box.number, box.box) for box in found] == [("dog", 1, (1, 2, 5, 6))] * 2
+    assert [box.confidence for box in found] == pytest.approx([0.9, 0.8])
+
+
 def test_by_hand_a_mask_becomes_a_picture_and_an_array(tmp_path, capsys):
     from edgesynth.agent.inference import OutputFile
     from edgesynth.agent.standalone import _tell_answers

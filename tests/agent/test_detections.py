@@ -94,6 +94,15 @@ def test_decoded_outputs_give_the_same_boxes(head):
     same(found, task.detections(outputs))
 
 
+def test_objects_of_a_network_that_suppresses_overlaps_are_what_they_are():
+    task = shapes_task(head="centre", score_threshold=0.1, nms_iou=0.3)
+    kept = task.detections(random_outputs("centre"))
+    kept = kept._replace(labels=kept.labels.to(torch.int32))
+    found = detections(flat(kept), {**task.postprocessing, "head": "suppressed", "nms_iou": 0.01})
+    same(found, kept)
+    assert [len(rows) for rows in found] == (kept.scores > 0).sum(1).tolist()
+
+
 @pytest.mark.parametrize("head", NETWORKS)
 def test_a_decoding_network_is_read_by_every_jetson_and_agrees(head, tmp_path):
     pytest.importorskip("onnxruntime")
@@ -122,6 +131,7 @@ def test_a_decoding_network_is_read_by_every_jetson_and_agrees(head, tmp_path):
         ),
         ({"a": ([1, 3, 8, 8], [0.0] * 192)}, {"head": "corner"}, "unknown detection head 'corner'"),
         ({"a": ([1, 3, 8, 8], [0.0] * 192)}, {"head": "decoded"}, "decoded outputs are boxes"),
+        ({"a": ([1, 3, 8, 8], [0.0] * 192)}, {"head": "suppressed"}, "outputs without overlaps are boxes"),
     ],
 )
 def test_outputs_of_another_kind_are_refused(outputs, changes, message):
