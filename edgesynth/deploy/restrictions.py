@@ -204,7 +204,16 @@ def _branches(site: Site, release: Release) -> Iterator[Objection]:
 
 
 def _loop(site: Site, release: Release) -> Iterator[Objection]:
-    del site, release
+    from edgesynth.deploy.onnx_graph import value_of
+
+    del release
+    body = site.attributes.get("body")
+    if site.node.op_type == "Loop" and body is not None:
+        # After the turn and the condition comes state, and whatever is handed out besides is scanned.
+        before = [value_of(value.type) for value in body.input[2:]]
+        known = all(value.shape is not None and None not in value.shape for value in before)
+        if known and before == [value_of(value.type) for value in body.output[1:]]:
+            return
     yield "unknown", "state and scan outputs that change their shape are not read", "unroll it in the export"
 
 

@@ -312,6 +312,30 @@ def test_branches_of_different_rank_are_refused() -> None:
     assert any("1 and 2 axes" in found.reason for found in verdict.refusals)
 
 
+@pytest.mark.parametrize(
+    ("after", "scanned", "verdict"),
+    [(["n", 3], False, "read"), (["n", 4], False, "unknown"), (["n", 3], True, "unknown")],
+)
+def test_a_loop_is_read_whose_state_keeps_its_shape(
+    after: list[int | str], scanned: bool, verdict: str
+) -> None:
+    value, kinds = helper.make_tensor_value_info, TensorProto
+    turn = [helper.make_node("Identity", ["go"], ["more"]), helper.make_node("Relu", ["was"], ["is"])]
+    inner = [value("turn", kinds.INT64, []), value("go", kinds.BOOL, []), value("was", F, ["n", 3])]
+    given = [value("more", kinds.BOOL, []), value("is", F, after)]
+    if scanned:
+        turn.append(helper.make_node("Identity", ["is"], ["row"]))
+        given.append(value("row", F, ["n", 3]))
+    outputs = ["y", "rows"] if scanned else ["y"]
+    loop = node("Loop", "turns", "yes", "x", outputs=outputs, body=helper.make_graph(turn, "b", inner, given))
+    graph = model([loop], shape=("n", 3), constants={"turns": np.array(4, np.int64), "yes": np.array(True)})
+
+    found = judge(graph, ORIN)
+
+    assert found.verdict == verdict
+    assert bool(found.findings) == (verdict == "unknown")
+
+
 def test_doubles_and_large_integers_are_noted_but_taken() -> None:
     double = judge(model([node("Relu")], kind=TensorProto.DOUBLE))
     assert {found.verdict for found in double.findings} == {"noted"}
