@@ -108,7 +108,7 @@ def verify_bundle(
     )
     inside = Inside.told(read_text(bundle, PROCESSING) or {})
     chosen = _samples(path, engine.batches, data, samples, inside)
-    reference = path if inside is None else FileReference(path, model)
+    reference = path if inside is None else FileReference(path, model, inside.answer)
     try:
         has_graph = bool(bundle.manifest.get("cuda_graph"))
         return verify_engine(device, engine, export, reference, chosen, cuda_graph=has_graph)[0]

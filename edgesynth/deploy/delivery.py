@@ -179,7 +179,7 @@ def deliver(
     if inside:
         enclosed = enclose(model, Path(source), chosen, inside, profile)
         model, chosen = enclosed.model, enclosed.samples
-        if not (found := preflight(model, profile, precision=precision)):
+        if not (found := preflight(enclosed.whole(), profile, precision=precision)):
             return Delivery(replace(found, file=Path(source).name))
         if not (proof := enclosed.proof()):
             return Delivery(found, report=proof, enclosed=enclosed)
@@ -187,6 +187,8 @@ def deliver(
     if precision == "int8" and not is_quantised(model):
         # What ranges were chosen on cannot tell how good they are.
         calibration, chosen = chosen.apart(_whole_calls(model, most, step), _CALIBRATED)
+    if enclosed is not None:
+        chosen = enclosed.finished(chosen)
     with Scratch() as folder:
         scratch = folder.path / (Path(path).name if path else "network.onnx")
         export = export_for_device(
@@ -196,6 +198,7 @@ def deliver(
             precision=precision,
             data=calibration.data if calibration.real else None,
             metric=calibration.score,
+            finish=None if enclosed is None else enclosed.finish,
         )
         found = preflight(scratch, profile, precision=precision)
         # Where a flag of the builder makes FP16, the file itself computes in FP32 still.

@@ -9,7 +9,11 @@ the device's TensorRT reads that type (from 8.5 on), else float32. It computes `
 never folded into a convolution, whose padding would then be another value than the network was trained with.
 
 ``answer`` does what the task does with outputs: probabilities and a class; or one class per pixel of the
-input; or boxes in pixels and confidences, whose overlaps are suppressed after the engine still.
+input; or objects, as boxes in pixels with confidences and classes. For a TensorRT before 8.5 these are the
+boxes and confidences of all cells, whose overlaps are suppressed after the engine.
+
+Suppression is put behind a graph that is in its precision already: which boxes stay hangs on near ties, so
+what it makes tells little of the layers that a precision spoils.
 """
 
 from __future__ import annotations
@@ -26,7 +30,8 @@ from edgesynth.deploy.inside_arithmetic import as_outputs, undone
 from edgesynth.deploy.inside_graph import give_answer, take_stored
 from edgesynth.deploy.inside_record import Inside
 from edgesynth.deploy.inside_reference import SourceReference
-from edgesynth.deploy.judging import AnswerScore, ClassScore, TaskScore
+from edgesynth.deploy.inside_suppression import leaves_overlaps, suppress
+from edgesynth.deploy.judging import AnswerScore, ClassScore, ObjectsScore, TaskScore
 from edgesynth.deploy.onnx_graph import batch_of, default_opset, value_of
 from edgesynth.deploy.opset import convert_opset
 from edgesynth.deploy.runners import AT_ONCE, OnnxRunner, run_in_parts, runtime_version
@@ -68,16 +73,36 @@ class Enclosed:
     """A network with more inside it, and all that proves it right.
 
     Attributes:
-        model: In FP32.
-        inside: What is inside.
+        model: In FP32, without :meth:`finish`.
+        inside: What is inside once it is finished.
         samples: As this graph takes them, with a score of what it gives.
-        reference: What it has to give, by the network as it was and the arithmetic of this machine.
+        reference: What it has to give when it is finished, by the network as it was and the arithmetic of
+            this machine.
     """
 
     model: ModelProto
     inside: Inside
     samples: Samples
     reference: SourceReference
+
+    def finish(self, model: ModelProto) -> None:
+        """Put behind the graph, in whichever precision, what is left to be put there; changed in place."""
+        answer = self.inside.answer
+        if answer is not None and answer.get("suppressed"):
+            suppress(model, answer)
+
+    def whole(self) -> ModelProto:
+        """The graph in FP32, finished."""
+        whole = _copied(self.model)
+        self.finish(whole)
+        return whole
+
+    def finished(self, samples: Samples) -> Samples:
+        """Samples of this graph, with a score of what it gives when it is finished."""
+        score = samples.score
+        return _judged(
+            replace(samples, score=score.score if isinstance(score, AnswerScore) else score), self.inside
+        )
 
     def by(self, module: nn.Module) -> SourceReference:
         """The reference by the module that the network was written from."""
@@ -90,17 +115,19 @@ class Enclosed:
         """
         some = self.samples.part(0, min(len(self.samples), max(_PROVEN, batch_of(self.model) or 1)))
         own = self.reference.own(some.data)
-        runner = OnnxRunner(self.model, tuple(own), optimise=False)
+        whole = self.whole()
+        runner = OnnxRunner(whole, tuple(own), optimise=False)
         report = VerifyReport(
             file="the network with more inside",
-            sha256=hashlib.sha256(self.model.SerializeToString(deterministic=True)).hexdigest(),
+            sha256=hashlib.sha256(whole.SerializeToString(deterministic=True)).hexdigest(),
             reference=self.reference.name,
             runtime=runtime_version(),
             precision="fp32",
             samples=len(some),
             outputs=(),
         )
-        expected = {**own, **self.reference(some.data)}
+        expected = self.reference(some.data)
+        expected.update(own)
         return verify_outputs(report, expected, run_in_parts(runner, some.data))
 
 
@@ -140,10 +167,10 @@ def enclose(
         chosen = _stored(samples, normalisation, profile)
         take_stored(copy, normalisation, as_bytes=_kind(chosen) == np.uint8)
     if "answer" in steps:
-        answer = _postprocessing(samples, copy)
+        answer = _overlaps(_postprocessing(samples, copy), samples, profile)
         answer = {**answer, **give_answer(copy, answer)}
     inside = Inside(normalisation, answer)
-    return Enclosed(copy, inside, _judged(chosen, inside), SourceReference(source, inside, copy))
+    return Enclosed(copy, inside, _judged(chosen, inside.of_cells), SourceReference(source, inside, copy))
 
 
 def stored_samples(samples: Samples, inside: Inside, kind: str) -> Samples:
@@ -258,12 +285,26 @@ def _postprocessing(samples: Samples, model: ModelProto) -> Mapping[str, Any]:
     return known
 
 
+def _overlaps(answer: Mapping[str, Any], samples: Samples, profile: Profile) -> Mapping[str, Any]:
+    """What is done with a detector's overlaps, besides the answer of its cells."""
+    from edgesynth.tasks import DetectionTask
+
+    if answer["kind"] != "detection":
+        return answer
+    left = leaves_overlaps(profile)
+    if isinstance(samples.score, TaskScore) and not isinstance(samples.score.task, DetectionTask):
+        left = left or f"{type(samples.score.task).__name__} judges outputs of cells itself"
+    return {**answer, "left": left} if left else {**answer, "suppressed": True}
+
+
 def _judged(samples: Samples, inside: Inside) -> Samples:
     """The same with a score of answers, where those are inside."""
     if inside.answer is None:
         return samples
     score = samples.score
     answer = inside.answer
+    if isinstance(score, TaskScore) and answer.get("suppressed"):
+        score = ObjectsScore(score.task, score.batch)
     if isinstance(score, ClassScore | TaskScore):
         score = AnswerScore(score, lambda outputs: as_outputs(outputs, answer))
     return replace(samples, score=score, postprocessing=inside.postprocessing)

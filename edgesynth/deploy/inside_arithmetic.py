@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesynth.deploy.inside_objects import objects_of
 from edgesynth.deploy.output_check import TOLERANCES
 from edgesynth.deploy.runners import Arrays
 
@@ -49,7 +50,8 @@ def answered(outputs: Arrays, answer: Mapping[str, Any]) -> dict[str, NDArray[An
         answer: The task's postprocessing, with ``names``.
 
     Returns:
-        As the graph has it; class indices are masked arrays, see :func:`ranked`.
+        As the graph has it; class indices are masked arrays, see :func:`ranked`. Objects are
+        :class:`~edgesynth.deploy.inside_objects.Objects`.
     """
     import torch
     from torch.nn import functional
@@ -74,8 +76,10 @@ def answered(outputs: Arrays, answer: Mapping[str, Any]) -> dict[str, NDArray[An
     parts = tuple(leaves(structured(dict(zip(outputs, tensors, strict=True)))))
     head, size = head_by_name(answer["head"]), tuple(answer["input_size"])
     predictions = head.predictions(parts, len(answer["classes"]), size)
-    found = head.boxes(predictions, size), head.scores(predictions)
-    return dict(zip(names, (part.numpy() for part in found), strict=True))
+    boxes, scores = head.boxes(predictions, size).numpy(), head.scores(predictions).numpy()
+    if answer.get("suppressed"):
+        return objects_of(boxes, scores, answer)
+    return dict(zip(names, (boxes, scores), strict=True))
 
 
 def ranked(logits: NDArray[Any]) -> NDArray[np.int32]:
@@ -116,6 +120,11 @@ def as_outputs(outputs: Arrays, answer: Mapping[str, Any]) -> dict[str, NDArray[
         # Of a class that there is not, no output is the largest: a task takes the first.
         classes = np.arange(int(answer["channels"]))[:, None, None]
         return {"output": (parts[0][:, None] == classes).astype(np.float32)}
+    if answer.get("suppressed"):
+        # The task hears them as they are: what a cell says is not told of an object.
+        there = (parts[1] > 0) & (parts[2] >= 0) & (parts[2] < len(answer["classes"]))
+        parts[2] = np.where(there, parts[2], -1).astype(np.int64)
+        return {f"output_{index}": part for index, part in enumerate(parts)}
     return _cells(parts[0], parts[1], answer)
 
 

@@ -1,7 +1,8 @@
 """The nodes that normalise before a network, and that answer behind it.
 
 Operators are those that every parser since TensorRT 8.2 reads at opset 13: Cast, Sub, Mul, Softmax, ArgMax,
-Resize, Sigmoid, Softplus, Sqrt, Add, Max, Min, Transpose, Reshape, Slice and Concat.
+Resize, Sigmoid, Softplus, Sqrt, Add, Max, Min, Transpose, Reshape, Slice and Concat. What is put behind the
+boxes of a detector stands in :mod:`edgesynth.deploy.inside_suppression`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from edgesynth.errors import InputError
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
 
-__all__ = ["exact_nodes", "give_answer", "ranking_tensors", "take_stored"]
+__all__ = ["Adding", "exact_nodes", "give_answer", "ranking_tensors", "take_stored"]
 
 _OURS: Final = "inside_"
 _EXACT: Final = "inside_exact_"
@@ -79,7 +80,7 @@ def take_stored(model: ModelProto, normalisation: Mapping[str, Any], *, as_bytes
             f"--inside normalise: the input {taken.name!r} is {known.type} {list(shape)}, and the data are "
             f"normalised in {channels} channels; it is for FLOAT [batch, {channels}, ...]"
         )
-    add = _Adding(graph)
+    add = Adding(graph)
     mean, std = (np.asarray(normalisation[name], np.float64) for name in ("mean", "std"))
     scale = float(normalisation["scale"])
     sizes = (1, channels) + (1,) * (len(shape) - 2)
@@ -105,7 +106,9 @@ def give_answer(model: ModelProto, answer: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         ``names`` of the outputs there are now; of a segmentation the ``channels`` there were, of a detector
-        the ``levels``, rows and columns.
+        the ``levels``, rows and columns. Of a detector whose overlaps are to be ``suppressed``, the outputs
+        there are now are its ``cells``, and ``names`` are free for what
+        :func:`edgesynth.deploy.inside_suppression.suppress` makes of them.
 
     Raises:
         InputError: The graph gives something else.
@@ -114,7 +117,7 @@ def give_answer(model: ModelProto, answer: Mapping[str, Any]) -> dict[str, Any]:
     return kinds[str(answer["kind"])](model.graph, answer)
 
 
-class _Adding:
+class Adding:
     """Adds nodes and constants with names that the graph has not.
 
     Args:
@@ -152,6 +155,24 @@ class _Adding:
         self.graph.node.append(
             onnx.helper.make_node(operator, list(inputs), [made], name=called, **attributes)
         )
+        return made
+
+    def pair(
+        self,
+        operator: str,
+        inputs: Sequence[str],
+        names: tuple[str, str],
+        *,
+        exact: bool,
+        named: bool = False,
+        **attributes: Any,  # noqa: ANN401 - as ONNX has them
+    ) -> list[str]:
+        """A node with two results, under names that are free unless they are ``named`` so already."""
+        import onnx
+
+        made = list(names) if named else [self.free(f"{_OURS}{name}") for name in names]
+        called = (_EXACT if exact else _OURS) + made[0].removeprefix(_OURS)
+        self.graph.node.append(onnx.helper.make_node(operator, list(inputs), made, name=called, **attributes))
         return made
 
     def give(self, outputs: Mapping[str, tuple[int, Sequence[int | str | None]]]) -> dict[str, Any]:
@@ -205,7 +226,7 @@ def _classify(graph: GraphProto, answer: Mapping[str, Any]) -> dict[str, Any]:
 
     del answer
     logits, (batch, classes) = _only(graph, "a classification", "[batch, classes]", 2)
-    add = _Adding(graph)
+    add = Adding(graph)
     shares, index = add.free("probabilities"), add.free("class")
     # Of the logits: probabilities of large ones are equal in FP16, and in FP32 the smaller ones are 0.
     best = add.node("ArgMax", [logits], "best", axis=1, keepdims=0)
@@ -220,7 +241,7 @@ def _segment(graph: GraphProto, answer: Mapping[str, Any]) -> dict[str, Any]:
 
     logits, shape = _only(graph, "a segmentation", "[batch, classes, rows, columns]", 4)
     low, size = [int(str(length)) for length in shape[2:]], [int(length) for length in answer["size_pixels"]]
-    add = _Adding(graph)
+    add = Adding(graph)
     if low != size:
         if answer.get("resize") != "bilinear" or answer.get("align_corners"):
             raise InputError(
@@ -263,7 +284,7 @@ def _detect(graph: GraphProto, answer: Mapping[str, Any]) -> dict[str, Any]:
             f"{', '.join(_TENSORS)} with {', '.join(map(str, _TENSORS.values()))} for each level"
         )
     height, width = (int(length) for length in answer["input_size"])
-    add, levels, batch = _Adding(graph), [], None
+    add, levels, batch = Adding(graph), [], None
     rows: list[list[str]] = [[] for _ in range(each)]
     centres, strides = [], []
     wanted = (classes, 4, 1)
@@ -290,7 +311,9 @@ def _detect(graph: GraphProto, answer: Mapping[str, Any]) -> dict[str, Any]:
             centres.append(np.stack([x.ravel(), y.ravel()], 1))
             strides.append(np.full((cells, 1), stride))
     joined = [add.node("Concat", part, "cells", axis=1) if len(part) > 1 else part[0] for part in rows]
-    confidences, boxes = add.free("scores"), add.free("boxes")
+    suppressed = bool(answer.get("suppressed"))
+    before = f"{_OURS}cells_" if suppressed else ""
+    confidences, boxes = add.free(f"{before}scores"), add.free(f"{before}boxes")
     places, steps = np.concatenate(centres), add.constant("strides", np.concatenate(strides)[None])
     if head == "centre":
         shares = [add.node("Sigmoid", [joined[part]], "shares") for part in (0, 2)]
@@ -306,4 +329,7 @@ def _detect(graph: GraphProto, answer: Mapping[str, Any]) -> dict[str, Any]:
     add.node("Min", [inner, add.constant("most", [width, height, width, height])], "boxes", output=boxes)
     count, floating = len(places), onnx.TensorProto.FLOAT
     given = add.give({boxes: (floating, (batch, count, 4)), confidences: (floating, (batch, count, classes))})
+    if suppressed:
+        free = [add.free(name) for name in ("boxes", "scores", "classes")]
+        given = {"cells": given["names"], "names": free}
     return {**given, "levels": levels}

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 __all__ = ["Inside"]
+
+_OF_GRAPH: Final = ("names", "levels", "cells", "suppressed", "left")
+"""What an answer says of a detector's graph, besides the task's postprocessing."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,8 @@ class Inside:
         normalisation: ``mean``, ``std`` and ``scale`` of what is done before the network; ``None`` where
             samples come normalised.
         answer: The task's postprocessing that is done behind the network, and ``names`` of the outputs that
-            it makes; ``None`` where the network's own come out.
+            it makes; ``None`` where the network's own come out. Of a detector, ``suppressed`` says whether
+            overlaps are, and ``left`` why they are not.
     """
 
     normalisation: Mapping[str, Any] | None = None
@@ -39,7 +43,16 @@ class Inside:
         done = [] if self.normalisation is None else ["stored values are normalised"]
         if self.answer is not None:
             done.append(f"the {self.answer['kind']} is answered: {', '.join(self.answer['names'])}")
+            if self.answer.get("left"):
+                done.append(f"overlapping boxes are left to runner.py: {self.answer['left']}")
         return "; ".join(done)
+
+    @property
+    def of_cells(self) -> Inside:
+        """What is inside before overlaps are suppressed."""
+        if self.answer is None or not self.answer.get("suppressed"):
+            return self
+        return Inside(self.normalisation, {**self.answer, "names": self.answer["cells"], "suppressed": False})
 
     @property
     def postprocessing(self) -> dict[str, Any] | None:
@@ -47,6 +60,6 @@ class Inside:
         if self.answer is None:
             return None
         if self.answer["kind"] == "detection":
-            rest = {key: value for key, value in self.answer.items() if key not in ("names", "levels")}
-            return {**rest, "head": "decoded"}
+            rest = {key: value for key, value in self.answer.items() if key not in _OF_GRAPH}
+            return {**rest, "head": "suppressed" if self.answer.get("suppressed") else "decoded"}
         return {"kind": self.answer["kind"], "inside": True, "outputs": list(self.answer["names"])}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgesynth.deploy.inside_arithmetic import answered, normalised, ranked
 from edgesynth.deploy.inside_graph import ranking_tensors
+from edgesynth.deploy.inside_objects import Objects, objects_of
 from edgesynth.deploy.inside_record import Inside
 from edgesynth.deploy.runners import WITH_TAPS, Arrays, OnnxRunner, each_part, fixed_batch, together
 from edgesynth.deploy.source import own_batch
@@ -79,10 +80,12 @@ class FileReference:
     Attributes:
         path: The file.
         model: The same, read.
+        answer: The answer that is inside it; ``None`` where there is none.
     """
 
     path: Path
     model: ModelProto = field(repr=False)
+    answer: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -96,6 +99,15 @@ class FileReference:
 
     def __call__(self, data: Arrays) -> dict[str, NDArray[Any]]:
         """What comes out; class indices as masked arrays."""
+        if self.answer is not None and self.answer.get("suppressed"):
+            boxes, scores = self.answer["cells"]
+            runner = OnnxRunner(self.model, [boxes, scores], optimise=False)
+            return _joined(
+                [
+                    objects_of(found[boxes], found[scores], self.answer)
+                    for found in each_part(runner, data, together(data, WITH_TAPS))
+                ]
+            )
         ranking = ranking_tensors(self.model)
         runner = OnnxRunner(self.model, tuple(ranking.values()), optimise=False)
         outputs = [value.name for value in self.model.graph.output]
@@ -125,7 +137,10 @@ def _network(
     return run, None
 
 
-def _joined(parts: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+def _joined(parts: Sequence[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    objects = [part for part in parts if isinstance(part, Objects)]
+    if objects:
+        return Objects.joined(objects)
     joined = {}
     for name, first in parts[0].items():
         pieces = [part[name] for part in parts]

@@ -13,9 +13,13 @@ from edgesynth.errors import InputError
 from edgesynth.metrics import Metric, Provenance, wilson_interval
 
 if TYPE_CHECKING:
-    from edgesynth.tasks import Batch, Score, Task
+    from torch import Tensor
 
-__all__ = ["AnswerScore", "ClassScore", "TaskScore"]
+    from edgesynth.tasks import Batch, Score, Task
+    from edgesynth.tasks.detection.boxes import Detections
+    from edgesynth.tasks.protocol import Outputs
+
+__all__ = ["AnswerScore", "ClassScore", "ObjectsScore", "TaskScore"]
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,46 @@ class TaskScore:
         judge = judge_of(self.task, "validation")
         judge.add(structured(tensors), self.batch)
         return whole_score(judge.score(), f"{type(judge).__qualname__}.score()", self.task)
+
+
+@dataclass(frozen=True)
+class ObjectsScore(TaskScore):
+    """The metric of a :class:`~edgesynth.tasks.DetectionTask`, of objects that are chosen already."""
+
+    def scored(self, outputs: Mapping[str, NDArray[Any]]) -> Score:
+        """The score as the task gives it, without a loss.
+
+        Args:
+            outputs: Boxes, confidences and classes in this order, -1 where there is no object.
+        """
+        import torch
+
+        from edgesynth.tasks.detection.judge import DetectionJudge
+
+        tensors = tuple(torch.from_numpy(np.ascontiguousarray(value)) for value in outputs.values())
+        judge = DetectionJudge(_Chosen(self.task), f"{self.task.name} validation")
+        judge.add(tensors, self.batch)
+        return judge.score()
+
+
+class _Chosen:
+    """A task to its judge: there is no loss of objects, and nothing to be chosen among them."""
+
+    def __init__(self, task: Any) -> None:  # noqa: ANN401 - a DetectionTask
+        self.classes: tuple[str, ...] = task.classes
+        self.max_detections: int = task.max_detections
+        self.metric: str = task.metric
+
+    def loss(self, outputs: Outputs, targets: Mapping[str, Tensor]) -> Tensor:
+        import torch
+
+        del outputs, targets
+        return torch.tensor(float("nan"))
+
+    def detections(self, outputs: Outputs) -> Detections:
+        from edgesynth.tasks.detection.boxes import Detections
+
+        return Detections(*outputs)
 
 
 @dataclass(frozen=True)

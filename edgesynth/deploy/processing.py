@@ -31,8 +31,10 @@ inside               what the engine does itself: ``normalise``, the normalisati
 postprocessing       ``kind`` (``classification``, ``segmentation``, ``detection`` or a task's own) and its
                      parameters; ``null`` where nothing is known. ``engine.answer`` does it. Where the
                      answer is inside, ``inside`` is true of a classification and a segmentation, and
-                     ``outputs`` has the names of what there is: probabilities and class, or mask; boxes are
-                     ``decoded``, and overlaps left to be suppressed
+                     ``outputs`` has the names of what there is: probabilities and class, or mask. The
+                     ``head`` of a detection is ``suppressed`` then: its outputs are objects, and nothing is
+                     left to be done; or it is ``decoded``: boxes of all cells, and overlaps are left to be
+                     suppressed
 verified_on          the inputs on which the engine was compared with the network
 ==================== =====================================================================================
 
@@ -81,6 +83,12 @@ _HEADS: Final[Mapping[str, Sequence[str]]] = {
     "grid": (
         "logit of every class at every cell: [batch, class, row, column]",
         "left, upper, right and lower side from the middle of a cell, in cells: [batch, side, row, column]",
+    ),
+    "suppressed": (
+        "left, upper, right and lower side of objects, in pixels of the input, best first; 0 in rows without "
+        "one: [batch, row, side]",
+        "confidence of the object, from 0 to 1; 0 without one: [batch, row]",
+        "index of the object's class; -1 without one: [batch, row]",
     ),
     "decoded": (
         "left, upper, right and lower side of boxes, in pixels of the input: [batch, box, side]",

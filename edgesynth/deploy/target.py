@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesynth.deploy.folding import fold_constants
+from edgesynth.deploy.inside_graph import exact_nodes
 from edgesynth.deploy.lowering import is_quantised, lower
 from edgesynth.deploy.onnx_graph import default_opset, load_model
 from edgesynth.deploy.opset import convert_opset
@@ -138,6 +139,7 @@ def export_for_device(
     shapes: Mapping[str, Sequence[int]] | None = None,
     methods: Sequence[str] = tuple(METHODS),
     metric: Metric | None = None,
+    finish: Callable[[ModelProto], None] | None = None,
 ) -> DeviceExport:
     """Write the file that the TensorRT of a device is to build.
 
@@ -153,6 +155,7 @@ def export_for_device(
         shapes: Sizes for free axes, by input.
         methods: INT8: ways to choose ranges to compare.
         metric: INT8: a score of the outputs on ``data`` that decides instead of their error.
+        finish: Changes the model once it is in its precision; what it adds and calls exact stays in FP32.
 
     Raises:
         InputError: The source is damaged, the device does not compute in this precision (with the profile's
@@ -169,7 +172,14 @@ def export_for_device(
         shapes=shapes,
     )
     found = lower(model, precision, typed=typed, data=data, methods=methods, metric=metric)
-    model = found.model
+    model, kept, full = found.model, found.kept, found.full
+    if finish is not None:
+        before = {node.name for node in model.graph.node}
+        finish(model)
+        added = tuple(each for each in exact_nodes(model) if each.node not in before)
+        if precision != "fp32":
+            kept = (*kept, *added)
+            full = full if typed else (*full, *(each.node for each in added))
     return _write(
         model,
         Path(path),
@@ -187,8 +197,8 @@ def export_for_device(
             outputs=tuple(value.name for value in model.graph.output),
             flags=found.flags,
             strongly_typed=typed,
-            kept=found.kept,
-            full=found.full,
+            kept=kept,
+            full=full,
             calibrations=found.calibrations,
             coarse=found.coarse,
         ),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesynth.deploy.inside_objects import Objects
 from edgesynth.deploy.output_check import OutputCheck
 from edgesynth.deploy.verify import VerifyReport, verify_outputs
 
@@ -110,7 +111,12 @@ def in_every_size(report: VerifyReport, expected: Arrays, found: Arrays, trial: 
         origins = trial.origins[at]
         part = {name: found[name][at] for name in names}
         blank = replace(report, outputs=(), problems=(), metric=None, acceptance=None)
-        by_reference = verify_outputs(blank, {name: expected[name][origins] for name in names}, part)
+        wanted = (
+            expected.of(origins)
+            if isinstance(expected, Objects)
+            else {name: expected[name][origins] for name in names}
+        )
+        by_reference = verify_outputs(blank, wanted, part)
         by_itself = verify_outputs(blank, {name: answers[name][origins] for name in names}, part)
         for check, own in zip(by_reference.outputs, by_itself.outputs, strict=True):
             if check.problem and (own.problem or outputs[check.name].problem):

@@ -151,14 +151,55 @@ def test_masks_and_boxes_are_those_of_the_task(here, tx2, tmp_path):
 
     module, task = Cells().eval(), boxes_task(held=4, head="centre", score_threshold=0.3)
     inputs, told = answered(here, tx2, tmp_path, module, task, side=64)
+    told_as_the_task_does(task, module, inputs, told)
+
+
+def told_as_the_task_does(task, module, inputs, told):
+    """Whether a runner found in each picture what the task finds."""
     with torch.no_grad():
         boxes, scores, labels = task.detections(module(inputs))
+    assert len(told.splitlines()) == len(inputs)
     for index, line in enumerate(told.splitlines()):
         found, kept = json.loads(line)["boxes"], labels[index] >= 0
         assert len(found) == int(kept.sum()) > 0
         assert [one["number"] for one in found] == labels[index][kept].tolist()
         np.testing.assert_allclose([one["confidence"] for one in found], scores[index][kept], atol=1e-5)
         np.testing.assert_allclose([one["box"] for one in found], boxes[index][kept], atol=1e-2)
+
+
+@pytest.mark.slow
+def test_objects_are_chosen_by_an_engine_for_any_batch_and_by_its_bundle_again(here, tmp_path):
+    here.set("tensorrt", version="8.5.2")
+    here.compute()
+    module, task = Cells().eval(), boxes_task(held=6, head="centre", score_threshold=0.3)
+    path = export_onnx(module, torch.zeros(2, 3, 64, 64), tmp_path / "net.onnx", dynamic_batch=True).path
+    with edgesynth.open_device("jetson-tx2", link="local") as device:
+        done = edgesynth.deploy(
+            *(path, device),
+            data=task,
+            inside=BOTH,
+            precision="fp32",
+            batch="1..2..4",
+            out=tmp_path / "bundle",
+        )
+        assert done, done.failures
+        again = edgesynth.deploy(tmp_path / "bundle", device, data=task)
+    assert again, again.failures
+    assert again.report.metric == done.report.metric
+
+    said = json.loads((tmp_path / "bundle/processing.json").read_text())
+    assert said["postprocessing"] == {**task.postprocessing, "head": "suppressed"}
+    assert {name: (known["dtype"], known["shape"]) for name, known in said["outputs"].items()} == {
+        "boxes": ("float32", [4, 100, 4]),
+        "scores": ("float32", [4, 100]),
+        "classes": ("int32", [4, 100]),
+    }
+    assert said["outputs"]["classes"]["meaning"].startswith("index of the object's class; -1 without one")
+    pictures, inputs = stored(task, 3)
+    np.save(tmp_path / "pictures.npy", pictures)
+    ran = by_hand(here, tmp_path / "pictures.npy", "--answer", "--out", tmp_path / "out")
+    assert ran.returncode == 0, ran.stderr
+    told_as_the_task_does(task, module, inputs, ran.stdout)
 
 
 @pytest.mark.parametrize("fault", ["weights", pytest.param("normalisation", marks=pytest.mark.slow)])

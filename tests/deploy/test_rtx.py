@@ -189,5 +189,7 @@ def test_what_is_put_inside_builds(tmp_path: Path, name: str, precision: str) ->
     assert done, done.failures
     assert done.build is not None
     assert done.build.layers > 10
+    assert done.export is not None
+    assert ("classes" in done.export.outputs) == (name in ("centre", "grid"))
     assert done.samples is not None
     assert done.samples.data["input"].dtype == "uint8"

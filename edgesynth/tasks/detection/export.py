@@ -16,7 +16,8 @@ class DetectionExport(nn.Module):
 
     Decoding takes Sigmoid, Softplus, Sqrt, Mul, Add, Clip, Min, Transpose, Reshape and Concat, which every
     parser since TensorRT 8.2 reads at opset 13. Overlaps are suppressed after the network, by
-    :func:`edgesynth.agent.detections.detections`: NonMaxSuppression is experimental before TensorRT 8.5.
+    :func:`edgesynth.agent.detections.detections`; what puts that inside for newer ones is
+    :mod:`edgesynth.deploy.inside`.
 
     Args:
         module: Returns what the task's head says.
