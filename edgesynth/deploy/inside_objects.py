@@ -14,14 +14,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesynth.deploy.inside_suppression import CANDIDATES
 from edgesynth.deploy.output_check import Tolerance
 from edgesynth.deploy.runners import Arrays
 
 __all__ = ["Objects", "objects_of"]
 
-_POOL: Final = 4 * CANDIDATES
-"""Pairs of cell and class that what was found may be: in a low precision others are among the best."""
+_POOL: Final = 4
+"""How many times as many pairs of cell and class may be what was found: a low precision prefers others."""
 _ROUNDING: Final = 1e-5
 """By how much two machines differ in FP32 at the most, relative to the largest value."""
 
@@ -124,18 +123,19 @@ def objects_of(boxes: NDArray[Any], scores: NDArray[Any], answer: Mapping[str, A
     """
     import torch
 
-    from edgesynth.tasks.detection.boxes import suppressed
+    from edgesynth.tasks.detection.boxes import candidates_for, suppressed
 
+    most = int(answer["max_detections"])
     kept = suppressed(
         *(torch.from_numpy(np.ascontiguousarray(part)) for part in (boxes, scores)),
         score_threshold=float(answer["score_threshold"]),
         nms_iou=float(answer["nms_iou"]),
-        max_detections=int(answer["max_detections"]),
+        max_detections=most,
     )
     given = (kept.boxes.numpy(), kept.scores.numpy(), kept.labels.numpy().astype(np.int32))
     flat, classes = scores.reshape(len(scores), -1), scores.shape[2]
-    most = min(_POOL, flat.shape[1])
-    best = np.argpartition(-flat, most - 1, axis=1)[:, :most]
+    size = min(_POOL * candidates_for(most), flat.shape[1])
+    best = np.argpartition(-flat, size - 1, axis=1)[:, :size]
     order = np.argsort(-np.take_along_axis(flat, best, 1), axis=1, kind="stable")
     best = np.take_along_axis(best, order, 1)
     cells = best // classes
@@ -215,7 +215,10 @@ class _Image:
 
     def _last(self) -> float:
         """The confidence of the best candidate that is not looked at any more."""
-        return float(self.scores[CANDIDATES]) if len(self.scores) > CANDIDATES else 0.0
+        from edgesynth.tasks.detection.boxes import candidates_for
+
+        looked_at = candidates_for(int(self.answer["max_detections"]))
+        return float(self.scores[looked_at]) if len(self.scores) > looked_at else 0.0
 
     def _overlaps(
         self, one: NDArray[np.int64], other: NDArray[np.int64]

@@ -22,10 +22,8 @@ if TYPE_CHECKING:
 
     from edgesynth.devices import Profile
 
-__all__ = ["CANDIDATES", "leaves_overlaps", "suppress"]
+__all__ = ["leaves_overlaps", "suppress"]
 
-CANDIDATES: Final = 300
-"""The best pairs of cell and class that are looked at, as everywhere."""
 _SINCE: Final = (8, 5)
 """The first TensorRT that suppression is put into the graph for."""
 
@@ -50,12 +48,15 @@ def suppress(model: ModelProto, answer: Mapping[str, Any]) -> None:
     """
     import onnx
 
+    from edgesynth.tasks.detection.boxes import candidates_for
+
     graph = model.graph
     batch, cells, classes = value_of(graph.output[1].type).shape or ()
     assert isinstance(cells, int)
     assert isinstance(classes, int)
-    candidates = min(CANDIDATES, cells * classes)
-    rows = min(int(answer["max_detections"]), candidates)
+    most = int(answer["max_detections"])
+    candidates = min(candidates_for(most), cells * classes)
+    rows = min(most, candidates)
     add = _Objects(Adding(graph), batch, candidates)
     boxes, scores, labels = add.best(answer, cells, classes)
     kept = add.kept(add.rivals(boxes, labels, float(answer["nms_iou"])), add.valid)
