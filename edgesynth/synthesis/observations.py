@@ -9,24 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesynth.metrics import SHARES, Metric, Provenance, metric_kind
 from edgesynth.space import Space, Value
 from edgesynth.synthesis.candidates import Costs
 from edgesynth.synthesis.encoding import Indices
 from edgesynth.synthesis.performance import Performance
 from edgesynth.synthesis.requirements import Requirements
+from edgesynth.synthesis.told import Told
 
-__all__ = ["Mean", "Memory", "Observations", "Standing", "Told"]
-
-"""Metrics whose values lie in 0..1."""
-
-_FORGOTTEN: Final = 0.05
-"""An observation worth less than this many fresh ones is dropped."""
+__all__ = ["Memory", "Observations", "Standing"]
 
 
 @dataclass(frozen=True)
@@ -75,149 +70,6 @@ class Standing:
         """At most ``count`` architectures, the feasible ones first, best first."""
         order = np.argsort(-np.where(self.feasible, self.utility, -np.inf), kind="stable")
         return self.indices[order[:count]]
-
-
-@dataclass(frozen=True)
-class Mean:
-    """The mean of repeated noisy observations of one metric.
-
-    Attributes:
-        value: The weighted mean.
-        weight: How many fresh observations it is worth.
-    """
-
-    value: float
-    weight: float = 1.0
-
-    def joined(self, other: Mean) -> Mean:
-        """The mean of both."""
-        weight = self.weight + other.weight
-        return Mean((self.value * self.weight + other.value * other.weight) / weight, weight)
-
-
-@dataclass
-class Told:
-    """What was told of one architecture.
-
-    Attributes:
-        values: What was observed, by metric.
-        pinned: What holds for good and never drifts, by metric.
-        slack: By metric, the distance from value to the (low, high) end of its last interval.
-        failures: Why evaluations failed.
-        successes: How many did not fail.
-        responses: Probe responses by name.
-        stale: Whether an observation has drifted so far that it was dropped.
-    """
-
-    values: dict[str, Mean] = field(default_factory=dict)
-    pinned: dict[str, Mean] = field(default_factory=dict)
-    slack: dict[str, tuple[float, float]] = field(default_factory=dict)
-    failures: list[str] = field(default_factory=list)
-    successes: int = 0
-    responses: dict[str, float] = field(default_factory=dict)
-    stale: bool = False
-
-    @classmethod
-    def read(
-        cls,
-        metrics: Mapping[str, Metric | float] | str,
-        responses: Mapping[str, float] | None = None,
-        *,
-        pinned: bool = False,
-    ) -> Told:
-        """One observation. Predicted values teach nothing; a value that is not finite is a failure.
-
-        Raises:
-            RequirementError: A metric has an unknown name.
-        """
-        told = cls(responses=dict(responses or {}))
-        values = told.pinned if pinned else told.values
-        failure = metrics if isinstance(metrics, str) else ""
-        for name, metric in {} if isinstance(metrics, str) else metrics.items():
-            metric_kind(name)
-            value = metric.value if isinstance(metric, Metric) else float(metric)
-            if isinstance(metric, Metric) and metric.provenance is Provenance.PREDICTED:
-                continue
-            if not math.isfinite(value):
-                failure = f"{name} is {value}"
-                continue
-            values[name] = Mean(value)
-            if isinstance(metric, Metric) and metric.interval is not None:
-                told.slack[name] = (value - metric.interval[0], metric.interval[1] - value)
-        if failure:
-            told.failures.append(failure)
-        elif values:
-            told.successes = 1
-        return told
-
-    @property
-    def evaluated(self) -> bool:
-        """Whether anything but probe responses was told."""
-        return bool(self.values or self.pinned or self.failures)
-
-    @property
-    def tries(self) -> int:
-        """How often an evaluation was tried."""
-        return self.successes + len(self.failures)
-
-    @property
-    def metrics(self) -> set[str]:
-        """The metrics of which there is a value."""
-        return {*self.values, *self.pinned}
-
-    def mean(self, metric: str) -> Mean:
-        """All that was told of a metric; not a number, with weight 1, if there is nothing."""
-        seen, pinned = self.values.get(metric), self.pinned.get(metric)
-        if seen is not None and pinned is not None:
-            return seen.joined(pinned)
-        return seen or pinned or Mean(math.nan)
-
-    def add(self, other: Told) -> None:
-        """Take in another observation of the same architecture."""
-        for mine, new in ((self.values, other.values), (self.pinned, other.pinned)):
-            for name, value in new.items():
-                mine[name] = mine[name].joined(value) if name in mine else value
-        self.slack.update(other.slack)
-        self.responses.update(other.responses)
-        self.failures.extend(other.failures)
-        self.successes += other.successes
-        self.stale = self.stale and not other.evaluated
-
-    def drift(self, metric: str, offset: float, trust: float) -> None:
-        """Shift and discount what was told of a metric; fractions stay within 0..1."""
-        if metric not in self.values:
-            return
-        told = self.values.pop(metric)
-        weight, moved = trust * told.weight, told.value + offset
-        if weight < _FORGOTTEN:
-            self.stale = True
-            return
-        self.values[metric] = Mean(min(1.0, max(0.0, moved)) if metric in SHARES else moved, weight)
-
-    def to_json(self) -> dict[str, Any]:
-        """The JSON form."""
-        return {
-            "values": {name: [mean.value, mean.weight] for name, mean in self.values.items()},
-            "pinned": {name: [mean.value, mean.weight] for name, mean in self.pinned.items()},
-            "slack": {name: list(ends) for name, ends in self.slack.items()},
-            "failures": list(self.failures),
-            "successes": self.successes,
-            "responses": dict(self.responses),
-            "stale": self.stale,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Told:
-        """Read what :meth:`to_json` gave."""
-        return cls(
-            {name: Mean(*map(float, mean)) for name, mean in data["values"].items()},
-            {name: Mean(*map(float, mean)) for name, mean in data["pinned"].items()},
-            {name: (float(low), float(high)) for name, (low, high) in data["slack"].items()},
-            list(data["failures"]),
-            int(data["successes"]),
-            {name: float(v) for name, v in data["responses"].items()},
-            bool(data["stale"]),
-        )
 
 
 class Memory:

@@ -31,21 +31,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgesynth.errors import InputError, RunError
-from edgesynth.metrics import SHARES, Metric
+from edgesynth.metrics import SHARES, Metric, metric_kind
 from edgesynth.space import Architecture, Space, Value
 from edgesynth.synthesis.acquisition import promising
 from edgesynth.synthesis.budgets import Budgets
 from edgesynth.synthesis.candidates import Computed, Costs, fill, opening, proportional
 from edgesynth.synthesis.candidates import repair as move_inside
+from edgesynth.synthesis.checks import finite
 from edgesynth.synthesis.encoding import Array, Encoding, Indices
 from edgesynth.synthesis.inquisitor import Inquisitor
-from edgesynth.synthesis.observations import Memory, Told
+from edgesynth.synthesis.observations import Memory
 from edgesynth.synthesis.pace import CATCH_UP, LESSON, Pace
 from edgesynth.synthesis.performance import Performance, as_performance
 from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.teaching import Lesson
 from edgesynth.synthesis.threads import one_thread
+from edgesynth.synthesis.told import Told
 
 __all__ = ["GeneratorInquisitor", "PairState"]
 
@@ -166,11 +168,14 @@ class GeneratorInquisitor:
             metrics: Values by metric name, or the reason why the evaluation failed. A value that is
                 not finite is a failure too. Empty, when there are only responses.
             responses: Probe responses by ``dimension.stimulus``: how strongly the output of this network
-                answers to a stimulus there. They tell which dimensions quality is likely to depend on.
+                answers to a stimulus there. They tell which dimensions quality is likely to depend on; one
+                that is not a number is passed over.
             pinned: These values hold for good, so :meth:`drift` leaves them.
 
         Raises:
             ArchitectureError: The architecture does not fit the space.
+            InputError: Nothing was told, or something that cannot be: no number, a share outside of 0..1, a
+                cost that is not positive, an interval or a response that is not finite.
             RequirementError: A metric has an unknown name.
         """
         told = Told.read(metrics, responses, pinned=pinned)
@@ -192,9 +197,12 @@ class GeneratorInquisitor:
                 than a twentieth is dropped, and its architecture may be asked for again.
 
         Raises:
-            InputError: ``trust`` lies outside its range.
+            InputError: ``trust`` lies outside its range, or ``offset`` is not finite.
+            RequirementError: The metric has an unknown name.
         """
-        if not 0 < trust <= 1:
+        metric_kind(str(metric))
+        offset = finite("offset", offset)
+        if not 0 < finite("trust", trust) <= 1:
             raise InputError(f"trust lies above 0 and at most at 1, got {trust}")
         with self._lock, one_thread():
             self._memory.drift(metric, offset, trust)

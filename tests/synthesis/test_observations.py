@@ -3,15 +3,17 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
-from edgesynth.errors import RequirementError
+from edgesynth.errors import InputError, RequirementError
 from edgesynth.metrics import Metric, Provenance
 from edgesynth.space import Space, Width
 from edgesynth.synthesis.candidates import Costs
 from edgesynth.synthesis.encoding import Encoding
-from edgesynth.synthesis.observations import Memory, Told
+from edgesynth.synthesis.observations import Memory
 from edgesynth.synthesis.performance import as_performance
 from edgesynth.synthesis.requirements import Requirements
+from edgesynth.synthesis.told import Told
 
 SPACE = Space([Width("w", 8, 64, 8), Width("v", 8, 64, 8)])
 REQUIREMENTS = Requirements({"accuracy": ">= 0.8", "macs": "<= 1000"})
@@ -118,8 +120,76 @@ def test_failures_and_values_that_are_not_finite_count_as_failed():
 
 def test_predicted_values_teach_nothing():
     memory = make()
-    tell(memory, SMALL, {"accuracy": Metric("accuracy", 0.9, Provenance.PREDICTED)})
+    predicted = {"accuracy": Metric("accuracy", 0.9, Provenance.PREDICTED)}
+    tell(memory, SMALL, predicted, {"stem.drop": 0.4})
     assert memory.evaluations == 0
+    with pytest.raises(InputError, match="every value is predicted"):
+        tell(memory, SMALL, predicted)
+    tell(memory, SMALL, {**predicted, "latency_ms": 3.0})
+    assert set(memory.observations().values) == {"latency_ms"}
+
+
+@pytest.mark.parametrize("reason", ["out of memory", ""])
+def test_whatever_its_reason_a_failure_ends_the_waiting(reason):
+    memory = make()
+    memory.ask(np.stack([SPACE.encode(SMALL)]))
+    tell(memory, SMALL, reason)
+    assert len(memory.pending) == 0
+    assert memory.observations().failed.tolist() == [1.0]
+
+
+def measured(name, value, low, high):
+    return Metric(name, value, Provenance.MEASURED, 9, (low, high))
+
+
+@pytest.mark.parametrize(
+    ("metrics", "words"),
+    [
+        ({}, "nothing was told"),
+        (None, "None"),
+        (0.5, "0.5"),
+        ({"accuracy": None}, "accuracy.*None"),
+        ({"accuracy": "0.9"}, "accuracy.*'0.9'"),
+        ({"accuracy": np.array([0.9])}, r"accuracy.*array"),
+        ({"accuracy": object()}, "accuracy.*object"),
+        ({"accuracy": 93.0}, "accuracy.*93"),
+        ({"accuracy": -0.5}, "accuracy.*-0.5"),
+        ({"macs": 0}, "macs.*above 0"),
+        ({"latency_ms": -1.0}, "latency_ms.*-1"),
+        ({1: 0.5}, "unknown metric '1'"),
+        ({"accuracy": measured("latency_ms", 0.5, 0.4, 0.6)}, "'accuracy'.*'latency_ms'"),
+        ({"accuracy": measured("accuracy", 0.5, math.nan, math.nan)}, "interval of accuracy.*nan"),
+        ({"latency_ms": measured("latency_ms", 3.0, 2.0, math.inf)}, "interval of latency_ms.*inf"),
+        ({"accuracy": measured("accuracy", 0.5, 0.6, 0.4)}, "interval of accuracy.*0.6 .. 0.4"),
+    ],
+)
+def test_what_cannot_have_been_observed_is_refused(metrics, words):
+    with pytest.raises(InputError, match=words):
+        Told.read(metrics)
+
+
+@pytest.mark.parametrize("value", [np.float32(0.5), np.array(0.5), torch.tensor(0.5), 1 + 1e-9, True])
+def test_any_single_number_is_a_value(value):
+    assert Told.read({"accuracy": value}).values["accuracy"].value == float(value)
+
+
+@pytest.mark.parametrize(
+    ("responses", "words"),
+    [
+        ({"w.drop": math.inf}, r"'w.drop' is inf"),
+        ({"w.drop": "x"}, "'w.drop'.*'x'"),
+        ({"w.drop": None}, "'w.drop'.*None"),
+        ({7: 0.5}, "response 7"),
+        ([0.5], "mapping"),
+    ],
+)
+def test_a_response_that_is_no_finite_number_is_refused_by_name(responses, words):
+    with pytest.raises(InputError, match=words):
+        Told.read({"accuracy": 0.9}, responses)
+
+
+def test_a_response_that_is_not_a_number_is_passed_over():
+    assert Told.read({}, {"w.drop": math.nan, "v.drop": 0.4}).responses == {"v.drop": 0.4}
 
 
 def test_an_unknown_metric_is_refused_before_anything_is_remembered():

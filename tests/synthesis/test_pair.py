@@ -314,6 +314,25 @@ def test_drift_refuses_a_trust_out_of_range(trust):
         make().drift("accuracy", 0.0, trust)
 
 
+@pytest.mark.parametrize(
+    ("metric", "offset", "words"),
+    [("accuracy", float("nan"), "offset.*nan"), ("accuracy", None, "offset"), ("acuracy", 0.1, "acuracy")],
+)
+def test_drift_refuses_what_would_spoil_every_value(metric, offset, words):
+    with pytest.raises(InputError, match=words):
+        make().drift(metric, offset)
+
+
+def test_a_refused_observation_leaves_the_pair_as_it_was():
+    pair = make()
+    (architecture,) = pair.ask(1)
+    before = pair.state().meta
+    for metrics, responses in (({}, None), ({"accuracy": 0.9}, {"w0.drop": float("inf")})):
+        with pytest.raises(InputError):
+            pair.tell(architecture, metrics, responses)
+    assert pair.state().meta == before
+
+
 def test_a_network_whose_evaluation_was_forgotten_may_be_asked_for_again():
     space = Space([Width("w", 8, 32, 8)])
     pair = GeneratorInquisitor(space, {"accuracy": ">= 0.1"}, lambda m: m["accuracy"], seed=0)

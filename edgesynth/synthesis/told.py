@@ -1,0 +1,215 @@
+"""What was told of one architecture: read, refused where it cannot be, and carried over."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from edgesynth.errors import InputError
+from edgesynth.metrics import SHARES, Metric, Provenance, metric_kind
+from edgesynth.synthesis.checks import finite, number
+
+__all__ = ["Mean", "Told"]
+
+_FORGOTTEN: Final = 0.05
+"""An observation worth less than this many fresh ones is dropped."""
+
+_ROUNDING: Final = 1e-6
+"""How far outside of 0..1 rounding may leave a share."""
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean of repeated noisy observations of one metric.
+
+    Attributes:
+        value: The weighted mean.
+        weight: How many fresh observations it is worth.
+    """
+
+    value: float
+    weight: float = 1.0
+
+    def joined(self, other: Mean) -> Mean:
+        """The mean of both."""
+        weight = self.weight + other.weight
+        return Mean((self.value * self.weight + other.value * other.weight) / weight, weight)
+
+
+@dataclass
+class Told:
+    """What was told of one architecture.
+
+    Attributes:
+        values: What was observed, by metric.
+        pinned: What holds for good and never drifts, by metric.
+        slack: By metric, the distance from value to the (low, high) end of its last interval.
+        failures: Why evaluations failed.
+        successes: How many did not fail.
+        responses: Probe responses by name.
+        stale: Whether an observation has drifted so far that it was dropped.
+    """
+
+    values: dict[str, Mean] = field(default_factory=dict)
+    pinned: dict[str, Mean] = field(default_factory=dict)
+    slack: dict[str, tuple[float, float]] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    successes: int = 0
+    responses: dict[str, float] = field(default_factory=dict)
+    stale: bool = False
+
+    @classmethod
+    def read(
+        cls,
+        metrics: Mapping[str, Metric | float] | str,
+        responses: Mapping[str, float] | None = None,
+        *,
+        pinned: bool = False,
+    ) -> Told:
+        """One observation. Predicted values teach nothing; a value that is not finite is a failure.
+
+        Raises:
+            InputError: Nothing was told, or something that cannot be: no number, a share outside of 0..1, a
+                cost that is not positive, an interval or a response that is not finite.
+            RequirementError: A metric has an unknown name.
+        """
+        told = cls(responses=_responses(responses))
+        if isinstance(metrics, str):
+            told.failures.append(metrics)
+            return told
+        if not isinstance(metrics, Mapping):
+            raise InputError(
+                f"what was told of an architecture is {metrics!r}; give its values by metric name, such as "
+                '{"accuracy": 0.9}, or the reason why its evaluation failed'
+            )
+        values = told.pinned if pinned else told.values
+        failure = ""
+        for name, metric in metrics.items():
+            if isinstance(metric, Metric) and metric.name != name:
+                raise InputError(f"{name!r} was told a metric {metric.name!r}; tell it under its own name")
+            metric_kind(str(name))
+            if isinstance(metric, Metric) and metric.provenance is Provenance.PREDICTED:
+                continue
+            value = number(name, metric.value if isinstance(metric, Metric) else metric)
+            if not math.isfinite(value):
+                failure = f"{name} is {value}"
+                continue
+            _refuse_impossible(name, value)
+            values[name] = Mean(value)
+            if isinstance(metric, Metric) and metric.interval is not None:
+                told.slack[name] = _slack(name, value, metric.interval)
+        if failure:
+            told.failures.append(failure)
+        elif values:
+            told.successes = 1
+        elif not responses:
+            raise InputError(
+                f"nothing was told of an architecture{': every value is predicted' if metrics else ''}; tell "
+                "what was measured or computed, or the reason why its evaluation failed"
+            )
+        return told
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether anything but probe responses was told."""
+        return bool(self.values or self.pinned or self.failures)
+
+    @property
+    def tries(self) -> int:
+        """How often an evaluation was tried."""
+        return self.successes + len(self.failures)
+
+    @property
+    def metrics(self) -> set[str]:
+        """The metrics of which there is a value."""
+        return {*self.values, *self.pinned}
+
+    def mean(self, metric: str) -> Mean:
+        """All that was told of a metric; not a number, with weight 1, if there is nothing."""
+        seen, pinned = self.values.get(metric), self.pinned.get(metric)
+        if seen is not None and pinned is not None:
+            return seen.joined(pinned)
+        return seen or pinned or Mean(math.nan)
+
+    def add(self, other: Told) -> None:
+        """Take in another observation of the same architecture."""
+        for mine, new in ((self.values, other.values), (self.pinned, other.pinned)):
+            for name, value in new.items():
+                mine[name] = mine[name].joined(value) if name in mine else value
+        self.slack.update(other.slack)
+        self.responses.update(other.responses)
+        self.failures.extend(other.failures)
+        self.successes += other.successes
+        self.stale = self.stale and not other.evaluated
+
+    def drift(self, metric: str, offset: float, trust: float) -> None:
+        """Shift and discount what was told of a metric; fractions stay within 0..1."""
+        if metric not in self.values:
+            return
+        told = self.values.pop(metric)
+        weight, moved = trust * told.weight, told.value + offset
+        if weight < _FORGOTTEN:
+            self.stale = True
+            return
+        self.values[metric] = Mean(min(1.0, max(0.0, moved)) if metric in SHARES else moved, weight)
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "values": {name: [mean.value, mean.weight] for name, mean in self.values.items()},
+            "pinned": {name: [mean.value, mean.weight] for name, mean in self.pinned.items()},
+            "slack": {name: list(ends) for name, ends in self.slack.items()},
+            "failures": list(self.failures),
+            "successes": self.successes,
+            "responses": dict(self.responses),
+            "stale": self.stale,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Told:
+        """Read what :meth:`to_json` gave."""
+        return cls(
+            {name: Mean(*map(float, mean)) for name, mean in data["values"].items()},
+            {name: Mean(*map(float, mean)) for name, mean in data["pinned"].items()},
+            {name: (float(low), float(high)) for name, (low, high) in data["slack"].items()},
+            list(data["failures"]),
+            int(data["successes"]),
+            {name: float(v) for name, v in data["responses"].items()},
+            bool(data["stale"]),
+        )
+
+
+def _responses(responses: Mapping[str, float] | None) -> dict[str, float]:
+    """Responses by name, without those that are not a number."""
+    if responses is None:
+        return {}
+    if not isinstance(responses, Mapping):
+        raise InputError(f"probe responses go by dimension.stimulus, got {responses!r}; give a mapping")
+    read = {name: number(f"the probe response {name!r}", value) for name, value in responses.items()}
+    for name, value in read.items():
+        if not isinstance(name, str) or math.isinf(value):
+            raise InputError(
+                f"the probe response {name!r} is {value}; give a finite number by dimension.stimulus, or "
+                "leave it out"
+            )
+    return {name: value for name, value in read.items() if not math.isnan(value)}
+
+
+def _refuse_impossible(name: str, value: float) -> None:
+    """Refuse a value that no network can have."""
+    kind = metric_kind(name)
+    if kind.share and not -_ROUNDING <= value <= 1 + _ROUNDING:
+        raise InputError(f"{name} lies in 0 .. 1, got {value:g}; give a share, such as 0.93 for 93 %")
+    if (kind.source == "network" and value <= 0) or (kind.source == "device" and value < 0):
+        least = "above 0" if kind.source == "network" else "not below 0"
+        raise InputError(f"{name} of a network is {least}, got {value:g}; tell what it is, or leave it out")
+
+
+def _slack(name: str, value: float, interval: tuple[float, float]) -> tuple[float, float]:
+    """The distances from a value to both ends of its interval."""
+    low, high = (finite(f"the interval of {name}", end) for end in interval)
+    if low > high:
+        raise InputError(f"the interval of {name} is {low:g} .. {high:g}; give its lower end first")
+    return value - low, high - value
