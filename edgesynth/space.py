@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import operator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ __all__ = ["Architecture", "Choice", "Dimension", "Space", "Switch", "Value", "W
 Value: TypeAlias = int | bool | str
 Architecture: TypeAlias = dict[str, Value]
 
+_MOST_VALUES: Final = 4096
+"""Of one width: everything that is learned has tables over the values of the longest dimension."""
+
 
 @dataclass(frozen=True)
 class Width:
@@ -32,7 +36,8 @@ class Width:
         name: Unique within its space.
         minimum: The smallest count, at least 1.
         maximum: The largest count; always a legal choice, even off the step grid.
-        step: Choices are the multiples of ``step`` between the bounds, and the bounds themselves.
+        step: Choices are the multiples of ``step`` between the bounds, and the bounds themselves; at most
+            some 4096.
     """
 
     name: str
@@ -41,11 +46,27 @@ class Width:
     step: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse ranges that hold no choice."""
+        """Refuse ranges that hold no choice, or too many of them."""
+        _refuse_unnamed("width", self.name)
+        for key in ("minimum", "maximum", "step"):
+            given = getattr(self, key)
+            try:
+                object.__setattr__(self, key, operator.index(given))
+            except TypeError:
+                raise ArchitectureError(
+                    f"{key} of width {self.name!r} must be a whole number, got {given!r}; give an int"
+                ) from None
         if not 1 <= self.minimum <= self.maximum or self.step < 1:
             raise ArchitectureError(
                 f"width {self.name!r} needs 1 <= minimum <= maximum and step >= 1, "
                 f"got minimum={self.minimum}, maximum={self.maximum}, step={self.step}"
+            )
+        count = (self.maximum - self.minimum) // self.step + 1
+        if count > _MOST_VALUES:
+            raise ArchitectureError(
+                f"width {self.name!r} has {count} values from {self.minimum} to {self.maximum}, more than "
+                f"the {_MOST_VALUES} that can be learned; give a step of at least "
+                f"{-(-count // _MOST_VALUES) * self.step}"
             )
 
     @property
@@ -62,6 +83,10 @@ class Switch:
 
     name: str
 
+    def __post_init__(self) -> None:
+        """Refuse what is no name."""
+        _refuse_unnamed("switch", self.name)
+
     @property
     def values(self) -> tuple[bool, ...]:
         """Absent first, so that the first value is always the smallest."""
@@ -77,6 +102,11 @@ class Choice:
 
     def __init__(self, name: str, options: Iterable[str]) -> None:
         """Name the slot and list its options; at least one, all different."""
+        _refuse_unnamed("choice", name)
+        if isinstance(options, str) or not isinstance(options, Iterable):
+            raise ArchitectureError(
+                f"choice {name!r} needs a list of options, got {options!r}; write e.g. ['conv3x3', 'conv5x5']"
+            )
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "options", tuple(options))
         if not self.options or len(set(self.options)) != len(self.options):
@@ -91,6 +121,11 @@ class Choice:
 Dimension: TypeAlias = Width | Switch | Choice
 
 
+def _refuse_unnamed(kind: str, name: object) -> None:
+    if not isinstance(name, str) or not name:
+        raise ArchitectureError(f"a {kind} needs a name, got {name!r}; give a text that is not empty")
+
+
 class Space:
     """An ordered set of dimensions.
 
@@ -98,11 +133,19 @@ class Space:
         dimensions: At least one; names must be unique.
 
     Raises:
-        ArchitectureError: There is no dimension, or two share a name.
+        ArchitectureError: There is no dimension, or something that is none, or two share a name.
     """
 
     def __init__(self, dimensions: Iterable[Dimension]) -> None:
+        if not isinstance(dimensions, Iterable):
+            raise ArchitectureError(f"a space needs a list of dimensions, got {dimensions!r}")
         self.dimensions: tuple[Dimension, ...] = tuple(dimensions)
+        for dimension in self.dimensions:
+            if not isinstance(dimension, Width | Switch | Choice):
+                raise ArchitectureError(
+                    f"a dimension is a Width, a Switch or a Choice, got {dimension!r}; write e.g. "
+                    "Switch('block')"
+                )
         names = [dimension.name for dimension in self.dimensions]
         if not names:
             raise ArchitectureError("a space needs at least one dimension, got none")
@@ -155,7 +198,11 @@ class Space:
         Raises:
             ArchitectureError: A dimension is missing or unknown, or a choice is not legal.
         """
-        unknown = sorted(set(architecture) - set(self.names))
+        if not isinstance(architecture, Mapping):
+            raise ArchitectureError(
+                f"an architecture is a mapping from dimension to choice, got {architecture!r}"
+            )
+        unknown = sorted(map(str, set(architecture) - set(self.names)))
         missing = [name for name in self.names if name not in architecture]
         if unknown or missing:
             raise ArchitectureError(
@@ -164,9 +211,9 @@ class Space:
         indices = np.empty(len(self), dtype=np.int64)
         for i, dimension in enumerate(self.dimensions):
             value = architecture[dimension.name]
-            legal = value in self._index[i]
+            legal = isinstance(value, Hashable) and value in self._index[i]
             # True == 1 in Python, and a switch must not be read as a width.
-            if not legal or isinstance(value, bool) != isinstance(dimension, Switch):
+            if not legal or isinstance(value, bool | np.bool_) != isinstance(dimension, Switch):
                 raise ArchitectureError(
                     f"dimension {dimension.name!r} cannot be {value!r}; choose from {list(self._values[i])}"
                 )
