@@ -7,16 +7,22 @@ what is good enough does not depend on the device.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesynth.errors import RequirementError
 from edgesynth.metrics import SHARES
+from edgesynth.synthesis.checks import finite
 from edgesynth.synthesis.requirements import Requirements
 
-__all__ = ["Budgets"]
+__all__ = ["WIDEST", "Budgets"]
+
+WIDEST: Final = 1e6
+"""The largest factor between budgets that one generator may be taught."""
 
 _TAUGHT: Final = 0.25
 _TOGETHER: Final = 0.5
@@ -31,11 +37,14 @@ class Budgets:
     Args:
         requirements: The taught requirements.
         span: Logarithm of the largest factor; 0 for the taught requirements alone.
+
+    Raises:
+        InputError: ``span`` is negative, or stands for a factor above :data:`WIDEST`.
     """
 
     def __init__(self, requirements: Requirements, span: float) -> None:
         self.requirements = requirements
-        self.span = span
+        self.span = finite("span", span, 0.0, math.log(WIDEST))
         # The direction in which each bound loosens.
         self._loose = np.array(
             [0.0 if item.metric in SHARES else 1.0 if item.sense == "<=" else -1.0 for item in requirements]
@@ -63,6 +72,22 @@ class Budgets:
         """Whether a requirement vector ``[R]`` lies in the range; bounds on quality lie in any."""
         moved = np.where(self._loose != 0, np.asarray(vector, dtype=np.float64), 0.0)
         return bool((np.abs(moved) <= self.span + 1e-9).all())
+
+    def vector(self, requirements: Requirements) -> tuple[float, ...]:
+        """The vector ``[R]`` of requirements in the range.
+
+        Raises:
+            RequirementError: They bound something else, or lie outside the range.
+        """
+        vector = requirements.vector(self.requirements)
+        if not self.covers(vector):
+            times = math.exp(self.span)
+            raise RequirementError(
+                f"{requirements.text!r} lies outside what the generator was taught: "
+                f"{self.requirements.text}, and budgets up to {times:.3g} times looser or tighter; learn one "
+                "with a larger [synthesis] budget_range, or a pair with a larger span"
+            )
+        return vector
 
     def draw(self, rng: np.random.Generator) -> NDArray[np.float64]:
         """One vector at random, ``[R]``."""

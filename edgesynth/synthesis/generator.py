@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from edgesynth.deploy.onnx import export_onnx
-from edgesynth.errors import RequirementError, RequirementsNotMet
+from edgesynth.errors import RequirementsNotMet
 from edgesynth.graph import Cost, Prototype, Recipe, save_network
 from edgesynth.metrics import METRICS, Metric
 from edgesynth.space import Architecture
+from edgesynth.synthesis.checks import whole
 from edgesynth.synthesis.evaluation import Evaluation, Evaluator, quality_metrics
 from edgesynth.synthesis.pair import GeneratorInquisitor
 from edgesynth.synthesis.requirements import Judgement, Requirements, VerdictStatus
@@ -129,23 +129,17 @@ class Generator:
         """
         return self.prototype.canonical(self.pair.generate(seed, self._budgets, repair=True))
 
-    def under(self, requirements: Requirements) -> Generator:
+    def under(self, requirements: Requirements | Mapping[str, str | Sequence[str]]) -> Generator:
         """The same generator for other budgets; nothing is learned anew.
 
         Args:
-            requirements: Bounds on the same metrics, on the same sides.
+            requirements: Bounds on the same metrics, on the same sides, or their mapping form.
 
         Raises:
             RequirementError: They bound something else, or lie outside the range that was taught.
         """
-        taught = self.pair.requirements
-        if not self.pair.budgets.covers(requirements.vector(taught)):
-            times = math.exp(self.pair.budgets.span)
-            raise RequirementError(
-                f"{requirements.text!r} lies outside what the generator was taught: {taught.text}, and "
-                f"budgets up to {times:.3g} times looser or tighter; learn one with a larger [synthesis] "
-                "budget_range"
-            )
+        requirements = Requirements.of(requirements)
+        self.pair.budgets.vector(requirements)
         other = Generator(
             self.prototype, self.pair, self.evaluator, requirements, self.task, self.polish, self._teacher
         )
@@ -160,6 +154,7 @@ class Generator:
             polish: A short training of this network alone; the generator's own when not given.
             thorough: Measure as for a figure that is reported, not as for search.
         """
+        seed = whole("a generator seed", seed)
         architecture = self.architecture(seed)
         module = self.evaluator.extract(architecture)
         self._polish(module, polish or self.polish, seed)
@@ -201,7 +196,7 @@ class Generator:
             RequirementsNotMet: ``patience`` seeds in a row gave nothing new and feasible.
         """
         seen: set[str] = set()
-        seed, passed = first_seed, 0
+        seed, passed = whole("first_seed", first_seed), 0
         closest = "all of them were drawn before; loosen a bound, or raise diversity"
         while count > 0:
             if passed >= patience:

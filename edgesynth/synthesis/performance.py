@@ -212,8 +212,12 @@ def as_performance(function: Performance | Callable[[Mapping[str, float]], float
     Which metrics a plain callable reads is found by calling it once with every metric at 1.
 
     Raises:
-        InputError: The callable fails on that call, or reads no metric.
+        InputError: It is a class, or the callable fails on that call, or reads no metric.
     """
+    if isinstance(function, type):
+        raise InputError(
+            f"the performance function is a class, {function.__name__}; write {function.__name__}()"
+        )
     name = str(getattr(function, "name", None) or getattr(function, "__name__", "custom"))
     needs = getattr(function, "needs", None)
     if needs is not None:

@@ -23,6 +23,7 @@ import numpy as np
 
 from edgesynth.errors import InputError
 from edgesynth.space import Architecture
+from edgesynth.synthesis.checks import whole
 from edgesynth.synthesis.encoding import Array, Encoding, Indices
 
 __all__ = ["Likelihood", "Policy"]
@@ -215,13 +216,11 @@ class Policy:
         machine, alone or in any batch.
 
         Raises:
-            InputError: A seed is negative or does not fit 64 bits.
+            InputError: A seed is no integer, negative, or does not fit 64 bits.
         """
         uniform = np.empty((len(seeds), *self.encoding.legal.shape))
-        for row, seed in enumerate(seeds):
-            if not 0 <= seed < 2**64:
-                raise InputError(f"a generator seed must lie in 0 .. 2**64 - 1, got {seed}")
-            uniform[row] = np.random.Generator(np.random.Philox(key=int(seed))).random(uniform.shape[1:])
+        for row, seed in enumerate(map(_checked, seeds)):
+            uniform[row] = np.random.Generator(np.random.Philox(key=seed)).random(uniform.shape[1:])
         return _gumbel(uniform)
 
     def choose(
@@ -240,8 +239,9 @@ class Policy:
             warmth: As :meth:`draw` takes it.
 
         Raises:
-            InputError: A seed is negative or does not fit 64 bits.
+            InputError: A seed is no integer, negative, or does not fit 64 bits.
         """
+        seeds = [_checked(seed) for seed in seeds]
         codes = np.array([((seed * _GOLDEN + 2**63) % 2**64 >> 11) / 2**53 for seed in seeds])
         return self.draw(self.seeded(seeds), np.tile(bounds, (len(seeds), 1)), theta, codes, warmth)
 
@@ -293,6 +293,13 @@ class _Code:
         self._points = np.clip((self._points - begin) / share, 0.0, 1.0)
         self._width *= share
         return np.where(left, noisy - logits, gumbel)
+
+
+def _checked(seed: int) -> int:
+    given = whole("a generator seed", seed)
+    if not 0 <= given < 2**64:
+        raise InputError(f"a generator seed must lie in 0 .. 2**64 - 1, got {given}")
+    return given
 
 
 def _sigmoid(values: Array) -> Array:

@@ -201,9 +201,13 @@ class Requirements:
     """
 
     def __init__(self, bounds: Mapping[str, str | Sequence[str]]) -> None:
+        if not isinstance(bounds, Mapping):
+            raise RequirementError(
+                f'requirements go by metric name, got {bounds!r}; write e.g. {{"macs": "<= 4M"}}'
+            )
         parsed: list[Requirement] = []
         for name, conditions in bounds.items():
-            metric_kind(name)
+            metric_kind(str(name))
             if isinstance(conditions, str):
                 conditions = [conditions]  # noqa: PLW2901
             if not isinstance(conditions, Sequence):
@@ -215,6 +219,11 @@ class Requirements:
                 parsed.extend(_parse(name, condition))
         self._items = tuple(dict.fromkeys(parsed))
         self._refuse_contradictions()
+
+    @classmethod
+    def of(cls, bounds: Requirements | Mapping[str, str | Sequence[str]]) -> Requirements:
+        """The requirements, be they given as such or in their mapping form."""
+        return bounds if isinstance(bounds, Requirements) else cls(bounds)
 
     def __iter__(self) -> Iterator[Requirement]:
         return iter(self._items)
@@ -245,26 +254,33 @@ class Requirements:
         """Judge a network by what is known of it; a missing metric is unknown, never a pass."""
         return Judgement(tuple(item.judge(metrics.get(item.metric)) for item in self._items))
 
-    def satisfiable_by(self, smallest: Mapping[str, float | Metric]) -> None:
-        """Check every ceiling against the smallest network's computed metrics.
+    def satisfiable_by(
+        self,
+        smallest: Mapping[str, float | Metric],
+        largest: Mapping[str, float | Metric] | None = None,
+    ) -> None:
+        """Check ceilings against the smallest network's computed metrics, floors against the largest's.
 
         Args:
             smallest: Computed metrics of the smallest network; ceilings on other metrics are skipped.
+            largest: Those of the largest network; floors on other metrics are skipped.
 
         Raises:
-            RequirementError: Not even the smallest network meets a ceiling; the message gives the
-                requirement and the closest value there is.
+            RequirementError: Not even the smallest network meets a ceiling, or the largest a floor; the
+                message gives the requirement and the closest value there is.
         """
         for item in self._items:
-            if item.sense != "<=" or item.metric not in smallest:
+            ceiling = item.sense == "<="
+            known = smallest if ceiling else largest or {}
+            if item.metric not in known:
                 continue
-            given = smallest[item.metric]
+            given = known[item.metric]
             value = given.value if isinstance(given, Metric) else float(given)
             if item.margin(value) < 0:
+                end, change = ("smallest", "raise it to at least") if ceiling else ("largest", "lower it to")
                 raise RequirementError(
-                    f"requirement {item.text!r} cannot be met: the smallest network has "
-                    f"{item.metric} = {value:.6g}; raise the bound to at least that, "
-                    "or free more dimensions of the prototype"
+                    f"requirement {item.text!r} cannot be met: the {end} network has {item.metric} = "
+                    f"{value:.6g}; {change} that, or free more dimensions of the prototype"
                 )
 
     def vector(self, reference: Requirements | None = None) -> tuple[float, ...]:
@@ -280,7 +296,7 @@ class Requirements:
         Raises:
             RequirementError: The two do not bound the same metrics from the same sides.
         """
-        reference = reference or self
+        reference = self if reference is None else reference
         mine = {(item.metric, item.sense): item.bound for item in self._items}
         theirs = {(item.metric, item.sense): item.bound for item in reference._items}
         if mine.keys() != theirs.keys():

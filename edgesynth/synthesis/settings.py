@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from edgesynth.errors import InputError
+from edgesynth.synthesis.budgets import WIDEST
+from edgesynth.synthesis.checks import finite, whole
+from edgesynth.synthesis.performance import performance_by_name
 
 __all__ = ["SynthesisSettings"]
+
+_LARGEST_BATCH: Final = 2**16
 
 
 @dataclass(frozen=True)
@@ -57,21 +61,24 @@ class SynthesisSettings:
 
     def __post_init__(self) -> None:
         """Refuse budgets that cannot be spent."""
-        at_least_one = ("cycles", "networks", "seeds_per_cycle", "asked_per_cycle", "batch_size")
-        for name in at_least_one:
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        whole("batch_size", self.batch_size, 1, _LARGEST_BATCH)
+        for name in ("cycles", "networks", "seeds_per_cycle", "asked_per_cycle", "calibration_samples"):
+            whole(name, getattr(self, name), 1)
+        whole("probes_per_cycle", self.probes_per_cycle, 0)
+        whole("seed", self.seed, 0, 2**63 - 1)
+        if self.validation_limit is not None:
+            whole("validation_limit", self.validation_limit, 1)
         for name in ("epochs", "learning_rate"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if (name == "epochs" or value is not None) and not finite(name, value) > 0:
                 raise InputError(f"{name} must be above 0, got {value}")
-        if not 1 <= self.budget_range < math.inf:
-            raise InputError(f"budget_range is a factor of at least 1, got {self.budget_range}")
-        if not 0 <= self.warmup < 1:
+        if not 1 <= finite("budget_range", self.budget_range) <= WIDEST:
+            raise InputError(f"budget_range is a factor in 1 .. {WIDEST:g}, got {self.budget_range}")
+        if not 0 <= finite("warmup", self.warmup) < 1:
             raise InputError(f"warmup is a share in [0, 1), got {self.warmup}")
-        for name in ("polish_epochs", "diversity", "probes_per_cycle"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name} must not be negative, got {getattr(self, name)}")
+        for name in ("polish_epochs", "diversity"):
+            finite(name, getattr(self, name), 0)
+        performance_by_name(str(self.performance))
 
     def to_json(self) -> dict[str, Any]:
         """The JSON form that a run's manifest keeps."""

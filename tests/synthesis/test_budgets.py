@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from edgesynth.errors import InputError, RequirementError
 from edgesynth.synthesis.budgets import Budgets
 from edgesynth.synthesis.requirements import Requirements
 
@@ -58,3 +59,21 @@ def test_a_range_covers_budgets_up_to_its_ends_and_any_quality():
         asked = TAUGHT.replaced(Requirements(bounds))
         assert budgets.covers(asked.vector(TAUGHT)) is covered, bounds
     assert Budgets(TAUGHT, 0.0).covers(TAUGHT.vector())
+
+
+def test_requirements_outside_the_range_are_refused_in_words():
+    budgets = Budgets(TAUGHT, np.log(2.0))
+    half = Requirements({"accuracy": ">= 0.7", "macs": "<= 0.5M", "inferences_per_joule": ">= 40"})
+    assert budgets.vector(half)[1] == pytest.approx(-np.log(2.0))
+    with pytest.raises(RequirementError, match="budgets up to 2 times"):
+        budgets.vector(Requirements({**half.to_json(), "macs": "<= 0.4M"}))
+    with pytest.raises(RequirementError, match="was taught bounds on"):
+        budgets.vector(Requirements({}))
+    with pytest.raises(RequirementError, match="was taught bounds on"):
+        Budgets(Requirements({}), 0.0).vector(half)
+
+
+@pytest.mark.parametrize("span", [-1.0, float("nan"), float("inf"), 1000, "1", None])
+def test_a_span_that_is_none_is_refused(span):
+    with pytest.raises(InputError, match="span"):
+        Budgets(TAUGHT, span)

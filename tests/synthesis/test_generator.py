@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -189,6 +190,13 @@ def test_running_out_of_new_networks_is_explained(family_of_one: Generator) -> N
 def test_a_negative_seed_is_refused_in_words(generator: Generator) -> None:
     with pytest.raises(InputError, match="seed"):
         generator.architecture(-1)
+    with pytest.raises(InputError, match="seed"):
+        generator.generate(1.5)  # type: ignore[arg-type]
+
+
+def test_an_integer_of_numpy_is_a_seed_that_a_recipe_can_name(generator: Generator) -> None:
+    network = generator.generate(np.int64(12))  # type: ignore[arg-type]
+    assert json.loads(json.dumps(network.recipe.metadata)) == {"seed": 12}
 
 
 def test_an_earlier_cycles_generator_is_usable(
@@ -236,6 +244,10 @@ def test_a_budget_that_was_not_taught_is_refused(generator: Generator) -> None:
     tighter = generator.requirements.replaced(Requirements({"macs": f"<= {BOUND / 2}"}))
     with pytest.raises(RequirementError, match=r"budgets up to 1 times .* larger \[synthesis\] budget_range"):
         generator.under(tighter)
+    with pytest.raises(RequirementError, match="budgets up to 1 times"):
+        generator.under(tighter.to_json())
+    with pytest.raises(RequirementError, match="metric name"):
+        generator.under("macs <= 2M")  # type: ignore[arg-type]
 
 
 def test_one_generator_serves_the_budgets_it_was_taught(

@@ -76,3 +76,8 @@ def test_a_plain_callable_is_accepted_and_its_metrics_found():
 def test_a_callable_that_cannot_score_is_refused(function):
     with pytest.raises(InputError):
         as_performance(function)
+
+
+def test_a_class_in_place_of_a_performance_function_is_refused():
+    with pytest.raises(InputError, match=r"write NetScore\(\)"):
+        as_performance(NetScore)

@@ -20,12 +20,17 @@ def test_a_seed_means_the_same_alone_and_in_a_batch():
     assert [policy.architectures([seed])[0] for seed in (3, 1, 2)] == batch
 
 
+def test_an_integer_of_numpy_is_a_seed():
+    policy = make()
+    assert policy.architectures([np.int64(7), np.uint8(200)]) == policy.architectures([7, 200])
+
+
 def test_every_draw_is_legal_and_seeds_differ():
     drawn = make().architectures(range(100))
     assert len({SPACE.key(architecture) for architecture in drawn}) > 40
 
 
-@pytest.mark.parametrize("seed", [-1, 2**64])
+@pytest.mark.parametrize("seed", [-1, 2**64, 1.5, "a", None])
 def test_a_seed_outside_64_bits_is_refused(seed):
     with pytest.raises(InputError, match="seed"):
         make().architectures([seed])

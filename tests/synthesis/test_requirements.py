@@ -82,6 +82,18 @@ def test_provenance_decides_what_a_value_proves(value, status):
     assert verdict.status == VerdictStatus(status)
 
 
+@pytest.mark.parametrize("bounds", ["macs <= 1M", [("macs", "<= 1M")], None, {1: "<= 1M"}])
+def test_what_is_no_mapping_from_metrics_to_bounds_is_refused(bounds):
+    with pytest.raises(RequirementError, match="metric"):
+        Requirements(bounds)
+
+
+def test_the_mapping_form_stands_for_requirements():
+    bounds = {"macs": "<= 1M"}
+    assert Requirements.of(bounds) == Requirements(bounds)
+    assert Requirements.of(Requirements(bounds)) == Requirements(bounds)
+
+
 def test_simulated_is_feasible_but_not_verified():
     judged = Requirements({"latency_ms": "<= 4"}).judge(
         {"latency_ms": metric("latency_ms", 3.0, "simulated")}
@@ -122,6 +134,14 @@ def test_the_smallest_network_must_meet_every_ceiling():
     requirements.satisfiable_by({"macs": 4e6})
     with pytest.raises(RequirementError, match=r"macs <= 4e\+06.*4\.2e\+06"):
         requirements.satisfiable_by({"macs": metric("macs", 4.2e6, "computed")})
+
+
+def test_the_largest_network_must_meet_every_floor():
+    requirements = Requirements({"macs": "1M .. 4M", "accuracy": ">= 0.9"})
+    requirements.satisfiable_by({"macs": 1e5})
+    requirements.satisfiable_by({"macs": 1e5}, {"macs": 1e6, "parameters": 10.0})
+    with pytest.raises(RequirementError, match=r"macs >= 1e\+06.*largest network has macs = 900000"):
+        requirements.satisfiable_by({"macs": 1e5}, {"macs": metric("macs", 9e5, "computed")})
 
 
 def test_the_vector_is_zero_at_the_reference_and_logarithmic_in_the_bound():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from typing import Any
 
 import pytest
 
@@ -34,11 +36,29 @@ def test_settings_survive_the_manifest() -> None:
         ("diversity", -0.1),
         ("budget_range", 0.5),
         ("budget_range", float("inf")),
+        ("budget_range", 1e308),
         ("probes_per_cycle", -1),
+        ("probes_per_cycle", 1.5),
+        ("seeds_per_cycle", 2.5),
+        ("cycles", "3"),
+        ("epochs", float("inf")),
+        ("epochs", None),
+        ("learning_rate", float("nan")),
+        ("polish_epochs", float("inf")),
+        ("diversity", float("nan")),
+        ("warmup", "0"),
+        ("validation_limit", 0),
+        ("validation_limit", -5),
+        ("calibration_samples", 0),
+        ("batch_size", 10**9),
+        ("seed", -1),
+        ("seed", 0.5),
+        ("performance", "nope"),
+        ("performance", None),
     ],
 )
-def test_a_budget_that_cannot_be_spent_is_refused_by_name_and_value(name: str, value: float) -> None:
-    with pytest.raises(InputError, match=rf"{name}.*{value}"):
+def test_a_budget_that_cannot_be_spent_is_refused_by_name_and_value(name: str, value: Any) -> None:
+    with pytest.raises(InputError, match=rf"{name}.*{re.escape(str(value))}"):
         SynthesisSettings(**{name: value})
 
 
