@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from edgesynth.synthesis.belief import Belief
-from edgesynth.synthesis.candidates import Costs, stratified
+from edgesynth.synthesis.candidates import Costs, left, stratified
 from edgesynth.synthesis.encoding import Array, Indices, first_rows, keys, mutate
 from edgesynth.synthesis.inquisitor import Inquisitor
 from edgesynth.synthesis.normal import cdf, scaled_erfc
@@ -141,7 +141,7 @@ def promising(
         requirements: Those to hold, of which ``standing`` is told; by default the taught ones.
 
     Returns:
-        Value indices ``[count, D]``, fewer where the space holds no more.
+        Value indices ``[count, D]``, fewer where the space holds no more, or many draws found none.
     """
     encoding = inquisitor.encoding
     taken = np.concatenate([standing.indices, pending])
@@ -161,6 +161,8 @@ def promising(
             break
     if len(pool) < count:
         pool.add(stratified(encoding, 8 * _POOL, rng))
+    if len(pool) < count:
+        pool.add(left(encoding, taken, count, rng))
     shortlist = pool.best(max(_SHORTLIST, 4 * count))
     if costs.bounded:
         margins = costs.margins(shortlist, requirements)

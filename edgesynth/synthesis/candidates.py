@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesynth.errors import InputError
+from edgesynth.metrics import metric_kind
 from edgesynth.space import Architecture, Choice, Space, Switch, Width
+from edgesynth.synthesis.checks import finite
 from edgesynth.synthesis.encoding import Array, Encoding, Indices, first_rows, keys
 from edgesynth.synthesis.layers import LayerFeatures, LayerSizes
 from edgesynth.synthesis.requirements import Requirements
@@ -19,6 +23,7 @@ __all__ = [
     "Computed",
     "Costs",
     "fill",
+    "left",
     "opening",
     "proportional",
     "repair",
@@ -31,6 +36,15 @@ __all__ = [
 _HALVINGS: Final = 8
 _POOL: Final = 512
 _SCALE_SAMPLES: Final = 256
+
+_REMEMBERED: Final = 2**15
+"""Architectures whose metrics are remembered, those asked about last."""
+
+_COUNTABLE: Final = 2**15
+"""Architectures of a space that is gone through one by one."""
+
+_DRAWS: Final = 64
+"""How often a larger one is drawn from for what is left of it."""
 
 
 @runtime_checkable
@@ -63,6 +77,7 @@ class Costs:
     """The exact, free metrics of architectures, remembered, and the bounds on them.
 
     Attributes:
+        function: As it was given.
         names: The metrics, in the order the function gives them.
         scales: By name, the scale on which the metric is about normally distributed over the space.
 
@@ -71,19 +86,33 @@ class Costs:
         function: Exact metrics of one architecture; ``None`` when nothing is free. One that also has
             :attr:`BatchedCosts.totals` is asked for many at once.
         requirements: Every bound; those on other metrics are left alone.
+
+    Raises:
+        InputError: The function gives something else than the same finite metrics, by name and not negative,
+            of the smallest and of the largest network.
+        RequirementError: A metric has an unknown name, or a bound cannot be met.
     """
 
     def __init__(self, encoding: Encoding, function: Computed | None, requirements: Requirements) -> None:
         self._encoding = encoding
-        self._function = function
-        self._memory: dict[bytes, NDArray[np.float64]] = {}
+        self.function = function
+        self._memory: OrderedDict[bytes, NDArray[np.float64]] = OrderedDict()
         self._sample = stratified(encoding, _SCALE_SAMPLES, np.random.default_rng(0))
         self.names: tuple[str, ...] = ()
         self.scales: dict[str, Warp] = {}
         if function is not None:
-            smallest = function(encoding.space.smallest())
-            requirements.satisfiable_by(smallest)
+            smallest = _checked(function, encoding.space.smallest())
+            largest = _checked(function, encoding.space.largest())
+            if smallest.keys() != largest.keys():
+                raise InputError(
+                    f"the computed metrics are {sorted(smallest)} of the smallest network and "
+                    f"{sorted(largest)} of the largest; give the same of every architecture"
+                )
             self.names = tuple(smallest)
+            floors = {item.metric for item in requirements if item.sense == ">="}
+            requirements.satisfiable_by(
+                smallest, {name: self._most(name) for name in self.names if name in floors}
+            )
             self.scales = {
                 name: Warp.fit(values, fraction=False) for name, values in self(self._sample).items()
             }
@@ -92,10 +121,10 @@ class Costs:
     @property
     def layers(self) -> LayerFeatures | None:
         """Features of the layers, where the function knows layers."""
-        if not isinstance(self._function, LayeredCosts):
+        if not isinstance(self.function, LayeredCosts):
             return None
         even = np.random.default_rng(0).integers(self._encoding.counts, size=self._sample.shape)
-        return LayerFeatures(self._function.layer_sizes, even)
+        return LayerFeatures(self.function.layer_sizes, even)
 
     @property
     def bounded(self) -> bool:
@@ -104,18 +133,34 @@ class Costs:
 
     def __call__(self, indices: Indices) -> dict[str, NDArray[np.float64]]:
         """Exact metrics of value indices ``[n, D]``, each ``[n]``; empty when nothing is free."""
-        if self._function is None:
+        if self.function is None:
             return {}
-        if isinstance(self._function, BatchedCosts):
-            totals = self._function.totals(indices)
+        if isinstance(self.function, BatchedCosts):
+            totals = self.function.totals(indices)
             return {name: np.asarray(totals[name], dtype=np.float64) for name in self.names}
         table = np.empty((len(indices), len(self.names)))
+        memory = self._memory
         for row, key in enumerate(keys(indices)):
-            if key not in self._memory:
-                got = self._function(self._encoding.space.decode(indices[row]))
-                self._memory[key] = np.array([float(got[name]) for name in self.names])
-            table[row] = self._memory[key]
+            known = memory.get(key)
+            if known is None:
+                got = self.function(self._encoding.space.decode(indices[row]))
+                known = memory[key] = np.array([float(got[name]) for name in self.names])
+                if len(memory) > _REMEMBERED:
+                    memory.popitem(last=False)
+            else:
+                memory.move_to_end(key)
+            table[row] = known
         return {name: table[:, i] for i, name in enumerate(self.names)}
+
+    def _most(self, name: str) -> float:
+        """The most of a metric that climbing from the largest network, one dimension at a time, comes to."""
+        space = self._encoding.space
+        most, best = -np.inf, space.encode(space.largest())[None]
+        while (value := float(self(best)[name][0])) > most:
+            most, moves = value, self._encoding.neighbours(best)
+            if len(moves):
+                best = moves[[int(self(moves)[name].argmax())]]
+        return most
 
     def features(self, indices: Indices) -> Array:
         """The metrics of value indices ``[n, D]`` on their scales: ``[n, M]``."""
@@ -134,6 +179,45 @@ class Costs:
         table = [[item.margin(value) for value in values[item.metric]] for item in bounds]
         smallest: NDArray[np.float64] = np.array(table).min(axis=0)
         return smallest
+
+
+def _checked(function: Computed, architecture: Architecture) -> dict[str, float]:
+    """Metrics of one architecture, refused where they are none."""
+    if not callable(function):
+        raise InputError(f"computed is a function of an architecture, got {function!r}")
+    got = function(architecture)
+    if not isinstance(got, Mapping):
+        raise InputError(
+            f"the computed metrics of {architecture} are {got!r}; give values by metric name, such as "
+            '{"macs": 1e6}'
+        )
+    for name in got:
+        metric_kind(str(name))
+    return {name: finite(f"the computed {name} of {architecture}", value, 0.0) for name, value in got.items()}
+
+
+def left(encoding: Encoding, taken: Indices, count: int, rng: np.random.Generator) -> Indices:
+    """Architectures that are not taken: all of a small space, else at least ``count`` unless they are rare.
+
+    Args:
+        encoding: The space's encoding.
+        taken: Value indices ``[E, D]``.
+        count: How many are wanted.
+        rng: Draws from a space too large to be gone through.
+
+    Returns:
+        Value indices ``[n, D]``, all different.
+    """
+    counts = encoding.counts
+    if encoding.space.size <= _COUNTABLE:
+        return without(np.stack(np.unravel_index(np.arange(counts.prod()), tuple(counts)), axis=1), taken)
+    found = taken[:0]
+    for _ in range(_DRAWS):
+        drawn = rng.integers(counts, size=(max(_POOL, count), len(counts)))
+        found = unique(np.concatenate([found, without(drawn, taken)]))
+        if len(found) >= count:
+            break
+    return found
 
 
 def unique(indices: Indices) -> Indices:

@@ -27,6 +27,18 @@ def test_expected_improvement_is_that_of_its_definition(best):
     assert np.exp(log_expected_improvement(mean, std, best)) == pytest.approx(wanted, rel=1e-4)
 
 
+def test_as_many_are_asked_for_as_the_space_holds():
+    space = Space([Width("a", 1, 12), Width("b", 1, 12), Choice("op", ["x", "y", "z"])])
+    pair = GeneratorInquisitor(space, {"latency_ms": "<= 5"}, lambda m: m["accuracy"], seed=1)
+    asked = pair.ask(400)
+    assert len(asked) == 400
+    for architecture in asked[:20]:
+        pair.tell(architecture, {"accuracy": 0.05 * architecture["a"], "latency_ms": architecture["b"]})
+    asked += pair.ask(10_000)
+    assert len({space.key(architecture) for architecture in asked}) == len(asked) == space.size == 432
+    assert pair.ask(1) == []
+
+
 def test_what_is_asked_next_ranks_above_all_its_neighbours():
     pair = GeneratorInquisitor(SPACE, {"latency_ms": "<= 4"}, lambda m: m["accuracy"], seed=0)
     for _ in range(20):

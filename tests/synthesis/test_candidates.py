@@ -1,12 +1,16 @@
+import math
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
+from edgesynth.errors import InputError, RequirementError
 from edgesynth.space import Choice, Space, Switch, Width
+from edgesynth.synthesis import candidates
 from edgesynth.synthesis.candidates import (
     Costs,
     fill,
+    left,
     opening,
     proportional,
     repair,
@@ -146,7 +150,7 @@ def test_exact_metrics_are_computed_once_per_architecture():
     rows = np.stack([SPACE.encode(SPACE.largest())] * 3)
     assert counted(rows)["macs"].tolist() == [computed(SPACE.largest())["macs"]] * 3
     counted(rows)
-    keys = [SPACE.key(architecture) for architecture in calls[1:]]
+    keys = [SPACE.key(architecture) for architecture in calls[2:]]
     assert len(keys) == len(set(keys))
     assert SPACE.key(SPACE.largest()) in keys
 
@@ -165,6 +169,67 @@ def test_many_are_asked_for_at_once_where_that_is_offered():
     assert at_once.scales == one_by_one.scales
     for name, values in one_by_one(drawn).items():
         assert at_once(drawn)[name].tolist() == values.tolist()
+
+
+def test_what_is_remembered_is_bounded_and_what_was_asked_for_last_stays(monkeypatch):
+    monkeypatch.setattr(candidates, "_REMEMBERED", 300)
+    calls = []
+    counted = Costs(ENCODING, lambda a: calls.append(a) or computed(a), Requirements({}))
+    asked = stratified(ENCODING, 600, rng(1))
+    kept = asked[:10]
+    for row in range(10, 600, 10):
+        counted(kept)
+        counted(asked[row : row + 10])
+    calls.clear()
+    assert counted(kept)["macs"].tolist() == [computed(a)["macs"] for a in ENCODING.architectures(kept)]
+    assert calls == []
+    assert len(counted._memory) == 300
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda a: {"macs": math.nan}, "computed macs.*nan"),
+        (lambda a: {"macs": math.inf if a["b"] else 1.0}, "computed macs.*inf"),
+        (lambda a: {"macs": -1.0}, "computed macs.*-1.0"),
+        (lambda a: {"macs": None}, "computed macs.*None"),
+        (lambda a: {"mcs": 1.0}, "unknown metric 'mcs'"),
+        (lambda a: {"macs": 1.0} | ({"parameters": 2.0} if a["b"] else {}), "of the smallest.*'parameters'"),
+        (lambda a: "x", "'x'"),
+        (lambda a: None, "None"),
+        ("x", "computed is a function"),
+    ],
+)
+def test_what_computes_no_metrics_is_refused(function, words):
+    with pytest.raises(InputError, match=words):
+        Costs(ENCODING, function, Requirements({}))
+
+
+def test_a_floor_that_no_network_meets_is_refused():
+    with pytest.raises(RequirementError, match=r"macs >= 1e\+11.*largest network"):
+        Costs(ENCODING, computed, Requirements({"macs": ">= 100G"}))
+    most = computed(SPACE.largest())["macs"]
+    Costs(ENCODING, computed, Requirements({"macs": f">= {most!r}"}))
+
+
+def test_a_floor_is_checked_against_the_dearest_option_whichever_it_is():
+    def dearest_first(a):
+        return {"macs": computed(a)["macs"] * (3 if a["op"] == "a" else 1)}
+
+    most = 3 * computed(SPACE.largest())["macs"]
+    Costs(ENCODING, dearest_first, Requirements({"macs": f">= {most!r}"}))
+    with pytest.raises(RequirementError, match="largest network"):
+        Costs(ENCODING, dearest_first, Requirements({"macs": f">= {1.01 * most!r}"}))
+
+
+def test_a_small_space_is_gone_through_and_a_large_one_drawn_from():
+    small = Encoding(Space([Width("w", 1, 12), Switch("b"), Choice("op", ["a", "b", "c"])]))
+    taken = stratified(small, 30, rng())
+    rest = left(small, taken, 5, rng())
+    assert len(unique(np.concatenate([rest, taken]))) == 72 == len(rest) + len(unique(taken))
+    large = Encoding(Space([Width(f"w{i}", 1, 40) for i in range(4)]))
+    drawn = left(large, taken[:0].reshape(0, 4), 2000, rng())
+    assert len(drawn) == len(unique(drawn)) >= 2000
 
 
 def test_features_of_costs_are_spread_evenly_over_the_space():
