@@ -7,7 +7,7 @@ fitted to; ``y_i`` holds metrics, failures and probe responses.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -173,10 +173,20 @@ class Memory:
         """Read what :meth:`to_json` gave."""
         self._table = None
         self.evaluations = int(data["evaluations"])
-        self._pending = {np.array(row, dtype=np.int64).tobytes(): None for row in data["pending"]}
-        self._told = {
-            np.array(item["choice"], dtype=np.int64).tobytes(): Told.from_json(item) for item in data["known"]
-        }
+        self._pending = {self._key(row): None for row in data["pending"]}
+        self._told = {self._key(item["choice"]): Told.from_json(item) for item in data["known"]}
+
+    def _key(self, choice: Sequence[int]) -> bytes:
+        """The key of saved value indices ``[D]``.
+
+        Raises:
+            ValueError: The space has no such architecture.
+        """
+        row = np.array(choice, dtype=np.int64)
+        counts = self._space.cardinalities
+        if row.shape != (len(counts),) or (row < 0).any() or (row >= counts).any():
+            raise ValueError(f"the space has no architecture {choice}")
+        return row.tobytes()
 
     def _tabulated(self) -> Observations:
         told = list(self._told.values())

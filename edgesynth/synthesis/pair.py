@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,7 +36,7 @@ from edgesynth.synthesis.acquisition import promising
 from edgesynth.synthesis.budgets import Budgets
 from edgesynth.synthesis.candidates import Computed, Costs, fill, opening, proportional
 from edgesynth.synthesis.candidates import repair as move_inside
-from edgesynth.synthesis.checks import finite
+from edgesynth.synthesis.checks import finite, whole
 from edgesynth.synthesis.encoding import Array, Encoding, Indices
 from edgesynth.synthesis.inquisitor import Inquisitor
 from edgesynth.synthesis.observations import Memory
@@ -45,19 +44,12 @@ from edgesynth.synthesis.pace import CATCH_UP, LESSON, Pace
 from edgesynth.synthesis.performance import Performance, as_performance
 from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.requirements import Requirements
+from edgesynth.synthesis.states import PairState, reading, refuse_another
 from edgesynth.synthesis.teaching import Lesson
 from edgesynth.synthesis.threads import one_thread
 from edgesynth.synthesis.told import Told
 
 __all__ = ["GeneratorInquisitor", "PairState"]
-
-
-@dataclass(frozen=True)
-class PairState:
-    """Everything a pair has learned: tensors for a safetensors file, the rest for a JSON file."""
-
-    tensors: dict[str, Tensor]
-    meta: dict[str, Any]
 
 
 class GeneratorInquisitor:
@@ -96,22 +88,22 @@ class GeneratorInquisitor:
         span: float = 0.0,
         autonomous: bool = True,
     ) -> None:
+        if not isinstance(space, Space):
+            raise InputError(f"a pair is made for a Space, got {space!r}; write Space([...])")
         self.space = space
-        self.requirements = (
-            requirements if isinstance(requirements, Requirements) else Requirements(requirements)
-        )
+        self.requirements = Requirements.of(requirements)
         self.performance = as_performance(performance)
-        self.seed = seed
-        self.diversity = diversity
+        self.seed = whole("seed", seed, least=0)
+        self.diversity = finite("diversity", diversity, least=0.0)
         self.autonomous = autonomous
         self.budgets = Budgets(self.requirements, span)
         self.cycles = 0
         self._lock = threading.RLock()
         self._encoding = Encoding(space)
         self._costs = Costs(self._encoding, computed, self.requirements)
-        self.policy = Policy(self._encoding, len(self.requirements), seed)
+        self.policy = Policy(self._encoding, len(self.requirements), self.seed)
         self.inquisitor = Inquisitor(self._encoding, self.requirements, self.performance, self._costs)
-        self._memory = Memory(space, self._costs, self.performance, self.requirements)
+        self._memory = self._remembering()
         self._calls = 0
         self._pace = Pace()
         self._stale = True
@@ -136,8 +128,9 @@ class GeneratorInquisitor:
         ``n`` come back only when the space holds no more.
 
         Raises:
-            InputError: ``n`` is not positive.
+            InputError: ``n`` is no integer, or not positive.
         """
+        n = whole("n", n)
         if n < 1:
             raise InputError(f"ask for at least one architecture, got n={n}")
         with self._lock, one_thread():
@@ -211,7 +204,11 @@ class GeneratorInquisitor:
     # --- the learned generator ---
 
     def generate(
-        self, seed: int, requirements: Requirements | None = None, *, repair: bool = False
+        self,
+        seed: int,
+        requirements: Requirements | Mapping[str, str | Sequence[str]] | None = None,
+        *,
+        repair: bool = False,
     ) -> Architecture:
         """The architecture that one seed stands for: ``G_k(s)``. No search, no evaluation.
 
@@ -220,16 +217,22 @@ class GeneratorInquisitor:
 
         Args:
             seed: Any integer in 0 .. 2**64 - 1.
-            requirements: Other bounds on the same metrics, on the same sides.
+            requirements: Other bounds on the same metrics, on the same sides, or their mapping form; within
+                the range of budgets that was taught.
             repair: Move the policy's choice into the *computed* bounds by its own ranking of
                 alternatives, where it is not there already; and up to them, where neither the performance
-                function nor another requirement sees anything in a smaller network.
+                function nor another requirement sees anything in a smaller network. Where no change of
+                one dimension leads closer, the network stays outside of them; judge it.
+
+        Raises:
+            InputError: The seed is no integer, negative, or does not fit 64 bits.
+            RequirementError: The requirements bound something else, or lie outside the range that was taught.
         """
+        wanted = self.requirements if requirements is None else Requirements.of(requirements)
+        bounds = self.budgets.vector(wanted)
         with self._lock, one_thread():
             if self.autonomous and self._memory.evaluations > self._pace.caught_up:
                 self.update(CATCH_UP)
-            wanted = requirements or self.requirements
-            bounds = wanted.vector(self.requirements)
             warmth = self.inquisitor.teaching.lesson.warmth
             chosen, preferences = self.policy.choose([seed], bounds, warmth=warmth)
             choice = chosen[0]
@@ -296,8 +299,7 @@ class GeneratorInquisitor:
                 tensors["kept.theta"] = torch.tensor(theta)
                 tensors |= {f"kept.{name}": value for name, value in lesson.tensors().items()}
             meta = {
-                "space": self.space.to_json(),
-                "requirements": self.requirements.to_json(),
+                **self._problem,
                 "seed": self.seed,
                 "cycles": self.cycles,
                 "calls": self._calls,
@@ -310,36 +312,55 @@ class GeneratorInquisitor:
             return PairState(tensors, meta)
 
     def restore(self, state: PairState) -> None:
-        """Continue where :meth:`state` was taken, bit for bit.
+        """Continue where :meth:`state` was taken, bit for bit; a state that is refused changes nothing.
 
         Raises:
-            RunError: The state belongs to another space or other requirements.
+            InputError: It is no state.
+            RunError: The state is damaged, or belongs to a pair that was made otherwise but for its seed.
         """
-        meta = state.meta
-        for name, mine in (("space", self.space.to_json()), ("requirements", self.requirements.to_json())):
-            if meta.get(name) != mine:
-                raise RunError(
-                    f"the saved state has another {name} than this pair; make the pair with the saved one"
-                )
+        refuse_another(state, self._problem)
+        meta, tensors = state.meta, state.tensors
         with self._lock, one_thread():
-            self.seed, self.cycles = int(meta["seed"]), int(meta["cycles"])
-            self._calls, self._pace = int(meta["calls"]), Pace.read(meta)
-            self.policy.noise = float(meta["noise"])
-            self.policy.theta = state.tensors["policy.theta"].numpy().copy()
-            prefix = "inquisitor."
-            self.inquisitor.restore(
-                {k.removeprefix(prefix): v.clone() for k, v in state.tensors.items() if k.startswith(prefix)},
-                meta["inquisitor"],
-            )
-            self._kept = None
-            if meta["kept"] is not None:
-                kept = {name.removeprefix("kept."): value for name, value in state.tensors.items()}
-                lesson = Lesson.read(kept, meta["kept"])
-                self._kept = (state.tensors["kept.theta"].numpy().copy(), lesson)
-            self._memory.restore(meta)
-            self._stale = True
+            with reading():
+                seed, cycles, calls = int(meta["seed"]), int(meta["cycles"]), int(meta["calls"])
+                pace, noise = Pace.read(meta), float(meta["noise"])
+                theta = tensors["policy.theta"].numpy().reshape(self.policy.theta.shape).copy()
+                learned = {name: value.clone() for name, value in _under("inquisitor.", tensors).items()}
+                Lesson.read(learned, meta["inquisitor"])
+                kept = None
+                if meta["kept"] is not None:
+                    lesson = Lesson.read(_under("kept.", tensors), meta["kept"])
+                    kept = (tensors["kept.theta"].numpy().reshape(theta.shape).copy(), lesson)
+                memory = self._remembering()
+                memory.restore(meta)
+            self.seed, self.cycles, self._calls, self._pace = seed, cycles, calls, pace
+            self.policy.noise, self.policy.theta = noise, theta
+            self.inquisitor.restore(learned, meta["inquisitor"])
+            self._kept, self._memory, self._stale = kept, memory, True
+
+    def __reduce__(self) -> tuple[Callable[..., GeneratorInquisitor], tuple[Any, ...]]:
+        """A copy is made like this pair and continues where it is; its functions have to allow for that."""
+        made = (self.space, self.requirements, self.performance, self.seed, self._costs.function)
+        options = {"diversity": self.diversity, "span": self.budgets.span, "autonomous": self.autonomous}
+        return _restored, (made, options, self.state())
 
     # --- inside ---
+
+    @property
+    def _problem(self) -> dict[str, Any]:
+        """What another pair has to be made with to continue as this one."""
+        return {
+            "space": self.space.to_json(),
+            "requirements": self.requirements.to_json(),
+            "performance": [self.performance.name, *self.performance.needs],
+            "computed": list(self._costs.names),
+            "diversity": self.diversity,
+            "span": self.budgets.span,
+            "autonomous": self.autonomous,
+        }
+
+    def _remembering(self) -> Memory:
+        return Memory(self.space, self._costs, self.performance, self.requirements)
 
     @property
     def _larger_is_no_worse(self) -> bool:
@@ -404,3 +425,14 @@ class GeneratorInquisitor:
             if len(more) < many:
                 break
         return found
+
+
+def _restored(made: tuple[Any, ...], options: Mapping[str, Any], state: PairState) -> GeneratorInquisitor:
+    pair = GeneratorInquisitor(*made, **options)
+    pair.restore(state)
+    return pair
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names start with a prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

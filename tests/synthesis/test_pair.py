@@ -1,9 +1,12 @@
+import copy
 import json
+import pickle
 import threading
 from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 
 from edgesynth.errors import ArchitectureError, InputError, RequirementError, RunError
 from edgesynth.metrics import Metric, Provenance
@@ -105,8 +108,9 @@ def test_a_range_is_restored_bit_for_bit():
     assert np.array_equal(first.policy.theta, second.policy.theta)
 
 
-def test_repair_holds_the_computed_bounds(taught):
-    pair, _ = taught
+def test_repair_holds_the_computed_bounds():
+    pair = make(span=1.0)
+    run(pair, 12)
     tighter = Requirements({"accuracy": ">= 0.8", "macs": "<= 0.4M"})
     drawn = [pair.generate(seed, tighter, repair=True) for seed in range(20)]
     assert max(computed(a)["macs"] for a in drawn) <= 0.4e6
@@ -186,9 +190,88 @@ def test_restored_state_continues_bit_for_bit():
 
 
 def test_a_state_of_another_problem_is_refused():
-    other = GeneratorInquisitor(SPACE, {"accuracy": ">= 0.7"}, NetScore(), computed=computed)
-    with pytest.raises(RunError, match="requirements"):
-        other.restore(make().state())
+    saved = make().state()
+    others = {
+        "space": GeneratorInquisitor(Space([Switch("b")]), BOUNDS, NetScore()),
+        "requirements": GeneratorInquisitor(SPACE, {"accuracy": ">= 0.7"}, NetScore(), computed=computed),
+        "performance": GeneratorInquisitor(SPACE, BOUNDS, Quality(), computed=computed),
+        "computed": GeneratorInquisitor(SPACE, BOUNDS, NetScore()),
+        "diversity": make(diversity=0.5),
+        "span": make(span=0.5),
+        "autonomous": make(autonomous=False),
+    }
+    for name, other in others.items():
+        with pytest.raises(RunError, match=f"another {name}"):
+            other.restore(saved)
+
+
+def test_a_state_of_the_first_versions_is_read():
+    first, second = make(1), make(2)
+    run(first, 20)
+    saved = first.state()
+    for name in ("performance", "computed", "diversity", "span", "autonomous"):
+        del saved.meta[name]
+    second.restore(saved)
+    assert run(first, 8) == run(second, 8)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("policy.theta", None),
+        ("policy.theta", torch.zeros(3)),
+        ("population", None),
+        ("seed", None),
+        ("known", [{"choice": [0]}]),
+        ("pending", [[99] * 8]),
+        ("inquisitor", {}),
+        ("calls", "x"),
+    ],
+)
+def test_a_damaged_state_is_refused_and_changes_nothing(part, value):
+    donor, pair = make(1), make(2)
+    run(donor, 12)
+    saved = donor.state()
+    name = "inquisitor.population" if part == "population" else part
+    held = saved.tensors if name in saved.tensors else saved.meta
+    if value is None:
+        del held[name]
+    else:
+        held[name] = value
+    before = pair.state()
+    with pytest.raises(RunError, match="damaged"):
+        pair.restore(saved)
+    after = pair.state()
+    assert after.meta == before.meta
+    assert all(torch.equal(after.tensors[key], tensor) for key, tensor in before.tensors.items())
+
+
+def test_what_is_no_state_is_refused():
+    for given in (None, {}, PairState({}, None)):
+        with pytest.raises(InputError, match="state"):
+            make().restore(given)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
+def test_a_copy_of_a_pair_continues_on_its_own(copied):
+    pair = make(1, span=0.5, diversity=0.2)
+    run(pair, 20)
+    pair.keep()
+    other = copied(pair)
+    assert run(pair, 8) == run(other, 8)
+    assert pair.generate(3) == other.generate(3)
+    assert pair.state().meta == other.state().meta
+
+
+def test_another_budget_than_was_taught_is_refused(taught):
+    pair, _ = taught
+    with pytest.raises(RequirementError, match="larger span"):
+        pair.generate(0, {"accuracy": ">= 0.8", "macs": "<= 0.4M"})
+    with pytest.raises(RequirementError, match="was taught bounds on"):
+        pair.generate(0, Requirements({}))
+    with pytest.raises(RequirementError, match="metric name"):
+        pair.generate(0, "macs <= 1M")
+    assert pair.generate(0, {"macs": "<= 1M", "accuracy": ">= 0.8"}) == pair.generate(0)
 
 
 def test_asks_from_many_threads_never_collide():
@@ -285,6 +368,16 @@ def test_bad_input_is_named():
     pair = make()
     with pytest.raises(InputError, match="n=0"):
         pair.ask(0)
+    for n in (1.5, "3", None):
+        with pytest.raises(InputError, match="n must be a whole number"):
+            pair.ask(n)
+    for seed in (-1, 0.5, None):
+        with pytest.raises(InputError, match="seed"):
+            make(seed)
+    with pytest.raises(InputError, match="diversity"):
+        make(diversity=float("nan"))
+    with pytest.raises(InputError, match="Space"):
+        GeneratorInquisitor([Switch("b")], BOUNDS, NetScore())
     with pytest.raises(ArchitectureError):
         pair.tell({"w0": 8}, {"accuracy": 0.5})
     with pytest.raises(RequirementError, match="accuracy"):
