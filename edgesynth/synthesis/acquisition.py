@@ -14,15 +14,16 @@ from typing import Final
 import numpy as np
 
 from edgesynth.synthesis.belief import Belief
+from edgesynth.synthesis.budgets import Budgets
 from edgesynth.synthesis.candidates import Costs, left, stratified
 from edgesynth.synthesis.encoding import Array, Indices, first_rows, keys, mutate
 from edgesynth.synthesis.inquisitor import Inquisitor
 from edgesynth.synthesis.normal import cdf, scaled_erfc
-from edgesynth.synthesis.observations import Standing
+from edgesynth.synthesis.observations import Memory, Standing
 from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.requirements import Requirements
 
-__all__ = ["log_expected_improvement", "promising", "rank", "select"]
+__all__ = ["log_expected_improvement", "promising", "promising_within", "rank", "select"]
 
 _POOL: Final = 512
 _SHORTLIST: Final = 128
@@ -174,6 +175,46 @@ def promising(
         return shortlist[:1]
     chosen = select(inquisitor, shortlist, count, best=standing.best, pending=pending, bounds=bounds)
     return shortlist[chosen]
+
+
+def promising_within(
+    budgets: Budgets,
+    inquisitor: Inquisitor,
+    policy: Policy,
+    costs: Costs,
+    memory: Memory,
+    count: int,
+    rng: np.random.Generator,
+    *,
+    besides: Indices,
+) -> Indices:
+    """The most promising for the taught requirements; over a range, each for another budget.
+
+    Args:
+        budgets: The taught requirements, and the range around them.
+        inquisitor: Predicts candidates.
+        policy: Proposes candidates.
+        costs: The computed bounds.
+        memory: What was told and asked so far.
+        count: How many to choose.
+        rng: Draws candidates and budgets.
+        besides: Value indices ``[E, D]`` that are about to be asked as well.
+
+    Returns:
+        Value indices as :func:`promising` gives them.
+    """
+    found = besides[:0]
+    while len(found) < count:
+        wanted, many = budgets.requirements, count
+        if budgets:
+            wanted, many = wanted.moved(budgets.draw(rng)), 1
+        pending = np.concatenate([memory.pending, besides, found])
+        standing = memory.standing(wanted)
+        more = promising(inquisitor, policy, costs, standing, pending, many, rng, wanted)
+        found = np.concatenate([found, more])
+        if len(more) < many:
+            break
+    return found
 
 
 class _Pool:

@@ -29,6 +29,7 @@ from edgesynth.synthesis.performance import Performance
 from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.relevance import prior_relevance
 from edgesynth.synthesis.requirements import Requirements
+from edgesynth.synthesis.states import under
 from edgesynth.synthesis.surrogate import Prior, Regression
 from edgesynth.synthesis.teaching import Lesson, Teaching, Update
 
@@ -192,12 +193,7 @@ class Inquisitor:
         """Read what :meth:`tensors` and :meth:`to_json` gave; observations are to be learned again."""
         self._metrics.forget()
         self._metrics.hyper = {
-            name: hyper.numpy() for name, hyper in _under("hyper.metrics.", tensors).items()
+            name: hyper.numpy() for name, hyper in under("hyper.metrics.", tensors).items()
         }
         self._interpretation.forget()
         self.teaching.lesson = Lesson.read(tensors, data)
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names start with a prefix, without it."""
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

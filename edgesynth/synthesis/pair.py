@@ -27,24 +27,23 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from edgesynth.errors import InputError, RunError
 from edgesynth.metrics import SHARES, Metric, metric_kind
 from edgesynth.space import Architecture, Space, Value
-from edgesynth.synthesis.acquisition import promising
+from edgesynth.synthesis.acquisition import promising_within
 from edgesynth.synthesis.budgets import Budgets
 from edgesynth.synthesis.candidates import Computed, Costs, fill, opening, proportional
 from edgesynth.synthesis.candidates import repair as move_inside
 from edgesynth.synthesis.checks import finite, whole
-from edgesynth.synthesis.encoding import Array, Encoding, Indices
+from edgesynth.synthesis.encoding import Array, Encoding
 from edgesynth.synthesis.inquisitor import Inquisitor
 from edgesynth.synthesis.observations import Memory
 from edgesynth.synthesis.pace import CATCH_UP, LESSON, Pace
 from edgesynth.synthesis.performance import Performance, as_performance
 from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.requirements import Requirements
-from edgesynth.synthesis.states import PairState, reading, refuse_another
+from edgesynth.synthesis.states import PairState, reading, refuse_another, under
 from edgesynth.synthesis.teaching import Lesson
 from edgesynth.synthesis.threads import one_thread
 from edgesynth.synthesis.told import Told
@@ -74,6 +73,11 @@ class GeneratorInquisitor:
         autonomous: Whether the generator learns a little while architectures are asked for, and the rest
             before it generates. A client that decides itself when it learns passes false, and calls
             :meth:`update`.
+
+    Raises:
+        InputError: An argument is none of its kind, or ``computed`` gives no metrics of the smallest and the
+            largest network.
+        RequirementError: The requirements cannot be read, or no network meets them by what is computed.
     """
 
     def __init__(
@@ -125,7 +129,7 @@ class GeneratorInquisitor:
         """Propose ``n`` architectures to evaluate, none of them asked or told before.
 
         Safe to call from any thread, in any batch size, while earlier results are pending. Fewer than
-        ``n`` come back only when the space holds no more.
+        ``n`` come back only when the space holds no more, or many random draws found no more of it.
 
         Raises:
             InputError: ``n`` is no integer, or not positive.
@@ -142,7 +146,9 @@ class GeneratorInquisitor:
                 chosen = opening(self._encoding, self._costs, self._memory.seen, first, rng, widest)
             if len(chosen) < n:
                 self._learn()
-                chosen = np.concatenate([chosen, self._promising(n - len(chosen), chosen, rng)])
+                parts = self.inquisitor, self.policy, self._costs, self._memory
+                more = promising_within(self.budgets, *parts, n - len(chosen), rng, besides=chosen)
+                chosen = np.concatenate([chosen, more])
             self._memory.ask(chosen)
             return self._encoding.architectures(chosen)
 
@@ -325,11 +331,11 @@ class GeneratorInquisitor:
                 seed, cycles, calls = int(meta["seed"]), int(meta["cycles"]), int(meta["calls"])
                 pace, noise = Pace.read(meta), float(meta["noise"])
                 theta = tensors["policy.theta"].numpy().reshape(self.policy.theta.shape).copy()
-                learned = {name: value.clone() for name, value in _under("inquisitor.", tensors).items()}
+                learned = {name: value.clone() for name, value in under("inquisitor.", tensors).items()}
                 Lesson.read(learned, meta["inquisitor"])
                 kept = None
                 if meta["kept"] is not None:
-                    lesson = Lesson.read(_under("kept.", tensors), meta["kept"])
+                    lesson = Lesson.read(under("kept.", tensors), meta["kept"])
                     kept = (tensors["kept.theta"].numpy().reshape(theta.shape).copy(), lesson)
                 memory = self._remembering()
                 memory.restore(meta)
@@ -404,35 +410,8 @@ class GeneratorInquisitor:
         self.cycles += 1
         return update.record
 
-    def _promising(self, count: int, chosen: Indices, rng: np.random.Generator) -> Indices:
-        """``count`` architectures for the taught requirements; over a range, each for another budget."""
-        found = chosen[:0]
-        while len(found) < count:
-            wanted, many = self.requirements, count
-            if self.budgets:
-                wanted, many = self.requirements.moved(self.budgets.draw(rng)), 1
-            more = promising(
-                self.inquisitor,
-                self.policy,
-                self._costs,
-                self._memory.standing(wanted),
-                np.concatenate([self._memory.pending, chosen, found]),
-                many,
-                rng,
-                wanted,
-            )
-            found = np.concatenate([found, more])
-            if len(more) < many:
-                break
-        return found
-
 
 def _restored(made: tuple[Any, ...], options: Mapping[str, Any], state: PairState) -> GeneratorInquisitor:
     pair = GeneratorInquisitor(*made, **options)
     pair.restore(state)
     return pair
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names start with a prefix, without it."""
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

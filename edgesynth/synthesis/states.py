@@ -12,7 +12,7 @@ from torch import Tensor
 
 from edgesynth.errors import InputError, RunError
 
-__all__ = ["PairState", "reading", "refuse_another"]
+__all__ = ["PairState", "reading", "refuse_another", "under"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,11 @@ def reading() -> Iterator[None]:
         raise RunError(
             f"the saved state is damaged ({type(error).__name__}: {error}); restore what state() gave, whole"
         ) from error
+
+
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names start with a prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _short(value: object) -> str:
