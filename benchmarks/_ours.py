@@ -94,8 +94,11 @@ class Sizes:
         spent = 0.0
         for cycle in range(look.cycles):
             trained = math.inf if epochs is None else self._trained(look, cycle, epochs)
-            looked = Scrutiny.affordable(wanted, trained / (3 * self.bound), int(least / self.bound))
-            judged = looked.evaluations - (0 if cycle else looked.incumbents)
+            standing = 2 * look.networks if cycle else 0
+            looked = Scrutiny.affordable(
+                wanted, trained / (3 * self.bound), int(least / self.bound), standing=standing
+            )
+            judged = looked.evaluations
             spent += min(judged * most, max(judged * least, EVALUATING * trained))
             spent += min(probes, PROBING * trained) + self.PROBES * look.calibration * self.bound
         once = 3 * min(self.RANKING, self.train) * self.full + self.validation * self.full

@@ -21,6 +21,9 @@ Messages state what happened, with which value, and what to do about it.
 
 from __future__ import annotations
 
+import unicodedata
+from typing import Final
+
 __all__ = [
     "ArchitectureError",
     "DataError",
@@ -41,10 +44,15 @@ __all__ = [
 ]
 
 
+_BREAKING: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Categories of Unicode: control characters, lone surrogates, ends of lines and paragraphs."""
+
+
 def printable(text: object) -> str:
     """A text, or the name of a file, on one line: what would break it or a terminal is escaped."""
     return "".join(
-        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in str(text)
+        sign.encode("unicode_escape").decode() if unicodedata.category(sign) in _BREAKING else sign
+        for sign in str(text)
     )
 
 

@@ -36,8 +36,8 @@ class Width:
         name: Unique within its space.
         minimum: The smallest count, at least 1.
         maximum: The largest count; always a legal choice, even off the step grid.
-        step: Choices are the multiples of ``step`` between the bounds, and the bounds themselves; at most
-            some 4096.
+        step: Choices are the multiples of ``step`` between the bounds, and the bounds themselves. The range
+            holds at most 4096 steps.
     """
 
     name: str

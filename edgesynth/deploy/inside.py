@@ -291,7 +291,7 @@ def _overlaps(answer: Mapping[str, Any], samples: Samples, profile: Profile) -> 
 
     if answer["kind"] != "detection":
         return answer
-    left = leaves_overlaps(profile)
+    left = leaves_overlaps(profile, int(answer["max_detections"]))
     if isinstance(samples.score, TaskScore) and not isinstance(samples.score.task, DetectionTask):
         left = left or f"{type(samples.score.task).__name__} judges outputs of cells itself"
     return {**answer, "left": left} if left else {**answer, "suppressed": True}

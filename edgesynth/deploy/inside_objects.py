@@ -85,7 +85,8 @@ class Objects(dict[str, NDArray[Any]]):
                 else:
                     boxes[index, row] = np.nan_to_num(have[0][index, row])
                     scores[index, row] = have[1][index, row]
-                labels[index, row] = have[2][index, row] if row in right else -1
+                given = have[2][index, row]
+                labels[index, row] = given if row in right else -1 if given != -1 else -2
                 settled[index, row] = True
             empty = [row for row in range(len(scores[index])) if row not in rows]
             for row, candidate in zip([*empty, *reversed(rows)], missing, strict=False):

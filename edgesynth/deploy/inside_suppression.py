@@ -26,10 +26,16 @@ __all__ = ["leaves_overlaps", "suppress"]
 
 _SINCE: Final = (8, 5)
 """The first TensorRT that suppression is put into the graph for."""
+_MOST: Final = 500
+"""Objects of an image up to which it is: the table of overlaps grows with their square."""
 
 
-def leaves_overlaps(profile: Profile) -> str:
+def leaves_overlaps(profile: Profile, max_detections: int) -> str:
     """Why overlapping boxes are left to be suppressed after a device's engine; empty where they are not."""
+    if max_detections > _MOST:
+        return (
+            f"suppression inside is for at most {_MOST} objects of an image, and these are {max_detections}"
+        )
     release = parse_release(profile.software.tensorrt)
     if release is not None and release >= _SINCE:
         return ""

@@ -131,7 +131,7 @@ def _open_folder(table: TaskTable, path: Path, prototype: str) -> Task:
             fit=fit,
             colour=table.colour,
             mirror=table.mirror,
-            turn=table.turn,
+            turn=bool(table.turn),
             skip_corrupt=table.skip_corrupt,
         )
     if table.data == MASK_FOLDER:
@@ -144,7 +144,7 @@ def _open_folder(table: TaskTable, path: Path, prototype: str) -> Task:
             class_weights=table.class_weights,
             colour=table.colour,
             mirror=table.mirror,
-            turn=table.turn,
+            turn=bool(table.turn),
             skip_corrupt=table.skip_corrupt,
         )
     return load_boxes(
@@ -157,7 +157,7 @@ def _open_folder(table: TaskTable, path: Path, prototype: str) -> Task:
         metric=table.metric or "map50",
         colour=table.colour,
         mirror=table.mirror,
-        turn=table.turn,
+        turn=bool(table.turn),
         skip_corrupt=table.skip_corrupt,
     )
 

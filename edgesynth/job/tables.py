@@ -99,7 +99,7 @@ class TaskTable(Table):
     fit: Literal["crop", "letterbox", "stretch"] | None = None
     colour: Literal["rgb", "grey"] = "rgb"
     mirror: bool = True
-    turn: bool = False
+    turn: bool | None = None
     skip_corrupt: bool = False
     format: Literal["coco", "voc", "yolo"] | None = None
     classes: (

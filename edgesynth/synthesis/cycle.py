@@ -158,8 +158,8 @@ class Synthesizer:
         moves = cycle > 0 and (cycle + 1 < self.settings.cycles or cycle == 1)
         count, first = self.settings.seeds_per_cycle, 2 * cycle * self.settings.seeds_per_cycle
         steps = self._last_step(cycle) - self.trainer.step
-        samples = steps * self.settings.batch_size
-        scrutiny = self.evaluator.scrutiny(self.settings, samples, asks=moves)
+        samples, standing = steps * self.settings.batch_size, len(self._incumbents)
+        scrutiny = self.evaluator.scrutiny(self.settings, samples, asks=moves, standing=standing)
         self._incumbents = self._incumbents[: scrutiny.incumbents]
         seconds: dict[str, float] = {}
         with self._timed(seconds, "generate"):
@@ -176,20 +176,20 @@ class Synthesizer:
         with self._timed(seconds, "train"):
             loss, trained_macs = self._train(cycle, steps, [*asked, *taught])
         with self._timed(seconds, "evaluate"):
-            standing = [member.architecture for member in self._incumbents]
+            again = [member.architecture for member in self._incumbents]
             one_surely = (scrutiny.surer - 1) * fresh[:1]
-            macs = sum(self.prototype.cost(each).macs for each in (*asked, *fresh, *standing, *one_surely))
+            macs = sum(self.prototype.cost(each).macs for each in (*asked, *fresh, *again, *one_surely))
             limit = self.evaluator.affordable(macs, trained_macs, self.settings.validation_limit)
             candidates = self._evaluate(cycle, "what was asked for", asked, limit)
             judged = self._evaluate(cycle, "fresh seeds", fresh, limit)
-            again = [self.evaluator.again(m.architecture, m.metrics, limit) for m in self._incumbents]
+            stood = [self.evaluator.again(m.architecture, m.metrics, limit) for m in self._incumbents]
             harder = self._harder(judged[0], limit, scrutiny.surer)
         with self._timed(seconds, "probe"):
             responses = self._probe(cycle, judged, trained_macs)
         with self._timed(seconds, "learn"):
-            lift, expected = self.outlook.members([*candidates, *judged, *again], harder, self.trainer.epochs)
-            count = len(candidates) + len(judged)
-            told, incumbents = expected[:count], expected[count:]
+            lift, expected = self.outlook.members([*candidates, *judged, *stood], harder, self.trainer.epochs)
+            new = len(candidates) + len(judged)
+            told, incumbents = expected[:new], expected[new:]
             self._follow_drift(incumbents)
             for evaluation, member in zip((*candidates, *judged), told, strict=True):
                 self._tell(evaluation, member, responses)

@@ -160,9 +160,9 @@ def check_data(run_dir: Path, manifest: Mapping[str, Any], task: Task) -> None:
     splits = differing(before.get("digests", {}), task)
     if splits:
         raise RunError(
-            f"the data of the run in {run_dir} are others than it began with: as many samples, but "
-            f"others, or with other targets, in {', '.join(splits)}; restore them, and how they are "
-            "read, or begin a new run in another folder"
+            f"the data of the run in {run_dir} have changed: as many samples as before, but other inputs or "
+            f"targets, in {', '.join(splits)}; restore them, and how they are read, or begin a new run in "
+            "another folder"
         )
 
 

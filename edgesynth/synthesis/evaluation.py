@@ -196,10 +196,12 @@ class Evaluator:
         samples = int(max(FEWEST_SAMPLES, EVALUATING * trained_macs / max(1.0, macs) - self._calibrated))
         return min(samples, self.task.size("validation"), most or samples)
 
-    def scrutiny(self, settings: SynthesisSettings, trained_samples: float, *, asks: bool) -> Scrutiny:
+    def scrutiny(
+        self, settings: SynthesisSettings, trained_samples: float, *, asks: bool, standing: int
+    ) -> Scrutiny:
         """How many networks a cycle evaluates whose training reads so many samples."""
         least = self.affordable(1.0, 0.0, settings.validation_limit) + self._calibrated
-        return Scrutiny.affordable(settings, trained_samples, least, asks=asks)
+        return Scrutiny.affordable(settings, trained_samples, least, asks=asks, standing=standing)
 
     def extract(self, architecture: Architecture, *, brief: bool = False) -> nn.Module:
         """The slice as a module of its own, with batch-norm statistics of its own.

@@ -348,7 +348,7 @@ class GeneratorInquisitor:
         """A copy is made like this pair and continues where it is; its functions have to allow for that."""
         made = (self.space, self.requirements, self.performance, self.seed, self._costs.function)
         options = {"diversity": self.diversity, "span": self.budgets.span, "autonomous": self.autonomous}
-        return _restored, (made, options, self.state())
+        return _restored, (type(self), made, options, self.state())
 
     # --- inside ---
 
@@ -411,7 +411,9 @@ class GeneratorInquisitor:
         return update.record
 
 
-def _restored(made: tuple[Any, ...], options: Mapping[str, Any], state: PairState) -> GeneratorInquisitor:
-    pair = GeneratorInquisitor(*made, **options)
+def _restored(
+    kind: type[GeneratorInquisitor], made: tuple[Any, ...], options: Mapping[str, Any], state: PairState
+) -> GeneratorInquisitor:
+    pair = kind(*made, **options)
     pair.restore(state)
     return pair

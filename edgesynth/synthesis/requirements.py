@@ -277,9 +277,13 @@ class Requirements:
             given = known[item.metric]
             value = given.value if isinstance(given, Metric) else float(given)
             if item.margin(value) < 0:
-                end, change = ("smallest", "raise it to at least") if ceiling else ("largest", "lower it to")
+                end, change = (
+                    ("the smallest network has", "raise it to at least")
+                    if ceiling
+                    else ("the most that was found is", "lower it to")
+                )
                 raise RequirementError(
-                    f"requirement {item.text!r} cannot be met: the {end} network has {item.metric} = "
+                    f"requirement {item.text!r} cannot be met: {end} {item.metric} = "
                     f"{value:.6g}; {change} that, or free more dimensions of the prototype"
                 )
 

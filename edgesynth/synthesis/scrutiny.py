@@ -53,7 +53,13 @@ class Scrutiny:
 
     @classmethod
     def affordable(
-        cls, settings: SynthesisSettings, trained_samples: float, read_samples: int, *, asks: bool = True
+        cls,
+        settings: SynthesisSettings,
+        trained_samples: float,
+        read_samples: int,
+        *,
+        asks: bool = True,
+        standing: int = INCUMBENTS,
     ) -> Self:
         """What a cycle can bear, of what the settings want.
 
@@ -63,13 +69,21 @@ class Scrutiny:
                 evaluated, and a sample takes three times as much there.
             read_samples: The fewest that an evaluation reads, with those for its batch-norm statistics.
             asks: Whether the pair asks for networks in this cycle.
+            standing: Networks that the standing generator has to be evaluated again.
         """
         asked, fresh = settings.asked_per_cycle, settings.seeds_per_cycle
-        wanted = cls(asked, fresh) if asks else cls(0, 2 * fresh)
+        wanted = cls(*((asked, fresh) if asks else (0, 2 * fresh)), min(INCUMBENTS, standing))
+        # Never fewer in all than can be told apart by their losses, if the standing ones are two.
+        fewest = cls(FEWEST, FEWEST if asks else 2 * FEWEST, FEWEST, FEWEST)
         bearable = EVALUATING * 3 * trained_samples / max(1, read_samples)
         share = min(1.0, bearable / wanted.evaluations)
 
-        def fewer(count: int) -> int:
-            return min(count, max(FEWEST, round(share * count)))
+        def fewer(count: int, least: int) -> int:
+            return min(count, max(least, round(share * count)))
 
-        return cls(*map(fewer, (wanted.asked, wanted.fresh, wanted.incumbents, wanted.surer)))
+        return cls(
+            fewer(wanted.asked, fewest.asked),
+            fewer(wanted.fresh, fewest.fresh),
+            fewer(wanted.incumbents, fewest.incumbents),
+            fewer(wanted.surer, fewest.surer),
+        )

@@ -72,7 +72,7 @@ class Told:
 
         Raises:
             InputError: Nothing was told, or something that cannot be: no number, a share outside of 0..1, a
-                cost that is not positive, an interval or a response that is not finite.
+                cost that is not positive, an interval that is not finite, a response that is no number.
             RequirementError: A metric has an unknown name.
         """
         told = cls(responses=_responses(responses))
@@ -104,7 +104,7 @@ class Told:
             told.failures.append(failure)
         elif values:
             told.successes = 1
-        elif not responses:
+        elif not told.responses:
             raise InputError(
                 f"nothing was told of an architecture{': every value is predicted' if metrics else ''}; tell "
                 "what was measured or computed, or the reason why its evaluation failed"
@@ -182,19 +182,16 @@ class Told:
 
 
 def _responses(responses: Mapping[str, float] | None) -> dict[str, float]:
-    """Responses by name, without those that are not a number."""
+    """Responses by name, without those that are not finite: a stimulus may make a network overflow."""
     if responses is None:
         return {}
     if not isinstance(responses, Mapping):
         raise InputError(f"probe responses go by dimension.stimulus, got {responses!r}; give a mapping")
     read = {name: number(f"the probe response {name!r}", value) for name, value in responses.items()}
-    for name, value in read.items():
-        if not isinstance(name, str) or math.isinf(value):
-            raise InputError(
-                f"the probe response {name!r} is {value}; give a finite number by dimension.stimulus, or "
-                "leave it out"
-            )
-    return {name: value for name, value in read.items() if not math.isnan(value)}
+    for name in read:
+        if not isinstance(name, str):
+            raise InputError(f"probe responses go by dimension.stimulus, got {name!r}; give a text")
+    return {name: value for name, value in read.items() if math.isfinite(value)}
 
 
 def _refuse_impossible(name: str, value: float) -> None:

@@ -105,9 +105,14 @@ def weaker(have: dict[str, NDArray[Any]]) -> None:
     have["scores"][0, 0] -= 0.01
 
 
+def of_no_class(have: dict[str, NDArray[Any]]) -> None:
+    have["classes"][0, 0] = -1
+
+
 MISTAKES: dict[str, Callable[[dict[str, NDArray[Any]]], None]] = {
     "classes": lambda have: without(have, 2),
     "boxes|classes": another_class,
+    "classes: ": of_no_class,
     "boxes": moved,
     "scores": weaker,
     "boxes: .* NaN|classes": no_number,

@@ -20,7 +20,7 @@ from edgesynth.deploy.delivery import deliver
 from edgesynth.deploy.inside_arithmetic import answered
 from edgesynth.deploy.inside_graph import exact_nodes, give_answer
 from edgesynth.deploy.inside_reference import FileReference
-from edgesynth.deploy.inside_suppression import suppress
+from edgesynth.deploy.inside_suppression import leaves_overlaps, suppress
 from edgesynth.deploy.judging import ObjectsScore
 from edgesynth.deploy.onnx_graph import sites
 from edgesynth.deploy.runners import OnnxRunner
@@ -136,6 +136,13 @@ def test_equal_boxes_of_two_classes_stay_and_of_one_class_the_first() -> None:
     found = objects(suppressing(task, outputs), outputs)
     same(found, task.detections(outputs))
     assert found[2][0, :3].tolist() == [0, 1, -1]
+
+
+def test_more_objects_than_a_table_of_overlaps_should_hold_are_left() -> None:
+    assert leaves_overlaps(ORIN, 500) == ""
+    assert leaves_overlaps(ORIN, 501) == (
+        "suppression inside is for at most 500 objects of an image, and these are 501"
+    )
 
 
 @pytest.mark.usefixtures("_no_builder")

@@ -60,7 +60,7 @@ def judge(graph: onnx.ModelProto, device: str = TX2, **options: Any) -> Prefligh
 @pytest.mark.parametrize("name", prototype_names())
 def test_every_zoo_network_is_read_by_every_jetson(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    path = export_onnx(build(name), torch.zeros(2, 1, 28, 28), tmp_path / "net.onnx").path
+    path = export_onnx(build(name), torch.zeros(2, 1, 32, 32), tmp_path / "net.onnx").path
     for device in list_profiles():
         if device.startswith("jetson"):
             verdict = preflight(path, load_profile(device))

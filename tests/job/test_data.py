@@ -78,6 +78,11 @@ def test_a_folder_of_masks_is_a_task(masks: Path) -> None:
     assert task.augmentation.turn is True  # type: ignore[attr-defined]
 
 
+def test_what_was_not_asked_for_is_not_kept_so_that_earlier_runs_go_on(masks: Path) -> None:
+    kept = job(masks, MASKS).to_json()["task"]
+    assert not {"turn", "fit", "classes"} & kept.keys()
+
+
 def test_a_folder_of_boxes_is_a_task(boxes: Path) -> None:
     task = job(boxes, f'{BOXES}format = "coco"\nmetric = "map"\nturn = true\n', "centrenet").build_task()
     assert task.metric == "map"

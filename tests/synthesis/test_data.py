@@ -62,8 +62,8 @@ def task() -> Any:
 def test_other_labels_of_the_same_pictures_are_refused(task: Any) -> None:
     with pytest.raises(
         RunError,
-        match="run in run are others than it began with: as many samples, but others, or with other targets, "
-        "in train, validation, test; restore them",
+        match="run in run have changed: as many samples as before, but other inputs or targets, in train, "
+        "validation, test; restore them",
     ):
         check_data(HERE, manifest(task), Given(task, permuted))
 

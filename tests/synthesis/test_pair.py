@@ -263,6 +263,15 @@ def test_a_copy_of_a_pair_continues_on_its_own(copied):
     assert pair.state().meta == other.state().meta
 
 
+class Renamed(GeneratorInquisitor):
+    """A pair of another kind."""
+
+
+def test_a_copy_is_of_the_same_kind():
+    pair = Renamed(Space([Width("w", 1, 4)]), {"accuracy": ">= 0.1"}, lambda m: m["accuracy"])
+    assert type(copy.deepcopy(pair)) is Renamed
+
+
 def test_another_budget_than_was_taught_is_refused(taught):
     pair, _ = taught
     with pytest.raises(RequirementError, match="larger span"):
@@ -420,7 +429,7 @@ def test_a_refused_observation_leaves_the_pair_as_it_was():
     pair = make()
     (architecture,) = pair.ask(1)
     before = pair.state().meta
-    for metrics, responses in (({}, None), ({"accuracy": 0.9}, {"w0.drop": float("inf")})):
+    for metrics, responses in (({}, None), ({"accuracy": 0.9}, {"w0.drop": "x"})):
         with pytest.raises(InputError):
             pair.tell(architecture, metrics, responses)
     assert pair.state().meta == before

@@ -3,6 +3,7 @@ import itertools
 import pytest
 
 from edgesynth import SynthesisSettings
+from edgesynth.synthesis.estimation import FEWEST_NETWORKS
 from edgesynth.synthesis.scrutiny import EVALUATING, FEWEST, INCUMBENTS, SURER, Scrutiny
 
 SETTINGS = SynthesisSettings(asked_per_cycle=8, seeds_per_cycle=10)
@@ -43,3 +44,14 @@ def test_a_cycle_that_asks_for_nothing_counts_its_fresh_seeds_twice():
     assert Scrutiny.affordable(wanted, 1e6, READ, asks=False) == Scrutiny(0, 32)
     brief = Scrutiny.affordable(wanted, 26 * READ / (3 * EVALUATING), READ, asks=False)
     assert abs(brief.evaluations - 26) <= 2
+
+
+def test_a_first_cycle_has_no_network_to_evaluate_again():
+    first = Scrutiny.affordable(SETTINGS, 9_000, READ, asks=False, standing=0)
+    assert first.incumbents == 0
+    assert first.fresh > Scrutiny.affordable(SETTINGS, 9_000, READ, asks=False).fresh
+
+
+def test_there_are_always_enough_to_be_told_apart_by_their_losses():
+    last = Scrutiny.affordable(SETTINGS, 0, READ, asks=False, standing=2)
+    assert last.fresh + last.incumbents >= FEWEST_NETWORKS

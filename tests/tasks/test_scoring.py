@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -104,6 +106,21 @@ class Says:
 def test_a_judge_that_is_none_and_a_score_that_is_none_are_laid_at_the_tasks_door(judge, said):
     with pytest.raises(InputError, match=said):
         judged(Judged(judge), DiscNet(), "test", limit=8)
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "said"),
+    [
+        (93.0, None, r"returned pck = 93; give a share in 0 \.\. 1"),
+        (0.5, (0.4, math.inf), r"with the interval \(0\.4, inf\); give finite ends"),
+        (0.5, (math.nan, 0.6), "give finite ends"),
+        (0.5, (0.6, 0.4), "give finite ends in order"),
+    ],
+)
+def test_a_score_that_cannot_be_is_laid_at_the_tasks_door(value, interval, said):
+    score = Score(Metric("pck", value, Provenance.MEASURED, 8, interval), 0.0)
+    with pytest.raises(InputError, match=said):
+        judged(Judged(Says(score)), DiscNet(), "test", limit=8)
 
 
 def test_a_task_is_asked_for_what_it_can_tell_before_anything_is_trained():

@@ -99,7 +99,9 @@ def _mistakes(confusions: Mapping[str, Confusion], details: Details) -> Mistakes
         (truth, answer, tuple(_share(found, truth, answer) for found in confusions.values()), totals[truth])
         for truth, answer, _ in last.pairs[:_PAIRS]
     )
-    return Mistakes(tuple(confusions), rows, len(last.classes), *_told(details)) if rows else None
+    # Beside the classes of a detector stands the background.
+    classes = len(last.classes) - (details.metric.name in _READING)
+    return Mistakes(tuple(confusions), rows, classes, *_told(details)) if rows else None
 
 
 def _told(details: Details) -> tuple[str, str]:

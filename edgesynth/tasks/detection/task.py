@@ -320,5 +320,5 @@ def _check_taught(name: str, samples: Mapping[Split, BoxedSamples], classes: Seq
             named = ", ".join(repr(classes[index]) for index in new)
             raise DataError(
                 f"{name}: {split} images show {named}, of which no train image has an object; add some "
-                "there, or remove the boxes"
+                "there, divide the images into train, validation and test otherwise, or remove the boxes"
             )

@@ -57,7 +57,7 @@ def read_coco(root: Path) -> tuple[list[BoxRecord], tuple[str, ...], list[Corrup
         used and pictures that are not there.
 
     Raises:
-        DataError: A file is no such JSON, or lists the id of a picture or a class twice.
+        DataError: A file is no such JSON, or the id of a picture or class is no whole number, or used twice.
     """
     files = coco_files(root)
     folder = root if root.is_dir() else root.parent
@@ -202,8 +202,8 @@ def _size(file: Path, identity: int, given: dict[str, Any]) -> tuple[int, int] |
 
 
 def _whole(file: Path, which: str, key: str, value: Any) -> int:  # noqa: ANN401 - whatever the file holds
-    """A whole number, which some programs write as ``1.0``."""
-    if isinstance(value, float) and value.is_integer():
+    """A whole number, which some programs write as ``1.0`` or ``"1"``."""
+    if (isinstance(value, float) and value.is_integer()) or (isinstance(value, str) and value.isdecimal()):
         return int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise BadEntry(file, f"{file}: {which} has the {key} {_shown(value)}; give a whole number")
@@ -221,9 +221,9 @@ def _picture(folder: Path, file: Path, name: str) -> Path:
     places = [folder, folder / "images", folder / words[-1], folder / "images" / words[-1]]
     if file.parent not in (folder, folder / "annotations"):
         places.insert(0, file.parent)
-    base = Path(os.path.normpath(folder.absolute()))
+    base = folder.resolve()
     for place in places:
-        path = Path(os.path.normpath(place.absolute() / name))
+        path = Path(os.path.normpath(base / place.relative_to(folder) / name))
         with contextlib.suppress(OSError):
             if path.is_relative_to(base) and path.is_file():
                 return folder / path.relative_to(base)

@@ -52,8 +52,15 @@ def read_yolo(
     """
     files = (root / "data.yaml", root / "data.yml", root / "dataset.yaml")
     described = next((file for file in files if file.is_file()), None)
-    told = yaml_entries(described) if described else {}
-    names = classes or _names(root, described, told)
+    names = classes or _listed(root)
+    try:
+        told = yaml_entries(described) if described else {}
+    except DataError:
+        # Where the classes are known, what the file says besides is no reason to refuse the folder.
+        if not names:
+            raise
+        told = {}
+    names = names or _names(root, described, told)
     folders = yolo_folders(root)
     _check_labelled(root, [images for images, _, _ in folders])
     records: list[BoxRecord] = []
@@ -134,10 +141,15 @@ def _box(numbers: list[float], *, outlines: bool) -> tuple[float, float, float, 
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
-def _names(root: Path, described: Path | None, told: dict[str, Any]) -> tuple[str, ...]:
+def _listed(root: Path) -> tuple[str, ...]:
+    """The names in ``classes.txt``; empty where there is none."""
     for folder in (root, root / "labels"):
         for file in entries(folder, "classes.txt"):
             return listed_names(file)
+    return ()
+
+
+def _names(root: Path, described: Path | None, told: dict[str, Any]) -> tuple[str, ...]:
     if described is None:
         raise DataError(f"{root} has neither data.yaml nor classes.txt; add one, or give classes")
     return yaml_names(described, told)

@@ -90,7 +90,7 @@ def test_a_crowd_is_said_by_a_truth_value(crowd, tmp_path):
         (lambda d: d["images"][0].update(width=float("inf")), "image 0 has the width inf"),
         (lambda d: d["images"][0].update(file_name="x" * 5000), "lists the picture 'x{79}[.]{3}, which is"),
         (lambda d: d["images"][0].update(file_name="/etc/passwd"), "lists the picture '/etc/passwd', which"),
-        (lambda d: d["categories"][0].update(id="7"), "a class has the id '7'; give a whole number"),
+        (lambda d: d["categories"][0].update(id="cat"), "a class has the id 'cat'; give a whole number"),
         (lambda d: d["categories"][0].update(name="\ud800"), r"names a class '\\ud800', which holds half"),
         (lambda d: d["categories"][0].update(name=" "), "has a class whose name is empty"),
     ],
@@ -98,6 +98,24 @@ def test_a_crowd_is_said_by_a_truth_value(crowd, tmp_path):
 def test_values_that_are_none_are_one_clear_line(change, message, tmp_path):
     with pytest.raises(DataError, match=f"instances_all.json:? .*{message}|instances_all.json:? {message}"):
         load_boxes(edited(coco(tmp_path), change), size=32)
+
+
+def test_numbers_that_were_written_as_text_are_read(tmp_path):
+    def as_text(data):
+        for each in (*data["images"], *data["annotations"], *data["categories"]):
+            each.update({key: str(value) for key, value in each.items() if isinstance(value, int)})
+            each.pop("iscrowd", None)
+
+    assert sizes(load_boxes(edited(coco(tmp_path / "a"), as_text), size=32)) == sizes(
+        load_boxes(coco(tmp_path / "b"), size=32)
+    )
+
+
+def test_the_folder_may_be_named_by_a_way_back_behind_a_link(tmp_path):
+    coco(tmp_path / "there" / "set")
+    (tmp_path / "there" / "inner").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there" / "inner")
+    assert sum(sizes(load_boxes(tmp_path / "link" / ".." / "set", size=32))) == 40
 
 
 def test_json_that_is_nested_too_deeply_is_refused(tmp_path):

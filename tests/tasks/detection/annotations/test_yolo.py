@@ -29,6 +29,16 @@ def test_the_case_of_endings_does_not_matter(tmp_path):
     assert "8 pictures without an annotation file, taken to show no object" in str(task.description)
 
 
+def test_where_the_classes_are_known_a_damaged_yaml_is_no_reason_to_refuse(tmp_path):
+    root = yolo(tmp_path)
+    (root / "data.yaml").write_text("names: [even, odd\n\tpath: x")
+    with pytest.raises(DataError, match=r"data\.yaml as YAML"):
+        load_boxes(root, size=32)
+    assert count(load_boxes(root, size=32, classes=["even", "odd"])) == 40
+    (root / "classes.txt").write_text("even\nodd\n")
+    assert count(load_boxes(root, size=32)) == 40
+
+
 def test_pictures_that_all_have_labels_are_not_spoken_of(tmp_path):
     root = yolo(tmp_path)
     for index in range(0, 40, 5):
