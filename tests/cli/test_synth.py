@@ -115,7 +115,11 @@ def pictures(folder: Path, dark: str, bright: str, count: int) -> None:
 @pytest.mark.parametrize(
     ("classes", "count", "said"),
     [
-        (("b", "a"), 20, "as many samples, but others, or with other targets, in train, validation, test"),
+        (
+            ("b", "a"),
+            20,
+            "as many samples as before, but other inputs or targets, in train, validation, test",
+        ),
         (("a", "b"), 24, "have changed: train had"),
     ],
 )
