@@ -144,7 +144,7 @@ def test_a_network_of_which_it_takes_nothing_is_a_result(orin):
 
 @pytest.mark.parametrize(
     "version",
-    [pytest.param("7.1", marks=pytest.mark.slow), "8.2", pytest.param("8.5", marks=pytest.mark.slow), "10.3"],
+    [*(pytest.param(version, marks=pytest.mark.slow) for version in ("7.1", "8.2", "8.5")), "10.3"],
 )
 def test_trtexec_builds_and_runs_on_a_core_with_the_options_it_has(bare_board, version):
     bare_board.set("trtexec", version=version, dla_cores=2)

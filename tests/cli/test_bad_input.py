@@ -308,7 +308,7 @@ FULL = r"cannot write .*bytes free on its disk\); nothing recorded before was lo
 
 
 # The weights of the prototype, the store, and a checkpoint are what no longer fits.
-@pytest.mark.parametrize("kilobytes", [1, 16, 64])
+@pytest.mark.parametrize("kilobytes", [*(pytest.param(size, marks=pytest.mark.slow) for size in (1, 16)), 64])
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on_once_there_is_room(
     edgesynth: Callable[..., Any], home: Path, kilobytes: int
 ) -> None:

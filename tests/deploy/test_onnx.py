@@ -144,7 +144,7 @@ def test_a_full_disk_is_an_error_and_the_old_file_stays(
 
 
 @pytest.mark.parametrize("name", prototype_names("segmentation"))
-@pytest.mark.parametrize("side", [64, 45])
+@pytest.mark.parametrize("side", [pytest.param(64, marks=pytest.mark.slow), 45])
 def test_magnified_logits_of_a_slice_agree_at_the_oldest_opset(name: str, side: int, tmp_path: Path) -> None:
     torch.manual_seed(0)
     module = build(name, in_channels=3, classes=5)

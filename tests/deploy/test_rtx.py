@@ -37,9 +37,8 @@ FAST = {"resnet8", "lraspp", "centrenet"}
 
 
 def _cases(fast: set[str]) -> list[Any]:
-    # Of the others FP16 tells most of what is quick: its file is that of FP32 with casts in it.
     return [
-        pytest.param(name, precision, marks=[] if precision == "fp16" or name in fast else [pytest.mark.slow])
+        pytest.param(name, precision, marks=[] if name in fast else [pytest.mark.slow])
         for name in prototype_names()
         for precision in PRECISIONS
     ]

@@ -30,7 +30,7 @@ def files(run: SmallRun) -> dict[str, Path]:
 @needs_builder
 @pytest.mark.parametrize(
     "precision",
-    [pytest.param(name, marks=pytest.mark.slow if name == "fp32" else ()) for name in PRECISIONS],
+    [pytest.param(name, marks=() if name == "fp16" else pytest.mark.slow) for name in PRECISIONS],
 )
 @pytest.mark.parametrize("name", RUNS)
 def test_every_generated_network_is_built(
