@@ -96,6 +96,9 @@ METRICS: Final[dict[str, MetricKind]] = {
 SHARES: Final[list[str]] = [kind.name for kind in METRICS.values() if kind.share]
 """Metrics between 0 and 1 that people read in percent."""
 
+_ROUNDING: Final = 1e-6
+"""How far outside of 0..1 rounding may leave a share."""
+
 _BUILT_IN: Final = frozenset(METRICS)
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -163,6 +166,27 @@ def metric_kind(name: str) -> MetricKind:
         raise RequirementError(
             f"unknown metric {name!r}; {hint} (a task's own is made known by edgesynth.register_metric)"
         ) from None
+
+
+def impossible(name: str, value: float, interval: tuple[float, float] | None = None) -> str:
+    """What is wrong with a value that no network can have, or with its interval; empty where nothing is.
+
+    Args:
+        name: Of the metric.
+        value: Finite, or not judged.
+        interval: Its 95 % confidence interval.
+    """
+    kind = metric_kind(name)
+    if interval is not None and not (math.isfinite(interval[0]) and interval[0] <= interval[1] < math.inf):
+        return f"the interval of {name} is {interval[0]:g} .. {interval[1]:g}; give finite ends in order"
+    if not math.isfinite(value):
+        return ""
+    if kind.share and not -_ROUNDING <= value <= 1 + _ROUNDING:
+        return f"{name} = {value:g}; give a share in 0 .. 1, such as 0.93 for 93 %"
+    if (kind.source == "network" and value <= 0) or (kind.source == "device" and value < 0):
+        least = "above 0" if kind.source == "network" else "not below 0"
+        return f"{name} = {value:g}; that of a network is {least}"
+    return ""
 
 
 @dataclass(frozen=True)

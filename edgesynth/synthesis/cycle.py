@@ -38,11 +38,12 @@ from edgesynth.synthesis.evaluation import (
     Evaluator,
 )
 from edgesynth.synthesis.outlook import Outlook
-from edgesynth.synthesis.pair import GeneratorInquisitor, PairState
+from edgesynth.synthesis.pair import GeneratorInquisitor
 from edgesynth.synthesis.performance import performance_by_name
 from edgesynth.synthesis.probing import PROBING, Prober, affordable, rank_channels
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.settings import SynthesisSettings
+from edgesynth.synthesis.states import PairState, under
 from edgesynth.synthesis.succession import Member, gains, superiority
 from edgesynth.synthesis.summary import summarise
 from edgesynth.tasks import Task, TeacherCache
@@ -346,9 +347,9 @@ class Synthesizer:
         if found is None:
             return False
         self._recall(found.tensors, found.state["pair"])
-        self.weights.restore(_under("weights", found.tensors))
-        self.trainer.restore(_under("momentum", found.tensors), found.state["trainer"])
-        for name, order in _under("ranking", found.tensors).items():
+        self.weights.restore(under("weights.", found.tensors))
+        self.trainer.restore(under("momentum.", found.tensors), found.state["trainer"])
+        for name, order in under("ranking.", found.tensors).items():
             self.prototype.set_ranking(name, order)
         self._incumbents = [Member.from_json(item) for item in found.state["incumbents"]]
         self.outlook.ceiling = float(found.state["ceiling"])
@@ -361,7 +362,7 @@ class Synthesizer:
         self._recall(found.tensors, found.state["pair"])
 
     def _recall(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        self.pair.restore(PairState(_under("pair", tensors), dict(values)))
+        self.pair.restore(PairState(under("pair.", tensors), dict(values)))
 
     def _policy(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The small part of the state: the pair alone."""
@@ -388,12 +389,3 @@ class Synthesizer:
         begun = time.perf_counter()
         yield
         seconds[phase] = seconds.get(phase, 0.0) + time.perf_counter() - begun
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names start with ``prefix.``, without it."""
-    return {
-        name.removeprefix(f"{prefix}."): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(f"{prefix}.")
-    }

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -344,11 +345,15 @@ class GeneratorInquisitor:
             self.inquisitor.restore(learned, meta["inquisitor"])
             self._kept, self._memory, self._stale = kept, memory, True
 
-    def __reduce__(self) -> tuple[Callable[..., GeneratorInquisitor], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[Callable[..., GeneratorInquisitor], tuple[Any, ...], PairState]:
         """A copy is made like this pair and continues where it is; its functions have to allow for that."""
+        make = partial(
+            type(self), diversity=self.diversity, span=self.budgets.span, autonomous=self.autonomous
+        )
         made = (self.space, self.requirements, self.performance, self.seed, self._costs.function)
-        options = {"diversity": self.diversity, "span": self.budgets.span, "autonomous": self.autonomous}
-        return _restored, (type(self), made, options, self.state())
+        return make, made, self.state()
+
+    __setstate__ = restore
 
     # --- inside ---
 
@@ -409,11 +414,3 @@ class GeneratorInquisitor:
         self.policy.theta = self.policy.theta + update.delta
         self.cycles += 1
         return update.record
-
-
-def _restored(
-    kind: type[GeneratorInquisitor], made: tuple[Any, ...], options: Mapping[str, Any], state: PairState
-) -> GeneratorInquisitor:
-    pair = kind(*made, **options)
-    pair.restore(state)
-    return pair

@@ -7,7 +7,7 @@ of fewer networks. Both follow from counts alone, never from a clock, so that a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Final, Self
 
 from edgesynth.synthesis.settings import SynthesisSettings
@@ -78,12 +78,5 @@ class Scrutiny:
         bearable = EVALUATING * 3 * trained_samples / max(1, read_samples)
         share = min(1.0, bearable / wanted.evaluations)
 
-        def fewer(count: int, least: int) -> int:
-            return min(count, max(least, round(share * count)))
-
-        return cls(
-            fewer(wanted.asked, fewest.asked),
-            fewer(wanted.fresh, fewest.fresh),
-            fewer(wanted.incumbents, fewest.incumbents),
-            fewer(wanted.surer, fewest.surer),
-        )
+        counts = zip(astuple(wanted), astuple(fewest), strict=True)
+        return cls(*(min(count, max(least, round(share * count))) for count, least in counts))

@@ -8,16 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from edgesynth.errors import InputError
-from edgesynth.metrics import SHARES, Metric, Provenance, metric_kind
-from edgesynth.synthesis.checks import finite, number
+from edgesynth.metrics import SHARES, Metric, Provenance, impossible, metric_kind
+from edgesynth.synthesis.checks import number
 
 __all__ = ["Mean", "Told"]
 
 _FORGOTTEN: Final = 0.05
 """An observation worth less than this many fresh ones is dropped."""
-
-_ROUNDING: Final = 1e-6
-"""How far outside of 0..1 rounding may leave a share."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +93,12 @@ class Told:
             if not math.isfinite(value):
                 failure = f"{name} is {value}"
                 continue
-            _refuse_impossible(name, value)
+            ends = metric.interval if isinstance(metric, Metric) else None
+            if wrong := impossible(name, value, ends):
+                raise InputError(f"an architecture was told {wrong}")
             values[name] = Mean(value)
-            if isinstance(metric, Metric) and metric.interval is not None:
-                told.slack[name] = _slack(name, value, metric.interval)
+            if ends is not None:
+                told.slack[name] = (value - ends[0], ends[1] - value)
         if failure:
             told.failures.append(failure)
         elif values:
@@ -192,21 +191,3 @@ def _responses(responses: Mapping[str, float] | None) -> dict[str, float]:
         if not isinstance(name, str):
             raise InputError(f"probe responses go by dimension.stimulus, got {name!r}; give a text")
     return {name: value for name, value in read.items() if math.isfinite(value)}
-
-
-def _refuse_impossible(name: str, value: float) -> None:
-    """Refuse a value that no network can have."""
-    kind = metric_kind(name)
-    if kind.share and not -_ROUNDING <= value <= 1 + _ROUNDING:
-        raise InputError(f"{name} lies in 0 .. 1, got {value:g}; give a share, such as 0.93 for 93 %")
-    if (kind.source == "network" and value <= 0) or (kind.source == "device" and value < 0):
-        least = "above 0" if kind.source == "network" else "not below 0"
-        raise InputError(f"{name} of a network is {least}, got {value:g}; tell what it is, or leave it out")
-
-
-def _slack(name: str, value: float, interval: tuple[float, float]) -> tuple[float, float]:
-    """The distances from a value to both ends of its interval."""
-    low, high = (finite(f"the interval of {name}", end) for end in interval)
-    if low > high:
-        raise InputError(f"the interval of {name} is {low:g} .. {high:g}; give its lower end first")
-    return value - low, high - value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from numbers import Integral
 from typing import Any, Protocol, cast, get_args
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgesynth.errors import InputError
-from edgesynth.metrics import Metric, metric_kind
+from edgesynth.metrics import Metric, impossible
 from edgesynth.tasks.protocol import Batch, Judge, Outputs, Score, Split, Task
 from edgesynth.tasks.trees import moved
 
@@ -29,8 +28,6 @@ __all__ = [
 ]
 
 _DRAWS = 400
-_ROUNDING = 1e-6
-"""By how much a share may lie outside of 0..1."""
 
 
 class _Judging(Protocol):
@@ -159,20 +156,9 @@ def whole_score(given: object, method: str, task: _Judging) -> Score:
     if not isinstance(metric, Metric) or metric.name != task.metric:
         got = f"the metric {metric.name!r}" if isinstance(metric, Metric) else f"{_shown(metric)} as metric"
         raise InputError(f"{method} returned a Score with {got}; {wanted}")
-    _check_possible(metric, method)
+    if wrong := impossible(metric.name, metric.value, metric.interval):
+        raise InputError(f"{method} returned {wrong}")
     return given
-
-
-def _check_possible(metric: Metric, method: str) -> None:
-    """Refuse a share outside of 0..1, and an interval that is none; a value that is not finite may fail."""
-    ends = metric.interval
-    if ends is not None and not (math.isfinite(ends[0]) and ends[0] <= ends[1] < math.inf):
-        raise InputError(
-            f"{method} returned {metric.name} with the interval {ends}; give finite ends in order"
-        )
-    share = metric_kind(metric.name).share
-    if share and math.isfinite(metric.value) and not -_ROUNDING <= metric.value <= 1 + _ROUNDING:
-        raise InputError(f"{method} returned {metric.name} = {metric.value:g}; give a share in 0 .. 1")
 
 
 def _named(thing: object) -> str:

@@ -112,7 +112,7 @@ def test_a_judge_that_is_none_and_a_score_that_is_none_are_laid_at_the_tasks_doo
     ("value", "interval", "said"),
     [
         (93.0, None, r"returned pck = 93; give a share in 0 \.\. 1"),
-        (0.5, (0.4, math.inf), r"with the interval \(0\.4, inf\); give finite ends"),
+        (0.5, (0.4, math.inf), r"the interval of pck is 0\.4 \.\. inf; give finite ends"),
         (0.5, (math.nan, 0.6), "give finite ends"),
         (0.5, (0.6, 0.4), "give finite ends in order"),
     ],

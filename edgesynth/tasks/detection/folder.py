@@ -29,6 +29,7 @@ from edgesynth.tasks.detection.heads import HeadName
 from edgesynth.tasks.detection.samples import BoxedSamples, BoxedTensorSamples, BoxMark
 from edgesynth.tasks.detection.task import DetectionTask
 from edgesynth.tasks.images import (
+    NAMED,
     Corrupt,
     ImageFormat,
     PictureFiles,
@@ -47,8 +48,6 @@ from edgesynth.tasks.splits import MEMORY_LIMIT_BYTES
 __all__ = ["BoxedFileSamples", "load_boxes"]
 
 BoxFormat = Literal["coco", "voc", "yolo"]
-
-_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -143,11 +142,11 @@ def load_boxes(
     keep = len(records) * form.size_bytes <= memory_limit_bytes
 
     def read(record: BoxRecord) -> tuple[Tensor | None, PlacedBoxes]:
-        picture, measured = read_measured(record.path, form)
-        return picture if keep else None, placed_boxes(record, measured, form)
+        picture, size = read_measured(record.path, form)
+        return picture if keep else None, placed_boxes(record, size, form)
 
-    measured, unread = read_splits(divided, read)
-    found = {split: [read for _, read in part] for split, part in measured.items()}
+    pairs, unread = read_splits(divided, read)
+    found = {split: [each for _, each in part] for split, part in pairs.items()}
     placed = [each for part in found.values() for _, each in part]
     corrupt = [*corrupt, *unread, *(bad for each in placed for bad in each.bad)]
     division += _told_of([each.record for each in placed])
@@ -279,8 +278,8 @@ def _divided(folder: Path, records: Sequence[BoxRecord]) -> tuple[dict[Split, li
 
 def _reasons(corrupt: Sequence[Corrupt]) -> str:
     """What is wrong with the first few."""
-    more = f"; and {len(corrupt) - _NAMED} more" if len(corrupt) > _NAMED else ""
-    return "; ".join(map(str, corrupt[:_NAMED])) + more
+    more = f"; and {len(corrupt) - NAMED} more" if len(corrupt) > NAMED else ""
+    return "; ".join(map(str, corrupt[:NAMED])) + more
 
 
 def _samples(

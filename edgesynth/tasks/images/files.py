@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from edgesynth.errors import DataError, InputError, printable
@@ -28,6 +28,7 @@ __all__ = [
     "LETTERBOX",
     "Corrupt",
     "ImageFormat",
+    "exchanged",
     "fitted",
     "in_parallel",
     "opened",
@@ -48,6 +49,9 @@ _LONGEST: Final = 8192
 """The most pixels a side can have; a batch of such pictures fills a memory already."""
 
 _COLOURS: Final = ("rgb", "grey")
+
+_QUARTER_TURNS: Final = (5, 6, 7, 8)
+"""Orientations of EXIF by which a picture is turned by a quarter."""
 
 _FITTED: Final = {"crop": "cropped", "stretch": "stretched", "letterbox": "letterboxed"}
 
@@ -240,6 +244,16 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "no picture, or damaged"
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def exchanged(path: Path) -> bool:
+    """Whether a picture's EXIF orientation exchanges its height and width.
+
+    Raises:
+        Corrupt: It cannot be read.
+    """
+    with opened(path) as picture:
+        return picture.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNS
 
 
 def _trusted(path: Path) -> Image.Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal, TypeVar
@@ -20,6 +21,8 @@ __all__ = [
     "check_filled",
     "directories",
     "draw",
+    "entries",
+    "files_below",
     "first_few",
     "held_out",
     "not_read",
@@ -69,6 +72,17 @@ def split_directories(folder: Path) -> list[tuple[Split, Path]]:
     ]
 
 
+def entries(folder: Path, pattern: str) -> list[Path]:
+    """What is visible in a folder and matches a pattern once in lower case, in order; of no folder, nothing.
+
+    Raises:
+        DataError: The folder cannot be looked into.
+    """
+    if not folder.is_dir():
+        return []
+    return [path for path in _visible(folder) if fnmatchcase(path.name.lower(), pattern)]
+
+
 def pictures_in(folder: Path, pattern: Literal["*", "**/*"] = "*") -> list[Path]:
     """The visible pictures of a folder, in order; none where there is no folder.
 
@@ -83,7 +97,7 @@ def pictures_in(folder: Path, pattern: Literal["*", "**/*"] = "*") -> list[Path]
     """
     if not folder.is_dir():
         return []
-    found = _files_below(folder) if pattern == "**/*" else filter(_is_file, _visible(folder))
+    found = files_below(folder) if pattern == "**/*" else filter(_is_file, _visible(folder))
     return sorted(path for path in found if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
@@ -96,11 +110,14 @@ def not_read(folders: Iterable[Path]) -> str:
     return f"; {count} {files} not read: {', '.join(found)}" if found else ""
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
+def files_below(folder: Path) -> Iterator[Path]:
     """The visible files of a folder and of all inside it, each folder once, whatever links lead to it.
 
     What links lead to comes last: a picture keeps the name that it has without them, and none is in two
     splits because of them.
+
+    Raises:
+        DataError: A folder cannot be looked into.
     """
     real = folder.resolve()
     seen = set(real.parents)

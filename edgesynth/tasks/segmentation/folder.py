@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from PIL import ExifTags
 from torch import Tensor
 
 from edgesynth.errors import DataError, InputError, printable
@@ -19,12 +18,12 @@ from edgesynth.tasks.images import (
     PictureFiles,
     check_filled,
     corrupt_names,
+    exchanged,
     first_few,
     held_out,
     in_parallel,
     left_out,
     not_read,
-    opened,
     picked,
     read_measured,
     read_splits,
@@ -220,7 +219,7 @@ def _read(pair: Pair, form: ImageFormat, legend: Legend, *, keep: bool) -> _Read
     picture, taken = read_measured(pair.image, form)
     stored, drawn, seen = read_mask(pair.mask, form, legend)
     if taken != drawn:
-        turned = " once its EXIF orientation turns it" if _turned(pair.image) else ""
+        turned = " once its EXIF orientation turns it" if exchanged(pair.image) else ""
         raise unfit(
             pair.image,
             f"{taken[1]}x{taken[0]} pixels{turned}, its mask {pair.mask.name} {drawn[1]}x{drawn[0]}",
@@ -234,12 +233,6 @@ def _read(pair: Pair, form: ImageFormat, legend: Legend, *, keep: bool) -> _Read
         )
     counts = torch.bincount(stored.flatten(), minlength=VALUES)
     return _Read((picture, stored) if keep else None, counts, seen)
-
-
-def _turned(path: Path) -> bool:
-    """Whether its EXIF orientation exchanges height and width of a picture."""
-    with opened(path) as picture:
-        return picture.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
 
 
 def _check_trained(folder: Path, seen: Mapping[Split, Collection[int]], legend: Legend) -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.detection.annotations.files import check_class_name, entries
+from edgesynth.tasks.detection.annotations.names import check_class_name
 from edgesynth.tasks.detection.annotations.record import BadEntry, BoxRecord
 from edgesynth.tasks.detection.samples import BoxMark
-from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, read_text, split_directories
+from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, entries, read_text, split_directories
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["coco_files", "read_coco"]

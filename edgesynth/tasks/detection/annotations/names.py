@@ -1,4 +1,4 @@
-"""What the ``data.yaml`` of YOLO says of the classes."""
+"""Names of classes, and what the ``data.yaml`` of YOLO says of them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,23 @@ from typing import Any
 import yaml
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.detection.annotations.files import check_class_name
 from edgesynth.tasks.images import read_text
 
-__all__ = ["yaml_entries", "yaml_names"]
+__all__ = ["check_class_name", "yaml_entries", "yaml_names"]
+
+
+def check_class_name(file: Path, name: str) -> None:
+    """Refuse what no report could write down.
+
+    Raises:
+        DataError: The name of a class is empty, or no text.
+    """
+    if not name.strip():
+        raise DataError(f"{file} has a class whose name is empty; name it")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{file} names a class {name!r}, which holds half a character; correct it") from None
 
 
 def yaml_entries(file: Path) -> dict[str, Any]:

@@ -6,16 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from PIL import ExifTags
 from torch import Tensor
 
 from edgesynth.tasks.detection.annotations.record import BadEntry, BoxRecord
-from edgesynth.tasks.images import Corrupt, ImageFormat, opened
+from edgesynth.tasks.images import Corrupt, ImageFormat, exchanged
 
 __all__ = ["PlacedBoxes", "placed_boxes"]
-
-_QUARTER_TURNS = (5, 6, 7, 8)
-"""The EXIF orientations that exchange the sides."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +81,8 @@ def _wrong(
 def _other_size(record: BoxRecord, told: tuple[int, int], size: tuple[int, int]) -> str:
     """What to say of an annotation that tells another size than its picture has."""
     (height, width), turned = size, ""
-    if told == (width, height):
-        with opened(record.path) as picture:
-            if picture.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNS:
-                turned = " as its EXIF orientation turns it, and boxes are of the picture as it is shown"
+    if told == (width, height) and exchanged(record.path):
+        turned = " as its EXIF orientation turns it, and boxes are of the picture as it is shown"
     return (
         f"{record.source} says {record.path.name} is {told[1]}x{told[0]}, the picture is "
         f"{width}x{height}{turned}"

@@ -9,10 +9,9 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.detection.annotations.files import entries
 from edgesynth.tasks.detection.annotations.record import BoxRecord
 from edgesynth.tasks.detection.samples import BoxMark
-from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, by_name, pictures_in, read_text
+from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, by_name, entries, pictures_in, read_text
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["read_voc"]

@@ -6,10 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from edgesynth.errors import DataError
-from edgesynth.tasks.detection.annotations.files import entries, entries_below, pictures_below
 from edgesynth.tasks.detection.annotations.names import yaml_entries, yaml_names
 from edgesynth.tasks.detection.annotations.record import BadEntry, BoxRecord
-from edgesynth.tasks.images import SPLIT_NAMES, Corrupt, by_name, listed_names, read_text
+from edgesynth.tasks.images import (
+    SPLIT_NAMES,
+    Corrupt,
+    by_name,
+    entries,
+    files_below,
+    listed_names,
+    pictures_in,
+    read_text,
+)
 from edgesynth.tasks.protocol import Split
 
 __all__ = ["read_yolo", "yolo_folders"]
@@ -66,8 +74,9 @@ def read_yolo(
     records: list[BoxRecord] = []
     corrupt: list[Corrupt] = []
     for images, labels, split in folders:
-        pictures = by_name(images, pictures_below(images))
-        written = [path for path in entries_below(labels, ".txt") if path.name.lower() != "classes.txt"]
+        pictures = by_name(images, pictures_in(images, "**/*"))
+        written = [path for path in sorted(files_below(labels)) if path.suffix.lower() == ".txt"]
+        written = [path for path in written if path.name.lower() != "classes.txt"]
         texts = by_name(labels, written)
         for stem in sorted(texts.keys() - pictures.keys()):
             corrupt.append(
@@ -92,7 +101,7 @@ def _check_labelled(root: Path, known: list[Path]) -> None:
     for word in SPLIT_NAMES:
         for images in (root / "images" / word, root / word / "images"):
             inside = any(images.is_relative_to(folder) for folder in known)
-            if not inside and pictures_below(images):
+            if not inside and pictures_in(images, "**/*"):
                 raise DataError(
                     f"{images} holds pictures, and no folder of labels is there for them; add one, empty "
                     "where no picture shows an object, or call the folder otherwise"
