@@ -13,6 +13,7 @@ from edgesynth.errors import InputError, RequirementError
 __all__ = [
     "METRICS",
     "SHARES",
+    "Z_95",
     "Metric",
     "MetricKind",
     "Provenance",
@@ -95,6 +96,9 @@ METRICS: Final[dict[str, MetricKind]] = {
 
 SHARES: Final[list[str]] = [kind.name for kind in METRICS.values() if kind.share]
 """Metrics between 0 and 1 that people read in percent."""
+
+Z_95: Final = 1.959964
+"""Standard deviations from a mean to either end of its 95 % interval."""
 
 _ROUNDING: Final = 1e-6
 """How far outside of 0..1 rounding may leave a share."""
@@ -218,6 +222,13 @@ class Metric:
         """The unit of :attr:`value`."""
         return METRICS[self.name].unit
 
+    @property
+    def variance(self) -> float | None:
+        """Of the value, as its 95 % interval tells: 0 if it was computed, ``None`` where none is known."""
+        if self.interval is None:
+            return 0.0 if self.provenance is Provenance.COMPUTED else None
+        return ((self.interval[1] - self.interval[0]) / (2 * Z_95)) ** 2
+
     def to_json(self) -> dict[str, Any]:
         """The JSON form that stores and ``--json`` use."""
         return {
@@ -244,7 +255,7 @@ class Metric:
         )
 
 
-def wilson_interval(successes: float, samples: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson_interval(successes: float, samples: int, z: float = Z_95) -> tuple[float, float]:
     """The Wilson score interval of a proportion (E. B. Wilson, JASA 22, 1927).
 
     Args:

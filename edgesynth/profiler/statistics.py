@@ -10,6 +10,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import ArrayLike
 
+from edgesynth.metrics import Z_95
+
 __all__ = ["Figure", "drift", "mean_interval", "quantile", "student_t", "trend"]
 
 
@@ -84,7 +86,7 @@ def student_t(degrees: float) -> float:
         return math.inf
     if degrees < 3:
         return 12.7062 if degrees < 2 else 4.3027
-    z = 1.959964
+    z = Z_95
     return (
         z
         + (z**3 + z) / (4 * degrees)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgesynth.metrics import SHARES, metric_kind
+from edgesynth.metrics import SHARES, Z_95, metric_kind
 from edgesynth.synthesis.encoding import Array
 from edgesynth.synthesis.layers import RATES, SUMS
 from edgesynth.synthesis.normal import cdf, log_cdf
@@ -110,6 +110,7 @@ class Interpretation:
         """Be as if nothing had been observed."""
         self.outputs: list[str] = list(self._names)
         self._warps: dict[str, Warp] = {}
+        self._usual: dict[str, float] = {}
         self._slack: Mapping[str, tuple[float, float]] = {}
         self._unit = 1.0
 
@@ -131,9 +132,22 @@ class Interpretation:
                 values = np.full(len(seen.indices), np.nan)
             known = values[np.isfinite(values)]
             warp = self._warps[name] = self._fitted(name, known)
+            self._usual[name] = float(np.median(known)) if len(known) else 0.0
             targets.append(warp.forward(np.where(np.isfinite(values), values, np.nan)))
             noises.append(seen.noise.get(name, np.ones(len(values))))
         return np.stack(targets), np.stack(noises)
+
+    def noise(self, output: str, least: float) -> float:
+        """Variance of an observation on an output's scale, as the intervals that were told have it.
+
+        Args:
+            output: Observed before.
+            least: Expected where none was told, and never less.
+        """
+        low, high = self._slack.get(output, (0.0, 0.0))
+        mean, warp = self._usual.get(output, 0.0), self._warp(output)
+        ends = warp.forward(np.array([mean - low, mean + high]))
+        return max(least, float((np.ptp(ends) / (2 * Z_95)) ** 2))
 
     def metrics(self, mean: Array, std: Array) -> dict[str, tuple[Array, Array]]:
         """Every output's mean and standard deviation in its own units; arguments as for :meth:`read`."""

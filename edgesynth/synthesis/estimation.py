@@ -19,8 +19,6 @@ from edgesynth.metrics import Metric
 
 __all__ = ["FEWEST_NETWORKS", "moved", "regressed"]
 
-_Z: Final = 1.959964
-
 FEWEST_NETWORKS: Final = 6
 """Networks from which on a line through their losses and qualities is worth anything."""
 
@@ -49,7 +47,7 @@ def regressed(qualities: Sequence[Metric], losses: Sequence[float]) -> list[Metr
         return list(qualities)
     on_line = values.mean() + slope * apart
     scatter = float(((values - on_line) ** 2).sum() / (len(values) - 2))
-    chance = float(np.mean([_variance(metric) for metric in qualities]))
+    chance = float(np.mean([metric.variance or 0.0 for metric in qualities]))
     kept = max(0.0, 1.0 - chance / scatter) if scatter > 0 else 0.0
     estimates = on_line + kept * (values - on_line)
     return [
@@ -71,9 +69,3 @@ def moved(metric: Metric, by: float, why: str) -> Metric:
         # Rounding must not leave a value outside of its own interval.
         ends = min(value, max(0.0, ends[0] + by)), max(value, min(1.0, ends[1] + by))
     return replace(metric, value=value, interval=ends, source=f"{metric.source}, {by:+.4f} {why}")
-
-
-def _variance(metric: Metric) -> float:
-    """Of a quality over other samples, from its 95 % interval; 0 where it has none."""
-    low, high = metric.interval or (metric.value, metric.value)
-    return ((high - low) / (2 * _Z)) ** 2

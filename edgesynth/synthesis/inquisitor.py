@@ -13,6 +13,7 @@ for exactly), the second :meth:`Inquisitor.delta`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -30,7 +31,7 @@ from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.relevance import prior_relevance
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.states import under
-from edgesynth.synthesis.surrogate import Prior, Regression
+from edgesynth.synthesis.surrogate import LEAST_NOISE, Prior, Regression
 from edgesynth.synthesis.teaching import Lesson, Teaching, Update
 
 __all__ = ["Inquisitor"]
@@ -90,9 +91,14 @@ class Inquisitor:
         quality, summed = np.zeros(self._groups), np.zeros(self._groups)
         quality[:dimensions] = prior_relevance(self.encoding.space, seen.responses)
         quality[dimensions + len(self._costs.names) :], summed[:dimensions] = _HARDLY
-        priors = {name: Prior(quality) for name in outputs if self._interpretation.is_quality(name)}
-        sums = filter(self._interpretation.adds_up, outputs)
-        priors |= {name: Prior(summed, _LOOSE) for name in sums}
+        priors = {}
+        for name in outputs:
+            prior = Prior(np.zeros(self._groups), noise=self._interpretation.noise(name, LEAST_NOISE))
+            if self._interpretation.is_quality(name):
+                prior = replace(prior, relevance=quality)
+            elif self._interpretation.adds_up(name):
+                prior = replace(prior, relevance=summed, spread=_LOOSE)
+            priors[name] = prior
         self._metrics.fit(outputs, self.features(seen.indices), targets, noise, steps, priors)
 
     # --- theta_I: prediction ---

@@ -19,7 +19,7 @@ from edgesynth.synthesis.candidates import Costs
 from edgesynth.synthesis.encoding import Indices
 from edgesynth.synthesis.performance import Performance
 from edgesynth.synthesis.requirements import Requirements
-from edgesynth.synthesis.told import Told
+from edgesynth.synthesis.told import Told, relative_noise
 
 __all__ = ["Memory", "Observations", "Standing"]
 
@@ -31,7 +31,8 @@ class Observations:
     Attributes:
         indices: Value indices ``[N, D]``.
         values: Mean observed value by metric name, ``[N]``; not a number where there is none.
-        noise: One over the weight of the observations, by metric name, ``[N]``.
+        noise: Relative variance of these means, by metric name, ``[N]``: 1 for a single observation of the
+            usual width.
         utility: Mean performance ``[N]``; not a number where a needed metric is missing.
         failed: Share of attempts that failed, ``[N]``; not a number where nothing was attempted.
         responses: Probe responses by name, averaged over the networks that answered at all.
@@ -193,7 +194,7 @@ class Memory:
         names = sorted({name for item in told for name in item.metrics})
         means = {name: [item.mean(name) for item in told] for name in names}
         values = {name: np.array([mean.value for mean in column]) for name, column in means.items()}
-        noise = {name: np.array([1.0 / mean.weight for mean in column]) for name, column in means.items()}
+        noise = {name: relative_noise(column) for name, column in means.items()}
         failed = np.array([len(t.failures) / t.tries if t.tries else np.nan for t in told])
         heard: dict[str, list[float]] = {}
         for item in told:

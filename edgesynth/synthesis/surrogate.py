@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 
 from edgesynth.synthesis.encoding import Array, Indices
 
-__all__ = ["GaussianProcess", "Kernel", "Likeness", "Prior", "Regression"]
+__all__ = ["LEAST_NOISE", "GaussianProcess", "Kernel", "Likeness", "Prior", "Regression"]
 
+LEAST_NOISE: Final = 1e-3
+"""What noise is expected to be, over the variance of what is observed, where nothing else is known."""
 _JITTER: Final = 1e-6
 _MISSING: Final = 1e6
-_LEAST_NOISE: Final = 1e-5
+_ALWAYS: Final = 1e-5
+"""Noise that there is besides, however little is learned."""
 _BLOCK: Final = 2**14
 """Kernel entries predicted from at a time: they stay in the cache, and memory is reused."""
 _MEAN_ERROR: Final = math.sqrt(2.0 / math.pi)
@@ -37,10 +40,13 @@ class Prior:
         relevance: What the logarithms of the groups' relevances are expected to differ by, ``[G]``.
         spread: Standard deviation of the logarithms of ``s1`` and ``s2``: how far the features may turn out
             to explain less or more than expected.
+        noise: Variance of an observation whose relative noise is 1. Learning begins with it: from much less
+            it seldom grows, for the local part then explains all noise.
     """
 
     relevance: Array
     spread: float = 1.0
+    noise: float = LEAST_NOISE
 
 
 class GaussianProcess:
@@ -61,11 +67,12 @@ class GaussianProcess:
         self.owner = owner
         groups = int(owner.max()) + 1
         even = np.full(groups, math.log(2.0 / groups))
-        self._prior = np.tile(np.concatenate([even, [0.0, 0.0, math.log(1e-3)]]), (outputs, 1))
+        self._prior = np.tile(np.concatenate([even, [0.0, 0.0, math.log(LEAST_NOISE)]]), (outputs, 1))
         self._spread = np.tile(np.concatenate([np.ones(groups), [1.0, 1.0, 2.0]]), (outputs, 1))
         for output, prior in (priors or {}).items():
             self._prior[output, :groups] += prior.relevance - math.log(np.exp(prior.relevance).mean())
             self._spread[output, groups : groups + 2] = prior.spread
+            self._prior[output, -1] = math.log(prior.noise)
         self.hyper = self._prior.copy()
         self._kernel = Kernel(self.hyper, owner, np.empty((0, len(owner))))
         self._alpha = np.empty((outputs, 0))
@@ -164,7 +171,7 @@ class GaussianProcess:
         return covariance
 
     def _noise(self, hyper: Array, noise: Array, seen: NDArray[np.bool_]) -> Array:
-        variance = (np.exp(hyper[:, -1:]) + _LEAST_NOISE) * noise + _JITTER
+        variance = (np.exp(hyper[:, -1:]) + _ALWAYS) * noise + _JITTER
         return np.where(seen, variance, _MISSING)
 
 

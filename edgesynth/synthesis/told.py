@@ -3,36 +3,76 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgesynth.errors import InputError
 from edgesynth.metrics import SHARES, Metric, Provenance, impossible, metric_kind
 from edgesynth.synthesis.checks import number
 
-__all__ = ["Mean", "Told"]
+__all__ = ["Mean", "Told", "relative_noise"]
 
 _FORGOTTEN: Final = 0.05
 """An observation worth less than this many fresh ones is dropped."""
 
+_SHARED: Final = 0.03
+"""Noise that no interval tells of, over the usual: a model that is not quite right, most of all."""
+
+_SUREST: Final = 1e-3
+"""The least that one variance counts over another: intervals without width are not believed to the end."""
+
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean of repeated noisy observations of one metric.
+    """The mean of repeated noisy observations of one metric, the surer ones counting more.
 
     Attributes:
         value: The weighted mean.
-        weight: How many fresh observations it is worth.
+        weight: How many fresh observations of this variance it is worth.
+        variance: Of one observation, in the unit of the metric squared, as its interval tells; ``None`` where
+            it came without one.
     """
 
     value: float
     weight: float = 1.0
+    variance: float | None = None
 
     def joined(self, other: Mean) -> Mean:
-        """The mean of both."""
-        weight = self.weight + other.weight
-        return Mean((self.value * self.weight + other.value * other.weight) / weight, weight)
+        """The mean of both, each weighted by one over its variance (where both have one)."""
+        its = other.weight * self._as_many(other)
+        weight = self.weight + its
+        variance = other.variance if self.variance is None else self.variance
+        return Mean((self.value * self.weight + other.value * its) / weight, weight, variance)
+
+    def _as_many(self, other: Mean) -> float:
+        """How many observations like these one of the other's is worth."""
+        if self.variance is None or other.variance is None or self.variance == other.variance:
+            return 1.0
+        least = _SUREST * max(self.variance, other.variance)
+        return max(self.variance, least) / max(other.variance, least)
+
+    def to_json(self) -> list[float | None]:
+        """The JSON form."""
+        return [self.value, self.weight, self.variance]
+
+
+def relative_noise(means: Sequence[Mean]) -> NDArray[np.float64]:
+    """How noisy each of several means is, over a single observation of the usual width: ``[N]``.
+
+    Intervals say little of how noisy networks are beside each other, which were judged on the same samples;
+    but which of them are the surer ones, they do say. Those that came without one are as usual.
+    """
+    known = [mean.variance for mean in means if mean.variance is not None]
+    usual = sum(known) / max(1, len(known))
+    noise = np.array([1.0 / mean.weight for mean in means])
+    if usual > 0:
+        own = np.array([usual if mean.variance is None else mean.variance for mean in means])
+        noise *= (own / usual + _SHARED) / (1.0 + _SHARED)
+    return noise
 
 
 @dataclass
@@ -96,7 +136,7 @@ class Told:
             ends = metric.interval if isinstance(metric, Metric) else None
             if wrong := impossible(name, value, ends):
                 raise InputError(f"an architecture was told {wrong}")
-            values[name] = Mean(value)
+            values[name] = Mean(value, variance=metric.variance if isinstance(metric, Metric) else None)
             if ends is not None:
                 told.slack[name] = (value - ends[0], ends[1] - value)
         if failure:
@@ -152,13 +192,14 @@ class Told:
         if weight < _FORGOTTEN:
             self.stale = True
             return
-        self.values[metric] = Mean(min(1.0, max(0.0, moved)) if metric in SHARES else moved, weight)
+        value = min(1.0, max(0.0, moved)) if metric in SHARES else moved
+        self.values[metric] = replace(told, value=value, weight=weight)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON form."""
         return {
-            "values": {name: [mean.value, mean.weight] for name, mean in self.values.items()},
-            "pinned": {name: [mean.value, mean.weight] for name, mean in self.pinned.items()},
+            "values": {name: mean.to_json() for name, mean in self.values.items()},
+            "pinned": {name: mean.to_json() for name, mean in self.pinned.items()},
             "slack": {name: list(ends) for name, ends in self.slack.items()},
             "failures": list(self.failures),
             "successes": self.successes,
@@ -170,8 +211,8 @@ class Told:
     def from_json(cls, data: Mapping[str, Any]) -> Told:
         """Read what :meth:`to_json` gave."""
         return cls(
-            {name: Mean(*map(float, mean)) for name, mean in data["values"].items()},
-            {name: Mean(*map(float, mean)) for name, mean in data["pinned"].items()},
+            {name: Mean(*mean) for name, mean in data["values"].items()},
+            {name: Mean(*mean) for name, mean in data["pinned"].items()},
             {name: (float(low), float(high)) for name, (low, high) in data["slack"].items()},
             list(data["failures"]),
             int(data["successes"]),

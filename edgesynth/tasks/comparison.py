@@ -14,13 +14,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesynth.metrics import Z_95
 from edgesynth.tasks.protocol import Score
 from edgesynth.tasks.scoring import bootstrap_interval
 
 __all__ = ["PairedDifference", "paired_difference", "paired_interval", "unseen_share"]
 
-_Z: Final = 1.959964
-"""The quantile of the normal distribution that gives 95 %."""
 _TAIL: Final = 0.025
 _HALVINGS: Final = 60
 
@@ -109,7 +108,7 @@ def paired_interval(better: float, worse: float, samples: float) -> tuple[float,
         c = -worse * difference * (1 - difference)
         share = (math.sqrt(max(0.0, b * b - 4 * a * c)) - b) / (2 * a)
         variance = samples * (2 * share + difference * (1 - difference))
-        return (better - worse - samples * difference) ** 2 <= _Z * _Z * max(0.0, variance)
+        return (better - worse - samples * difference) ** 2 <= Z_95 * Z_95 * max(0.0, variance)
 
     ends = []
     for outside in (-1.0, 1.0):

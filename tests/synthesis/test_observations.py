@@ -235,7 +235,7 @@ def test_a_saved_state_is_a_copy():
     tell(memory, SMALL, {"accuracy": 0.5})
     saved = memory.to_json()
     memory.drift("accuracy", 0.2)
-    assert saved["known"][0]["values"] == {"accuracy": [0.5, 1.0]}
+    assert saved["known"][0]["values"] == {"accuracy": [0.5, 1.0, None]}
 
 
 def test_an_empty_memory_has_empty_tables():

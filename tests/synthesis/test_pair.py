@@ -268,8 +268,8 @@ def test_drift_shifts_what_was_told_and_pinned_values_stay():
     pair.drift("accuracy", 0.2)
     told = {tuple(item["choice"]): item for item in pair.state().meta["known"]}
     for architecture in early:
-        assert told[tuple(SPACE.encode(architecture))]["values"]["accuracy"] == [pytest.approx(0.7), 1.0]
-    assert told[tuple(SPACE.encode(SPACE.largest()))]["pinned"]["accuracy"] == [0.9, 1.0]
+        assert told[tuple(SPACE.encode(architecture))]["values"]["accuracy"][:2] == [pytest.approx(0.7), 1.0]
+    assert told[tuple(SPACE.encode(SPACE.largest()))]["pinned"]["accuracy"][:2] == [0.9, 1.0]
     mean, _ = pair.predict([*early, SPACE.largest()])["accuracy"]
     assert mean == pytest.approx([0.7] * 6 + [0.9], abs=0.03)
 
