@@ -63,6 +63,17 @@ class Budgets:
         rows: NDArray[np.float64] = self.span * self._loose * np.concatenate(parts)
         return rows
 
+    def marks(self, count: int) -> NDArray[np.float64]:
+        """Vectors that scale every budget by one factor, from the tightest to the loosest: ``[count, R]``."""
+        marks: NDArray[np.float64] = self.span * np.outer(np.linspace(-1.0, 1.0, count), self._loose)
+        return marks
+
+    def place(self, vector: Sequence[float]) -> float:
+        """Where a vector ``[R]`` lies in the range, from -1 at the tightest to 1 at the loosest."""
+        if not self:
+            return 0.0
+        return float(np.dot(vector, self._loose) / (self.span * np.abs(self._loose).sum()))
+
     def tightened(self, rows: NDArray[np.float64], reserve: NDArray[np.float64]) -> NDArray[np.float64]:
         """Vectors ``[n, R]`` with every budget tightened by a reserve ``[n]``, in logarithms."""
         tightened: NDArray[np.float64] = rows - reserve[:, None] * self._loose

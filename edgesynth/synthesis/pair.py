@@ -240,7 +240,7 @@ class GeneratorInquisitor:
         with self._lock, one_thread():
             if self.autonomous and self._memory.evaluations > self._pace.caught_up:
                 self.update(CATCH_UP)
-            warmth = self.inquisitor.teaching.lesson.warmth
+            warmth = self.inquisitor.teaching.lesson.warmth_at(self.budgets.place(bounds))
             chosen, preferences = self.policy.choose([seed], bounds, warmth=warmth)
             choice = chosen[0]
             if repair:

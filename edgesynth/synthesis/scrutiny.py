@@ -12,13 +12,16 @@ from typing import Final, Self
 
 from edgesynth.synthesis.settings import SynthesisSettings
 
-__all__ = ["EVALUATING", "FEWEST", "FEWEST_SAMPLES", "INCUMBENTS", "SURER", "Scrutiny"]
+__all__ = ["CUTTING", "EVALUATING", "FEWEST", "FEWEST_SAMPLES", "INCUMBENTS", "SURER", "Scrutiny"]
 
 EVALUATING: Final = 0.2
 """MACs that a cycle's evaluations may take, over those of its training: about an eighth of the time."""
 
 FEWEST_SAMPLES: Final = 250
 """Validation samples that an evaluation reads, however little training there was before it."""
+
+CUTTING: Final = 100
+"""Samples that a small network reads in the time of cutting it out, which no count of MACs shows."""
 
 FEWEST: Final = 2
 """Networks of each kind that are evaluated, however little training there was."""
@@ -75,7 +78,7 @@ class Scrutiny:
         wanted = cls(*((asked, fresh) if asks else (0, 2 * fresh)), min(INCUMBENTS, standing))
         # Never fewer in all than can be told apart by their losses, if the standing ones are two.
         fewest = cls(FEWEST, FEWEST if asks else 2 * FEWEST, FEWEST, FEWEST)
-        bearable = EVALUATING * 3 * trained_samples / max(1, read_samples)
+        bearable = EVALUATING * 3 * trained_samples / (read_samples + CUTTING)
         share = min(1.0, bearable / wanted.evaluations)
 
         counts = zip(astuple(wanted), astuple(fewest), strict=True)

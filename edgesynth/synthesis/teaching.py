@@ -57,6 +57,8 @@ _NEIGHBOURS: Final = 16
 _FAMILIES: Final = (3, 100)
 """How many families of how many seeds tell whether seeds repeat."""
 _VARIED: Final = 0.92
+_MARKS: Final = 5
+"""Budgets of a range at which that is asked."""
 _HELD: Final = 0.98
 _WARMER: Final = 1.05
 _WARMEST: Final = 1.5
@@ -86,28 +88,34 @@ class Lesson:
             logarithms, ``[256]``: as much as keeps the generator's draws inside. Of one budget the generator
             learns where its wall is; of many it learns where they are about.
         caution: Standard deviations in hand.
-        warmth: How much warmer than imagined ones seeds choose.
+        warmth: How much warmer than imagined ones seeds choose: at budgets from the tightest to the loosest
+            of a range, evenly spread, or at the only one.
     """
 
     members: Indices
     temperature: float = 1.0
     caution: float = _CAUTION
-    warmth: float = 1.0
+    warmth: tuple[float, ...] = (1.0,)
     reserve: Array = field(default_factory=lambda: np.zeros(_POPULATION))
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that is one figure per member."""
         return {"population": torch.from_numpy(self.members), "reserve": torch.from_numpy(self.reserve)}
 
-    def to_json(self) -> dict[str, float]:
+    def warmth_at(self, place: float) -> float:
+        """The warmth at a place in the range of budgets, from -1 at its tightest to 1 at its loosest."""
+        return float(np.interp(place, np.linspace(-1.0, 1.0, len(self.warmth)), self.warmth))
+
+    def to_json(self) -> dict[str, Any]:
         """The rest."""
-        return {"temperature": self.temperature, "caution": self.caution, "warmth": self.warmth}
+        return {"temperature": self.temperature, "caution": self.caution, "warmth": list(self.warmth)}
 
     @classmethod
-    def read(cls, tensors: Mapping[str, Tensor], data: Mapping[str, float]) -> Lesson:
+    def read(cls, tensors: Mapping[str, Tensor], data: Mapping[str, Any]) -> Lesson:
         """Read what :meth:`tensors` and :meth:`to_json` gave."""
         members, reserve = tensors["population"].numpy(), tensors["reserve"].numpy()
-        warmth = float(data.get("warmth", 1.0))  # unknown to the first versions
+        warmth = data.get("warmth", 1.0)  # unknown to the first versions, and one for all budgets to the next
+        warmth = tuple(warmth) if isinstance(warmth, list) else (float(warmth),)
         return cls(members, float(data["temperature"]), float(data["caution"]), warmth, reserve)
 
 
@@ -226,7 +234,8 @@ class Teaching:
                 chances.clear()
                 if caution != held:
                     walk.weighed()
-        warmth = self._warmth(policy, ascent.theta) if drawn_from else 1.0
+        marks = budgets.marks(_MARKS) if budgets else bounds[:1]
+        warmth = tuple(self._warmth(policy, ascent.theta, mark) if drawn_from else 1.0 for mark in marks)
         self.lesson = Lesson(walk.members, walk.temperature, caution, warmth, reserve)
         record = {
             "loss": loss,
@@ -255,13 +264,19 @@ class Teaching:
         move = np.where(room > _ROOM, share - _OUTSIDE, -2 * _OUTSIDE).repeat(_NEIGHBOURS)
         return outside, _GAIN * move
 
-    def _warmth(self, policy: Policy, theta: Array) -> float:
-        """The least at which hardly a seed of a family repeats another, and no less is believed to hold."""
+    def _warmth(self, policy: Policy, theta: Array, budget: Array) -> float:
+        """The least at which hardly a seed of a family repeats another, and no less is believed to hold.
+
+        Args:
+            policy: Whose seeds they are.
+            theta: Its parameters.
+            budget: The requirement vector ``[R]`` that the family is drawn under.
+        """
         families, count = _FAMILIES
-        seeds, bounds = range(families * count), np.zeros((families * count, policy.bounds))
+        seeds, bounds = range(families * count), np.tile(budget, (families * count, 1))
         found, warmth, enough = 1.0, 1.0, 0.0
         while warmth <= _WARMEST:
-            drawn, _ = policy.choose(seeds, bounds[0], theta, warmth)
+            drawn, _ = policy.choose(seeds, budget, theta, warmth)
             held = float(np.exp(self._believe(drawn, bounds).log_feasible).mean())
             enough = enough or min(_HELD, held)
             if held < enough:

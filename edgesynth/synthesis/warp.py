@@ -14,6 +14,8 @@ __all__ = ["Warp"]
 _LEAST_SUM: Final = 0.05
 """The least that a sum over parts is believed to be, of the least one seen."""
 _LEAST_RATE: Final = 1e-9
+_ROUNDING: Final = 1e-9
+"""What varies by less than this, over its mean, does so by rounding."""
 _OF_PARTS: Final = ("sum", "rate")
 
 
@@ -58,7 +60,7 @@ class Warp:
         shift, scale = float(mapped.mean()), float(mapped.std())
         # Of sums, unlike logarithms, the unit is anybody's: where nothing varies, they may by their own size.
         own = abs(shift) if self.kind in _OF_PARTS else 1.0
-        return replace(self, shift=shift, scale=scale if scale > 1e-9 * own else own)
+        return replace(self, shift=shift, scale=scale if scale > _ROUNDING * abs(shift) else own)
 
     def forward(self, values: Array) -> Array:
         """Metric to model scale."""

@@ -37,6 +37,15 @@ def test_a_reserve_tightens_every_budget_in_its_own_direction():
     assert moved[0].tolist() == pytest.approx([0.0, -0.1, 0.1])
 
 
+def test_marks_stand_evenly_from_the_tightest_budget_to_the_loosest():
+    budgets = Budgets(TAUGHT, 0.7)
+    marks = budgets.marks(3)
+    assert marks.ravel().tolist() == pytest.approx([0.0, -0.7, 0.7, 0.0, 0.0, 0.0, 0.0, 0.7, -0.7])
+    assert [budgets.place(mark) for mark in marks] == pytest.approx([-1.0, 0.0, 1.0])
+    assert budgets.place((0.0, 0.7, 0.7)) == pytest.approx(0.0)
+    assert Budgets(TAUGHT, 0.0).place((0.0, 0.0, 0.0)) == 0.0
+
+
 def test_the_loosest_requirements_are_the_far_end():
     loosest = {item.metric: item.bound for item in Budgets(TAUGHT, np.log(2)).loosest}
     assert loosest == pytest.approx({"accuracy": 0.8, "macs": 2e6, "inferences_per_joule": 20})

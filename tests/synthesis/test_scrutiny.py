@@ -4,7 +4,7 @@ import pytest
 
 from edgesynth import SynthesisSettings
 from edgesynth.synthesis.estimation import FEWEST_NETWORKS
-from edgesynth.synthesis.scrutiny import EVALUATING, FEWEST, INCUMBENTS, SURER, Scrutiny
+from edgesynth.synthesis.scrutiny import CUTTING, EVALUATING, FEWEST, INCUMBENTS, SURER, Scrutiny
 
 SETTINGS = SynthesisSettings(asked_per_cycle=8, seeds_per_cycle=10)
 READ = 378
@@ -17,9 +17,9 @@ def test_long_training_bears_all_that_is_wanted():
 @pytest.mark.parametrize("trained", [7_040, 10_000, 15_000])
 def test_evaluations_stay_within_their_share_of_training(trained):
     scrutiny = Scrutiny.affordable(SETTINGS, trained, READ)
-    spent = scrutiny.evaluations * READ / (3 * trained)
+    spent = scrutiny.evaluations * (READ + CUTTING) / (3 * trained)
     # Each of four counts is rounded by half a network at most.
-    assert abs(spent - EVALUATING) <= 2 * READ / (3 * trained)
+    assert abs(spent - EVALUATING) <= 2 * (READ + CUTTING) / (3 * trained)
     assert scrutiny.evaluations < Scrutiny(8, 10).evaluations
 
 
@@ -42,7 +42,7 @@ def test_nobody_who_wants_one_network_is_given_two():
 def test_a_cycle_that_asks_for_nothing_counts_its_fresh_seeds_twice():
     wanted = SynthesisSettings(asked_per_cycle=1, seeds_per_cycle=16)
     assert Scrutiny.affordable(wanted, 1e6, READ, asks=False) == Scrutiny(0, 32)
-    brief = Scrutiny.affordable(wanted, 26 * READ / (3 * EVALUATING), READ, asks=False)
+    brief = Scrutiny.affordable(wanted, 26 * (READ + CUTTING) / (3 * EVALUATING), READ, asks=False)
     assert abs(brief.evaluations - 26) <= 2
 
 

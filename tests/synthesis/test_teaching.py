@@ -3,8 +3,10 @@ import pytest
 
 from edgesynth.space import Choice, Space
 from edgesynth.synthesis.belief import Belief
+from edgesynth.synthesis.budgets import Budgets
 from edgesynth.synthesis.encoding import Encoding, distinct
 from edgesynth.synthesis.policy import Policy
+from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.teaching import Lesson, Teaching
 
 SPACE = Space([Choice(f"op{i}", ["a", "b", "c", "d"]) for i in range(6)])
@@ -77,8 +79,39 @@ def test_seeds_choose_warmer_where_they_would_repeat_and_only_while_what_they_ch
     policy.theta = policy.theta + teaching.delta(policy, rng, steps=40).delta
     lesson = teaching.lesson
 
-    families = [policy.choose(range(100), [0.0], warmth=warmth)[0] for warmth in (1.0, lesson.warmth)]
+    families = [policy.choose(range(100), [0.0], warmth=warmth)[0] for warmth in (1.0, lesson.warmth[0])]
     assert distinct(families[0]) < 92
-    assert (lesson.warmth > 1.0) is warmer
+    assert (lesson.warmth[0] > 1.0) is warmer
     assert (distinct(families[1]) > distinct(families[0])) is warmer
     assert Lesson.read(lesson.tensors(), lesson.to_json()).warmth == lesson.warmth
+
+
+def test_over_a_range_of_budgets_seeds_are_warmer_where_they_would_repeat():
+    encoding = Encoding(SPACE)
+
+    def believe(indices, bounds):
+        # The tightest budget leaves 16 architectures that are any good, the loosest all.
+        even = np.zeros(len(indices))
+        good = (indices[:, 2:] == 1).all(1) | (bounds[:, 0] > 0)
+        margin = np.full((1, len(indices)), 8.0)
+        return Belief(np.where(good, 20.0, 0.0), even, margin, np.ones_like(margin), even + 1.0)
+
+    budgets = Budgets(Requirements({"latency_ms": "<= 3"}), 1.0)
+    teaching, policy, rng = Teaching(encoding, believe), Policy(encoding, 1), np.random.default_rng(0)
+    policy.theta = policy.theta + teaching.delta(policy, rng, steps=60, budgets=budgets).delta
+    lesson = teaching.lesson
+    assert len(lesson.warmth) > 2
+    assert lesson.warmth[0] > 1.1
+    assert lesson.warmth[-1] == 1.0
+    assert Lesson.read(lesson.tensors(), lesson.to_json()).warmth == lesson.warmth
+
+
+def test_between_two_budgets_the_warmth_is_in_between():
+    lesson = Lesson(np.zeros((4, 6), dtype=np.int64), warmth=(1.4, 1.2, 1.0))
+    assert [lesson.warmth_at(place) for place in (-1.0, -0.5, 1.0)] == pytest.approx([1.4, 1.3, 1.0])
+
+
+def test_a_lesson_of_before_has_one_warmth_for_every_budget():
+    lesson = Lesson(np.zeros((4, 6), dtype=np.int64))
+    earlier = Lesson.read(lesson.tensors(), lesson.to_json() | {"warmth": 1.2})
+    assert [earlier.warmth_at(place) for place in (-1.0, 0.3, 1.0)] == [1.2, 1.2, 1.2]

@@ -63,3 +63,16 @@ def test_where_nothing_varies_a_deviation_is_as_large_as_what_was_seen(kind, val
     warp = Warp.of_parts(np.array(values), kind)
     assert (warp.forward(2 * np.array(values[:1])) > 0.4).all()
     assert (warp.forward(2 * np.array(values[:1])) < 1.1).all()
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e12])
+def test_in_whichever_unit_a_score_is_it_is_learned_alike(unit):
+    values = np.array([-3.0, -1.0, 2.0, 5.0])
+    wanted = Warp.fit(values, fraction=False).forward(values)
+    assert Warp.fit(values * unit, fraction=False).forward(values * unit) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("value", [0.1, 0.0, -7e-13, 3e9])
+def test_what_never_varies_is_no_wider_for_rounding(value):
+    values = np.full(7, value)
+    assert Warp.fit(values, fraction=False).forward(values) == pytest.approx(0.0, abs=1e-6)
