@@ -26,6 +26,8 @@ _MEAN_ERROR: Final = math.sqrt(2.0 / math.pi)
 """The mean absolute value of a standard normal."""
 _OPTIMISM: Final = 1.08
 """Errors at new places over those at places left out, which the hyperparameters have seen."""
+_ENOUGH: Final = 500
+"""Observations that hyperparameters are learned from."""
 _ANEW: Final = 40
 """Steps that learn hyperparameters from nothing."""
 _COLUMNS: Final = 64
@@ -82,6 +84,9 @@ class GaussianProcess:
     def fit(self, x: Array, y: Array, noise: Array, steps: int) -> float:
         """Learn hyperparameters for ``steps`` steps, then condition on the data.
 
+        A step takes time with the cube of the observations, and beyond a few hundred hyperparameters hardly
+        move: they are learned from at most :data:`_ENOUGH` of them.
+
         Args:
             x: Features ``[N, P]``.
             y: Standardised targets ``[B, N]``; not a number where an output was not observed.
@@ -91,8 +96,10 @@ class GaussianProcess:
         Returns:
             The mean negative log posterior per observation at the last step.
         """
-        seen = ~np.isnan(y)
-        target = np.where(seen, y, 0.0)
+        given, seen = (x, y, noise), ~np.isnan(y)
+        rows = _told_of(seen)
+        x, noise, seen = x[rows], noise[:, rows], seen[:, rows]
+        target = np.where(seen, y[:, rows], 0.0)
         first, second = np.zeros_like(self.hyper), np.zeros_like(self.hyper)
         loss = math.nan
         for step in range(1, steps + 1):
@@ -117,7 +124,7 @@ class GaussianProcess:
             rate = 0.15 * min(1.0, 2.0 * (1 - (step - 1) / steps))
             move = (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.95**step)) + 1e-8)
             self.hyper = (self.hyper - rate * move).clip(-9.0, 5.0)
-        self.condition(x, y, noise)
+        self.condition(*given)
         return loss
 
     def condition(self, x: Array, y: Array, noise: Array) -> None:
@@ -173,6 +180,21 @@ class GaussianProcess:
     def _noise(self, hyper: Array, noise: Array, seen: NDArray[np.bool_]) -> Array:
         variance = (np.exp(hyper[:, -1:]) + _ALWAYS) * noise + _JITTER
         return np.where(seen, variance, _MISSING)
+
+
+def _told_of(seen: NDArray[np.bool_]) -> Indices:
+    """Which observations ``[B, N]`` hyperparameters are learned from: all, or as many as are enough.
+
+    Those that tell of the most outputs go first; of equals, as many of late ones as of early ones.
+    """
+    count = seen.shape[1]
+    if count <= _ENOUGH:
+        return np.arange(count)
+    outputs = seen.sum(0)
+    most = np.sort(outputs)[-_ENOUGH]
+    more, equal = np.flatnonzero(outputs > most), np.flatnonzero(outputs == most)
+    places = np.linspace(0, len(equal) - 1, _ENOUGH - len(more)).round().astype(np.int64)
+    return np.sort(np.concatenate([more, equal[places]]))
 
 
 class Kernel:

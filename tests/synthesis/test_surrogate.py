@@ -110,3 +110,20 @@ def test_hyperparameters_of_other_features_are_learned_anew_even_where_known_one
 
     assert learned[0] > learned[1:3].max() + 1.0  # the first feature alone matters
     assert (regression.hyper["latency_ms"] == learned).all()
+
+
+def test_of_many_observations_hyperparameters_are_learned_from_a_part_and_all_are_believed():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(700, 2))
+    y = np.stack([np.sin(2 * x[:, 0]), x[:, 1]])
+    y[1, 40:] = np.nan  # told of few, and of all of these it is learned
+    both = GaussianProcess(np.array([0, 1]), 2)
+    both.fit(x, y, np.ones_like(y), 20)
+    mean, _ = both.posterior(x)
+    assert mean[0] == pytest.approx(y[0], abs=0.05)
+    assert mean[1, :40] == pytest.approx(y[1, :40], abs=0.05)
+
+    few = GaussianProcess(np.array([0, 1]), 2)
+    few.fit(x[:40], y[:, :40], np.ones((2, 40)), 20)
+    assert both.hyper[1] == pytest.approx(few.hyper[1], abs=0.02)
+    assert both.hyper[0] != pytest.approx(few.hyper[0], abs=0.02)
