@@ -196,12 +196,13 @@ def check_obtainable(metrics: Iterable[str], task: Task, device: Device | None) 
 
 
 def check_satisfiable(prototype: Prototype, requirements: Requirements) -> None:
-    """Refuse before any training a ceiling that not even the smallest network meets.
+    """Refuse before any training a ceiling that not even the smallest network meets, or the largest a floor.
 
     Raises:
         RequirementError: Names the requirement and the closest value.
     """
-    requirements.satisfiable_by(computed_metrics(prototype.cost(prototype.smallest())))
+    ends = (prototype.smallest(), prototype.largest())
+    requirements.satisfiable_by(*(computed_metrics(prototype.cost(end)) for end in ends))
 
 
 def _circumstances(prototype: Prototype, task: Task, device: Device | None) -> dict[str, Any]:

@@ -109,9 +109,10 @@ class Costs:
                     f"{sorted(largest)} of the largest; give the same of every architecture"
                 )
             self.names = tuple(smallest)
-            floors = {item.metric for item in requirements if item.sense == ">="}
+            bounded = {sense: {i.metric for i in requirements if i.sense == sense} for sense in ("<=", ">=")}
             requirements.satisfiable_by(
-                smallest, {name: self._most(name) for name in self.names if name in floors}
+                {name: -self._most(name, -1.0) for name in self.names if name in bounded["<="]},
+                {name: self._most(name, 1.0) for name in self.names if name in bounded[">="]},
             )
             self.scales = {
                 name: Warp.fit(values, fraction=False) for name, values in self(self._sample).items()
@@ -152,14 +153,17 @@ class Costs:
             table[row] = known
         return {name: table[:, i] for i, name in enumerate(self.names)}
 
-    def _most(self, name: str) -> float:
-        """The most of a metric that climbing from the largest network, one dimension at a time, comes to."""
+    def _most(self, name: str, sign: float) -> float:
+        """The most of a metric times a sign that climbing, one dimension at a time, comes to.
+
+        It begins at the smallest network for the least of a metric, and at the largest for the most.
+        """
         space = self._encoding.space
-        most, best = -np.inf, space.encode(space.largest())[None]
-        while (value := float(self(best)[name][0])) > most:
+        most, best = -np.inf, space.encode(space.smallest() if sign < 0 else space.largest())[None]
+        while (value := sign * float(self(best)[name][0])) > most:
             most, moves = value, self._encoding.neighbours(best)
             if len(moves):
-                best = moves[[int(self(moves)[name].argmax())]]
+                best = moves[[int((sign * self(moves)[name]).argmax())]]
         return most
 
     def features(self, indices: Indices) -> Array:

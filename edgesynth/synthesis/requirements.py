@@ -256,34 +256,30 @@ class Requirements:
 
     def satisfiable_by(
         self,
-        smallest: Mapping[str, float | Metric],
-        largest: Mapping[str, float | Metric] | None = None,
+        least: Mapping[str, float | Metric],
+        most: Mapping[str, float | Metric] | None = None,
     ) -> None:
-        """Check ceilings against the smallest network's computed metrics, floors against the largest's.
+        """Check ceilings against the least that computed metrics can be, floors against the most.
 
         Args:
-            smallest: Computed metrics of the smallest network; ceilings on other metrics are skipped.
-            largest: Those of the largest network; floors on other metrics are skipped.
+            least: Of each metric, over all networks; ceilings on other metrics are skipped.
+            most: Likewise; floors on other metrics are skipped.
 
         Raises:
-            RequirementError: Not even the smallest network meets a ceiling, or the largest a floor; the
-                message gives the requirement and the closest value there is.
+            RequirementError: No network meets a ceiling or a floor; the message gives the requirement and
+                the closest value that was found.
         """
         for item in self._items:
             ceiling = item.sense == "<="
-            known = smallest if ceiling else largest or {}
+            known = least if ceiling else most or {}
             if item.metric not in known:
                 continue
             given = known[item.metric]
             value = given.value if isinstance(given, Metric) else float(given)
             if item.margin(value) < 0:
-                end, change = (
-                    ("the smallest network has", "raise it to at least")
-                    if ceiling
-                    else ("the most that was found is", "lower it to")
-                )
+                end, change = ("least", "raise it to at least") if ceiling else ("most", "lower it to")
                 raise RequirementError(
-                    f"requirement {item.text!r} cannot be met: {end} {item.metric} = "
+                    f"requirement {item.text!r} cannot be met: the {end} that was found is {item.metric} = "
                     f"{value:.6g}; {change} that, or free more dimensions of the prototype"
                 )
 

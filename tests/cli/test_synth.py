@@ -57,7 +57,7 @@ def changed(path: Path, old: str, new: str) -> Path:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("<= prototype / 2", "<= 10", "the smallest network has"),
+        ("<= prototype / 2", "<= 10", "the least that was found is"),
         ("<= prototype / 2", "<= prototype / 100000", "cannot be met"),
         ('macs = "<= prototype / 2"', 'miou = ">= 0.5"', "miou"),
         ('name = "jetson-tx2"', 'name = "jetson-tx3"', "did you mean 'jetson-tx2'"),

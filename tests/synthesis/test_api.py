@@ -74,6 +74,16 @@ def test_a_ceiling_below_the_smallest_network_is_refused_with_the_closest_value(
     check_satisfiable(prototype, Requirements({metric: f"<= {closest}"}))
 
 
+@pytest.mark.parametrize("metric", ["macs", "parameters"])
+def test_a_floor_above_the_largest_network_is_refused_with_the_closest_value(
+    prototype: Prototype, metric: str
+) -> None:
+    closest = getattr(prototype.cost(), metric)
+    with pytest.raises(RequirementError, match=rf"cannot be met: the most .*{metric} = {closest}; lower it"):
+        check_satisfiable(prototype, Requirements({metric: ">= 100G"}))
+    check_satisfiable(prototype, Requirements({metric: f">= {closest}"}))
+
+
 def test_what_is_refused_leaves_no_folder(
     prototype: Prototype, task: ClassificationTask, tmp_path: Path
 ) -> None:

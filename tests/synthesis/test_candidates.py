@@ -222,6 +222,17 @@ def test_a_floor_is_checked_against_the_dearest_option_whichever_it_is():
         Costs(ENCODING, dearest_first, Requirements({"macs": f">= {1.01 * most!r}"}))
 
 
+def test_a_ceiling_is_checked_against_the_cheapest_option_whichever_it_is():
+    def cheapest_last(a):
+        return {"macs": computed(a)["macs"] * (1 if a["op"] == SPACE.largest()["op"] else 3)}
+
+    least = cheapest_last({**SPACE.smallest(), "op": SPACE.largest()["op"]})["macs"]
+    assert least < cheapest_last(SPACE.smallest())["macs"]
+    Costs(ENCODING, cheapest_last, Requirements({"macs": f"<= {least!r}"}))
+    with pytest.raises(RequirementError, match="least that was found"):
+        Costs(ENCODING, cheapest_last, Requirements({"macs": f"<= {0.99 * least!r}"}))
+
+
 def test_a_small_space_is_gone_through_and_a_large_one_drawn_from():
     small = Encoding(Space([Width("w", 1, 12), Switch("b"), Choice("op", ["a", "b", "c"])]))
     taken = stratified(small, 30, rng())
