@@ -166,7 +166,8 @@ class GeneratorInquisitor:
         Args:
             architecture: What was evaluated. Told again, its values count as repeated noisy samples.
             metrics: Values by metric name, or the reason why the evaluation failed. A value that is
-                not finite is a failure too. Empty, when there are only responses.
+                not finite is a failure too. Empty, when there are only responses. A metric with an interval
+                counts as much as it is sure beside others; one without counts as the usual one.
             responses: Probe responses by ``dimension.stimulus``: how strongly the output of this network
                 answers to a stimulus there. They tell which dimensions quality is likely to depend on; one
                 that is not a number is passed over.

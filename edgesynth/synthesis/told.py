@@ -19,7 +19,7 @@ __all__ = ["Mean", "Told", "relative_noise"]
 _FORGOTTEN: Final = 0.05
 """An observation worth less than this many fresh ones is dropped."""
 
-_SHARED: Final = 0.03
+_SHARED: Final = 0.003
 """Noise that no interval tells of, over the usual: a model that is not quite right, most of all."""
 
 _SUREST: Final = 1e-3
