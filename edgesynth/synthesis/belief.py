@@ -147,7 +147,8 @@ class Interpretation:
         low, high = self._slack.get(output, (0.0, 0.0))
         mean, warp = self._usual.get(output, 0.0), self._warp(output)
         ends = warp.forward(np.array([mean - low, mean + high]))
-        return max(least, float((np.ptp(ends) / (2 * Z_95)) ** 2))
+        # No wider than all that was seen, for intervals may reach beyond where the scale ends.
+        return min(1.0, max(least, float((np.ptp(ends) / (2 * Z_95)) ** 2)))
 
     def metrics(self, mean: Array, std: Array) -> dict[str, tuple[Array, Array]]:
         """Every output's mean and standard deviation in its own units; arguments as for :meth:`read`."""

@@ -59,6 +59,12 @@ class Mean:
         """The JSON form."""
         return [self.value, self.weight, self.variance]
 
+    @classmethod
+    def from_json(cls, data: Sequence[Any]) -> Mean:
+        """Read what :meth:`to_json` gave; the first versions knew no variance."""
+        value, weight, variance = (*data, None)[:3]
+        return cls(float(value), float(weight), None if variance is None else float(variance))
+
 
 def relative_noise(means: Sequence[Mean]) -> NDArray[np.float64]:
     """How noisy each of several means is, over a single observation of the usual width: ``[N]``.
@@ -211,8 +217,8 @@ class Told:
     def from_json(cls, data: Mapping[str, Any]) -> Told:
         """Read what :meth:`to_json` gave."""
         return cls(
-            {name: Mean(*mean) for name, mean in data["values"].items()},
-            {name: Mean(*mean) for name, mean in data["pinned"].items()},
+            {name: Mean.from_json(mean) for name, mean in data["values"].items()},
+            {name: Mean.from_json(mean) for name, mean in data["pinned"].items()},
             {name: (float(low), float(high)) for name, (low, high) in data["slack"].items()},
             list(data["failures"]),
             int(data["successes"]),

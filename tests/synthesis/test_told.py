@@ -109,3 +109,20 @@ def test_noisy_observations_beside_exact_ones_do_not_spoil_what_is_believed():
     alone = error(False, measured)
     assert error(True, measured) < 2 * alone
     assert error(True, lambda value, _: value) > 3 * alone
+
+
+def test_intervals_wider_than_all_that_was_seen_leave_predictions_what_values_say():
+    space = Space([Width("w", 1, 16, 1), Width("v", 1, 16, 1)])
+    pair = GeneratorInquisitor(
+        space,
+        {"inferences_per_joule": ">= 20"},
+        as_performance(lambda metrics: metrics["inferences_per_joule"]),
+    )
+    for seed in range(20):
+        architecture = space.sample(seed)
+        value = 10.0 + architecture["w"] + architecture["v"]
+        told = Metric("inferences_per_joule", value, Provenance.MEASURED, 3, (value - 900, value + 900))
+        pair.tell(architecture, {"inferences_per_joule": told})
+    mean, deviation = pair.predict([space.largest(), space.smallest()])["inferences_per_joule"]
+    assert mean == pytest.approx([42.0, 12.0], abs=8.0)
+    assert ((deviation > 0) & (deviation < 100)).all()
