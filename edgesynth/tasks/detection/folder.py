@@ -38,6 +38,7 @@ from edgesynth.tasks.images import (
     draw,
     held_out,
     left_out,
+    not_read,
     picked,
     read_measured,
     read_splits,
@@ -149,7 +150,8 @@ def load_boxes(
     found = {split: [each for _, each in part] for split, part in pairs.items()}
     placed = [each for part in found.values() for _, each in part]
     corrupt = [*corrupt, *unread, *(bad for each in placed for bad in each.bad)]
-    division += _told_of([each.record for each in placed])
+    records = [each.record for each in placed]
+    division += _told_of(records) + not_read(record.path.parent for record in records)
     division += _left_out(folder, corrupt, skip_corrupt=skip_corrupt)
     check_filled(folder, found)
     parts = {split: _samples(part, names, form) for split, part in found.items()}

@@ -20,6 +20,9 @@ from edgesynth.tasks.protocol import Split
 
 __all__ = ["coco_files", "read_coco"]
 
+_OWN = "annotations"
+"""The folder of the annotations of all splits, beside those of the pictures."""
+
 _BESIDE = "_annotations.coco.json"
 """What Roboflow calls the annotations of a split, in the folder of its pictures."""
 
@@ -41,7 +44,7 @@ def coco_files(root: Path) -> list[Path]:
         return [root] if root.suffix.lower() == ".json" else []
     if not root.is_dir():
         return []
-    own = root / "annotations"
+    own = root / _OWN
     beside = [file for _, folder in split_directories(root) for file in entries(folder, _BESIDE)]
     return entries(own, "instances_*.json") or entries(own, "*.json") or beside or entries(root, "*.json")
 
@@ -61,6 +64,8 @@ def read_coco(root: Path) -> tuple[list[BoxRecord], tuple[str, ...], list[Corrup
     """
     files = coco_files(root)
     folder = root if root.is_dir() else root.parent
+    if root.is_file() and folder.name == _OWN:
+        folder = folder.parent
     named: dict[int, str] = {}
     records: list[BoxRecord] = []
     corrupt: list[Corrupt] = []
@@ -219,7 +224,7 @@ def _picture(folder: Path, file: Path, name: str) -> Path:
     """The picture of a name, which leads out of the folder by links only."""
     words: Sequence[str] = file.stem.split("_")
     places = [folder, folder / "images", folder / words[-1], folder / "images" / words[-1]]
-    if file.parent not in (folder, folder / "annotations"):
+    if file.parent != folder:
         places.insert(0, file.parent)
     base = folder.resolve()
     for place in places:

@@ -49,6 +49,22 @@ def test_one_file_beside_its_pictures_may_be_given(tmp_path):
     assert sum(sizes(load_boxes(file, size=32))) == 40
 
 
+@pytest.mark.parametrize("pictures", ["images", "annotations", "."])
+def test_the_file_of_a_folder_of_annotations_may_be_given(pictures, tmp_path):
+    root = coco(tmp_path)
+    for picture in (root / "images").iterdir():
+        picture.rename(root / pictures / picture.name)
+    task = load_boxes(root / "annotations" / "instances_all.json", size=32)
+    assert sizes(task) == sizes(load_boxes(root, size=32))
+
+
+def test_pictures_of_kinds_that_are_not_read_are_told(tmp_path):
+    root = coco(tmp_path)
+    (root / "images" / "041.heic").write_bytes(b"whatever")
+    division = str(load_boxes(root, size=32).description)
+    assert "1 file of a kind that is not read: .heic" in division
+
+
 def test_pictures_may_be_links(tmp_path):
     root = coco(tmp_path / "set")
     (root / "images").rename(tmp_path / "elsewhere")
