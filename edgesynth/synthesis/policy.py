@@ -46,7 +46,7 @@ class Likelihood:
         bounds: Requirement vectors ``[n, R]``.
         before: Inputs of the hidden units ``[H, n]``.
         gate: Their sigmoids ``[H, n]``.
-        surprise: The slope of ``log_p`` in the padded logits, ``[D * V, n]``: one-hot less probability.
+        surprise: The slope of ``log_p`` in the outputs, ``[Q, n]``: of each choice, one less its probability.
     """
 
     log_p: Array
@@ -102,6 +102,8 @@ class Policy:
             [slice(*ends) for ends in np.searchsorted(column, [every, every + 1]).T.tolist()]
             for column in (encoding.owner, settles)
         )
+        basis = encoding.basis.reshape(-1, dims, slots)
+        self._bases = [basis[self._outputs[d], d, : encoding.counts[d]] for d in range(dims)]
         rng = np.random.default_rng([seed, 1])
         scales = (1.0, 0.1 / math.sqrt(_HIDDEN), 0.0, 0.3, 0.0, 1.0, 0.0)
         parts = [
@@ -122,17 +124,18 @@ class Policy:
         before = w1.T @ features.T + (bounds @ bound1 + b1).T
         gate = _sigmoid(before)
         out = w2.T @ (before * gate) + skip.T @ features.T + (bounds @ bound2 + b2).T
-        legal = self.encoding.legal[:, :, None]
-        logits = np.where(legal, (self.encoding.basis.T @ out).reshape(*legal.shape[:2], -1), _ILLEGAL)
-        logits -= logits.max(1, keepdims=True)
-        share = np.exp(logits)
-        total = share.sum(1, keepdims=True)
-        share /= total
-        at = (np.arange(len(legal))[:, None], indices.T, np.arange(len(indices)))
-        log_p = (logits[at] - np.log(total[:, 0])).sum(0)
-        surprise = np.negative(share, out=share)
-        surprise[at] += 1.0
-        return Likelihood(log_p, features, bounds, before, gate, surprise.reshape(-1, len(indices)))
+        log_p, surprise, rows = np.zeros(len(indices)), np.empty_like(out), np.arange(len(indices))
+        # One dimension at a time: padded to the longest, most of a long space would be padding.
+        for outputs, basis, chosen in zip(self._outputs, self._bases, indices.T, strict=True):
+            share = basis.T @ out[outputs]
+            share -= share.max(0)
+            log_p += share[chosen, rows]
+            np.exp(share, out=share)
+            total = share.sum(0)
+            log_p -= np.log(total)
+            share /= total
+            surprise[outputs] = basis[:, chosen] - basis @ share
+        return Likelihood(log_p, features, bounds, before, gate, surprise)
 
     def gradient(self, likelihood: Likelihood, weight: Array, theta: Array) -> Array:
         """The gradient of ``sum(weight * log_p)`` in ``theta``, in closed form.
@@ -146,7 +149,7 @@ class Policy:
         before, gate = likelihood.before, likelihood.gate
         features, bounds = likelihood.features, likelihood.bounds
         hidden = before * gate
-        out = self.encoding.basis @ (likelihood.surprise * weight)
+        out = likelihood.surprise * weight
         # silu'(x) = s(x) (1 + x (1 - s(x)))
         slope = (w2 @ out) * gate * (1.0 + before - hidden)
         parts = [(slope @ features).T, hidden @ out.T, (out @ features).T]
@@ -185,7 +188,6 @@ class Policy:
         hidden = np.empty_like(before)
         chosen = np.zeros((dims, len(gumbel)), dtype=np.int64)
         noisy = np.full((dims, slots, len(gumbel)), _ILLEGAL)
-        basis = encoding.basis.reshape(-1, dims, slots)
         noise = warmth * self.noise
         code = None if codes is None or not noise else _Code(codes)
         known = 0
@@ -195,7 +197,7 @@ class Policy:
             known = settled
             out = w2[outputs, :known] @ hidden[:known] + direct[outputs]
             count = encoding.counts[d]
-            logits, dice = basis[outputs, d, :count].T @ out, gumbel[:, d, :count].T
+            logits, dice = self._bases[d].T @ out, gumbel[:, d, :count].T
             if code is not None:
                 dice = code.settle(logits / noise, dice)
             noisy[d, :count] = logits + noise * dice
