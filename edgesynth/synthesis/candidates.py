@@ -166,11 +166,10 @@ class Costs:
                 best = moves[[int((sign * self(moves)[name]).argmax())]]
         return most
 
-    def features(self, indices: Indices) -> Array:
-        """The metrics of value indices ``[n, D]`` on their scales: ``[n, M]``."""
-        values = self(indices)
+    def features(self, values: Mapping[str, NDArray[np.float64]], count: int) -> Array:
+        """What a call gave of ``n`` architectures, on the scales of the metrics: ``[n, M]``."""
         columns = [self.scales[name].forward(values[name]) for name in self.names]
-        return np.stack(columns, axis=1) if columns else np.zeros((len(indices), 0))
+        return np.stack(columns, axis=1) if columns else np.zeros((count, 0))
 
     def margins(self, indices: Indices, requirements: Requirements | None = None) -> NDArray[np.float64]:
         """The smallest relative margin over the computed bounds, ``[n]``; 0 without bounds."""

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from edgesynth.synthesis.belief import Belief, Interpretation
@@ -108,9 +109,15 @@ class Inquisitor:
         """Whether anything was learned yet."""
         return self._metrics.ready
 
-    def features(self, indices: Indices) -> Array:
-        """An architecture, its exact costs, and its layers where they matter: ``[n, P]``."""
-        parts = [self.encoding.embed(indices), _ADDED * self._costs.features(indices)]
+    def features(self, indices: Indices, exact: Mapping[str, NDArray[np.float64]] | None = None) -> Array:
+        """An architecture, its exact costs, and its layers where they matter: ``[n, P]``.
+
+        Args:
+            indices: Value indices ``[n, D]``.
+            exact: Their exact costs, where they are known already.
+        """
+        exact = self._costs(indices) if exact is None else exact
+        parts = [self.encoding.embed(indices), _ADDED * self._costs.features(exact, len(indices))]
         return np.hstack(parts if self._layers is None else [*parts, self._layers(indices)])
 
     def covariance(self, x: Array, other: Array) -> Array:
@@ -136,8 +143,9 @@ class Inquisitor:
             indices: Value indices.
             bounds: Requirement vectors ``[n, R]``; by default the taught requirements.
         """
-        mean, std = self.posterior(self.features(indices))
-        return self.interpret(indices, mean, std, bounds)
+        exact = self._costs(indices)
+        mean, std = self.posterior(self.features(indices, exact))
+        return self._interpretation.read(mean, std, exact, bounds)
 
     def interpret(self, indices: Indices, mean: Array, std: Array, bounds: Array | None = None) -> Belief:
         """Turn the outputs' posterior (each ``[B, n]``) into performance, margins and success."""

@@ -209,7 +209,7 @@ class Policy:
 
     def imagine(self, count: int, rng: np.random.Generator) -> Array:
         """Gumbel noise ``[n, D, V]`` distributed as that of real seeds."""
-        return _gumbel(rng.random((count, *self.encoding.legal.shape)))
+        return self._gumbel(rng.random((count, *self.encoding.legal.shape)))
 
     def seeded(self, seeds: Sequence[int]) -> Array:
         """The Gumbel noise ``[n, D, V]`` of real seeds.
@@ -223,7 +223,7 @@ class Policy:
         uniform = np.empty((len(seeds), *self.encoding.legal.shape))
         for row, seed in enumerate(map(_checked, seeds)):
             uniform[row] = np.random.Generator(np.random.Philox(key=seed)).random(uniform.shape[1:])
-        return _gumbel(uniform)
+        return self._gumbel(uniform)
 
     def choose(
         self,
@@ -253,6 +253,12 @@ class Policy:
         """The architectures these seeds stand for; by default under the requirements it was taught."""
         chosen, _ = self.choose(seeds, [0.0] * self.bounds if bounds is None else bounds)
         return self.encoding.architectures(chosen)
+
+    def _gumbel(self, uniform: Array) -> Array:
+        """Standard Gumbel noise of uniform noise ``[n, D, V]``, changed in place where there are choices."""
+        legal = uniform[:, self.encoding.legal]
+        uniform[:, self.encoding.legal] = -np.log(-np.log(np.clip(legal, 1e-300, 1 - 1e-16)))
+        return uniform
 
     def _unpack(self, theta: Array) -> list[Array]:
         parts = np.split(theta, self._sizes)
@@ -307,7 +313,3 @@ def _checked(seed: int) -> int:
 def _sigmoid(values: Array) -> Array:
     half: Array = 0.5 + 0.5 * np.tanh(0.5 * values)
     return half
-
-
-def _gumbel(uniform: Array) -> Array:
-    return -np.log(-np.log(np.clip(uniform, 1e-300, 1 - 1e-16)))

@@ -244,7 +244,8 @@ def test_a_small_space_is_gone_through_and_a_large_one_drawn_from():
 
 
 def test_features_of_costs_are_spread_evenly_over_the_space():
-    features = costs().features(stratified(ENCODING, 400, rng()))
+    known, sample = costs(), stratified(ENCODING, 400, rng())
+    features = known.features(known(sample), len(sample))
     assert np.abs(features.mean(0)).max() < 0.2
     assert np.abs(features.std(0) - 1).max() < 0.2
 
