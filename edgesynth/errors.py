@@ -91,7 +91,7 @@ class ArchitectureError(InputError):
 
 
 class RequirementError(InputError):
-    """A requirement cannot be read, or not even the smallest network can meet it."""
+    """A requirement cannot be read, or no network was found that can meet it."""
 
 
 class TrainingError(InputError):

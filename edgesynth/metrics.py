@@ -181,7 +181,7 @@ def impossible(name: str, value: float, interval: tuple[float, float] | None = N
         interval: Its 95 % confidence interval.
     """
     kind = metric_kind(name)
-    if interval is not None and not (math.isfinite(interval[0]) and interval[0] <= interval[1] < math.inf):
+    if interval is not None and not (interval[0] <= interval[1] and math.isfinite(interval[1] - interval[0])):
         return f"the interval of {name} is {interval[0]:g} .. {interval[1]:g}; give finite ends in order"
     if not math.isfinite(value):
         return ""
@@ -223,11 +223,11 @@ class Metric:
         return METRICS[self.name].unit
 
     @property
-    def variance(self) -> float | None:
-        """Of the value, as its 95 % interval tells: 0 if it was computed, ``None`` where none is known."""
+    def deviation(self) -> float | None:
+        """The value's standard deviation, as its 95 % interval tells: 0 if computed, ``None`` if unknown."""
         if self.interval is None:
             return 0.0 if self.provenance is Provenance.COMPUTED else None
-        return ((self.interval[1] - self.interval[0]) / (2 * Z_95)) ** 2
+        return (self.interval[1] - self.interval[0]) / (2 * Z_95)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON form that stores and ``--json`` use."""

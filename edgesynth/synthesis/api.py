@@ -83,8 +83,8 @@ def synthesize(
         progress: Who is told.
 
     Raises:
-        RequirementError: A requirement needs a device or a counter there is none of, or not even
-            the smallest network can meet it.
+        RequirementError: A requirement needs a device or a counter there is none of, or neither the
+            smallest nor the largest network can meet it.
         RunError: The folder holds another job or a run of other data, or cannot be written.
         TrainingError: Training diverged.
         DeviceError: The device failed.

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgesynth.metrics import SHARES, Z_95, metric_kind
+from edgesynth.metrics import SHARES, metric_kind
 from edgesynth.synthesis.encoding import Array
 from edgesynth.synthesis.layers import RATES, SUMS
 from edgesynth.synthesis.normal import cdf, log_cdf
@@ -31,6 +31,8 @@ __all__ = ["Belief", "Interpretation"]
 _UTILITY: Final = "performance"
 _FAILURE: Final = "failure"
 _DRAWS: Final = 16
+_SHARED: Final = 0.003
+"""Noise that no interval tells of, over the usual: what no model has right, most of all."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ class Interpretation:
         """Be as if nothing had been observed."""
         self.outputs: list[str] = list(self._names)
         self._warps: dict[str, Warp] = {}
-        self._usual: dict[str, float] = {}
+        self._noise: dict[str, float] = {}
         self._slack: Mapping[str, tuple[float, float]] = {}
         self._unit = 1.0
 
@@ -132,23 +134,14 @@ class Interpretation:
                 values = np.full(len(seen.indices), np.nan)
             known = values[np.isfinite(values)]
             warp = self._warps[name] = self._fitted(name, known)
-            self._usual[name] = float(np.median(known)) if len(known) else 0.0
             targets.append(warp.forward(np.where(np.isfinite(values), values, np.nan)))
-            noises.append(seen.noise.get(name, np.ones(len(values))))
+            noise, self._noise[name] = _noise(seen, name, warp)
+            noises.append(noise)
         return np.stack(targets), np.stack(noises)
 
-    def noise(self, output: str, least: float) -> float:
-        """Variance of an observation on an output's scale, as the intervals that were told have it.
-
-        Args:
-            output: Observed before.
-            least: Expected where none was told, and never less.
-        """
-        low, high = self._slack.get(output, (0.0, 0.0))
-        mean, warp = self._usual.get(output, 0.0), self._warp(output)
-        ends = warp.forward(np.array([mean - low, mean + high]))
-        # No wider than all that was seen, for intervals may reach beyond where the scale ends.
-        return min(1.0, max(least, float((np.ptp(ends) / (2 * Z_95)) ** 2)))
+    def noise(self, output: str) -> float:
+        """Variance of an observation of an output on its scale, by intervals; 0 where none was told."""
+        return self._noise.get(output, 0.0)
 
     def metrics(self, mean: Array, std: Array) -> dict[str, tuple[Array, Array]]:
         """Every output's mean and standard deviation in its own units; arguments as for :meth:`read`."""
@@ -251,6 +244,28 @@ def _moments(draws: Array) -> tuple[Array, Array]:
 def _bound(bound: float, ratio: Array) -> Array:
     """The inverse of :meth:`Requirements.vector` for one bound."""
     return bound * np.exp(ratio) if bound > 0 else bound + ratio * (abs(bound) or 1.0)
+
+
+def _noise(seen: Observations, name: str, warp: Warp) -> tuple[Array, float]:
+    """How noisy what was seen of an output is on its scale: relative variances ``[N]``, and their unit.
+
+    The unit is the usual variance of one observation, which those without an interval are taken to have.
+    Intervals say little of how noisy networks are beside each other, which were judged on the same samples;
+    but which of them are the surer ones, they do say.
+    """
+    noise = 1.0 / seen.weights.get(name, np.ones(len(seen.indices)))
+    if name not in seen.values:
+        return noise, 0.0
+    values, deviations = seen.values[name], seen.deviations[name]
+    variances = ((warp.forward(values + deviations) - warp.forward(values - deviations)) / 2) ** 2
+    # No wider than all that was seen, for intervals may reach beyond where the scale ends.
+    variances = np.minimum(variances, 1.0)
+    if not (variances > 0).any():
+        return noise, 0.0
+    usual = float(np.median(variances[variances > 0]))
+    known = np.isfinite(variances)
+    noise[known] *= variances[known] / usual
+    return (noise + _SHARED) / (1.0 + _SHARED), usual
 
 
 def _tensor_form(performance: Performance) -> Callable[[Mapping[str, Tensor]], Tensor] | None:

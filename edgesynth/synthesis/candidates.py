@@ -15,7 +15,7 @@ from edgesynth.space import Architecture, Choice, Space, Switch, Width
 from edgesynth.synthesis.checks import finite
 from edgesynth.synthesis.encoding import Array, Encoding, Indices, first_rows, keys
 from edgesynth.synthesis.layers import LayerFeatures, LayerSizes
-from edgesynth.synthesis.requirements import Requirements
+from edgesynth.synthesis.requirements import Requirement, Requirements
 from edgesynth.synthesis.warp import Warp
 
 __all__ = [
@@ -109,11 +109,9 @@ class Costs:
                     f"{sorted(largest)} of the largest; give the same of every architecture"
                 )
             self.names = tuple(smallest)
-            bounded = {sense: {i.metric for i in requirements if i.sense == sense} for sense in ("<=", ">=")}
-            requirements.satisfiable_by(
-                {name: -self._most(name, -1.0) for name in self.names if name in bounded["<="]},
-                {name: self._most(name, 1.0) for name in self.names if name in bounded[">="]},
-            )
+            for item in requirements:
+                if item.metric in self.names:
+                    item.satisfiable_by(self._closest(item))
             self.scales = {
                 name: Warp.fit(values, fraction=False) for name, values in self(self._sample).items()
             }
@@ -153,18 +151,25 @@ class Costs:
             table[row] = known
         return {name: table[:, i] for i, name in enumerate(self.names)}
 
-    def _most(self, name: str, sign: float) -> float:
-        """The most of a metric times a sign that climbing, one dimension at a time, comes to.
+    def _closest(self, item: Requirement) -> float:
+        """A value that meets a bound, or the closest that climbing, one dimension at a time, comes to.
 
-        It begins at the smallest network for the least of a metric, and at the largest for the most.
+        It begins at the best of the smallest and the largest network and a sample of the space.
         """
         space = self._encoding.space
-        most, best = -np.inf, space.encode(space.smallest() if sign < 0 else space.largest())[None]
-        while (value := sign * float(self(best)[name][0])) > most:
-            most, moves = value, self._encoding.neighbours(best)
-            if len(moves):
-                best = moves[[int((sign * self(moves)[name]).argmax())]]
-        return most
+        ends = [space.encode(end) for end in (space.smallest(), space.largest())]
+        pool, sign = np.concatenate([ends, self._sample]), 1.0 if item.sense == ">=" else -1.0
+        closest = -np.inf
+        while len(pool):
+            values = sign * self(pool)[item.metric]
+            best = int(np.where(np.isfinite(values), values, -np.inf).argmax())
+            if values[best] <= closest:
+                break
+            closest, at = float(values[best]), pool[[best]]
+            if item.margin(sign * closest) >= 0:
+                break
+            pool = self._encoding.neighbours(at)
+        return sign * closest
 
     def features(self, values: Mapping[str, NDArray[np.float64]], count: int) -> Array:
         """What a call gave of ``n`` architectures, on the scales of the metrics: ``[n, M]``."""

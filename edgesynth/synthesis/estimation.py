@@ -47,7 +47,7 @@ def regressed(qualities: Sequence[Metric], losses: Sequence[float]) -> list[Metr
         return list(qualities)
     on_line = values.mean() + slope * apart
     scatter = float(((values - on_line) ** 2).sum() / (len(values) - 2))
-    chance = float(np.mean([metric.variance or 0.0 for metric in qualities]))
+    chance = float(np.mean([(metric.deviation or 0.0) ** 2 for metric in qualities]))
     kept = max(0.0, 1.0 - chance / scatter) if scatter > 0 else 0.0
     estimates = on_line + kept * (values - on_line)
     return [

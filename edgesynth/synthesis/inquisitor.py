@@ -94,7 +94,8 @@ class Inquisitor:
         quality[dimensions + len(self._costs.names) :], summed[:dimensions] = _HARDLY
         priors = {}
         for name in outputs:
-            prior = Prior(np.zeros(self._groups), noise=self._interpretation.noise(name, LEAST_NOISE))
+            told = self._interpretation.noise(name)
+            prior = Prior(np.zeros(self._groups), noise=max(LEAST_NOISE, told))
             if self._interpretation.is_quality(name):
                 prior = replace(prior, relevance=quality)
             elif self._interpretation.adds_up(name):

@@ -19,7 +19,7 @@ from edgesynth.synthesis.candidates import Costs
 from edgesynth.synthesis.encoding import Indices
 from edgesynth.synthesis.performance import Performance
 from edgesynth.synthesis.requirements import Requirements
-from edgesynth.synthesis.told import Told, relative_noise
+from edgesynth.synthesis.told import Told
 
 __all__ = ["Memory", "Observations", "Standing"]
 
@@ -31,8 +31,8 @@ class Observations:
     Attributes:
         indices: Value indices ``[N, D]``.
         values: Mean observed value by metric name, ``[N]``; not a number where there is none.
-        noise: Relative variance of these means, by metric name, ``[N]``: 1 for a single observation of the
-            usual width.
+        weights: How many observations each mean is worth, by metric name, ``[N]``.
+        deviations: Of one such observation, by metric name, ``[N]``; not a number where none was told.
         utility: Mean performance ``[N]``; not a number where a needed metric is missing.
         failed: Share of attempts that failed, ``[N]``; not a number where nothing was attempted.
         responses: Probe responses by name, averaged over the networks that answered at all.
@@ -41,7 +41,8 @@ class Observations:
 
     indices: Indices
     values: Mapping[str, NDArray[np.float64]]
-    noise: Mapping[str, NDArray[np.float64]]
+    weights: Mapping[str, NDArray[np.float64]]
+    deviations: Mapping[str, NDArray[np.float64]]
     utility: NDArray[np.float64]
     failed: NDArray[np.float64]
     responses: Mapping[str, float]
@@ -194,7 +195,11 @@ class Memory:
         names = sorted({name for item in told for name in item.metrics})
         means = {name: [item.mean(name) for item in told] for name in names}
         values = {name: np.array([mean.value for mean in column]) for name, column in means.items()}
-        noise = {name: relative_noise(column) for name, column in means.items()}
+        weights = {name: np.array([mean.weight for mean in column]) for name, column in means.items()}
+        deviations = {
+            name: np.array([math.nan if mean.deviation is None else mean.deviation for mean in column])
+            for name, column in means.items()
+        }
         failed = np.array([len(t.failures) / t.tries if t.tries else np.nan for t in told])
         heard: dict[str, list[float]] = {}
         for item in told:
@@ -208,7 +213,7 @@ class Memory:
                 slack[name] = (float(np.mean([e[0] for e in ends])), float(np.mean([e[1] for e in ends])))
         indices = self.told
         utility = self._utility({**values, **self._costs(indices)})
-        return Observations(indices, values, noise, utility, failed, responses, slack)
+        return Observations(indices, values, weights, deviations, utility, failed, responses, slack)
 
     def _utility(self, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
         """Performance ``[N]``, not a number where a metric that it needs is missing."""

@@ -78,6 +78,19 @@ class Requirement:
         distance = value - self.bound if self.sense == ">=" else self.bound - value
         return distance / (abs(self.bound) or 1.0)
 
+    def satisfiable_by(self, closest: float) -> None:
+        """Refuse a bound that not even the closest value meets.
+
+        Raises:
+            RequirementError: The message gives the requirement and that value.
+        """
+        if self.margin(closest) < 0:
+            end, change = ("least", "raise it to at least") if self.sense == "<=" else ("most", "lower it to")
+            raise RequirementError(
+                f"requirement {self.text!r} cannot be met: the {end} that was found is {self.metric} = "
+                f"{closest:.6g}; {change} that, or free more dimensions of the prototype"
+            )
+
     def judge(self, metric: Metric | None) -> Verdict:
         """Judge one value by the provenance rules of this module."""
         if metric is None or math.isnan(metric.value):
@@ -266,22 +279,14 @@ class Requirements:
             most: Likewise; floors on other metrics are skipped.
 
         Raises:
-            RequirementError: No network meets a ceiling or a floor; the message gives the requirement and
-                the closest value that was found.
+            RequirementError: As of :meth:`Requirement.satisfiable_by`.
         """
         for item in self._items:
-            ceiling = item.sense == "<="
-            known = least if ceiling else most or {}
+            known = least if item.sense == "<=" else most or {}
             if item.metric not in known:
                 continue
             given = known[item.metric]
-            value = given.value if isinstance(given, Metric) else float(given)
-            if item.margin(value) < 0:
-                end, change = ("least", "raise it to at least") if ceiling else ("most", "lower it to")
-                raise RequirementError(
-                    f"requirement {item.text!r} cannot be met: the {end} that was found is {item.metric} = "
-                    f"{value:.6g}; {change} that, or free more dimensions of the prototype"
-                )
+            item.satisfiable_by(given.value if isinstance(given, Metric) else float(given))
 
     def vector(self, reference: Requirements | None = None) -> tuple[float, ...]:
         """Encode the bounds for the generator's input.

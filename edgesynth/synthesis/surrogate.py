@@ -90,7 +90,7 @@ class GaussianProcess:
         Args:
             x: Features ``[N, P]``.
             y: Standardised targets ``[B, N]``; not a number where an output was not observed.
-            noise: Relative noise variance per observation, ``[B, N]``: one over the repeats.
+            noise: Relative noise variance per observation, ``[B, N]``.
             steps: Steps of Adam; 0 keeps the hyperparameters.
 
         Returns:
@@ -185,16 +185,21 @@ class GaussianProcess:
 def _told_of(seen: NDArray[np.bool_]) -> Indices:
     """Which observations ``[B, N]`` hyperparameters are learned from: all, or as many as are enough.
 
-    Those that tell of the most outputs go first; of equals, as many of late ones as of early ones.
+    Those that tell of the same outputs are one kind (networks that were measured, those that failed), and of
+    every kind come equally many, or all; of one kind, as many of late ones as of early ones.
     """
     count = seen.shape[1]
     if count <= _ENOUGH:
         return np.arange(count)
-    outputs = seen.sum(0)
-    most = np.sort(outputs)[-_ENOUGH]
-    more, equal = np.flatnonzero(outputs > most), np.flatnonzero(outputs == most)
-    places = np.linspace(0, len(equal) - 1, _ENOUGH - len(more)).round().astype(np.int64)
-    return np.sort(np.concatenate([more, equal[places]]))
+    _, kind = np.unique(seen, axis=1, return_inverse=True)
+    kinds = sorted((np.flatnonzero(kind == each) for each in np.unique(kind)), key=len)
+    chosen: list[Indices] = []
+    left = _ENOUGH
+    for done, rows in enumerate(kinds):
+        taken = min(len(rows), left // (len(kinds) - done))
+        chosen.append(rows[np.linspace(0, len(rows) - 1, taken).round().astype(np.int64)])
+        left -= taken
+    return np.sort(np.concatenate(chosen))
 
 
 class Kernel:

@@ -112,10 +112,16 @@ class Lesson:
 
     @classmethod
     def read(cls, tensors: Mapping[str, Tensor], data: Mapping[str, Any]) -> Lesson:
-        """Read what :meth:`tensors` and :meth:`to_json` gave."""
+        """Read what :meth:`tensors` and :meth:`to_json` gave.
+
+        Raises:
+            ValueError: It cannot be a lesson.
+        """
         members, reserve = tensors["population"].numpy(), tensors["reserve"].numpy()
         warmth = data.get("warmth", 1.0)  # unknown to the first versions, and one for all budgets to the next
-        warmth = tuple(warmth) if isinstance(warmth, list) else (float(warmth),)
+        warmth = tuple(float(each) for each in (warmth if isinstance(warmth, list) else [warmth]))
+        if not warmth:
+            raise ValueError("no warmth")
         return cls(members, float(data["temperature"]), float(data["caution"]), warmth, reserve)
 
 

@@ -7,23 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgesynth.errors import InputError
 from edgesynth.metrics import SHARES, Metric, Provenance, impossible, metric_kind
 from edgesynth.synthesis.checks import number
 
-__all__ = ["Mean", "Told", "relative_noise"]
+__all__ = ["Mean", "Told"]
 
 _FORGOTTEN: Final = 0.05
 """An observation worth less than this many fresh ones is dropped."""
 
-_SHARED: Final = 0.003
-"""Noise that no interval tells of, over the usual: a model that is not quite right, most of all."""
-
-_SUREST: Final = 1e-3
-"""The least that one variance counts over another: intervals without width are not believed to the end."""
+_SUREST: Final = 0.03
+"""The least that a deviation counts beside another: intervals without width are not believed to the end."""
 
 
 @dataclass(frozen=True)
@@ -32,53 +26,45 @@ class Mean:
 
     Attributes:
         value: The weighted mean.
-        weight: How many fresh observations of this variance it is worth.
-        variance: Of one observation, in the unit of the metric squared, as its interval tells; ``None`` where
-            it came without one.
+        weight: How many observations it is worth.
+        deviation: Of one such observation, in the unit of the metric, as intervals tell; ``None`` where any
+            of them came without one.
     """
 
     value: float
     weight: float = 1.0
-    variance: float | None = None
+    deviation: float | None = None
 
     def joined(self, other: Mean) -> Mean:
-        """The mean of both, each weighted by one over its variance (where both have one)."""
-        its = other.weight * self._as_many(other)
-        weight = self.weight + its
-        variance = other.variance if self.variance is None else self.variance
-        return Mean((self.value * self.weight + other.value * its) / weight, weight, variance)
-
-    def _as_many(self, other: Mean) -> float:
-        """How many observations like these one of the other's is worth."""
-        if self.variance is None or other.variance is None or self.variance == other.variance:
-            return 1.0
-        least = _SUREST * max(self.variance, other.variance)
-        return max(self.variance, least) / max(other.variance, least)
+        """The mean of both: by one over the variance where both are known, else as of observations alike."""
+        weight, mine, its = self.weight + other.weight, self.weight, other.weight
+        deviation = None
+        if self.deviation is not None and other.deviation is not None:
+            most = max(self.deviation, other.deviation)
+            one, two = (
+                max(each, _SUREST * most) / (most or 1.0) for each in (self.deviation, other.deviation)
+            )
+            mine, its = (mine / one**2, its / two**2) if most > 0 else (mine, its)
+            deviation = most * math.sqrt(weight / (mine + its))
+        return Mean((self.value * mine + other.value * its) / (mine + its), weight, deviation)
 
     def to_json(self) -> list[float | None]:
         """The JSON form."""
-        return [self.value, self.weight, self.variance]
+        return [self.value, self.weight, self.deviation]
 
     @classmethod
     def from_json(cls, data: Sequence[Any]) -> Mean:
-        """Read what :meth:`to_json` gave; the first versions knew no variance."""
-        value, weight, variance = (*data, None)[:3]
-        return cls(float(value), float(weight), None if variance is None else float(variance))
+        """Read what :meth:`to_json` gave; the first versions knew no deviation.
 
-
-def relative_noise(means: Sequence[Mean]) -> NDArray[np.float64]:
-    """How noisy each of several means is, over a single observation of the usual width: ``[N]``.
-
-    Intervals say little of how noisy networks are beside each other, which were judged on the same samples;
-    but which of them are the surer ones, they do say. Those that came without one are as usual.
-    """
-    known = [mean.variance for mean in means if mean.variance is not None]
-    usual = sum(known) / max(1, len(known))
-    noise = np.array([1.0 / mean.weight for mean in means])
-    if usual > 0:
-        own = np.array([usual if mean.variance is None else mean.variance for mean in means])
-        noise *= (own / usual + _SHARED) / (1.0 + _SHARED)
-    return noise
+        Raises:
+            ValueError: It cannot be one.
+        """
+        value, weight, deviation = (None if part is None else float(part) for part in (*data, None)[:3])
+        if value is None or weight is None or not (math.isfinite(value) and 0 < weight < math.inf):
+            raise ValueError(f"no mean: {list(data)}")
+        if deviation is not None and not 0 <= deviation < math.inf:
+            raise ValueError(f"no deviation: {deviation}")
+        return cls(value, weight, deviation)
 
 
 @dataclass
@@ -142,7 +128,7 @@ class Told:
             ends = metric.interval if isinstance(metric, Metric) else None
             if wrong := impossible(name, value, ends):
                 raise InputError(f"an architecture was told {wrong}")
-            values[name] = Mean(value, variance=metric.variance if isinstance(metric, Metric) else None)
+            values[name] = Mean(value, deviation=metric.deviation if isinstance(metric, Metric) else None)
             if ends is not None:
                 told.slack[name] = (value - ends[0], ends[1] - value)
         if failure:

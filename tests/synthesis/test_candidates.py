@@ -233,6 +233,26 @@ def test_a_ceiling_is_checked_against_the_cheapest_option_whichever_it_is():
         Costs(ENCODING, cheapest_last, Requirements({"macs": f"<= {0.99 * least!r}"}))
 
 
+def test_a_bound_that_one_of_a_few_networks_meets_is_not_searched_for():
+    asked = []
+
+    def counted(a):
+        asked.append(a)
+        return computed(a)
+
+    Costs(ENCODING, counted, Requirements({}))
+    without = len(asked)
+    Costs(ENCODING, counted, Requirements({"macs": ["<= 100G", ">= 1"]}))
+    assert len(asked) <= 2 * without + 4
+
+
+def test_a_ceiling_is_not_refused_for_a_plateau_about_the_smallest_network():
+    def dear_where_narrow(a):
+        return {"macs": 20.0 if a["w0"] <= 16 or a["w1"] <= 16 else 5.0}
+
+    Costs(ENCODING, dear_where_narrow, Requirements({"macs": "<= 10"}))
+
+
 def test_a_small_space_is_gone_through_and_a_large_one_drawn_from():
     small = Encoding(Space([Width("w", 1, 12), Switch("b"), Choice("op", ["a", "b", "c"])]))
     taken = stratified(small, 30, rng())

@@ -32,6 +32,7 @@ def observe(indices, failed=None, responses=None, values=None):
         indices,
         values,
         {name: np.ones(count) for name in values},
+        {name: np.full(count, np.nan) for name in values},
         values["accuracy"],
         np.zeros(count) if failed is None else failed,
         responses or {},

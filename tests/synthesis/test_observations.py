@@ -56,7 +56,7 @@ def test_what_drifted_counts_for_less_and_is_dropped_in_the_end():
     tell(memory, SMALL, {"accuracy": 0.9})
     seen = memory.observations()
     assert seen.values["accuracy"] == pytest.approx([(0.25 * 0.6 + 0.9) / 1.25])
-    assert seen.noise["accuracy"] == pytest.approx([1 / 1.25])
+    assert seen.weights["accuracy"] == pytest.approx([1.25])
     memory.drift("accuracy", 0.0, 0.03)
     seen = memory.observations()
     assert "accuracy" not in seen.values
@@ -89,7 +89,7 @@ def test_pinned_values_never_drift_even_beside_others_of_the_same_network():
     memory.drift("accuracy", 0.2)
     seen = memory.observations()
     assert seen.values["accuracy"] == pytest.approx([0.8])
-    assert seen.noise["accuracy"].tolist() == [0.5]
+    assert seen.weights["accuracy"].tolist() == [2.0]
 
 
 def test_pinned_values_count_as_an_evaluation():

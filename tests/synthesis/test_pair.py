@@ -1,5 +1,6 @@
 import json
 import threading
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -74,6 +75,22 @@ def test_repair_holds_the_computed_bounds():
     tighter = Requirements({"accuracy": ">= 0.8", "macs": "<= 0.4M"})
     drawn = [pair.generate(seed, tighter, repair=True) for seed in range(20)]
     assert max(computed(a)["macs"] for a in drawn) <= 0.4e6
+
+
+def test_seeds_are_as_warm_as_their_budget_asks(monkeypatch):
+    pair = GeneratorInquisitor(SPACE, {"latency_ms": "<= 2"}, lambda m: -m["latency_ms"], 0, span=np.log(2))
+    lesson = pair.inquisitor.teaching.lesson
+    pair.inquisitor.teaching.lesson = replace(lesson, warmth=(1.5, 1.2, 1.0))
+    warm, choose = [], pair.policy.choose
+
+    def chosen(*given, warmth):
+        warm.append(warmth)
+        return choose(*given)
+
+    monkeypatch.setattr(pair.policy, "choose", chosen)
+    for bound in (1, 2, 4):
+        pair.generate(0, {"latency_ms": f"<= {bound}"})
+    assert warm == pytest.approx([1.5, 1.2, 1.0])
 
 
 def test_where_only_quality_counts_a_repaired_network_uses_its_budget_up():
@@ -255,7 +272,7 @@ def test_bad_input_is_named():
         pair.tell({"w0": 8}, {"accuracy": 0.5})
     with pytest.raises(RequirementError, match="accuracy"):
         pair.tell(SPACE.smallest(), {"acuracy": 0.5})
-    with pytest.raises(RequirementError, match="smallest network"):
+    with pytest.raises(RequirementError, match="least that was found"):
         GeneratorInquisitor(SPACE, {"macs": "<= 10"}, NetScore(), computed=computed)
 
 
