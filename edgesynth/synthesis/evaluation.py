@@ -22,7 +22,7 @@ from edgesynth.synthesis.layers import LayerSizes
 from edgesynth.synthesis.measuring import MeasuringAhead, measure
 from edgesynth.synthesis.performance import InformationDensity, NetScore
 from edgesynth.synthesis.requirements import Requirements
-from edgesynth.synthesis.scrutiny import EVALUATING, FEWEST_SAMPLES, Scrutiny
+from edgesynth.synthesis.scrutiny import CUTTING, EVALUATING, FEWEST_SAMPLES, Scrutiny
 from edgesynth.synthesis.settings import SynthesisSettings
 from edgesynth.tasks import Batch, Task, recalibrate_
 from edgesynth.tasks.scoring import judged
@@ -193,7 +193,8 @@ class Evaluator:
             trained_macs: That the training took.
             most: The most samples; ``None`` for all there are.
         """
-        samples = int(max(FEWEST_SAMPLES, EVALUATING * trained_macs / max(1.0, macs) - self._calibrated))
+        afforded = EVALUATING * trained_macs / max(1.0, macs) - self._calibrated - CUTTING
+        samples = int(max(FEWEST_SAMPLES, afforded))
         return min(samples, self.task.size("validation"), most or samples)
 
     def scrutiny(
