@@ -69,7 +69,7 @@ def test_boards_take_turns_and_every_recording_says_whose_it_is(boards, request_
     recordings = [device.bench(request_of(device)) for _ in range(2)]
 
     assert {recording.conditions["link"] for recording in recordings} == {"a", "b"}
-    assert all(len(recording.latencies_ms) == 10 for recording in recordings)
+    assert all(recording.references_ms and not recording.failure for recording in recordings)
     assert device.source("fp32", 1) == "host-cpu a or b, default, fp32, batch 1"
     assert device.provenance is Provenance.MEASURED
 
