@@ -34,31 +34,26 @@ class Encoding:
         table: Features by the choice in their dimension, ``[V, P]``, centred over the space. An unordered
             dimension gives one feature per option, an ordered one its place on a linear and on a
             logarithmic scale; any two extremes of one dimension are at squared distance 1.
-        basis: Policy outputs to padded logits, ``[Q, D * V]``. A dimension of many ordered values has
-            three outputs (slope, curvature, skew over its range), so that what is learned of one
-            width holds for its neighbours; any other has one output per choice.
+        bases: By dimension, policy outputs to the logits of its choices, ``[outputs, choices]``. A dimension
+            of many ordered values has three outputs (slope, curvature, skew over its range), so that what is
+            learned of one width holds for its neighbours; any other has one output per choice.
     """
 
     def __init__(self, space: Space) -> None:
         self.space = space
         self.counts: Indices = np.array(space.cardinalities, dtype=np.int64)
-        dims, slots = len(space), int(self.counts.max())
+        slots = int(self.counts.max())
         self.legal = np.arange(slots)[None, :] < self.counts[:, None]
         columns: list[Array] = []
         owners: list[int] = []
-        outputs: list[Array] = []
         for index, dimension in enumerate(space):
-            features, logits = _features(dimension), _logits(dimension)
+            features = _features(dimension)
             centred = features - np.full(len(features), 1 / len(features)) @ features
             columns.extend(np.pad(centred, ((0, slots - len(features)), (0, 0))).T)
             owners.extend([index] * features.shape[1])
-            for column in logits.T:
-                padded = np.zeros((dims, slots))
-                padded[index, : len(column)] = column
-                outputs.append(padded.ravel())
         self.table = np.stack(columns, axis=1)
         self.owner: Indices = np.array(owners)
-        self.basis = np.stack(outputs)
+        self.bases = [np.ascontiguousarray(_logits(dimension).T) for dimension in space]
         self._moves = _Moves.of(space)
 
     def embed(self, indices: Indices) -> Array:

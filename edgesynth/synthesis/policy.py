@@ -74,10 +74,10 @@ class Policy:
         self.encoding = encoding
         self.bounds = bounds
         self.noise = 0.9
-        dims, slots = encoding.legal.shape
-        features, outputs = len(encoding.owner), len(encoding.basis)
+        dims = len(encoding.bases)
         # An output moves the logits of one dimension; a hidden unit of degree d sees the first d.
-        settles = encoding.basis.reshape(outputs, dims, slots).any(2).argmax(1)
+        settles = np.repeat(np.arange(dims), [len(basis) for basis in encoding.bases])
+        features, outputs = len(encoding.owner), len(settles)
         degree = np.arange(_HIDDEN) % max(1, dims - 1) + 1
         self._masks = (
             encoding.owner[:, None] < degree[None, :],
@@ -102,8 +102,6 @@ class Policy:
             [slice(*ends) for ends in np.searchsorted(column, [every, every + 1]).T.tolist()]
             for column in (encoding.owner, settles)
         )
-        basis = encoding.basis.reshape(-1, dims, slots)
-        self._bases = [basis[self._outputs[d], d, : encoding.counts[d]] for d in range(dims)]
         rng = np.random.default_rng([seed, 1])
         scales = (1.0, 0.1 / math.sqrt(_HIDDEN), 0.0, 0.3, 0.0, 1.0, 0.0)
         parts = [
@@ -126,7 +124,7 @@ class Policy:
         out = w2.T @ (before * gate) + skip.T @ features.T + (bounds @ bound2 + b2).T
         log_p, surprise, rows = np.zeros(len(indices)), np.empty_like(out), np.arange(len(indices))
         # One dimension at a time: padded to the longest, most of a long space would be padding.
-        for outputs, basis, chosen in zip(self._outputs, self._bases, indices.T, strict=True):
+        for outputs, basis, chosen in zip(self._outputs, self.encoding.bases, indices.T, strict=True):
             share = basis.T @ out[outputs]
             share -= share.max(0)
             log_p += share[chosen, rows]
@@ -197,7 +195,7 @@ class Policy:
             known = settled
             out = w2[outputs, :known] @ hidden[:known] + direct[outputs]
             count = encoding.counts[d]
-            logits, dice = self._bases[d].T @ out, gumbel[:, d, :count].T
+            logits, dice = encoding.bases[d].T @ out, gumbel[:, d, :count].T
             if code is not None:
                 dice = code.settle(logits / noise, dice)
             noisy[d, :count] = logits + noise * dice
