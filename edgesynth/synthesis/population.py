@@ -17,7 +17,7 @@ Weights: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 class Population:
-    """Metropolis-Hastings chains on ``1_r(N) exp(U(N) / T)``, one imagined architecture each.
+    """Metropolis-Hastings chains on ``1_r(N) p_0(N) exp(U(N) / T)``, one imagined architecture each.
 
     A member inside the requirements never leaves them, and one outside walks on ``exp(-short / T)``,
     whatever its performance. The temperature falls to its least value, and rises only while too many
@@ -34,6 +34,7 @@ class Population:
         weigh: Predicts violation and performance.
         temperature: Where ``T`` starts.
         coldest: The least ``T``.
+        measure: ``log p_0`` of value indices ``[n, D]``; the same for all when not given.
     """
 
     HOTTEST: ClassVar[float] = 4.0
@@ -48,12 +49,14 @@ class Population:
         weigh: Callable[[Indices], Weights],
         temperature: float,
         coldest: float,
+        measure: Callable[[Indices], Array] | None = None,
     ) -> None:
         self.encoding = encoding
         self.members = members
         self.temperature = temperature
         self._weigh = weigh
         self._coldest = coldest
+        self._measure = measure or (lambda indices: np.zeros(len(indices)))
         self.short, self._utility = weigh(members)
         self._visited: list[Indices] = [members]
 
@@ -77,6 +80,8 @@ class Population:
         """
         short, utility = self._weigh(proposal)
         odds = (utility - self._utility) / self.temperature + (0.0 if log_odds is None else log_odds)
+        # Heat levels the measure as well, or what is far from it could never be told apart.
+        odds += (self._measure(proposal) - self._measure(self.members)) / max(1.0, self.temperature)
         inside, was_inside = short <= 0, self.short <= 0
         closer = (self.short - short) / (self._REACH * self.temperature)
         odds = np.where(was_inside, np.where(inside, odds, -np.inf), np.where(inside, np.inf, closer))

@@ -4,13 +4,14 @@
 
     delta theta_G,k = I(G_k; theta_I,k)
 
-The generator that maximises ``E[U] + T H`` (mean performance, and entropy at temperature ``T``) under
-``1_r`` is known in closed form::
+The generator that maximises ``E[U] + T H`` (mean performance, and entropy against a measure ``p_0`` at
+temperature ``T``) under ``1_r`` is known in closed form::
 
-    p*(N)  ~  1_r(N) exp(U(N) / T)
+    p*(N)  ~  1_r(N) p_0(N) exp(U(N) / T)
 
-so the inquisitor keeps a population of imagined architectures that walks towards ``p*`` as ``theta_I``
-believes it, and ``delta theta_G`` is gradient ascent on the likelihood that the generator draws them::
+(``p_0`` is the same for all networks, or of the prototype's proportions), so the inquisitor keeps a
+population of imagined architectures that walks towards ``p*`` as ``theta_I`` believes it, and
+``delta theta_G`` is gradient ascent on the likelihood that the generator draws them::
 
     delta theta_G = argmax_d  E_{N ~ p*} log p(N; theta_G + d)
 """
@@ -32,6 +33,7 @@ from edgesynth.synthesis.encoding import Array, Encoding, Indices, distinct, mut
 from edgesynth.synthesis.normal import cdf
 from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.population import Ascent, Population, Weights
+from edgesynth.synthesis.proportions import Proportions
 
 __all__ = ["Lesson", "Teaching", "Update"]
 
@@ -84,6 +86,8 @@ class Lesson:
     Attributes:
         members: The population of imagined architectures, ``[n, D]``; empty before the first lesson.
         temperature: ``T``.
+        proportioned: Whether ``p_0`` is :class:`~edgesynth.synthesis.proportions.Proportions`, as it is for a
+            generator that began with the prototype's.
         reserve: Over a range of budgets, how much tighter than its own budget each member lives, in
             logarithms, ``[256]``: as much as keeps the generator's draws inside. Of one budget the generator
             learns where its wall is; of many it learns where they are about.
@@ -96,6 +100,7 @@ class Lesson:
     temperature: float = 1.0
     caution: float = _CAUTION
     warmth: tuple[float, ...] = (1.0,)
+    proportioned: bool = False
     reserve: Array = field(default_factory=lambda: np.zeros(_POPULATION))
 
     def tensors(self) -> dict[str, Tensor]:
@@ -108,7 +113,12 @@ class Lesson:
 
     def to_json(self) -> dict[str, Any]:
         """The rest."""
-        return {"temperature": self.temperature, "caution": self.caution, "warmth": list(self.warmth)}
+        return {
+            "temperature": self.temperature,
+            "caution": self.caution,
+            "warmth": list(self.warmth),
+            "proportioned": self.proportioned,
+        }
 
     @classmethod
     def read(cls, tensors: Mapping[str, Tensor], data: Mapping[str, Any]) -> Lesson:
@@ -122,7 +132,9 @@ class Lesson:
         warmth = tuple(float(each) for each in (warmth if isinstance(warmth, list) else [warmth]))
         if not warmth:
             raise ValueError("no warmth")
-        return cls(members, float(data["temperature"]), float(data["caution"]), warmth, reserve)
+        temperature, caution = float(data["temperature"]), float(data["caution"])
+        proportioned = bool(data.get("proportioned", False))  # unknown to earlier versions
+        return cls(members, temperature, caution, warmth, proportioned, reserve)
 
 
 class Teaching:
@@ -147,13 +159,15 @@ class Teaching:
         self.lesson = Lesson(np.empty((0, len(encoding.space)), dtype=np.int64))
         self._encoding = encoding
         self._believe = believe
+        self._proportions = Proportions(encoding.space)
 
     def initial(self, policy: Policy, family: Indices, steps: int = 200) -> Array:
         """The change of ``theta_G`` that makes the policy draw a given family, and walk on from it.
 
         Args:
             policy: Read, never changed.
-            family: Value indices ``[n, D]``.
+            family: Value indices ``[n, D]``, of about the prototype's proportions; later lessons leave these
+                for what they know to be better.
             steps: Gradient steps on the family's likelihood.
         """
         bounds = np.zeros((len(family), policy.bounds))
@@ -162,7 +176,8 @@ class Teaching:
         for _ in range(steps):
             shown = policy.likelihood(family, bounds, ascent.theta)
             ascent.step(policy.gradient(shown, even, ascent.theta))
-        self.lesson = replace(self.lesson, members=family[np.arange(_POPULATION) % len(family)])
+        members = family[np.arange(_POPULATION) % len(family)]
+        self.lesson = replace(self.lesson, members=members, proportioned=True)
         return ascent.theta - policy.theta
 
     def delta(
@@ -209,7 +224,8 @@ class Teaching:
             belief = self._believe(indices, strict)
             return _weights(belief, caution)
 
-        walk = Population(self._encoding, members, weigh, self.lesson.temperature, diversity)
+        measure = self._proportions if self.lesson.proportioned else None
+        walk = Population(self._encoding, members, weigh, self.lesson.temperature, diversity, measure)
         ascent = Ascent(policy.theta, _RATE)
         loss, chances = None, list[float]()
         even = np.full(_POPULATION, -1.0 / _POPULATION)
@@ -242,7 +258,14 @@ class Teaching:
                     walk.weighed()
         marks = budgets.marks(_MARKS) if budgets else bounds[:1]
         warmth = tuple(self._warmth(policy, ascent.theta, mark) if drawn_from else 1.0 for mark in marks)
-        self.lesson = Lesson(walk.members, walk.temperature, caution, warmth, reserve)
+        self.lesson = replace(
+            self.lesson,
+            members=walk.members,
+            temperature=walk.temperature,
+            caution=caution,
+            warmth=warmth,
+            reserve=reserve,
+        )
         record = {
             "loss": loss,
             "population_feasible": float((walk.short <= 0).mean()),
