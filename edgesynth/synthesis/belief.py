@@ -93,6 +93,7 @@ class Interpretation:
         self._needs = performance.needs
         self._layered = layered
         self._scales = scales
+        self._performance = performance
         self._score = _tensor_form(performance)
         needed = dict.fromkeys([*requirements.metrics, *(performance.needs if self._score else ())])
         self._names = [name for name in needed if name not in scales]
@@ -129,13 +130,11 @@ class Interpretation:
         self._unit = (float(better.std()) if len(better) > 1 else 0.0) or 1.0
         targets, noises = [], []
         for name in self.outputs:
-            values = {_UTILITY: seen.utility, _FAILURE: seen.failed}.get(name, seen.values.get(name))
-            if values is None:
-                values = np.full(len(seen.indices), np.nan)
+            values, weights, deviations = self._seen(seen, name)
             known = values[np.isfinite(values)]
             warp = self._warps[name] = self._fitted(name, known)
             targets.append(warp.forward(np.where(np.isfinite(values), values, np.nan)))
-            noise, self._noise[name] = _noise(seen, name, warp)
+            noise, self._noise[name] = _noise(values, weights, deviations, warp)
             noises.append(noise)
         return np.stack(targets), np.stack(noises)
 
@@ -203,6 +202,17 @@ class Interpretation:
         """Whether an output is a sum over layers whose features are known, or one over such a sum."""
         return self._layered and output in SUMS | RATES
 
+    def _seen(self, seen: Observations, name: str) -> tuple[Array, Array, Array]:
+        """Values of an output, how many observations each is worth, and one's deviation: each ``[N]``."""
+        ones, none = np.ones(len(seen.indices)), np.full(len(seen.indices), np.nan)
+        if name == _UTILITY:
+            return seen.utility, *seen.certainty(self._performance)
+        if name == _FAILURE:
+            return seen.failed, ones, none
+        parts = (seen.values, none), (seen.weights, ones), (seen.deviations, none)
+        values, weights, deviations = (columns.get(name, default) for columns, default in parts)
+        return values, weights, deviations
+
     def _fitted(self, name: str, known: Array) -> Warp:
         """The scale of an output that had these values."""
         if name == _FAILURE:
@@ -246,17 +256,15 @@ def _bound(bound: float, ratio: Array) -> Array:
     return bound * np.exp(ratio) if bound > 0 else bound + ratio * (abs(bound) or 1.0)
 
 
-def _noise(seen: Observations, name: str, warp: Warp) -> tuple[Array, float]:
+def _noise(values: Array, weights: Array, deviations: Array, warp: Warp) -> tuple[Array, float]:
     """How noisy what was seen of an output is on its scale: relative variances ``[N]``, and their unit.
 
-    The unit is the usual variance of one observation, which those without an interval are taken to have.
-    Intervals say little of how noisy networks are beside each other, which were judged on the same samples;
-    but which of them are the surer ones, they do say.
+    Arguments are as :meth:`Interpretation._seen` gives them. The unit is the usual variance of one
+    observation, which those without an interval are taken to have. Intervals say little of how noisy networks
+    are beside each other, which were judged on the same samples; but which of them are the surer ones, they
+    do say.
     """
-    noise = 1.0 / seen.weights.get(name, np.ones(len(seen.indices)))
-    if name not in seen.values:
-        return noise, 0.0
-    values, deviations = seen.values[name], seen.deviations[name]
+    noise = 1.0 / weights
     variances = ((warp.forward(values + deviations) - warp.forward(values - deviations)) / 2) ** 2
     # No wider than all that was seen, for intervals may reach beyond where the scale ends.
     variances = np.minimum(variances, 1.0)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesynth.metrics import SHARES
 from edgesynth.space import Space, Value
 from edgesynth.synthesis.candidates import Costs
 from edgesynth.synthesis.encoding import Indices
@@ -37,6 +38,7 @@ class Observations:
         failed: Share of attempts that failed, ``[N]``; not a number where nothing was attempted.
         responses: Probe responses by name, averaged over the networks that answered at all.
         slack: By metric, the mean distance from value to the (low, high) end of its interval.
+        exact: What is computed and never observed, by metric name, ``[N]``.
     """
 
     indices: Indices
@@ -47,6 +49,26 @@ class Observations:
     failed: NDArray[np.float64]
     responses: Mapping[str, float]
     slack: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    exact: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def certainty(self, performance: Performance) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """How many observations each performance is worth, and the deviation of one, each ``[N]``.
+
+        It is worth as many as the metric that was observed least. Errors of metrics count as independent,
+        and the function as straight within them. A deviation is not a number where no metric told one, or
+        where the function does not answer to values nearby.
+        """
+        noisy = [name for name in performance.needs if name in self.values and name not in self.exact]
+        worth = [self.weights[name] for name in noisy] or [np.ones(len(self.indices))]
+        columns = {**self.values, **self.exact}
+        variances = np.full(len(self.indices), np.nan)
+        for row in np.flatnonzero(np.isfinite(self.utility)):
+            at = {name: float(column[row]) for name, column in columns.items()}
+            told = [(name, float(self.deviations[name][row])) for name in noisy]
+            swings = [_swing(performance, at, name, each) for name, each in told if math.isfinite(each)]
+            if swings:
+                variances[row] = sum(swing**2 for swing in swings)
+        return np.min(worth, axis=0), np.sqrt(variances)
 
 
 @dataclass(frozen=True)
@@ -212,8 +234,9 @@ class Memory:
             if ends:
                 slack[name] = (float(np.mean([e[0] for e in ends])), float(np.mean([e[1] for e in ends])))
         indices = self.told
-        utility = self._utility({**values, **self._costs(indices)})
-        return Observations(indices, values, weights, deviations, utility, failed, responses, slack)
+        exact = self._costs(indices)
+        utility = self._utility({**values, **exact})
+        return Observations(indices, values, weights, deviations, utility, failed, responses, slack, exact)
 
     def _utility(self, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
         """Performance ``[N]``, not a number where a metric that it needs is missing."""
@@ -228,3 +251,15 @@ class Memory:
     def _rows(self, keys: Mapping[bytes, object]) -> Indices:
         rows = np.frombuffer(b"".join(keys), dtype=np.int64)
         return rows.reshape(len(keys), len(self._space)).copy()
+
+
+def _swing(performance: Performance, at: Mapping[str, float], name: str, deviation: float) -> float:
+    """By how much performance changes over one deviation of a metric."""
+    low, high = at[name] - deviation, at[name] + deviation
+    # Metrics are not negative, and a share is at most the whole.
+    low, high = max(low, 0.0), min(high, 1.0) if name in SHARES else high
+    try:
+        return (performance({**at, name: high}) - performance({**at, name: low})) / 2
+    except Exception:
+        # It may know the values that were told, and no others.
+        return math.nan

@@ -168,7 +168,7 @@ class GeneratorInquisitor:
             metrics: Values by metric name, or the reason why the evaluation failed. A value that is
                 not finite is a failure too. Empty, when there are only responses. A metric with an interval
                 counts as much as it is sure beside others of its name; one without counts as the usual one.
-                A performance function that has no form for tensors is learned as a whole, and alike of all.
+                So does a performance function that is learned as a whole, having no form for tensors.
             responses: Probe responses by ``dimension.stimulus``: how strongly the output of this network
                 answers to a stimulus there. They tell which dimensions quality is likely to depend on; one
                 that is not a number is passed over.

@@ -1,12 +1,14 @@
 """On what scale, and how noisy, observations are."""
 
+import math
+
 import numpy as np
 import pytest
 
 from edgesynth.space import Space, Width
 from edgesynth.synthesis.belief import Interpretation
 from edgesynth.synthesis.observations import Observations
-from edgesynth.synthesis.performance import as_performance
+from edgesynth.synthesis.performance import CustomScore, as_performance
 from edgesynth.synthesis.requirements import Requirements
 
 SPACE = Space([Width("w", 1, 16, 1)])
@@ -73,3 +75,74 @@ def test_noise_is_at_most_all_that_was_seen(metric):
     noise, unit = observed(values, [1e3] * 6, metric=metric)
     assert unit == 1.0
     assert noise == pytest.approx(1.0)
+
+
+def blind(metrics):
+    """A function of numbers, which takes no tensors."""
+    return -math.log(metrics["latency_ms"]) if metrics["latency_ms"] > 4 else math.sqrt(metrics["accuracy"])
+
+
+def performances(deviations, score=blind, weights=(1.0, 1.0, 1.0)):
+    """Relative noise of three performances, of a latency that costs nothing beside one that is measured."""
+    latency, accuracy = np.array([5.0, 6.0, 7.0]), np.array([0.5, 0.6, 0.7])
+    interpretation = Interpretation(
+        Requirements({"accuracy": ">= 0.1"}), CustomScore(score, ("latency_ms", "accuracy"), "blind"), {}
+    )
+    seen = Observations(
+        np.arange(3)[:, None],
+        {"accuracy": accuracy, "latency_ms": latency},
+        {"accuracy": np.array(weights), "latency_ms": np.ones(3)},
+        {"accuracy": np.full(3, np.nan), "latency_ms": np.array(deviations)},
+        np.array(
+            [score({"latency_ms": one, "accuracy": two}) for one, two in zip(latency, accuracy, strict=True)]
+        ),
+        np.zeros(3),
+        {},
+    )
+    _, noise = interpretation.observe(seen)
+    return noise[interpretation.outputs.index("performance")].tolist()
+
+
+def test_a_performance_without_a_form_for_tensors_is_as_sure_as_what_it_reads():
+    sure, usual, unsure = performances([0.01, 0.1, 0.4])
+    assert sure < 0.1 * usual < 0.1 * unsure
+    assert performances([np.nan] * 3) == [1.0, 1.0, 1.0]
+
+
+def test_a_performance_is_worth_as_many_observations_as_the_least_observed_metric():
+    assert performances([np.nan] * 3, weights=[0.5, 1.0, 4.0]) == [2.0, 1.0, 1.0]
+
+
+def test_a_performance_that_knows_only_what_was_told_is_as_sure_as_any():
+    table = {5.0: 1.0, 6.0: 2.0, 7.0: 4.0}
+    assert performances([0.1, 0.1, 0.4], score=lambda m: table[m["latency_ms"]]) == [1.0, 1.0, 1.0]
+
+
+def test_certainty_counts_both_metrics_and_nothing_that_is_computed():
+    one, none = np.ones(1), np.full(1, np.nan)
+    score = CustomScore(
+        lambda m: 3 * m["accuracy"] + 4 * m["latency_ms"] + m["macs"],
+        ("accuracy", "latency_ms", "macs"),
+        "sum",
+    )
+    seen = Observations(
+        np.zeros((1, 1), dtype=int),
+        {"accuracy": 0.5 * one, "latency_ms": one, "macs": 1e9 * one},
+        {"accuracy": 2 * one, "latency_ms": 3 * one, "macs": 0.1 * one},
+        {"accuracy": 0.1 * one, "latency_ms": 0.1 * one, "macs": 1e6 * one},
+        one,
+        none,
+        {},
+        exact={"macs": 7.0 * one},
+    )
+    weights, deviations = seen.certainty(score)
+    assert weights.tolist() == [2.0]
+    assert deviations == pytest.approx([0.5])
+
+
+def test_a_share_swings_no_further_than_the_whole():
+    one = np.ones(1)
+    parts = [{"accuracy": value * one} for value in (0.95, 1.0, 0.2)]
+    seen = Observations(np.zeros((1, 1), dtype=int), *parts, one, one, {})
+    score = CustomScore(lambda m: math.log(1.01 - m["accuracy"]), ("accuracy",), "log")
+    assert seen.certainty(score)[1] == pytest.approx([(math.log(0.26) - math.log(0.01)) / 2])
