@@ -40,6 +40,10 @@ _NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 AVERAGED_EPOCHS = 1.5
 """Over how many passes of the training data the average of the shared weights reaches."""
 
+STEEPEST = 1.0
+"""Largest norm of a step's gradient. Slices of a network that was never trained to be sliced begin with large
+losses; a high rate would follow these so far that features die, which no later step brings back."""
+
 
 class ElasticWeights:
     """The shared weights, and the networks sliced from them.
@@ -238,7 +242,7 @@ class ElasticTrainer:
                 )
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_([t for _, t in self.weights.parameters()], 5.0)
+            torch.nn.utils.clip_grad_norm_([t for _, t in self.weights.parameters()], STEEPEST)
             self._optimizer.step()
             self.weights.follow(AVERAGED_EPOCHS * self.steps_per_epoch)
             self.step += 1

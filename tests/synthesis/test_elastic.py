@@ -16,6 +16,7 @@ from edgesynth.graph import Prototype
 from edgesynth.progress import NullProgress
 from edgesynth.space import Architecture, Switch
 from edgesynth.synthesis.elastic import (
+    STEEPEST,
     ElasticTrainer,
     ElasticWeights,
     StepSchedule,
@@ -245,6 +246,23 @@ def test_every_architecture_gets_its_turn(prototype: Prototype, task: Classifica
     family = [prototype.largest(), prototype.smallest()]
     trainer_of(weights, task).train(family, 12, PHASE)
     assert set(seen) == {prototype.space.key(a) for a in family}
+
+
+def test_a_steep_loss_leads_no_step_farther_than_a_limit(
+    prototype: Prototype, task: ClassificationTask
+) -> None:
+    weights = ElasticWeights(prototype)
+    with torch.no_grad():
+        for _, tensor in weights.parameters():
+            tensor.mul_(3.0)  # every layer answers louder than the one before, and the loss is huge
+    before = snapshot(weights)
+    trainer = trainer_of(weights, task, weight_decay=0.0)
+    assert trainer.train([narrow(prototype)], 1, PHASE) > 10
+    squares = [
+        ((tensor.detach() - before[f"now.{name}"]) ** 2).sum() for name, tensor in weights.parameters()
+    ]
+    farthest = (1 + 0.9) * trainer.schedule.rate(0.0) * STEEPEST  # Nesterov's first step
+    assert float(sum(squares)) ** 0.5 == pytest.approx(farthest, rel=1e-3)
 
 
 def test_nothing_to_train_is_an_error(prototype: Prototype, task: ClassificationTask) -> None:
