@@ -72,6 +72,7 @@ class Prototype:
                 *(Switch(block.name) for block in self.blocks),
             ]
         )
+        self._inside = self._removable()
         self.ranking: dict[str, Tensor] = {}
         for dimension, score in zip(self.dimensions, self._magnitudes(), strict=True):
             self.set_ranking(dimension.name, np.argsort(-score, kind="stable").tolist())
@@ -165,6 +166,21 @@ class Prototype:
         unheard = {d.name: d.minimum for d in self.dimensions if d.layers and gone.issuperset(d.layers)}
         return {**architecture, **unheard}
 
+    def unheard(self, choices: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which widths are inside removed blocks, and so make no difference, of many architectures at once.
+
+        Args:
+            choices: Value indices of the space, shape ``[n, dimensions + blocks]``.
+
+        Returns:
+            Of the same shape; :meth:`canonical` sets these to their least.
+        """
+        absent = choices[:, len(self.dimensions) :] == 0
+        found = np.zeros(choices.shape, dtype=np.bool_)
+        for index, around in self._inside:
+            found[:, index] = np.all([absent[:, blocks].any(1) for blocks in around], axis=0)
+        return found
+
     def cost(
         self,
         architecture: Mapping[str, Value] | None = None,
@@ -212,6 +228,18 @@ class Prototype:
             ``[n, L, 3]``; which layers are there, shape ``[n, L]``.
         """
         return self._cost_model.layer_sizes(*self._kept_of(choices))
+
+    def _removable(self) -> list[tuple[int, list[list[int]]]]:
+        """Dimensions of which every layer can be removed: their numbers, and the blocks around each layer."""
+        found = []
+        for index, dimension in enumerate(self.dimensions):
+            around = [
+                [number for number, block in enumerate(self.blocks) if layer in block.layers]
+                for layer in dimension.layers
+            ]
+            if around and all(around):
+                found.append((index, around))
+        return found
 
     def _kept_of(self, choices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Kept units per stratum ``[n, strata]``, and which blocks are present ``[n, blocks]``."""

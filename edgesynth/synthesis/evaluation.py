@@ -55,6 +55,10 @@ class ComputedCosts:
         """As :meth:`Prototype.layer_sizes`."""
         return self._prototype.layer_sizes(choices)
 
+    def unheard(self, choices: NDArray[np.int64], /) -> NDArray[np.bool_]:
+        """As :meth:`Prototype.unheard`."""
+        return self._prototype.unheard(choices)
+
     def totals(self, choices: NDArray[np.int64], /) -> dict[str, NDArray[np.int64]]:
         """MACs, parameters and bytes of value indices ``[n, D]``, each ``[n]``."""
         return self._prototype.totals(choices)

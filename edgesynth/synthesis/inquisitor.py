@@ -29,6 +29,7 @@ from edgesynth.synthesis.layers import LayerFeatures
 from edgesynth.synthesis.observations import Observations
 from edgesynth.synthesis.performance import Performance
 from edgesynth.synthesis.policy import Policy
+from edgesynth.synthesis.proportions import Proportions
 from edgesynth.synthesis.relevance import prior_relevance
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.states import under
@@ -80,7 +81,7 @@ class Inquisitor:
         owner = np.concatenate(parts)
         self._groups = int(owner.max()) + 1
         self._metrics = Regression(owner)
-        self.teaching = Teaching(encoding, self.believe)
+        self.teaching = Teaching(encoding, self.believe, Proportions(encoding.space, costs.function))
 
     # --- theta_I: learning ---
 
@@ -177,6 +178,7 @@ class Inquisitor:
         diversity: float = 0.1,
         budgets: Budgets | None = None,
         start: Indices | None = None,
+        told: int = 0,
         drawn_from: bool = True,
     ) -> Update:
         """``delta theta_G = I(G; theta_I)``; arguments as for :meth:`Teaching.delta`."""
@@ -187,6 +189,7 @@ class Inquisitor:
             diversity=diversity,
             budgets=budgets,
             start=start,
+            told=told,
             drawn_from=drawn_from,
         )
 

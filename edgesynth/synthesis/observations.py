@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesynth.metrics import SHARES
+from edgesynth.metrics import SHARES, metric_kind
 from edgesynth.space import Space, Value
 from edgesynth.synthesis.candidates import Costs
 from edgesynth.synthesis.encoding import Indices
@@ -23,6 +23,9 @@ from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.told import Told
 
 __all__ = ["Memory", "Observations", "Standing"]
+
+_LEAST: Final = 1e-3
+"""The share of itself below which no cost is thought to be."""
 
 
 @dataclass(frozen=True)
@@ -54,21 +57,24 @@ class Observations:
     def certainty(self, performance: Performance) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """How many observations each performance is worth, and the deviation of one, each ``[N]``.
 
-        It is worth as many as the metric that was observed least. Errors of metrics count as independent,
-        and the function as straight within them. A deviation is not a number where no metric told one, or
-        where the function does not answer to values nearby.
+        It is worth as many as the metric that was observed least. Errors of metrics count as independent. A
+        deviation is not a number where one is missing of a metric that has some, where none has, or where
+        the function does not answer to values nearby.
         """
         noisy = [name for name in performance.needs if name in self.values and name not in self.exact]
-        worth = [self.weights[name] for name in noisy] or [np.ones(len(self.indices))]
+        told = [name for name in noisy if np.isfinite(self.deviations[name]).any()]
+        worth = np.min([self.weights[name] for name in noisy] or [np.ones(len(self.indices))], axis=0)
         columns = {**self.values, **self.exact}
-        variances = np.full(len(self.indices), np.nan)
-        for row in np.flatnonzero(np.isfinite(self.utility)):
+        deviations = np.full(len(self.indices), np.nan)
+        # Of several observations at a time, as many as the least observed metric has.
+        alike = {name: self.deviations[name] * np.sqrt(worth / self.weights[name]) for name in told}
+        known = np.isfinite([self.utility, *alike.values()]).all(0)
+        for row in np.flatnonzero(known) if told else ():
             at = {name: float(column[row]) for name, column in columns.items()}
-            told = [(name, float(self.deviations[name][row])) for name in noisy]
-            swings = [_swing(performance, at, name, each) for name, each in told if math.isfinite(each)]
-            if swings:
-                variances[row] = sum(swing**2 for swing in swings)
-        return np.min(worth, axis=0), np.sqrt(variances)
+            utility = float(self.utility[row])
+            swings = [_swing(performance, at, utility, name, float(alike[name][row])) for name in told]
+            deviations[row] = math.hypot(*swings)
+        return worth, deviations
 
 
 @dataclass(frozen=True)
@@ -253,13 +259,18 @@ class Memory:
         return rows.reshape(len(keys), len(self._space)).copy()
 
 
-def _swing(performance: Performance, at: Mapping[str, float], name: str, deviation: float) -> float:
-    """By how much performance changes over one deviation of a metric."""
+def _swing(
+    performance: Performance, at: Mapping[str, float], utility: float, name: str, deviation: float
+) -> float:
+    """By how much performance differs where a metric is off by one deviation, either way."""
     low, high = at[name] - deviation, at[name] + deviation
-    # Metrics are not negative, and a share is at most the whole.
-    low, high = max(low, 0.0), min(high, 1.0) if name in SHARES else high
+    if name in SHARES:
+        low, high = max(low, 0.0), min(high, 1.0)
+    elif metric_kind(name).source != "task":
+        low = max(low, _LEAST * at[name])  # no cost is zero
     try:
-        return (performance({**at, name: high}) - performance({**at, name: low})) / 2
+        ends = [performance({**at, name: end}) for end in (low, high)]
+        return max(abs(float(end) - utility) for end in ends)
     except Exception:
         # It may know the values that were told, and no others.
         return math.nan

@@ -411,6 +411,7 @@ class GeneratorInquisitor:
             diversity=self.diversity,
             budgets=self.budgets,
             start=self._memory.standing().leaders(8),
+            told=self._memory.evaluations,
             drawn_from=drawn_from,
         )
         self.policy.theta = self.policy.theta + update.delta

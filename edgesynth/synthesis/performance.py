@@ -49,7 +49,10 @@ class Performance(Protocol):
         ...
 
     def __call__(self, metrics: Mapping[str, float], /) -> float:
-        """Score one network; called once per network whose :attr:`needs` are all known."""
+        """Score a network whose :attr:`needs` are all known.
+
+        One that has no form for tensors is also asked about values nearby, where metrics have intervals.
+        """
         ...
 
 

@@ -9,7 +9,8 @@ temperature ``T``) under ``1_r`` is known in closed form::
 
     p*(N)  ~  1_r(N) p_0(N) exp(U(N) / T)
 
-(``p_0`` is the same for all networks, or of the prototype's proportions), so the inquisitor keeps a
+(``p_0`` is the same for all networks, or of the prototype's proportions; above a ``T`` of 1 it is levelled
+too, ``p_0^(1/T)``), so the inquisitor keeps a
 population of imagined architectures that walks towards ``p*`` as ``theta_I`` believes it, and
 ``delta theta_G`` is gradient ascent on the likelihood that the generator draws them::
 
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -87,7 +89,7 @@ class Lesson:
         members: The population of imagined architectures, ``[n, D]``; empty before the first lesson.
         temperature: ``T``.
         proportioned: Whether ``p_0`` is :class:`~edgesynth.synthesis.proportions.Proportions`, as it is for a
-            generator that began with the prototype's.
+            generator that began with the prototype's; one that an earlier version began goes on without.
         reserve: Over a range of budgets, how much tighter than its own budget each member lives, in
             logarithms, ``[256]``: as much as keeps the generator's draws inside. Of one budget the generator
             learns where its wall is; of many it learns where they are about.
@@ -153,13 +155,19 @@ class Teaching:
     Args:
         encoding: The space's encoding.
         believe: The belief about value indices ``[n, D]`` under requirement vectors ``[n, R]``.
+        proportions: ``p_0`` of a generator that begins with the prototype's.
     """
 
-    def __init__(self, encoding: Encoding, believe: Callable[[Indices, Array], Belief]) -> None:
+    def __init__(
+        self,
+        encoding: Encoding,
+        believe: Callable[[Indices, Array], Belief],
+        proportions: Proportions | None = None,
+    ) -> None:
         self.lesson = Lesson(np.empty((0, len(encoding.space)), dtype=np.int64))
         self._encoding = encoding
         self._believe = believe
-        self._proportions = Proportions(encoding.space)
+        self._proportions = proportions or Proportions(encoding.space)
 
     def initial(self, policy: Policy, family: Indices, steps: int = 200) -> Array:
         """The change of ``theta_G`` that makes the policy draw a given family, and walk on from it.
@@ -189,6 +197,7 @@ class Teaching:
         diversity: float = 0.1,
         budgets: Budgets | None = None,
         start: Indices | None = None,
+        told: int = 0,
         drawn_from: bool = True,
     ) -> Update:
         """``delta theta_G``: teach the generator on imagined seeds.
@@ -204,6 +213,7 @@ class Teaching:
             budgets: The range to teach; each member lives under a budget of its own, the same in every
                 lesson. By default the taught requirements alone.
             start: Architectures ``[n, D]`` to seed the population with.
+            told: How many evaluations the belief rests on.
             drawn_from: Whether seeds may be drawn after this lesson; without, it is not asked how warm.
         """
         members, caution, reserve = self.lesson.members, self.lesson.caution, self.lesson.reserve
@@ -224,7 +234,7 @@ class Teaching:
             belief = self._believe(indices, strict)
             return _weights(belief, caution)
 
-        measure = self._proportions if self.lesson.proportioned else None
+        measure = partial(self._proportions, told=told) if self.lesson.proportioned else None
         walk = Population(self._encoding, members, weigh, self.lesson.temperature, diversity, measure)
         ascent = Ascent(policy.theta, _RATE)
         loss, chances = None, list[float]()

@@ -118,31 +118,72 @@ def test_a_performance_that_knows_only_what_was_told_is_as_sure_as_any():
     assert performances([0.1, 0.1, 0.4], score=lambda m: table[m["latency_ms"]]) == [1.0, 1.0, 1.0]
 
 
+def certainty(function, needs, values, deviations, weights=None, exact=None):
+    """Weights and deviations of performances; arguments by metric, a row for each network."""
+    columns = {name: np.array(column, dtype=float) for name, column in values.items()}
+    count = len(next(iter(columns.values())))
+    known = {**columns, **(exact or {})}
+    utility = [function({name: column[row] for name, column in known.items()}) for row in range(count)]
+    seen = Observations(
+        np.arange(count)[:, None],
+        columns,
+        {name: np.array((weights or {}).get(name, [1.0] * count)) for name in columns},
+        {name: np.array(deviations.get(name, [np.nan] * count)) for name in columns},
+        np.array(utility),
+        np.zeros(count),
+        {},
+        exact=exact or {},
+    )
+    return seen.certainty(CustomScore(function, needs, "score"))
+
+
 def test_certainty_counts_both_metrics_and_nothing_that_is_computed():
-    one, none = np.ones(1), np.full(1, np.nan)
-    score = CustomScore(
+    weights, deviations = certainty(
         lambda m: 3 * m["accuracy"] + 4 * m["latency_ms"] + m["macs"],
         ("accuracy", "latency_ms", "macs"),
-        "sum",
+        {"accuracy": [0.5], "latency_ms": [1.0], "macs": [1e9]},
+        {"accuracy": [0.1], "latency_ms": [0.1], "macs": [1e6]},
+        weights={"accuracy": [2.0], "latency_ms": [8.0], "macs": [0.1]},
+        exact={"macs": np.array([7.0])},
     )
-    seen = Observations(
-        np.zeros((1, 1), dtype=int),
-        {"accuracy": 0.5 * one, "latency_ms": one, "macs": 1e9 * one},
-        {"accuracy": 2 * one, "latency_ms": 3 * one, "macs": 0.1 * one},
-        {"accuracy": 0.1 * one, "latency_ms": 0.1 * one, "macs": 1e6 * one},
-        one,
-        none,
-        {},
-        exact={"macs": 7.0 * one},
-    )
-    weights, deviations = seen.certainty(score)
     assert weights.tolist() == [2.0]
-    assert deviations == pytest.approx([0.5])
+    # The mean of eight is as sure as that of two of half the deviation.
+    assert deviations == pytest.approx([math.hypot(0.3, 0.4 / 2)])
 
 
-def test_a_share_swings_no_further_than_the_whole():
-    one = np.ones(1)
-    parts = [{"accuracy": value * one} for value in (0.95, 1.0, 0.2)]
-    seen = Observations(np.zeros((1, 1), dtype=int), *parts, one, one, {})
-    score = CustomScore(lambda m: math.log(1.01 - m["accuracy"]), ("accuracy",), "log")
-    assert seen.certainty(score)[1] == pytest.approx([(math.log(0.26) - math.log(0.01)) / 2])
+def test_a_network_without_one_of_its_intervals_is_no_surer_for_that():
+    _, deviations = certainty(
+        lambda m: 10 * m["accuracy"] - 0.01 * m["latency_ms"],
+        ("accuracy", "latency_ms"),
+        {"accuracy": [0.5, 0.6, 0.7], "latency_ms": [5.0, 6.0, 7.0]},
+        {"accuracy": [0.05, 0.05, np.nan], "latency_ms": [0.1, 0.1, 0.1]},
+    )
+    assert deviations[:2] == pytest.approx(0.5, rel=0.01)
+    assert np.isnan(deviations[2])
+
+
+def test_the_best_of_a_target_is_as_unsure_as_its_neighbours():
+    _, deviations = certainty(
+        lambda m: -abs(m["latency_ms"] - 6),
+        ("latency_ms",),
+        {"latency_ms": [5.0, 6.0, 7.0]},
+        {"latency_ms": [1.0, 1.0, 1.0]},
+    )
+    assert deviations.tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "deviation", "function", "expected"),
+    [
+        ("accuracy", 0.95, 0.2, lambda value: math.log(1.01 - value), math.log(0.06 / 0.01)),
+        ("netscore", -20.0, 1.0, lambda value: value, 1.0),
+        ("latency_ms", 2.0, 5.0, math.log, math.log(1000)),
+        ("latency_ms", 2.0, 1.0, lambda value: -math.exp(700 * value / 2), math.nan),
+    ],
+    ids=["no share above the whole", "below zero", "no cost of nothing", "too large for a float"],
+)
+def test_deviations_stay_where_a_metric_can_be(metric, value, deviation, function, expected):
+    _, deviations = certainty(
+        lambda m: function(m[metric]), (metric,), {metric: [value]}, {metric: [deviation]}
+    )
+    assert deviations.tolist() == pytest.approx([expected], nan_ok=True)
