@@ -40,9 +40,12 @@ _NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 AVERAGED_EPOCHS = 1.5
 """Over how many passes of the training data the average of the shared weights reaches."""
 
-STEEPEST = 1.0
-"""Largest norm of a step's gradient. Slices of a network that was never trained to be sliced begin with large
-losses; a high rate would follow these so far that features die, which no later step brings back."""
+STEEPEST = 5.0
+"""Largest norm of a step's gradient."""
+
+LONGEST = 0.2
+"""Largest norm times peak learning rate. Slices of a network that was never trained to be sliced begin with
+large losses; a high rate would follow these so far that features die, which no later step brings back."""
 
 
 class ElasticWeights:
@@ -172,6 +175,10 @@ def suitable_rate(module: nn.Module) -> float:
 class ElasticTrainer:
     """Trains the shared weights on whatever architectures it is given.
 
+    Attributes:
+        step: Steps so far.
+        steepest: Norm to which a longer gradient is cut.
+
     Args:
         weights: The shared weights.
         task: Gives batches and losses.
@@ -204,6 +211,7 @@ class ElasticTrainer:
         self.steps_per_epoch = -(-task.size("train") // batch_size)
         self.total_steps = max(1, round(total_epochs * self.steps_per_epoch))
         self.step = 0
+        self.steepest = min(STEEPEST, LONGEST / schedule.peak)
         decayed = [t for _, t in weights.parameters() if t.ndim > 1]
         plain = [t for _, t in weights.parameters() if t.ndim <= 1]
         self._optimizer = torch.optim.SGD(
@@ -242,7 +250,7 @@ class ElasticTrainer:
                 )
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_([t for _, t in self.weights.parameters()], STEEPEST)
+            torch.nn.utils.clip_grad_norm_([t for _, t in self.weights.parameters()], self.steepest)
             self._optimizer.step()
             self.weights.follow(AVERAGED_EPOCHS * self.steps_per_epoch)
             self.step += 1

@@ -15,6 +15,7 @@ from torch.func import functional_call
 
 from edgesynth.errors import ArchitectureError, InputError, TraceError
 from edgesynth.graph import Prototype
+from edgesynth.zoo import build
 
 
 class Undecided(nn.Module):
@@ -296,6 +297,21 @@ def test_removing_an_outer_block_removes_the_inner_one() -> None:
         with torch.no_grad():
             difference = prototype.slice(architecture)(x) - prototype.mask(architecture)(x)
         assert difference.abs().max() < 1e-6
+
+
+def test_widths_that_nobody_hears_are_those_of_removed_blocks() -> None:
+    prototype = Prototype(build("resnet20", in_channels=1, classes=10), torch.zeros(1, 1, 28, 28), align=4)
+    widths = [dimension.name for dimension in prototype.dimensions]
+    silent = 0
+    for seed in range(20):
+        architecture = {**prototype.space.sample(seed), **{d.name: d.units for d in prototype.dimensions}}
+        row = prototype.unheard(prototype.space.encode(architecture)[None])[0]
+        least = prototype.canonical(architecture)
+        assert [least[name] != architecture[name] for name in widths] == row[: len(widths)].tolist()
+        assert not row[len(widths) :].any()
+        assert prototype.cost(least).macs == prototype.cost(architecture).macs
+        silent += int(row.sum())
+    assert silent > 20
 
 
 def test_a_branch_that_is_read_elsewhere_is_no_block() -> None:
