@@ -118,7 +118,7 @@ class GeneratorInquisitor:
         """``G_0``, from the prototype and the computed bounds alone, before anything was observed.
 
         The policy learns to draw the prototype scaled into the bounds, its proportions kept roughly:
-        a better place to begin than networks of random proportions.
+        a better place to begin than networks of random proportions, and to stay while little is told.
         """
         with self._lock, one_thread():
             family = proportional(self._encoding, self._costs, count, self._rng("initialise"))

@@ -10,9 +10,9 @@ temperature ``T``) under ``1_r`` is known in closed form::
     p*(N)  ~  1_r(N) p_0(N) exp(U(N) / T)
 
 (``p_0`` is the same for all networks, or of the prototype's proportions; above a ``T`` of 1 it is levelled
-too, ``p_0^(1/T)``), so the inquisitor keeps a
-population of imagined architectures that walks towards ``p*`` as ``theta_I`` believes it, and
-``delta theta_G`` is gradient ascent on the likelihood that the generator draws them::
+too, ``p_0^(1/T)``), so the inquisitor keeps a population of imagined architectures that walks towards ``p*``
+as ``theta_I`` believes it, and ``delta theta_G`` is gradient ascent on the likelihood that the generator
+draws them::
 
     delta theta_G = argmax_d  E_{N ~ p*} log p(N; theta_G + d)
 """
