@@ -161,10 +161,13 @@ class Prototype:
 
         Args:
             architecture: A choice per dimension.
+
+        Raises:
+            ArchitectureError: The architecture does not fit the space.
         """
-        gone = {layer for block in self.blocks if not architecture[block.name] for layer in block.layers}
-        unheard = {d.name: d.minimum for d in self.dimensions if d.layers and gone.issuperset(d.layers)}
-        return {**architecture, **unheard}
+        unheard = self.unheard(self.space.encode(architecture)[None])[0]
+        least = {d.name: d.minimum for d, silent in zip(self.dimensions, unheard, strict=False) if silent}
+        return {**architecture, **least}
 
     def unheard(self, choices: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which widths are inside removed blocks, and so make no difference, of many architectures at once.

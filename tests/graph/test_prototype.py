@@ -307,6 +307,9 @@ def test_widths_that_nobody_hears_are_those_of_removed_blocks() -> None:
         architecture = {**prototype.space.sample(seed), **{d.name: d.units for d in prototype.dimensions}}
         row = prototype.unheard(prototype.space.encode(architecture)[None])[0]
         least = prototype.canonical(architecture)
+        gone = {layer for block in prototype.blocks if not architecture[block.name] for layer in block.layers}
+        inside = [gone.issuperset(dimension.layers) for dimension in prototype.dimensions]
+        assert inside == row[: len(widths)].tolist()
         assert [least[name] != architecture[name] for name in widths] == row[: len(widths)].tolist()
         assert not row[len(widths) :].any()
         assert prototype.cost(least).macs == prototype.cost(architecture).macs
