@@ -15,16 +15,17 @@ from numpy.typing import NDArray
 
 from edgesynth.space import Architecture, Choice, Space, Switch, Value, Width
 
-__all__ = ["Array", "Encoding", "Indices", "distinct", "first_rows", "keys", "mutate"]
+__all__ = ["FEW", "Array", "Encoding", "Indices", "distinct", "first_rows", "keys", "mutate"]
 
 Indices = NDArray[np.int64]
 Array = NDArray[np.float64]
 
-_FREE_LOGITS: Final = 4
+FEW: Final = 8
+"""So many values of an ordered dimension are told apart, like options, where more are places on a scale."""
 
 
 class Encoding:
-    """Fixed linear maps between a space's choices, policy logits and surrogate features.
+    """Fixed linear maps from a space's choices to features.
 
     Attributes:
         space: The space.
@@ -34,9 +35,6 @@ class Encoding:
         table: Features by the choice in their dimension, ``[V, P]``, centred over the space. An unordered
             dimension gives one feature per option, an ordered one its place on a linear and on a
             logarithmic scale; any two extremes of one dimension are at squared distance 1.
-        bases: By dimension, policy outputs to the logits of its choices, ``[outputs, choices]``. A dimension
-            of many ordered values has three outputs (slope, curvature, skew over its range), so that what is
-            learned of one width holds for its neighbours; any other has one output per choice.
     """
 
     def __init__(self, space: Space) -> None:
@@ -53,7 +51,6 @@ class Encoding:
             owners.extend([index] * features.shape[1])
         self.table = np.stack(columns, axis=1)
         self.owner: Indices = np.array(owners)
-        self.bases = [np.ascontiguousarray(_logits(dimension).T) for dimension in space]
         self._moves = _Moves.of(space)
 
     def embed(self, indices: Indices) -> Array:
@@ -108,7 +105,7 @@ class _Moves:
         moves: list[tuple[int, int, int, bool]] = []
         for index, dimension in enumerate(space):
             count = len(dimension.values)
-            wraps = isinstance(dimension, Choice) or count <= 2 * _FREE_LOGITS
+            wraps = isinstance(dimension, Choice) or count <= FEW
             steps = sorted({1, max(1, count // 8), max(1, count // 3)})
             shifts = range(1, count) if wraps else [-step for step in steps] + steps
             moves.extend((index, shift, count, wraps) for shift in shifts)
@@ -156,11 +153,3 @@ def _features(dimension: Width | Switch | Choice) -> Array:
     values = np.array([float(value) for value in dimension.values])
     scales = [(scale - scale[0]) / (scale[-1] - scale[0]) for scale in (values, np.log(values))]
     return np.stack(scales, axis=1) * math.sqrt(0.5)
-
-
-def _logits(dimension: Width | Switch | Choice) -> Array:
-    count = len(dimension.values)
-    if isinstance(dimension, Choice) or count <= _FREE_LOGITS:
-        return np.eye(count)
-    t = np.linspace(-1.0, 1.0, count)
-    return np.stack([3.0 * t, 3.0 * t**2, 3.0 * t**3], axis=1)

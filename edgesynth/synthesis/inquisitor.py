@@ -35,6 +35,7 @@ from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.states import under
 from edgesynth.synthesis.surrogate import LEAST_NOISE, Prior, Regression
 from edgesynth.synthesis.teaching import Lesson, Teaching, Update
+from edgesynth.synthesis.tiles import TileFeatures
 
 __all__ = ["Inquisitor"]
 
@@ -43,6 +44,9 @@ _ADDED: Final = 0.5
 
 _HARDLY: Final = (-4.0, -3.0)
 """Logarithms of how relevant the features of layers are to a quality, and dimensions to a sum over layers."""
+
+_RARELY: Final = -3.0
+"""Logarithm of how relevant tiles are to anything, where layers are not known."""
 
 _LOOSE: Final = 2.0
 """How sure it is beforehand how well features of layers explain such a sum: very well on some devices."""
@@ -72,12 +76,13 @@ class Inquisitor:
         self._interpretation = Interpretation(
             requirements, performance, costs.scales, layered=layers is not None
         )
-        # Of layers alone a device knows; a task's quality is not the sum of theirs.
-        of_device = not all(map(self._interpretation.is_quality, self._interpretation.outputs))
-        self._layers = layers if of_device else None
-        parts = [encoding.owner, len(encoding.space) + np.arange(len(costs.names))]
-        if self._layers is not None:
-            parts.append(len(encoding.space) + len(costs.names) + LayerFeatures.group)
+        self._own = len(encoding.space) + len(costs.names)
+        parts = [encoding.owner, np.arange(len(encoding.space), self._own)]
+        # Of layers and tiles a device alone knows; where nothing is asked of one, they are left out.
+        self._device: LayerFeatures | TileFeatures | None = None
+        if not all(map(self._interpretation.is_quality, self._interpretation.outputs)):
+            self._device = layers or TileFeatures(encoding.space)
+            parts.append(self._own + self._device.group)
         owner = np.concatenate(parts)
         self._groups = int(owner.max()) + 1
         self._metrics = Regression(owner)
@@ -90,13 +95,15 @@ class Inquisitor:
         targets, noise = self._interpretation.observe(seen)
         outputs = self._interpretation.outputs
         dimensions = len(self.encoding.space)
-        quality, summed = np.zeros(self._groups), np.zeros(self._groups)
+        even, quality, summed = np.zeros((3, self._groups))
         quality[:dimensions] = prior_relevance(self.encoding.space, seen.responses)
-        quality[dimensions + len(self._costs.names) :], summed[:dimensions] = _HARDLY
+        quality[self._own :], summed[:dimensions] = _HARDLY
+        if isinstance(self._device, TileFeatures):
+            even[self._own :] = quality[self._own :] = _RARELY
         priors = {}
         for name in outputs:
             told = self._interpretation.noise(name)
-            prior = Prior(np.zeros(self._groups), noise=max(LEAST_NOISE, told))
+            prior = Prior(even, noise=max(LEAST_NOISE, told))
             if self._interpretation.is_quality(name):
                 prior = replace(prior, relevance=quality)
             elif self._interpretation.adds_up(name):
@@ -112,7 +119,7 @@ class Inquisitor:
         return self._metrics.ready
 
     def features(self, indices: Indices, exact: Mapping[str, NDArray[np.float64]] | None = None) -> Array:
-        """An architecture, its exact costs, and its layers where they matter: ``[n, P]``.
+        """An architecture, its exact costs, and its layers or tiles where they matter: ``[n, P]``.
 
         Args:
             indices: Value indices ``[n, D]``.
@@ -120,7 +127,7 @@ class Inquisitor:
         """
         exact = self._costs(indices) if exact is None else exact
         parts = [self.encoding.embed(indices), _ADDED * self._costs.features(exact, len(indices))]
-        return np.hstack(parts if self._layers is None else [*parts, self._layers(indices)])
+        return np.hstack(parts if self._device is None else [*parts, self._device(indices)])
 
     def covariance(self, x: Array, other: Array) -> Array:
         """Posterior covariance of every output between feature rows: ``[B, n, m]``."""

@@ -314,6 +314,7 @@ class GeneratorInquisitor:
                 "calls": self._calls,
                 **self._pace.to_json(),
                 "noise": self.policy.noise,
+                "tiled": self.policy.tiled,
                 "inquisitor": self.inquisitor.to_json(),
                 "kept": self._kept and self._kept[1].to_json(),
                 **self._memory.to_json(),
@@ -333,7 +334,9 @@ class GeneratorInquisitor:
             with reading():
                 seed, cycles, calls = int(meta["seed"]), int(meta["cycles"]), int(meta["calls"])
                 pace, noise = Pace.read(meta), float(meta["noise"])
-                theta = tensors["policy.theta"].numpy().reshape(self.policy.theta.shape).copy()
+                tiled = bool(meta.get("tiled", False))  # unknown to earlier versions, which had none
+                policy = Policy(self._encoding, len(self.requirements), seed, tiled=tiled)
+                theta = tensors["policy.theta"].numpy().reshape(policy.theta.shape).copy()
                 learned = {name: value.clone() for name, value in under("inquisitor.", tensors).items()}
                 Lesson.read(learned, meta["inquisitor"])
                 kept = None
@@ -343,7 +346,7 @@ class GeneratorInquisitor:
                 memory = self._remembering()
                 memory.restore(meta)
             self.seed, self.cycles, self._calls, self._pace = seed, cycles, calls, pace
-            self.policy.noise, self.policy.theta = noise, theta
+            policy.noise, policy.theta, self.policy = noise, theta, policy
             self.inquisitor.restore(learned, meta["inquisitor"])
             self._kept, self._memory, self._stale = kept, memory, True
 

@@ -22,13 +22,17 @@ from typing import Final
 import numpy as np
 
 from edgesynth.errors import InputError
-from edgesynth.space import Architecture
+from edgesynth.space import Architecture, Choice, Switch, Width
 from edgesynth.synthesis.checks import whole
-from edgesynth.synthesis.encoding import Array, Encoding, Indices
+from edgesynth.synthesis.encoding import FEW, Array, Encoding, Indices
+from edgesynth.synthesis.tiles import idle
 
 __all__ = ["Likelihood", "Policy"]
 
 _HIDDEN: Final = 128
+_SMOOTH: Final = 3.0
+"""How large outputs of a long ordered dimension become in its logits."""
+_FEW_BEFORE: Final = 4
 _ILLEGAL: Final = -1e9
 _GOLDEN: Final = 0x9E3779B97F4A7C15
 """The golden section of 2**64: its multiples in a row leave no gap and crowd nowhere."""
@@ -64,19 +68,27 @@ class Policy:
         theta: All parameters as one vector, so that learning reads ``theta = theta + delta``.
         noise: The temperature of the choices: 1 samples the policy, 0 takes its likeliest choices.
 
+    A dimension of many ordered values has outputs for slope, curvature and skew over its range and for the
+    tiles that its values fill, so that what is learned of one width holds for its neighbours, and for those
+    that fill their tiles as well; any other has one output per choice.
+
     Args:
         encoding: The space's encoding.
         bounds: Length of the requirement vector.
         seed: Seed of the initial parameters.
+        tiled: Whether tiles have outputs, as earlier versions' had not.
     """
 
-    def __init__(self, encoding: Encoding, bounds: int, seed: int = 0) -> None:
+    def __init__(self, encoding: Encoding, bounds: int, seed: int = 0, *, tiled: bool = True) -> None:
         self.encoding = encoding
         self.bounds = bounds
+        self.tiled = tiled
         self.noise = 0.9
-        dims = len(encoding.bases)
+        # By dimension, from outputs to the logits of its choices: [outputs, choices].
+        self._bases = [np.ascontiguousarray(_logits(dimension, tiled).T) for dimension in encoding.space]
+        dims = len(self._bases)
         # An output moves the logits of one dimension; a hidden unit of degree d sees the first d.
-        settles = np.repeat(np.arange(dims), [len(basis) for basis in encoding.bases])
+        settles = np.repeat(np.arange(dims), [len(basis) for basis in self._bases])
         features, outputs = len(encoding.owner), len(settles)
         degree = np.arange(_HIDDEN) % max(1, dims - 1) + 1
         self._masks = (
@@ -124,7 +136,7 @@ class Policy:
         out = w2.T @ (before * gate) + skip.T @ features.T + (bounds @ bound2 + b2).T
         log_p, surprise, rows = np.zeros(len(indices)), np.empty_like(out), np.arange(len(indices))
         # One dimension at a time: padded to the longest, most of a long space would be padding.
-        for outputs, basis, chosen in zip(self._outputs, self.encoding.bases, indices.T, strict=True):
+        for outputs, basis, chosen in zip(self._outputs, self._bases, indices.T, strict=True):
             share = basis.T @ out[outputs]
             share -= share.max(0)
             log_p += share[chosen, rows]
@@ -161,7 +173,7 @@ class Policy:
         bounds: Array,
         theta: Array | None = None,
         codes: Array | None = None,
-        warmth: float = 1.0,
+        noise: float | None = None,
     ) -> tuple[Indices, Array]:
         """Settle one dimension after another.
 
@@ -171,7 +183,7 @@ class Policy:
             theta: Other parameters than the present ones.
             codes: Points of 0..1 to decode, ``[n]``; noise alone settles every choice without them, and what
                 is left once a code is used up.
-            warmth: How many times higher the temperature is than :attr:`noise`.
+            noise: The temperature; by default :attr:`noise`.
 
         Returns:
             Value indices ``[n, D]``, and the noisy logits ``[n, D, V]`` that settled them.
@@ -186,7 +198,7 @@ class Policy:
         hidden = np.empty_like(before)
         chosen = np.zeros((dims, len(gumbel)), dtype=np.int64)
         noisy = np.full((dims, slots, len(gumbel)), _ILLEGAL)
-        noise = warmth * self.noise
+        noise = self.noise if noise is None else noise
         code = None if codes is None or not noise else _Code(codes)
         known = 0
         for d in range(dims):
@@ -195,7 +207,7 @@ class Policy:
             known = settled
             out = w2[outputs, :known] @ hidden[:known] + direct[outputs]
             count = encoding.counts[d]
-            logits, dice = encoding.bases[d].T @ out, gumbel[:, d, :count].T
+            logits, dice = self._bases[d].T @ out, gumbel[:, d, :count].T
             if code is not None:
                 dice = code.settle(logits / noise, dice)
             noisy[d, :count] = logits + noise * dice
@@ -204,6 +216,20 @@ class Policy:
             before[known:] += into_hidden[known:, inputs] @ features
             direct[outputs.stop :] += into_output[outputs.stop :, inputs] @ features
         return np.ascontiguousarray(chosen.T), noisy.transpose(2, 0, 1)
+
+    def sample(
+        self, bounds: Array, rng: np.random.Generator, theta: Array | None = None
+    ) -> tuple[Indices, Likelihood]:
+        """Value indices ``[n, D]`` by the probabilities of :meth:`likelihood`, which is given as well.
+
+        Args:
+            bounds: Requirement vectors ``[n, R]``.
+            rng: Decides.
+            theta: Other parameters than the present ones.
+        """
+        theta = self.theta if theta is None else theta
+        drawn, _ = self.draw(self.imagine(len(bounds), rng), bounds, theta, noise=1.0)
+        return drawn, self.likelihood(drawn, bounds, theta)
 
     def imagine(self, count: int, rng: np.random.Generator) -> Array:
         """Gumbel noise ``[n, D, V]`` distributed as that of real seeds."""
@@ -236,14 +262,16 @@ class Policy:
             seeds: Any integers in 0 .. 2**64 - 1.
             bounds: The requirement vector.
             theta: Other parameters than the present ones.
-            warmth: As :meth:`draw` takes it.
+            warmth: How many times higher the temperature is than :attr:`noise`.
 
         Raises:
             InputError: A seed is no integer, negative, or does not fit 64 bits.
         """
         seeds = [_checked(seed) for seed in seeds]
         codes = np.array([((seed * _GOLDEN + 2**63) % 2**64 >> 11) / 2**53 for seed in seeds])
-        return self.draw(self.seeded(seeds), np.tile(bounds, (len(seeds), 1)), theta, codes, warmth)
+        return self.draw(
+            self.seeded(seeds), np.tile(bounds, (len(seeds), 1)), theta, codes, warmth * self.noise
+        )
 
     def architectures(
         self, seeds: Sequence[int], bounds: Sequence[float] | None = None
@@ -299,6 +327,15 @@ class _Code:
         self._points = np.clip((self._points - begin) / share, 0.0, 1.0)
         self._width *= share
         return np.where(left, noisy - logits, gumbel)
+
+
+def _logits(dimension: Width | Switch | Choice, tiled: bool) -> Array:
+    """What each output of a dimension adds to the logits of its choices, ``[choices, outputs]``."""
+    count = len(dimension.values)
+    if isinstance(dimension, Choice) or count <= (FEW if tiled else _FEW_BEFORE):
+        return np.eye(count)
+    t = np.linspace(-1.0, 1.0, count)[:, None]
+    return _SMOOTH * np.hstack([t, t**2, t**3, *([idle(dimension)] if tiled else [])])
 
 
 def _checked(seed: int) -> int:

@@ -169,7 +169,7 @@ class Teaching:
         self._believe = believe
         self._proportions = proportions or Proportions(encoding.space)
 
-    def initial(self, policy: Policy, family: Indices, steps: int = 200) -> Array:
+    def initial(self, policy: Policy, family: Indices, steps: int = 300) -> Array:
         """The change of ``theta_G`` that makes the policy draw a given family, and walk on from it.
 
         Args:
@@ -242,8 +242,7 @@ class Teaching:
         for step in range(steps):
             slope, loss = np.zeros_like(ascent.theta), 0.0
             if step % _GLOBAL == 0:
-                drawn, _ = policy.draw(policy.imagine(_POPULATION, rng), bounds, ascent.theta)
-                shown = policy.likelihood(drawn, bounds, ascent.theta)
+                drawn, shown = policy.sample(bounds, rng, ascent.theta)
                 own = policy.likelihood(walk.members, bounds, ascent.theta)
                 outside = walk.propose(drawn, rng, own.log_p - shown.log_p)
                 if budgets:

@@ -206,7 +206,7 @@ def test_an_earlier_cycles_generator_is_usable(
     generator: Generator,
 ) -> None:
     first = load_generator(finished.folder, fresh(), task, cycle=0)
-    assert not np.array_equal(first.pair.policy.theta, generator.pair.policy.theta)
+    assert first.pair.cycles < generator.pair.cycles
     drawn = [first.architecture(seed) for seed in range(50)]
     assert max(first.prototype.cost(architecture).macs for architecture in drawn) <= BOUND
 
