@@ -27,6 +27,7 @@ class Population:
         members: Value indices ``[n, D]``.
         short: Predicted violation of each member, ``[n]``; 0 inside.
         temperature: ``T``, in units of the performance that ``weigh`` gives.
+        heat: How many times hotter than that each member lives, ``[n]``, or all of them.
 
     Args:
         encoding: The space's encoding.
@@ -54,6 +55,7 @@ class Population:
         self.encoding = encoding
         self.members = members
         self.temperature = temperature
+        self.heat: Array | float = 1.0
         self._weigh = weigh
         self._coldest = coldest
         self._measure = measure or (lambda indices: np.zeros(len(indices)))
@@ -79,11 +81,12 @@ class Population:
             1 where a proposal lies outside the requirements, else 0: ``[n]``.
         """
         short, utility = self._weigh(proposal)
-        odds = (utility - self._utility) / self.temperature + (0.0 if log_odds is None else log_odds)
+        temperature = self.temperature * self.heat
+        odds = (utility - self._utility) / temperature + (0.0 if log_odds is None else log_odds)
         # Heat levels the measure as well, or what is far from it could never be told apart.
-        odds += (self._measure(proposal) - self._measure(self.members)) / max(1.0, self.temperature)
+        odds += (self._measure(proposal) - self._measure(self.members)) / np.maximum(1.0, temperature)
         inside, was_inside = short <= 0, self.short <= 0
-        closer = (self.short - short) / (self._REACH * self.temperature)
+        closer = (self.short - short) / (self._REACH * temperature)
         odds = np.where(was_inside, np.where(inside, odds, -np.inf), np.where(inside, np.inf, closer))
         accept = np.log(rng.random(len(odds))) < odds
         self.members = np.where(accept[:, None], proposal, self.members)

@@ -26,12 +26,12 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from edgesynth.synthesis.belief import Belief
 from edgesynth.synthesis.budgets import Budgets
 from edgesynth.synthesis.encoding import Array, Encoding, Indices, distinct, mutate
+from edgesynth.synthesis.moderation import Moderation
 from edgesynth.synthesis.normal import cdf
 from edgesynth.synthesis.policy import Policy
 from edgesynth.synthesis.population import Ascent, Population, Weights
@@ -54,10 +54,6 @@ generator draws no finer, however sure the inquisitor is where a wall stands."""
 _ROOM: Final = 0.75
 _REVIEW: Final = 3
 _DOUBT: Final = 1.0
-_OUTSIDE: Final = 0.015
-_GAIN: Final = 0.1
-_MOST_RESERVE: Final = 0.3
-_NEIGHBOURS: Final = 16
 _FAMILIES: Final = (3, 100)
 """How many families of how many seeds tell whether seeds repeat."""
 _VARIED: Final = 0.92
@@ -91,8 +87,8 @@ class Lesson:
         proportioned: Whether ``p_0`` is :class:`~edgesynth.synthesis.proportions.Proportions`, as it is for a
             generator that began with the prototype's; one that an earlier version began goes on without.
         reserve: Over a range of budgets, how much tighter than its own budget each member lives, in
-            logarithms, ``[256]``: as much as keeps the generator's draws inside. Of one budget the generator
-            learns where its wall is; of many it learns where they are about.
+            logarithms, ``[256]``; see :class:`~edgesynth.synthesis.moderation.Moderation`.
+        heat: Over a range of budgets, how many times hotter than ``T`` each member lives, ``[256]``.
         caution: Standard deviations in hand.
         warmth: How much warmer than imagined ones seeds choose: at budgets from the tightest to the loosest
             of a range, evenly spread, or at the only one.
@@ -104,10 +100,12 @@ class Lesson:
     warmth: tuple[float, ...] = (1.0,)
     proportioned: bool = False
     reserve: Array = field(default_factory=lambda: np.zeros(_POPULATION))
+    heat: Array = field(default_factory=lambda: np.ones(_POPULATION))
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that is one figure per member."""
-        return {"population": torch.from_numpy(self.members), "reserve": torch.from_numpy(self.reserve)}
+        figures = {"population": self.members, "reserve": self.reserve, "heat": self.heat}
+        return {name: torch.from_numpy(values) for name, values in figures.items()}
 
     def warmth_at(self, place: float) -> float:
         """The warmth at a place in the range of budgets, from -1 at its tightest to 1 at its loosest."""
@@ -130,13 +128,14 @@ class Lesson:
             ValueError: It cannot be a lesson.
         """
         members, reserve = tensors["population"].numpy(), tensors["reserve"].numpy()
+        heat = tensors["heat"].numpy() if "heat" in tensors else np.ones(_POPULATION)  # the first had none
         warmth = data.get("warmth", 1.0)  # unknown to the first versions, and one for all budgets to the next
         warmth = tuple(float(each) for each in (warmth if isinstance(warmth, list) else [warmth]))
         if not warmth:
             raise ValueError("no warmth")
         temperature, caution = float(data["temperature"]), float(data["caution"])
         proportioned = bool(data.get("proportioned", False))  # unknown to earlier versions
-        return cls(members, temperature, caution, warmth, proportioned, reserve)
+        return cls(members, temperature, caution, warmth, proportioned, reserve, heat)
 
 
 class Teaching:
@@ -145,9 +144,10 @@ class Teaching:
     A requirement is a wall, not a price: a member of the population inside never leaves, and one
     outside only moves closer. ``T`` falls to its least value and rises only as far as members repeat.
     Margins are held with 1.5 standard deviations in hand: more while draws are believed to be inside too
-    seldom, fewer where that leaves the population no room. Over a range of budgets the members' reserves
-    see to that. Performance counts as one standard deviation less than believed: what is merely hoped for
-    is explored by what the pair asks, and a generator that runs after it leaves trained networks behind.
+    seldom, fewer where that leaves the population no room. Over a range of budgets each member's reserve
+    sees to that, and each has its own heat. Performance counts as one standard deviation less than believed:
+    what is merely hoped for is explored by what the pair asks, and a generator that runs after it leaves
+    trained networks behind.
 
     Attributes:
         lesson: Where the last one ended.
@@ -216,12 +216,13 @@ class Teaching:
             told: How many evaluations the belief rests on.
             drawn_from: Whether seeds may be drawn after this lesson; without, it is not asked how warm.
         """
-        members, caution, reserve = self.lesson.members, self.lesson.caution, self.lesson.reserve
+        members, caution = self.lesson.members, self.lesson.caution
+        kept = Moderation(self.lesson.reserve, self.lesson.heat, budgets.span if budgets else 0.0)
         bounds = np.zeros((_POPULATION, policy.bounds))
         strict = bounds
         if budgets:
             bounds, caution = budgets.rows(_POPULATION), _LEAST_CAUTION
-            strict = budgets.tightened(bounds, reserve)
+            strict = budgets.tightened(bounds, kept.reserve)
         if not len(members):
             members, _ = policy.draw(policy.imagine(_POPULATION, rng), bounds)
         if start is not None:
@@ -246,9 +247,9 @@ class Teaching:
                 own = policy.likelihood(walk.members, bounds, ascent.theta)
                 outside = walk.propose(drawn, rng, own.log_p - shown.log_p)
                 if budgets:
-                    outside, move = self._outside(drawn, bounds, walk.short <= 0)
-                    reserve = np.clip(reserve + move, 0.0, _MOST_RESERVE * budgets.span)
-                    strict = budgets.tightened(bounds, reserve)
+                    outside = self._outside(drawn, bounds)
+                    kept.review(drawn, outside, walk.short <= 0)
+                    strict, walk.heat = budgets.tightened(bounds, kept.reserve), kept.heat
                     walk.weighed()
                 else:
                     chances.append(_chance(belief))
@@ -273,7 +274,8 @@ class Teaching:
             temperature=walk.temperature,
             caution=caution,
             warmth=warmth,
-            reserve=reserve,
+            reserve=kept.reserve,
+            heat=kept.heat,
         )
         record = {
             "loss": loss,
@@ -285,22 +287,10 @@ class Teaching:
         }
         return Update(ascent.theta - policy.theta, record)
 
-    def _outside(self, drawn: Indices, bounds: Array, settled: NDArray[np.bool_]) -> tuple[Array, Array]:
-        """1 where a draw lies outside its budget, else 0, and how its reserve should move: each ``[n]``.
-
-        Stochastic approximation (H. Robbins and S. Monro, 1951) of the reserve at which a small share does,
-        for neighbouring budgets together; where it leaves no room for the members, it shrinks.
-
-        Args:
-            drawn: What the generator draws under each row's budget, ``[n, D]``.
-            bounds: The budgets, ``[n, R]``.
-            settled: Which members are inside their tightened budget, ``[n]``.
-        """
+    def _outside(self, drawn: Indices, bounds: Array) -> Array:
+        """1 where a draw ``[n, D]`` lies outside its budget ``[n, R]``, else 0: ``[n]``."""
         short, _ = _weights(self._believe(drawn, bounds), _LEAST_CAUTION)
-        outside = (short > 0).astype(np.float64)
-        share, room = (part.reshape(-1, _NEIGHBOURS).mean(1) for part in (outside, settled))
-        move = np.where(room > _ROOM, share - _OUTSIDE, -2 * _OUTSIDE).repeat(_NEIGHBOURS)
-        return outside, _GAIN * move
+        return (short > 0).astype(np.float64)
 
     def _warmth(self, policy: Policy, theta: Array, budget: Array) -> float:
         """The least at which hardly a seed of a family repeats another, and no less is believed to hold.
