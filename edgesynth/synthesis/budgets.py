@@ -70,9 +70,14 @@ class Budgets:
 
     def place(self, vector: Sequence[float]) -> float:
         """Where a vector ``[R]`` lies in the range, from -1 at the tightest to 1 at the loosest."""
+        return float(self.places(np.array([vector]))[0])
+
+    def places(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Where each of some vectors ``[n, R]`` lies: ``[n]``, zeros without a range."""
         if not self:
-            return 0.0
-        return float(np.dot(vector, self._loose) / (self.span * np.abs(self._loose).sum()))
+            return np.zeros(len(rows))
+        places: NDArray[np.float64] = rows @ self._loose / (self.span * np.abs(self._loose).sum())
+        return places
 
     def tightened(self, rows: NDArray[np.float64], reserve: NDArray[np.float64]) -> NDArray[np.float64]:
         """Vectors ``[n, R]`` with every budget tightened by a reserve ``[n]``, in logarithms."""

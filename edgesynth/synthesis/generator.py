@@ -24,7 +24,7 @@ from edgesynth.tasks.scoring import judged
 __all__ = ["GeneratedNetwork", "Generator", "Polish"]
 
 _AVERAGED: Final = 0.2
-"""Share of a polish whose weights are averaged, about."""
+"""How far back an average of weights reaches, as a share of a polish: so long ago, they count a third."""
 _LAST_RATE: Final = 0.3
 """Share of its learning rate at which it ends: weights that are averaged go on moving."""
 _LEAST_STEPS: Final = 50
@@ -35,14 +35,15 @@ _LEAST_STEPS: Final = 50
 class Polish:
     """A short training of one network alone, distilled from the prototype.
 
-    Its weights are those of the end, averaged over about the last fifth of the way there, which generalise
-    better where data are few (P. Izmailov et al., "Averaging weights leads to wider optima and better
-    generalization", UAI 2018; J. Cha et al., "SWAD", NeurIPS 2021, for data of another kind than those
-    trained on).
+    Unless it is very short, its weights are an average that reaches back over about a fifth of its steps,
+    which generalises better where data are few (P. Izmailov et al., "Averaging weights leads to wider
+    optima and better generalization", UAI 2018; J. Cha et al., "SWAD", NeurIPS 2021, for data of another
+    kind than those trained on).
 
     Attributes:
         epochs: Passes over the training data; 0 leaves the network as it was cut.
-        learning_rate: The first rate of a half cosine; less than a new network needs.
+        learning_rate: The first rate of a half cosine, which ends at 30 % of it where weights are averaged;
+            less than a new network needs.
         batch_size: Samples a step.
     """
 
@@ -51,18 +52,22 @@ class Polish:
     batch_size: int = 128
 
     def plan(self, samples: int, seed: int) -> TrainingPlan:
-        """The training, on so many samples."""
-        steps = self.epochs * samples / self.batch_size
-        averaged = steps >= _LEAST_STEPS
-        return TrainingPlan(
+        """The training, on so many samples.
+
+        Raises:
+            InputError: No training could use these values.
+        """
+        plan = TrainingPlan(
             epochs=self.epochs,
             learning_rate=self.learning_rate,
             batch_size=self.batch_size,
             warmup=0.0,
-            final_rate=_LAST_RATE if averaged else 0.0,
-            ema=1.0 - 1.0 / (_AVERAGED * steps) if averaged else None,
             seed=seed,
         )
+        steps = plan.steps(samples)
+        if steps < _LEAST_STEPS:
+            return plan
+        return replace(plan, ema=1.0 - 1.0 / (_AVERAGED * steps), final_rate=_LAST_RATE)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesynth.synthesis.budgets import Budgets
 from edgesynth.synthesis.encoding import Array, Indices, distinct
 
 __all__ = ["Moderation"]
@@ -33,7 +34,10 @@ _HOTTEST: Final = 4.0
 
 
 class Moderation:
-    """Stochastic approximation (H. Robbins and S. Monro, 1951) of both, for neighbouring budgets together.
+    """Moves both after every draw, for neighbouring budgets together.
+
+    A reserve follows the share of draws outside, by stochastic approximation (H. Robbins and S. Monro, 1951)
+    with a constant gain. Heat rises by a fixed factor where draws repeat, and falls by one where they do not.
 
     Attributes:
         reserve: How much tighter than its own budget each member lives, in logarithms, ``[n]``: as much as
@@ -44,32 +48,43 @@ class Moderation:
     Args:
         reserve: Where it starts; never changed in place.
         heat: Likewise.
-        span: Logarithm of the factor from the middle of the range to its ends.
+        bounds: The budget of each member, ``[n, R]``.
+        budgets: The range; ``None`` where there is only one.
     """
 
-    def __init__(self, reserve: Array, heat: Array, span: float) -> None:
+    def __init__(self, reserve: Array, heat: Array, bounds: Array, budgets: Budgets | None) -> None:
         self.reserve, self.heat = reserve, heat
-        self._span = span
+        self._bounds = bounds
+        self._budgets = budgets or None
+        places = budgets.places(bounds) if budgets else np.zeros(len(bounds))
+        self._order = np.argsort(places, kind="stable")
+        self._group = np.argsort(self._order) // _NEIGHBOURS
         self._drawn: list[Indices] = []
         self._outside: list[Array] = []
+
+    @property
+    def bounds(self) -> Array:
+        """What each member has to hold, its budget less its reserve: ``[n, R]``."""
+        return self._budgets.tightened(self._bounds, self.reserve) if self._budgets else self._bounds
 
     def review(self, drawn: Indices, outside: Array, settled: NDArray[np.bool_]) -> None:
         """Take one draw of each member into account.
 
         Args:
-            drawn: What the generator draws under each member's budget, ``[n, D]``.
+            drawn: A draw from the policy, at temperature 1, under each member's budget, ``[n, D]``.
             outside: 1 where that lies outside of it, else 0: ``[n]``.
             settled: Which members are inside their tightened budget, ``[n]``.
         """
-        share, room = (part.reshape(-1, _NEIGHBOURS).mean(1) for part in (outside, settled))
-        move = np.where(room > _ROOM, share - _OUTSIDE, -2 * _OUTSIDE).repeat(_NEIGHBOURS)
-        self.reserve = np.clip(self.reserve + _GAIN * move, 0.0, _MOST_RESERVE * self._span)
+        share, room = (part[self._order].reshape(-1, _NEIGHBOURS).mean(1) for part in (outside, settled))
+        move = np.where(room > _ROOM, share - _OUTSIDE, -2 * _OUTSIDE)[self._group]
+        most = _MOST_RESERVE * self._budgets.span if self._budgets else 0.0
+        self.reserve = np.clip(self.reserve + _GAIN * move, 0.0, most)
         self._drawn = [*self._drawn[1 - _MEMORY :], drawn]
         self._outside = [*self._outside[1 - _MEMORY :], share]
         if len(self._drawn) == _MEMORY:
-            groups = np.split(np.stack(self._drawn, axis=1), len(drawn) // _NEIGHBOURS)
+            groups = np.split(np.stack(self._drawn, axis=1)[self._order], len(drawn) // _NEIGHBOURS)
             varied = np.array([distinct(group.reshape(-1, drawn.shape[1])) for group in groups])
             repeats = varied < _APART * _MEMORY * _NEIGHBOURS
             inside = np.mean(self._outside, axis=0) <= _BEYOND
-            turn = np.where(repeats & inside, _HOTTER, _COOLER).repeat(_NEIGHBOURS)
+            turn = np.where(repeats & inside, _HOTTER, _COOLER)[self._group]
             self.heat = np.clip(self.heat * turn, 1.0, _HOTTEST)

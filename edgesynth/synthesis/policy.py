@@ -33,6 +33,7 @@ _HIDDEN: Final = 128
 _SMOOTH: Final = 3.0
 """How large outputs of a long ordered dimension become in its logits."""
 _FEW_BEFORE: Final = 4
+"""What :data:`FEW` was before there were tiles."""
 _ILLEGAL: Final = -1e9
 _GOLDEN: Final = 0x9E3779B97F4A7C15
 """The golden section of 2**64: its multiples in a row leave no gap and crowd nowhere."""
@@ -64,19 +65,21 @@ class Likelihood:
 class Policy:
     """The policy part of the generator.
 
+    A dimension of more than 8 ordered values has outputs for slope, curvature and skew over its range and
+    for the tiles that its values fill, so that what is learned of one width holds for its neighbours, and
+    for those that fill their tiles as well; any other has one output per choice.
+
     Attributes:
         theta: All parameters as one vector, so that learning reads ``theta = theta + delta``.
         noise: The temperature of the choices: 1 samples the policy, 0 takes its likeliest choices.
-
-    A dimension of many ordered values has outputs for slope, curvature and skew over its range and for the
-    tiles that its values fill, so that what is learned of one width holds for its neighbours, and for those
-    that fill their tiles as well; any other has one output per choice.
+        tiled: As given.
 
     Args:
         encoding: The space's encoding.
         bounds: Length of the requirement vector.
         seed: Seed of the initial parameters.
-        tiled: Whether tiles have outputs, as earlier versions' had not.
+        tiled: As above; without, as earlier versions were, tiles have no outputs, and more than 4 values are
+            many.
     """
 
     def __init__(self, encoding: Encoding, bounds: int, seed: int = 0, *, tiled: bool = True) -> None:

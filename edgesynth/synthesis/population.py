@@ -19,9 +19,9 @@ Weights: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
 class Population:
     """Metropolis-Hastings chains on ``1_r(N) p_0(N) exp(U(N) / T)``, one imagined architecture each.
 
-    A member inside the requirements never leaves them, and one outside walks on ``exp(-short / T)``,
-    whatever its performance and its measure. The temperature falls to its least value, and rises only while
-    too many members are the same.
+    Each member's ``T`` is :attr:`temperature` times its heat. A member inside the requirements never leaves
+    them, and one outside walks on ``exp(-short / T)``, whatever its performance and its measure. The
+    temperature falls to its least value, and rises only while too many members are the same.
 
     Attributes:
         members: Value indices ``[n, D]``.

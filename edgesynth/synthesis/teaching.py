@@ -10,9 +10,9 @@ temperature ``T``) under ``1_r`` is known in closed form::
     p*(N)  ~  1_r(N) p_0(N) exp(U(N) / T)
 
 (``p_0`` is the same for all networks, or of the prototype's proportions; above a ``T`` of 1 it is levelled
-too, ``p_0^(1/T)``), so the inquisitor keeps a population of imagined architectures that walks towards ``p*``
-as ``theta_I`` believes it, and ``delta theta_G`` is gradient ascent on the likelihood that the generator
-draws them::
+too, ``p_0^(1/T)``; over a range of budgets each has a ``T`` of its own), so the inquisitor keeps a population
+of imagined architectures that walks towards ``p*`` as ``theta_I`` believes it, and ``delta theta_G`` is
+gradient ascent on the likelihood that the generator draws them::
 
     delta theta_G = argmax_d  E_{N ~ p*} log p(N; theta_G + d)
 """
@@ -90,8 +90,8 @@ class Lesson:
             logarithms, ``[256]``; see :class:`~edgesynth.synthesis.moderation.Moderation`.
         heat: Over a range of budgets, how many times hotter than ``T`` each member lives, ``[256]``.
         caution: Standard deviations in hand.
-        warmth: How much warmer than imagined ones seeds choose: at budgets from the tightest to the loosest
-            of a range, evenly spread, or at the only one.
+        warmth: How many times warmer than :attr:`Policy.noise` seeds choose: at budgets from the tightest to
+            the loosest of a range, evenly spread, or at the only one.
     """
 
     members: Indices
@@ -129,6 +129,9 @@ class Lesson:
         """
         members, reserve = tensors["population"].numpy(), tensors["reserve"].numpy()
         heat = tensors["heat"].numpy() if "heat" in tensors else np.ones(_POPULATION)  # the first had none
+        for name, values, least in (("reserve", reserve, 0.0), ("heat", heat, 1.0)):
+            if values.shape != (_POPULATION,) or not (values >= least).all() or not np.isfinite(values).all():
+                raise ValueError(f"no {name}")
         warmth = data.get("warmth", 1.0)  # unknown to the first versions, and one for all budgets to the next
         warmth = tuple(float(each) for each in (warmth if isinstance(warmth, list) else [warmth]))
         if not warmth:
@@ -144,7 +147,8 @@ class Teaching:
     A requirement is a wall, not a price: a member of the population inside never leaves, and one
     outside only moves closer. ``T`` falls to its least value and rises only as far as members repeat.
     Margins are held with 1.5 standard deviations in hand: more while draws are believed to be inside too
-    seldom, fewer where that leaves the population no room. Over a range of budgets each member's reserve
+    seldom, fewer where that leaves the population no room. What is believed of draws is asked of the policy
+    at temperature 1, which is a little wilder than seeds. Over a range of budgets each member's reserve
     sees to that, and each has its own heat. Performance counts as one standard deviation less than believed:
     what is merely hoped for is explored by what the pair asks, and a generator that runs after it leaves
     trained networks behind.
@@ -217,12 +221,10 @@ class Teaching:
             drawn_from: Whether seeds may be drawn after this lesson; without, it is not asked how warm.
         """
         members, caution = self.lesson.members, self.lesson.caution
-        kept = Moderation(self.lesson.reserve, self.lesson.heat, budgets.span if budgets else 0.0)
         bounds = np.zeros((_POPULATION, policy.bounds))
-        strict = bounds
         if budgets:
             bounds, caution = budgets.rows(_POPULATION), _LEAST_CAUTION
-            strict = budgets.tightened(bounds, kept.reserve)
+        kept = Moderation(self.lesson.reserve, self.lesson.heat, bounds, budgets)
         if not len(members):
             members, _ = policy.draw(policy.imagine(_POPULATION, rng), bounds)
         if start is not None:
@@ -232,11 +234,12 @@ class Teaching:
 
         def weigh(indices: Indices) -> Weights:
             nonlocal belief
-            belief = self._believe(indices, strict)
+            belief = self._believe(indices, kept.bounds)
             return _weights(belief, caution)
 
         measure = partial(self._proportions, told=told) if self.lesson.proportioned else None
         walk = Population(self._encoding, members, weigh, self.lesson.temperature, diversity, measure)
+        walk.heat = kept.heat
         ascent = Ascent(policy.theta, _RATE)
         loss, chances = None, list[float]()
         even = np.full(_POPULATION, -1.0 / _POPULATION)
@@ -249,7 +252,7 @@ class Teaching:
                 if budgets:
                     outside = self._outside(drawn, bounds)
                     kept.review(drawn, outside, walk.short <= 0)
-                    strict, walk.heat = budgets.tightened(bounds, kept.reserve), kept.heat
+                    walk.heat = kept.heat
                     walk.weighed()
                 else:
                     chances.append(_chance(belief))

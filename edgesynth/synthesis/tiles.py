@@ -47,10 +47,11 @@ class TileFeatures:
         columns = [(d, column) for d, dimension in enumerate(space) for column in idle(dimension).T]
         self.group = np.zeros(len(columns), dtype=np.int64)
         self._dimension = np.array([d for d, _ in columns], dtype=np.int64)
-        self._table = np.zeros((len(columns), max(space.cardinalities)))
-        for row, (_, column) in zip(self._table, columns, strict=True):
-            row[: len(column)] = column
+        self._table = np.zeros((max(space.cardinalities), len(columns)))
+        for number, (_, column) in enumerate(columns):
+            self._table[: len(column), number] = column
 
     def __call__(self, indices: Indices) -> Array:
         """The features ``[n, P]`` of value indices ``[n, D]``."""
-        return self._table[np.arange(len(self.group)), indices[:, self._dimension]]
+        count = len(self.group)
+        return self._table.take((indices * count).take(self._dimension, axis=1) + np.arange(count))

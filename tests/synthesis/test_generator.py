@@ -18,6 +18,7 @@ from edgesynth.devices import Device
 from edgesynth.errors import InputError, RequirementError, RequirementsNotMet, RunError
 from edgesynth.graph import Prototype, load
 from edgesynth.metrics import Provenance
+from edgesynth.runs import Run
 from edgesynth.synthesis.api import load_generator, synthesize
 from edgesynth.synthesis.generator import Generator, Polish
 from edgesynth.synthesis.pair import GeneratorInquisitor
@@ -206,6 +207,9 @@ def test_an_earlier_cycles_generator_is_usable(
     generator: Generator,
 ) -> None:
     first = load_generator(finished.folder, fresh(), task, cycle=0)
+    with Run.open(finished.folder) as kept:
+        stored = kept.checkpoint_at(0).tensors["pair.policy.theta"].numpy()
+    assert np.array_equal(first.pair.policy.theta, stored)
     assert first.pair.cycles < generator.pair.cycles
     drawn = [first.architecture(seed) for seed in range(50)]
     assert max(first.prototype.cost(architecture).macs for architecture in drawn) <= BOUND
@@ -278,6 +282,14 @@ def test_a_polish_averages_the_last_fifth_of_its_steps_unless_it_has_hardly_any(
     assert (plan.epochs, plan.batch_size, plan.seed, plan.warmup) == (10, 32, 3, 0.0)
     assert plan.ema == pytest.approx(1 - 1 / 40)
     assert plan.rate(199, 200) == pytest.approx(0.3 * plan.learning_rate, rel=1e-3)
+    few = Polish(epochs=50, batch_size=64).plan(samples=65, seed=0)  # two steps each
+    assert few.ema == pytest.approx(1 - 1 / 20)
     brief = Polish(epochs=1, batch_size=32).plan(samples=640, seed=3)
     assert brief.ema is None
     assert brief.final_rate == 0.0
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"epochs": float("inf")}, {"learning_rate": 0.0}])
+def test_a_polish_that_no_training_could_use_is_refused(wrong) -> None:
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        Polish(**{"epochs": 1.0, **wrong}).plan(samples=640, seed=0)

@@ -1,14 +1,18 @@
 import numpy as np
 import pytest
 
+from edgesynth.synthesis.budgets import Budgets
 from edgesynth.synthesis.moderation import Moderation
+from edgesynth.synthesis.requirements import Requirements
 
 MEMBERS = 32
 SETTLED = np.ones(MEMBERS, dtype=bool)
+TIGHT_TO_LOOSE = np.linspace(-0.5, 0.5, MEMBERS)[:, None]
 
 
-def moderation(span=1.0):
-    return Moderation(np.full(MEMBERS, 0.1), np.full(MEMBERS, 2.0), span)
+def moderation(span=1.0, bounds=TIGHT_TO_LOOSE):
+    budgets = Budgets(Requirements({"macs": "<= 1M"}), span)
+    return Moderation(np.full(MEMBERS, 0.1), np.full(MEMBERS, 2.0), bounds, budgets)
 
 
 def draws(rng, first_half):
@@ -62,9 +66,31 @@ def test_a_reserve_that_leaves_no_room_shrinks_and_is_bounded():
 
 def test_what_it_began_with_is_left_as_it_was():
     reserve, heat = np.zeros(MEMBERS), np.ones(MEMBERS)
-    kept = Moderation(reserve, heat, 1.0)
+    budgets = Budgets(Requirements({"macs": "<= 1M"}), 1.0)
+    kept = Moderation(reserve, heat, TIGHT_TO_LOOSE, budgets)
     for _ in range(5):
         kept.review(np.zeros((MEMBERS, 2), dtype=np.int64), np.zeros(MEMBERS), SETTLED)
     assert (reserve == 0).all()
     assert (heat == 1).all()
     assert (kept.heat > 1).all()
+
+
+def test_neighbours_are_those_of_similar_budgets_wherever_they_stand():
+    rng = np.random.default_rng(1)
+    order = rng.permutation(MEMBERS)
+    kept, shuffled = moderation(), moderation(bounds=TIGHT_TO_LOOSE[order])
+    outside = (np.arange(MEMBERS) < 8).astype(float)
+    for _ in range(6):
+        drawn = draws(rng, 2)
+        kept.review(drawn, outside, SETTLED)
+        shuffled.review(drawn[order], outside[order], SETTLED)
+    assert shuffled.reserve == pytest.approx(kept.reserve[order])
+    assert shuffled.heat == pytest.approx(kept.heat[order])
+    assert len(set(kept.heat)) == 1
+    assert len(set(kept.reserve)) == 2
+
+
+def test_a_member_has_to_hold_its_budget_less_its_reserve():
+    assert moderation().bounds == pytest.approx(TIGHT_TO_LOOSE - 0.1)
+    alone = Moderation(np.zeros(MEMBERS), np.ones(MEMBERS), np.zeros((MEMBERS, 1)), None)
+    assert alone.bounds == pytest.approx(np.zeros((MEMBERS, 1)))

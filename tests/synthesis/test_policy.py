@@ -57,6 +57,20 @@ def test_draws_follow_the_probabilities():
             assert (drawn[:, dimension] == choice).mean() == pytest.approx(want, abs=0.02)
 
 
+@pytest.mark.parametrize("noise", [0.9, 0.0])
+def test_a_sample_is_of_temperature_1_whatever_seeds_are(noise):
+    policy = make()
+    policy.noise = noise
+    every = np.array(list(np.ndindex(*SPACE.cardinalities)), dtype=np.int64)
+    p = np.exp(policy.likelihood(every, np.zeros((len(every), 2)), policy.theta).log_p)
+    count = 40_000
+    drawn, shown = policy.sample(np.zeros((count, 2)), np.random.default_rng(0))
+    found = np.bincount(np.ravel_multi_index(drawn.T, SPACE.cardinalities), minlength=len(every))
+    chi_squared = ((found - count * p) ** 2 / (count * p)).sum()
+    assert chi_squared < len(every) + 5 * np.sqrt(2 * len(every))
+    assert np.exp(shown.log_p) == pytest.approx(p[np.ravel_multi_index(drawn.T, SPACE.cardinalities)])
+
+
 def test_seeds_in_a_row_share_the_space_out_by_probability():
     policy, count = make(), 1000
     policy.noise = 1.0

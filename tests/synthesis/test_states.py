@@ -68,6 +68,10 @@ def test_a_state_of_the_first_versions_is_read():
     [
         ("policy.theta", None),
         ("policy.theta", torch.zeros(3)),
+        ("inquisitor.heat", torch.ones(3)),
+        ("inquisitor.heat", torch.full((256,), torch.nan)),
+        ("inquisitor.heat", torch.zeros(256)),
+        ("inquisitor.reserve", -torch.ones(256)),
         ("population", None),
         ("seed", None),
         ("known", [{"choice": [0]}]),

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -6,6 +8,7 @@ from edgesynth.synthesis.belief import Belief
 from edgesynth.synthesis.budgets import Budgets
 from edgesynth.synthesis.encoding import Encoding, distinct
 from edgesynth.synthesis.policy import Policy
+from edgesynth.synthesis.population import Population
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.teaching import Lesson, Teaching
 
@@ -103,7 +106,51 @@ def test_over_a_range_of_budgets_seeds_are_warmer_where_they_would_repeat():
     assert len(lesson.warmth) > 2
     assert lesson.warmth[0] > 1.1
     assert lesson.warmth[-1] == 1.0
-    assert Lesson.read(lesson.tensors(), lesson.to_json()).warmth == lesson.warmth
+    places = budgets.places(budgets.rows(256))
+    assert lesson.heat[places < -0.5].mean() > 1.1
+    assert (lesson.heat[places > 0.5] == 1.0).all()
+    copy = Lesson.read(lesson.tensors(), lesson.to_json())
+    assert copy.warmth == lesson.warmth
+    assert np.array_equal(copy.heat, lesson.heat)
+    earlier = lesson.tensors()
+    del earlier["heat"]
+    assert (Lesson.read(earlier, lesson.to_json()).heat == 1.0).all()
+
+
+def test_the_next_lesson_begins_as_hot_as_the_last_one_ended(monkeypatch):
+    encoding = Encoding(SPACE)
+
+    def believe(indices, bounds):
+        even = np.zeros(len(indices))
+        return Belief(even, even, np.ones((1, len(indices))), np.ones((1, len(indices))), even + 1.0)
+
+    found, propose = [], Population.propose
+
+    def listening(walk, *rest):
+        found.append(walk.heat)
+        return propose(walk, *rest)
+
+    monkeypatch.setattr(Population, "propose", listening)
+    teaching = Teaching(encoding, believe)
+    teaching.lesson = replace(teaching.lesson, heat=np.full(256, 3.0))
+    budgets = Budgets(Requirements({"latency_ms": "<= 3"}), 1.0)
+    teaching.delta(Policy(encoding, 1), np.random.default_rng(0), steps=1, budgets=budgets)
+    assert (found[0] == 3.0).all()
+
+
+def test_members_that_are_hotter_move_to_worse_places():
+    encoding = Encoding(SPACE)
+    members = np.zeros((400, 6), dtype=np.int64)
+
+    def weigh(indices):
+        return np.zeros(len(indices)), -indices.sum(1).astype(float)
+
+    walk = Population(encoding, members, weigh, temperature=1.0, coldest=1.0)
+    walk.heat = np.repeat([1.0, 4.0], 200)
+    walk.propose(np.ones_like(members), np.random.default_rng(0))  # worse by 6
+    moved = walk.members[:, 0] == 1
+    assert moved[:200].mean() < 0.03  # exp(-6)
+    assert moved[200:].mean() == pytest.approx(np.exp(-1.5), abs=0.08)
 
 
 def test_between_two_budgets_the_warmth_is_in_between():

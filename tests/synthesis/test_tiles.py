@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from edgesynth.space import Choice, Space, Switch, Width
 from edgesynth.synthesis.encoding import Encoding
@@ -77,9 +78,37 @@ def test_a_generator_of_an_earlier_version_goes_on_without_tiles():
         earlier.tell(architecture, {"latency_ms": sum(map(int, architecture.values())) / 50})
     drawn = [earlier.generate(seed) for seed in range(20)]
     state = earlier.state()
-    del state.meta["tiled"]
+    del state.meta["tiled"], state.tensors["inquisitor.heat"]
+    for name in [name for name in state.tensors if name.startswith("inquisitor.hyper.")]:
+        hyper = state.tensors[name]
+        state.tensors[name] = torch.cat([hyper[:3], hyper[4:]])  # before there was a group of tiles
     now = pair()
     now.restore(state)
     assert not now.policy.tiled
     assert [now.generate(seed) for seed in range(20)] == drawn
     assert pair().policy.tiled
+    assert len(now.ask(2)) == 2
+
+
+@pytest.mark.parametrize(
+    ("bounds", "computed", "width"),
+    [
+        ({"latency_ms": "<= 2"}, None, 4 + 6),
+        ({"accuracy": ">= 0.5"}, None, 4),
+        ({"macs": "<= 1M", "accuracy": ">= 0.5"}, lambda a: {"macs": 1e4 * int(a["w0"])}, 4 + 1),
+    ],
+)
+def test_tiles_matter_where_a_device_is_asked(bounds, computed, width):
+    space = Space([Width(f"w{i}", 4, 64, 4) for i in range(2)])
+    pair = GeneratorInquisitor(space, bounds, lambda m: m["accuracy"], 0, computed)
+    assert pair.inquisitor.features(np.zeros((1, 2), dtype=np.int64)).shape == (1, width)
+
+
+def test_a_generator_can_prefer_any_value_of_few():
+    space = Space([Width("w", 8, 64, 8)])
+    policy, lesson = Policy(Encoding(space), 1), np.array([[1], [4]])
+    for _ in range(300):
+        shown = policy.likelihood(lesson, np.zeros((2, 1)), policy.theta)
+        policy.theta = policy.theta + 0.1 * policy.gradient(shown, np.full(2, 0.5), policy.theta)
+    found = policy.likelihood(lesson, np.zeros((2, 1)), policy.theta)
+    assert np.exp(found.log_p).sum() > 0.9

@@ -76,7 +76,7 @@ def fit(
     if teacher is not None:
         _rehearse(_module(teacher), task, _device(_module(teacher)), "teacher")
     per_epoch = -(-task.size("train") // plan.batch_size)
-    steps = max(1, round(plan.epochs * per_epoch))
+    steps = plan.steps(task.size("train"))
     if state is not None:
         state.check(plan, task.size("train"))
     with contextlib.ExitStack() as stack:

@@ -47,7 +47,7 @@ class TrainingPlan:
     def __post_init__(self) -> None:
         """Refuse values no training could use."""
         wrong = [
-            (self.epochs > 0, "epochs must be positive", self.epochs),
+            (0 < self.epochs < math.inf, "epochs must be positive and finite", self.epochs),
             (self.batch_size >= 1, "batch_size must be at least 1", self.batch_size),
             (self.learning_rate > 0, "learning_rate must be positive", self.learning_rate),
             (0 <= self.momentum < 1, "momentum must lie in [0, 1)", self.momentum),
@@ -60,6 +60,10 @@ class TrainingPlan:
         for holds, rule, value in wrong:
             if not holds:
                 raise InputError(f"training plan: {rule}, got {value}")
+
+    def steps(self, samples: int) -> int:
+        """How many steps it takes on so many samples, at least one."""
+        return max(1, round(self.epochs * -(-samples // self.batch_size)))
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of ``step`` (from 0) out of ``steps``."""
