@@ -75,10 +75,10 @@ def fit(
     _rehearse(module, task, device, "network")
     if teacher is not None:
         _rehearse(_module(teacher), task, _device(_module(teacher)), "teacher")
-    per_epoch = -(-task.size("train") // plan.batch_size)
-    steps = plan.steps(task.size("train"))
+    samples = task.size("train")
+    per_epoch, steps = plan.steps_per_epoch(samples), plan.steps(samples)
     if state is not None:
-        state.check(plan, task.size("train"))
+        state.check(plan, samples)
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=[device] if device.type == "cuda" else []))
         stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))

@@ -61,9 +61,13 @@ class TrainingPlan:
             if not holds:
                 raise InputError(f"training plan: {rule}, got {value}")
 
+    def steps_per_epoch(self, samples: int) -> int:
+        """How many steps a pass over so many samples takes."""
+        return -(-samples // self.batch_size)
+
     def steps(self, samples: int) -> int:
         """How many steps it takes on so many samples, at least one."""
-        return max(1, round(self.epochs * -(-samples // self.batch_size)))
+        return max(1, round(self.epochs * self.steps_per_epoch(samples)))
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of ``step`` (from 0) out of ``steps``."""
