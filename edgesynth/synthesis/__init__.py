@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from edgesynth.synthesis.api import Result, load_generator, synthesize
-from edgesynth.synthesis.generator import GeneratedNetwork, Generator, Polish
+from edgesynth.synthesis.generator import GeneratedNetwork, Generator
 from edgesynth.synthesis.pair import GeneratorInquisitor
 from edgesynth.synthesis.performance import EnergyAwareScore, InformationDensity, NetScore
+from edgesynth.synthesis.polish import Polish
 from edgesynth.synthesis.requirements import Judgement, Requirements
 from edgesynth.synthesis.settings import SynthesisSettings
 

@@ -20,8 +20,9 @@ from edgesynth.runs.run import PROTOTYPE
 from edgesynth.synthesis.cycle import Synthesizer
 from edgesynth.synthesis.data import check_data, described
 from edgesynth.synthesis.evaluation import DERIVED, computed_metrics, quality_metrics
-from edgesynth.synthesis.generator import Generator, Polish
+from edgesynth.synthesis.generator import Generator
 from edgesynth.synthesis.illustration import NETWORKS, details_of, illustrate
+from edgesynth.synthesis.polish import Polish
 from edgesynth.synthesis.prototypes import load_weights, save_weights
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.settings import SynthesisSettings

@@ -33,7 +33,7 @@ from edgesynth.tasks import (
     taught_loss,
 )
 
-__all__ = ["ElasticTrainer", "ElasticWeights", "StepSchedule", "suitable_rate"]
+__all__ = ["ElasticTrainer", "ElasticWeights", "StepSchedule", "mostly_normalised", "suitable_rate"]
 
 _NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
@@ -160,16 +160,21 @@ class StepSchedule:
         return self.peak * (self.floor + (1 - self.floor) * cosine)
 
 
+def mostly_normalised(module: nn.Module) -> bool:
+    """Whether there is a normalisation for every other layer at least: what weights say is not their size."""
+    parts = list(module.modules())
+    norms = sum(isinstance(part, _NORMS) for part in parts)
+    layers = sum(any(p.ndim > 1 for p in part.parameters(recurse=False)) for part in parts)
+    return 2 * norms >= layers
+
+
 def suitable_rate(module: nn.Module) -> float:
     """A peak learning rate for the shared weights of a network.
 
     Normalisation after most layers makes training insensitive to the size of its weights, and a high
     rate then learns fastest; without it the same rate drives a network to chance.
     """
-    parts = list(module.modules())
-    norms = sum(isinstance(part, _NORMS) for part in parts)
-    layers = sum(any(p.ndim > 1 for p in part.parameters(recurse=False)) for part in parts)
-    return 0.2 if 2 * norms >= layers else 0.02
+    return 0.2 if mostly_normalised(module) else 0.02
 
 
 class ElasticTrainer:

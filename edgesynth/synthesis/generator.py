@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
 
 from torch import Tensor, nn
 
@@ -17,57 +16,12 @@ from edgesynth.space import Architecture
 from edgesynth.synthesis.checks import whole
 from edgesynth.synthesis.evaluation import Evaluation, Evaluator, quality_metrics
 from edgesynth.synthesis.pair import GeneratorInquisitor
+from edgesynth.synthesis.polish import Polish, renew_
 from edgesynth.synthesis.requirements import Judgement, Requirements, VerdictStatus
-from edgesynth.tasks import Score, Task, TeacherCache, TrainingPlan, fit
+from edgesynth.tasks import Score, Task, TeacherCache, fit
 from edgesynth.tasks.scoring import judged
 
-__all__ = ["GeneratedNetwork", "Generator", "Polish"]
-
-_AVERAGED: Final = 0.2
-"""How far back an average of weights reaches, as a share of a polish: so long ago, they count a third."""
-_LAST_RATE: Final = 0.3
-"""Share of its learning rate at which it ends: weights that are averaged go on moving."""
-_LEAST_STEPS: Final = 50
-"""Fewer are too few to average over."""
-
-
-@dataclass(frozen=True)
-class Polish:
-    """A short training of one network alone, distilled from the prototype.
-
-    Unless it is very short, its weights are an average that reaches back over about a fifth of its steps,
-    which generalises better where data are few (P. Izmailov et al., "Averaging weights leads to wider
-    optima and better generalization", UAI 2018; J. Cha et al., "SWAD", NeurIPS 2021, for data of another
-    kind than those trained on).
-
-    Attributes:
-        epochs: Passes over the training data; 0 leaves the network as it was cut.
-        learning_rate: The first rate of a half cosine, which ends at 30 % of it where weights are averaged;
-            less than a new network needs.
-        batch_size: Samples a step.
-    """
-
-    epochs: float = 0.0
-    learning_rate: float = 0.05
-    batch_size: int = 128
-
-    def plan(self, samples: int, seed: int) -> TrainingPlan:
-        """The training, on so many samples.
-
-        Raises:
-            InputError: No training could use these values.
-        """
-        plan = TrainingPlan(
-            epochs=self.epochs,
-            learning_rate=self.learning_rate,
-            batch_size=self.batch_size,
-            warmup=0.0,
-            seed=seed,
-        )
-        steps = plan.steps(samples)
-        if steps < _LEAST_STEPS:
-            return plan
-        return replace(plan, ema=1.0 - 1.0 / (_AVERAGED * steps), final_rate=_LAST_RATE)
+__all__ = ["GeneratedNetwork", "Generator"]
 
 
 @dataclass(frozen=True)
@@ -263,8 +217,9 @@ class Generator:
     def _polish(self, module: nn.Module, polish: Polish, seed: int) -> None:
         if polish.epochs == 0:
             return
-        plan = polish.plan(self.task.size("train"), seed)
-        fit(module, self.task, plan, teacher=self._teacher)
+        samples = self.task.size("train")
+        renew_(module, polish.kept(samples), seed)
+        fit(module, self.task, polish.plan(samples, seed), teacher=self._teacher)
         self.evaluator.recalibrate(module)
 
     def tested(self, network: GeneratedNetwork) -> GeneratedNetwork:

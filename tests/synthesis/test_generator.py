@@ -20,9 +20,10 @@ from edgesynth.graph import Prototype, load
 from edgesynth.metrics import Provenance
 from edgesynth.runs import Run
 from edgesynth.synthesis.api import load_generator, synthesize
-from edgesynth.synthesis.generator import Generator, Polish
+from edgesynth.synthesis.generator import Generator
 from edgesynth.synthesis.pair import GeneratorInquisitor
 from edgesynth.synthesis.performance import NetScore
+from edgesynth.synthesis.polish import Polish
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.tasks import ClassificationTask
 
@@ -275,21 +276,3 @@ def test_one_generator_serves_the_budgets_it_was_taught(
     # It draws larger networks where it may.
     assert np.mean(costs[0]) > np.mean(costs[1])
     assert smaller.generate(3).judgement.verdicts[1].requirement.bound == BOUND / 2
-
-
-def test_a_polish_averages_the_last_fifth_of_its_steps_unless_it_has_hardly_any() -> None:
-    plan = Polish(epochs=10, batch_size=32).plan(samples=640, seed=3)
-    assert (plan.epochs, plan.batch_size, plan.seed, plan.warmup) == (10, 32, 3, 0.0)
-    assert plan.ema == pytest.approx(1 - 1 / 40)
-    assert plan.rate(199, 200) == pytest.approx(0.3 * plan.learning_rate, rel=1e-3)
-    few = Polish(epochs=50, batch_size=64).plan(samples=65, seed=0)  # two steps each
-    assert few.ema == pytest.approx(1 - 1 / 20)
-    brief = Polish(epochs=1, batch_size=32).plan(samples=640, seed=3)
-    assert brief.ema is None
-    assert brief.final_rate == 0.0
-
-
-@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"epochs": float("inf")}, {"learning_rate": 0.0}])
-def test_a_polish_that_no_training_could_use_is_refused(wrong) -> None:
-    with pytest.raises(InputError, match=next(iter(wrong))):
-        Polish(**{"epochs": 1.0, **wrong}).plan(samples=640, seed=0)
