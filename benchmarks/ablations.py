@@ -124,7 +124,7 @@ VARIANTS = {
     "no-succession": Variant({f"{_CYCLE}.superiority": lambda *_: 1.0}),
     "no-sharing": Variant(
         {"edgesynth.synthesis.elastic.ElasticTrainer.train": no_training},
-        replace(SETTINGS, polish_epochs=SETTINGS.polish_epochs + SETTINGS.epochs / SETTINGS.networks),
+        replace(SETTINGS, polish_epochs=(EPOCHS + 2 * EPOCHS) / 5),
     ),
 }
 

@@ -193,8 +193,9 @@ def _prepare_prototype(
     # What can be refused without training is refused before it.
     check_task(task)
     check_satisfiable(prototype, job.resolve(figures, partial=True))
-    if job.prototype.training_epochs:
-        train_prototype(module, task, job.training_plan, folder, progress, origin=_origin(job))
+    if job.prototype.trained:
+        plan = job.training_plan(task.size("train"))
+        train_prototype(module, task, plan, folder, progress, origin=_origin(job))
         # Channels are ranked by their weights, which training has changed.
         prototype = job.trace(module, task)
     quality = judged(task, module, "validation").metric

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["Job", "load_checkpoint", "make_module"]
 
 _ALIGNMENT: Final = 8
+_EPOCHS: Final = 20.0
+_STEPS: Final = 800
+"""Few passes over few data are too few steps for a network to learn in."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +79,15 @@ class Job:
         values["validation_limit"] = values["validation_limit"] or None
         return SynthesisSettings(**values)
 
-    @property
-    def training_plan(self) -> TrainingPlan:
-        """How the prototype is trained before the synthesis begins."""
+    def training_plan(self, samples: int) -> TrainingPlan:
+        """How the prototype is trained before the synthesis begins, on so many samples."""
         from edgesynth.tasks import TrainingPlan
+        from edgesynth.tasks.training import passes
 
+        batch_size, epochs = self.synthesis.batch_size, self.prototype.epochs
         return TrainingPlan(
-            epochs=self.prototype.training_epochs,
-            batch_size=self.synthesis.batch_size,
+            epochs=passes(_EPOCHS, _STEPS, samples, batch_size) if epochs is None else epochs,
+            batch_size=batch_size,
             learning_rate=self.prototype.learning_rate,
             seed=self.synthesis.seed,
         )
@@ -145,7 +149,7 @@ class Job:
             return module
         if table.checkpoint:
             load_checkpoint(module, self.folder / table.checkpoint)
-        elif table.training_epochs == 0 and not is_reference(table.name):
+        elif not table.trained and not is_reference(table.name):
             raise JobError(
                 f"[prototype] epochs = 0 leaves the zoo's {table.name!r} untrained; "
                 "give it epochs or a checkpoint"

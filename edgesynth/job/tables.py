@@ -35,8 +35,8 @@ class PrototypeTable(Table):
         name: A zoo name, or ``"package.module:callable"`` that returns an ``nn.Module``.
         arguments: Keyword arguments for the callable.
         checkpoint: A safetensors file with its trained weights, relative to the job file.
-        epochs: Passes over the training data that train it first. By default 20 without a
-            checkpoint and 0 with one; 0 takes the weights as they are.
+        epochs: Passes over the training data that train it first. By default none with a checkpoint, else 20
+            or as many as 800 steps take; 0 takes the weights as they are.
         learning_rate: Peak learning rate of that training.
         freeze: Module name patterns that must keep their width, e.g. ``["head.*"]``.
         align: Widths are multiples of this; by default of what the device's profile says its lanes are wasted
@@ -52,11 +52,9 @@ class PrototypeTable(Table):
     align: Count | None = None
 
     @property
-    def training_epochs(self) -> float:
-        """Passes over the training data before the synthesis begins."""
-        if self.epochs is not None:
-            return self.epochs
-        return 0.0 if self.checkpoint else 20.0
+    def trained(self) -> bool:
+        """Whether it is trained before the synthesis begins."""
+        return not self.checkpoint if self.epochs is None else self.epochs > 0
 
 
 class TaskTable(Table):
@@ -144,10 +142,12 @@ class SynthesisTable(Table):
 
     Attributes:
         cycles: How often the pair goes round.
-        epochs: Passes over the training data that train the shared weights, over all cycles.
+        epochs: Passes over the training data that train the shared weights, over all cycles. By default 20,
+            or as many as 1,000 steps take.
         warmup: Share of those epochs that trains a wide family before the generator's first update.
         networks: How many networks from unseen seeds are reported at the end.
-        polish_epochs: Passes over the training data spent on each reported network alone.
+        polish_epochs: Passes over the training data spent on each reported network alone. By default as many
+            as train the shared weights, divided among the networks.
         seeds_per_cycle: The most fresh seeds whose networks are evaluated in a cycle; fewer where training is
             brief.
         asked_per_cycle: The most architectures the pair asks to have evaluated besides.
@@ -163,10 +163,10 @@ class SynthesisTable(Table):
     """
 
     cycles: Count = _SETTINGS.cycles
-    epochs: Rate = _SETTINGS.epochs
+    epochs: Rate | None = _SETTINGS.epochs
     warmup: Annotated[float, Field(ge=0, lt=1)] = _SETTINGS.warmup
     networks: Count = _SETTINGS.networks
-    polish_epochs: Amount = _SETTINGS.polish_epochs
+    polish_epochs: Amount | None = _SETTINGS.polish_epochs
     seeds_per_cycle: Count = _SETTINGS.seeds_per_cycle
     asked_per_cycle: Count = _SETTINGS.asked_per_cycle
     probes_per_cycle: Annotated[int, Field(ge=0)] = _SETTINGS.probes_per_cycle

@@ -22,7 +22,6 @@ from edgesynth.synthesis.data import check_data, described
 from edgesynth.synthesis.evaluation import DERIVED, computed_metrics, quality_metrics
 from edgesynth.synthesis.generator import Generator
 from edgesynth.synthesis.illustration import NETWORKS, details_of, illustrate
-from edgesynth.synthesis.polish import Polish
 from edgesynth.synthesis.prototypes import load_weights, save_weights
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.settings import SynthesisSettings
@@ -248,7 +247,7 @@ def _generator(synthesizer: Synthesizer) -> Generator:
         synthesizer.evaluator,
         synthesizer.requirements,
         synthesizer.task,
-        Polish(synthesizer.settings.polish_epochs, batch_size=synthesizer.settings.batch_size),
+        synthesizer.polish,
         synthesizer.teacher,
     )
 

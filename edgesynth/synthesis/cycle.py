@@ -40,6 +40,7 @@ from edgesynth.synthesis.evaluation import (
 from edgesynth.synthesis.outlook import Outlook
 from edgesynth.synthesis.pair import GeneratorInquisitor
 from edgesynth.synthesis.performance import performance_by_name
+from edgesynth.synthesis.polish import Polish
 from edgesynth.synthesis.probing import PROBING, Prober, affordable, rank_channels
 from edgesynth.synthesis.requirements import Requirements
 from edgesynth.synthesis.settings import SynthesisSettings
@@ -88,6 +89,8 @@ class Synthesizer:
     ) -> None:
         self.prototype = prototype
         self.task = task
+        epochs, alone = settings.passes(task.size("train"))
+        self.polish = Polish(alone, batch_size=settings.batch_size)
         self.requirements = requirements
         self.run = run
         self.settings = settings
@@ -99,7 +102,7 @@ class Synthesizer:
             task,
             self.teacher,
             StepSchedule(settings.learning_rate or suitable_rate(prototype.module)),
-            total_epochs=settings.epochs,
+            total_epochs=epochs,
             batch_size=settings.batch_size,
             seed=settings.seed,
         )
@@ -125,7 +128,7 @@ class Synthesizer:
             span=math.log(settings.budget_range),
             autonomous=False,
         )
-        self.outlook = Outlook(task.metric, settings.epochs + settings.polish_epochs, task.size("validation"))
+        self.outlook = Outlook(task.metric, epochs + alone, task.size("validation"))
         self.next_cycle = 0
         self._incumbents: list[Member] = []
 

@@ -13,6 +13,9 @@ from edgesynth.synthesis.performance import performance_by_name
 __all__ = ["SynthesisSettings"]
 
 _LARGEST_BATCH: Final = 2**16
+_EPOCHS: Final = 20.0
+_STEPS: Final = 1_000
+"""Few passes over few data are too few steps for a family of networks to learn from."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +24,12 @@ class SynthesisSettings:
 
     Attributes:
         cycles: How often the pair goes round.
-        epochs: Passes over the training data that train the shared weights, over all cycles.
+        epochs: Passes over the training data that train the shared weights, over all cycles. By default 20,
+            or as many as 1,000 steps take.
         warmup: Share of those epochs that trains a wide family, before the first update of the generator.
         networks: How many networks from unseen seeds are reported at the end.
-        polish_epochs: Passes over the training data spent on each reported network alone.
+        polish_epochs: Passes over the training data spent on each reported network alone. By default as many
+            as train the shared weights, divided among the networks.
         seeds_per_cycle: The most fresh seeds whose networks are evaluated in a cycle.
         asked_per_cycle: The most architectures the pair asks to have trained and evaluated besides.
         probes_per_cycle: Networks per cycle whose vertices are stimulated.
@@ -43,10 +48,10 @@ class SynthesisSettings:
     """
 
     cycles: int = 8
-    epochs: float = 20.0
+    epochs: float | None = None
     warmup: float = 0.3
     networks: int = 5
-    polish_epochs: float = 1.0
+    polish_epochs: float | None = None
     seeds_per_cycle: int = 8
     asked_per_cycle: int = 8
     probes_per_cycle: int = 2
@@ -70,15 +75,30 @@ class SynthesisSettings:
             whole("validation_limit", self.validation_limit, 1)
         for name in ("epochs", "learning_rate"):
             value = getattr(self, name)
-            if (name == "epochs" or value is not None) and not finite(name, value) > 0:
+            if value is not None and not finite(name, value) > 0:
                 raise InputError(f"{name} must be above 0, got {value}")
         if not 1 <= finite("budget_range", self.budget_range) <= WIDEST:
             raise InputError(f"budget_range is a factor in 1 .. {WIDEST:g}, got {self.budget_range}")
         if not 0 <= finite("warmup", self.warmup) < 1:
             raise InputError(f"warmup is a share in [0, 1), got {self.warmup}")
-        for name in ("polish_epochs", "diversity"):
-            finite(name, getattr(self, name), 0)
+        finite("diversity", self.diversity, 0)
+        if self.polish_epochs is not None:
+            finite("polish_epochs", self.polish_epochs, 0)
         performance_by_name(str(self.performance))
+
+    def passes(self, samples: int) -> tuple[float, float]:
+        """How often the training data are seen: by the shared weights, and by each reported network alone.
+
+        Args:
+            samples: Training samples.
+        """
+        from edgesynth.tasks.training import passes
+
+        shared = self.epochs
+        if shared is None:
+            shared = passes(_EPOCHS, _STEPS, samples, self.batch_size)
+        alone = self.polish_epochs
+        return shared, shared / self.networks if alone is None else alone
 
     def to_json(self) -> dict[str, Any]:
         """The JSON form that a run's manifest keeps."""

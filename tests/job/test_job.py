@@ -204,7 +204,7 @@ def test_a_checkpoint_gives_its_weights_and_no_training_by_default(folder: Path)
     save_file(trained.state_dict(), folder / "weights.safetensors")
     asked = job(f'{RESNET8}checkpoint = "weights.safetensors"\n{DIGITS}', folder)
     loaded = asked.build_module(asked.build_task()).state_dict()
-    assert asked.prototype.training_epochs == 0
+    assert not asked.prototype.trained
     assert all(torch.equal(loaded[name], value) for name, value in trained.state_dict().items())
 
 
@@ -266,4 +266,4 @@ def test_the_settings_carry_the_budgets_of_the_job(folder: Path) -> None:
     text = RESNET8 + DIGITS + "[synthesis]\ncycles = 3\nseed = 5\nvalidation_limit = 0\n"
     settings = job(text, folder).settings
     assert (settings.cycles, settings.seed, settings.validation_limit) == (3, 5, None)
-    assert job(text, folder).training_plan.seed == 5
+    assert job(text, folder).training_plan(10_000).seed == 5

@@ -31,7 +31,8 @@ def fault(folder: Path, text: str) -> str:
 
 def test_the_smallest_job_has_sensible_defaults(tmp_path: Path) -> None:
     job = load_job(job_file(tmp_path, SMALLEST))
-    assert job.prototype.training_epochs == 20
+    assert job.prototype.trained
+    assert job.training_plan(10_000).epochs == 20
     assert job.device is None
     assert job.requirements == {}
     assert job.folder == tmp_path
@@ -47,8 +48,9 @@ def test_the_example_is_a_valid_job_whose_comments_state_the_defaults() -> None:
         if line.startswith("# ")
     )
     defaults = SynthesisTable().model_dump()
-    # The learning rate has no default of its own: it follows from the prototype.
+    # Two have no default of their own: one follows from the prototype, one from the rest.
     del stated["learning_rate"]
+    assert float(stated.pop("polish_epochs")) == job.settings.passes(samples=5_000)[1]
     assert {key: json.loads(value) for key, value in stated.items()} == {key: defaults[key] for key in stated}
     assert set(stated) >= {"cycles", "networks", "seed"}
 

@@ -42,7 +42,6 @@ def test_settings_survive_the_manifest() -> None:
         ("seeds_per_cycle", 2.5),
         ("cycles", "3"),
         ("epochs", float("inf")),
-        ("epochs", None),
         ("learning_rate", float("nan")),
         ("polish_epochs", float("inf")),
         ("diversity", float("nan")),
@@ -74,3 +73,16 @@ def test_the_least_budgets_are_accepted() -> None:
         diversity=0.0,
     )
     assert least.probes_per_cycle == 0
+
+
+def test_by_default_few_samples_are_seen_more_often_than_many() -> None:
+    settings = SynthesisSettings(batch_size=64, networks=5)
+    assert settings.passes(samples=10_000) == (20.0, 4.0)
+    few, alone = settings.passes(samples=856)
+    assert few == 72  # 14 steps each: 1,008
+    assert alone == few / 5
+
+
+def test_a_stated_number_of_passes_holds_for_any_data() -> None:
+    assert SynthesisSettings(epochs=3.0).passes(samples=10) == (3.0, 0.6)
+    assert SynthesisSettings(epochs=3.0, polish_epochs=0.0).passes(samples=10) == (3.0, 0.0)

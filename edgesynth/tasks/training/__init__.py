@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from edgesynth.tasks.training.loop import fit
 from edgesynth.tasks.training.memory_format import as_channels_last, channels_last_kernels, has_images
-from edgesynth.tasks.training.plan import EpochRecord, TrainingPlan, TrainingRecord
+from edgesynth.tasks.training.plan import EpochRecord, TrainingPlan, TrainingRecord, passes
 from edgesynth.tasks.training.recalibration import recalibrate_
 from edgesynth.tasks.training.state import TrainingState
 from edgesynth.tasks.training.teacher import TeacherCache, taught_loss
@@ -23,6 +23,7 @@ __all__ = [
     "channels_last_kernels",
     "fit",
     "has_images",
+    "passes",
     "recalibrate_",
     "taught_loss",
 ]

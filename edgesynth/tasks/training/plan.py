@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgesynth.errors import InputError
 
-__all__ = ["EpochRecord", "TrainingPlan", "TrainingRecord"]
+__all__ = ["EpochRecord", "TrainingPlan", "TrainingRecord", "passes"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,18 @@ class TrainingPlan:
         share = (step - rising) / max(1.0, steps - rising)
         cosine = (1 + math.cos(math.pi * min(1.0, max(0.0, share)))) / 2
         return self.learning_rate * (self.final_rate + (1 - self.final_rate) * cosine)
+
+
+def passes(usual: float, steps: int, samples: int, batch_size: int) -> float:
+    """How many passes over so many samples to make: as usual, or more where they would take fewer steps.
+
+    Args:
+        usual: Passes over data of a usual size.
+        steps: The fewest that training needs, however few the samples are.
+        samples: Training samples.
+        batch_size: Samples a step.
+    """
+    return max(usual, float(math.ceil(steps / max(1, -(-samples // batch_size)))))
 
 
 @dataclass(frozen=True)
